@@ -1,0 +1,103 @@
+"""One warm child process that answers frames on its pipes; killed as a whole process group."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from llmatic_daemon import frames
+
+
+class ChildGone(Exception):
+    """The child ended, or spoke nonsense; the text says how, with its last lines of stderr."""
+
+
+class Child:
+    """A child in its own session. One conversation at a time; frames in, frames out."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self._process = process
+        self._name = name
+        self._stderr: deque[str] = deque(maxlen=8)
+        self._drain = asyncio.create_task(self._keep_stderr())
+
+    @classmethod
+    async def start(
+        cls, module: str, *arguments: str, name: str, environment: Mapping[str, str] | None = None
+    ) -> "Child":
+        """Start `python -m module` with pipes, closed descriptors and a session of its own."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        return cls(process, name)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the id of its group."""
+        return self._process.pid
+
+    async def send(self, header: dict[str, Any], *blobs: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            ChildGone: the child has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frames.encode(header, *blobs))
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ChildGone(await self.epitaph()) from error
+
+    async def receive(self) -> frames.Frame:
+        """Wait for one frame.
+
+        Raises:
+            ChildGone: the child has ended, or sent something else.
+        """
+        assert self._process.stdout is not None
+        try:
+            return await frames.read(self._process.stdout)
+        except asyncio.IncompleteReadError as error:
+            raise ChildGone(await self.epitaph()) from error
+        except frames.FrameError as error:
+            raise ChildGone(f"{self._name} sent a bad frame: {error}") from error
+
+    async def epitaph(self) -> str:
+        """Kill what is left and say how the child ended, with its last lines of stderr."""
+        code = await self.kill()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        last = " | ".join(line for line in self._stderr if line)
+        return f"{self._name} (process {self.pid}) ended with {how}" + (f": {last}" if last else "")
+
+    async def kill(self) -> int:
+        """Kill the whole group with signal 9, reap the child, return its exit code.
+
+        Shielded: a cancelled caller still leaves no process behind.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        code = await asyncio.shield(self._process.wait())
+        await self._drain
+        return code
+
+    async def _keep_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._read_line():
+            self._stderr.append(line.decode(errors="replace").rstrip()[:500])
+
+    async def _read_line(self) -> bytes:
+        assert self._process.stderr is not None
+        try:
+            return await self._process.stderr.readline()
+        except ValueError:  # a line beyond the stream's limit: what was buffered is dropped
+            return b"(a very long line)\n"

@@ -1,0 +1,1 @@
+"""The search itself: pure decisions on immutable values, no effects, no clock, no world."""

@@ -1,0 +1,61 @@
+"""The world's faults. A candidate's fault is a value (`Rejection`, `Failure`), never one of these.
+
+LLMaticError
+├── UserError                exit 1: what was asked for does not exist
+├── ConfigurationError       exit 78 (EX_CONFIG): a person must change something first
+│   └── StateVersionError    the database is of another version, or not ours
+├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon has this state folder
+└── Unavailable              blames no prompt: the job is released and tried again
+    ├── WriterUnavailable
+    ├── LifterUnavailable
+    ├── TrainerUnavailable
+    └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
+
+A message says what must be, what was found, where, and the way out, in one line.
+"""
+
+
+class LLMaticError(Exception):
+    """Anything that we raise on purpose."""
+
+    exit_code = 1
+
+
+class UserError(LLMaticError):
+    """What was asked for does not exist."""
+
+
+class ConfigurationError(LLMaticError):
+    """A person must change a setting, a file or a permission first."""
+
+    exit_code = 78
+
+
+class StateVersionError(ConfigurationError):
+    """The database was written by another version, or by another program."""
+
+
+class StateLocked(LLMaticError):
+    """Another daemon works on this state folder."""
+
+    exit_code = 75
+
+
+class Unavailable(LLMaticError):
+    """A part of the world does not answer; nobody is to blame."""
+
+
+class WriterUnavailable(Unavailable):
+    """No LLM answered."""
+
+
+class LifterUnavailable(Unavailable):
+    """The lifter's warm parent died or could not be started."""
+
+
+class TrainerUnavailable(Unavailable):
+    """A trainer died or could not be started."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot be written now."""

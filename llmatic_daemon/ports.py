@@ -1,0 +1,153 @@
+"""What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from llmatic_daemon.records import (
+    Artefacts,
+    Candidate,
+    Completion,
+    Failure,
+    Identity,
+    Job,
+    Network,
+    Placement,
+    Progress,
+    PromptSet,
+    Rejection,
+    Report,
+    Request,
+    Task,
+    Tessellation,
+    Training,
+)
+
+
+class Writer(Protocol):
+    """Writes a variation of a network's source."""
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer one request.
+
+        Raises:
+            WriterUnavailable: no LLM answered in time.
+        """
+        ...
+
+
+class Lifter(Protocol):
+    """Turns untrusted source into a graph of allow-listed operations, without trusting it."""
+
+    async def lift(self, candidate: Candidate) -> Network | Rejection:
+        """Build and export one candidate in a process of its own, and check the graph.
+
+        Raises:
+            LifterUnavailable: the lifter itself died or cannot start.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """Trains a network on the first device place that gets free."""
+
+    async def task(self) -> Task:
+        """Describe the data set; waits until a trainer has loaded it.
+
+        Raises:
+            ConfigurationError: the data set is unknown, missing or of a wrong shape.
+            TrainerUnavailable: no trainer could be started.
+        """
+        ...
+
+    async def train(
+        self, network: Network, training: Training, watch: Callable[[Progress], None]
+    ) -> Report | Failure:
+        """Train and measure one network; the place is held from the first `watch` to the return.
+
+        Raises:
+            TrainerUnavailable: the trainer died; it has been replaced.
+        """
+        ...
+
+
+class Prompts(Protocol):
+    """The prompt set, as it is at this moment."""
+
+    def current(self) -> PromptSet:
+        """Return the last good set."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps jobs and placements. Dispatch is at least once, results are exactly once."""
+
+    async def dispatch(self, slot: int) -> Job:
+        """Claim a job for a slot: the oldest released one, else a new one. Durable on return.
+
+        Raises:
+            StoreUnavailable: nothing was claimed.
+        """
+        ...
+
+    async def release(self, job: Job, *, charged: bool) -> None:
+        """Give a job back; uncharged, its attempt does not count.
+
+        Raises:
+            StoreUnavailable: it stays claimed until the next start releases it.
+        """
+        ...
+
+    async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        """Keep all that a placement changes, in one durable transaction.
+
+        Returns:
+            False when the fence refused it: this job was settled, or dispatched anew, before.
+
+        Raises:
+            StoreUnavailable: nothing was written; the same call may be tried again.
+        """
+        ...
+
+    async def source(self, digest: str) -> str:
+        """Read the source of an elite."""
+        ...
+
+
+class SearchStore(Store, Protocol):
+    """A store as its owner sees it: identity, tessellation and log around the life of a search."""
+
+    async def identify(self, identity: Identity) -> None:
+        """Claim the state for a search, or check that it belongs to it.
+
+        Raises:
+            ConfigurationError: the state belongs to another search; says what differs.
+        """
+        ...
+
+    async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+        """Return the stored centroids; make and keep them the first time."""
+        ...
+
+    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
+        """Return the axis slot of each prompt; a new id gets the lowest slot never used."""
+        ...
+
+    async def log(self) -> Sequence[Placement]:
+        """Read all placements, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what happens; must return at once and never raise."""
+
+    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
+        """Hear that a slot has entered a phase: idle, llm, lift, wait, train, commit."""
+        ...
+
+    def placed(self, placement: Placement) -> None:
+        """Hear of a placement after its commit."""
+        ...

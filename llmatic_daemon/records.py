@@ -1,0 +1,432 @@
+"""Every noun of the search, frozen, in the order in which they flow.
+
+Task, Prompt -> Job -> Request -> Proposal -> Completion -> Candidate -> Network -> Report -> Placement.
+Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+def digest(content: bytes) -> str:
+    """Name content by its SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- what is searched ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """The data set that networks are made for, as the trainers see it."""
+
+    name: str
+    #: (channels, height, width) of one image.
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    num_train: int
+    #: 0 when the test split selects (the paper's way).
+    num_validation: int
+    num_test: int
+
+
+class PromptKind(StrEnum):
+    """Which operator a prompt serves."""
+
+    MUTATION = "mutation"
+    CROSSOVER = "crossover"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One hot-edited prompt file."""
+
+    #: The file's stem, stable for ever.
+    id: str
+    kind: PromptKind
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptSet:
+    """All prompts that may be chosen now, mutation prompts sorted by id."""
+
+    mutation: tuple[Prompt, ...]
+    crossover: Prompt
+    #: Slot of each mutation prompt on the prompt archive's axis, by id; kept for ever.
+    slots: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a set without mutation prompts, or with slots that do not match."""
+        if not self.mutation or len(self.slots) != len(self.mutation):
+            raise ValueError("a prompt set needs mutation prompts, and one slot for each")
+
+    def slot_of(self, prompt_id: str) -> int | None:
+        """Find the axis slot of a prompt; None when it is not in this set."""
+        for prompt, slot in zip(self.mutation, self.slots, strict=True):
+            if prompt.id == prompt_id:
+                return slot
+        return None
+
+
+# --- one candidate, from claim to completion -----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A claim to develop one candidate."""
+
+    #: From 1, without gaps.
+    number: int
+    #: From 1; how often this job has been dispatched. The fence against late results.
+    attempt: int
+
+
+class Operator(StrEnum):
+    """How a candidate is made."""
+
+    INITIALISATION = "initialisation"
+    MUTATION = "mutation"
+    CROSSOVER = "crossover"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a writer is asked."""
+
+    operator: Operator
+    prompt: Prompt
+    #: Sources of the parents, the one to be changed first.
+    parents: tuple[str, ...]
+    #: Sampling temperature as sent, in [0.01, 1].
+    temperature: float
+    seed: int
+    task: Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A request and all that is needed to give credit for its result."""
+
+    job: Job
+    request: Request
+    #: Job numbers of the parents; empty for the initial network.
+    parents: tuple[int, ...]
+    #: The (prompt, temperature) individual that was used; None for a crossover.
+    temperature: float | None
+    #: Cell of the prompt archive whose elite is to be credited, and that elite's job; None: nobody.
+    credited_cell: int | None
+    credited_job: int | None
+    #: Number of placements that the proposal had seen.
+    num_settled: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """What a writer answered."""
+
+    text: str
+    writer: str
+    model: str
+    finish_reason: str = "stop"
+    num_tokens: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A completion's network source: read and vetted, never run here."""
+
+    source: str
+    #: Name of the `nn.Module` subclass.
+    class_name: str
+    #: Of the random generators before the network is built.
+    seed: int
+    task: Task
+
+    @property
+    def digest(self) -> str:
+        """Name the source by its content."""
+        return digest(self.source.encode())
+
+
+class Outcome(StrEnum):
+    """How a job ended. All but TRAINED and DUPLICATE are causes of a rejection or failure."""
+
+    TRAINED = "trained"
+    DUPLICATE = "duplicate"
+    #: The completion does not parse.
+    NOT_CODE = "not_code"
+    #: No class that inherits from nn.Module, or one that triage forbids.
+    NO_CLASS = "no_class"
+    #: The request does not fit the LLM's context; blames no prompt.
+    CONTEXT = "context"
+    #: Building or exporting the network raised.
+    LIFT_FAILED = "lift_failed"
+    #: The graph breaks a rule or a limit.
+    INVALID_GRAPH = "invalid_graph"
+    #: Tried to leave the sandbox, or broke a resource limit of it.
+    SANDBOX = "sandbox"
+    NAN = "nan"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    #: The world failed `max_attempts` times; blames no prompt.
+    ERROR = "error"
+
+    @property
+    def blames_prompt(self) -> bool:
+        """Tell whether the prompt takes part in what happened."""
+        return self not in (Outcome.CONTEXT, Outcome.ERROR)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """A candidate that never got to training, and why."""
+
+    cause: Outcome
+    #: One line for a person.
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measures:
+    """What a lifted graph says about a network."""
+
+    num_parameters: int
+    #: Multiply-adds of one forward pass of one image.
+    flops: int
+    #: Largest number of output features or channels of any layer.
+    width: int
+    #: Number of layers (convolutions, linear and recurrent layers).
+    depth: int
+
+    @property
+    def width_to_depth(self) -> float:
+        """The paper's first measure."""
+        return self.width / max(1, self.depth)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A lifted network: a graph of allow-listed operations and its initial weights."""
+
+    #: Canonical JSON, UTF-8: two sources of the same network give the same bytes.
+    graph: bytes = field(repr=False)
+    #: Safetensors.
+    weights: bytes = field(repr=False)
+    measures: Measures
+    lift_s: float
+
+    @property
+    def digest(self) -> str:
+        """Name the network by its canonical graph, weights aside."""
+        return digest(self.graph)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """How a network is to be trained, beyond the trainer's own recipe."""
+
+    seed: int
+    #: 0 measures the untrained network; None trains as long as the recipe says.
+    epochs: int | None = None
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One point of a learning curve."""
+
+    number: int
+    train_loss: float
+    #: On the split that selects, in [0, 1].
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """What a trainer says while it works; the first one, at epoch 0, when it has its place."""
+
+    place: str
+    epoch: int
+    num_epochs: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A network that did not train, and why."""
+
+    cause: Outcome
+    detail: str
+    place: str = ""
+    wait_s: float = 0.0
+    train_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """A network that was trained and measured."""
+
+    #: Accuracy on the split that selects, in [0, 1].
+    objective: float
+    #: In [0, 1].
+    test_accuracy: float
+    #: Mean cross-entropy on the test split.
+    test_loss: float
+    curve: tuple[Epoch, ...]
+    place: str
+    #: Time spent waiting for a device place, and holding it.
+    wait_s: float
+    train_s: float
+    #: Safetensors; only when `Training.keep_weights`.
+    weights: bytes | None = field(default=None, repr=False)
+
+
+# --- what one candidate changes ------------------------------------------------------------------
+
+
+class AddStatus(StrEnum):
+    """What happened to a solution that was offered to an archive."""
+
+    NEW = "new"
+    IMPROVED = "improved"
+    NOT_ADDED = "not_added"
+
+    @property
+    def added(self) -> bool:
+        """Tell whether the solution is now its cell's elite."""
+        return self is not AddStatus.NOT_ADDED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Durations:
+    """Where a candidate's time went, in seconds."""
+
+    llm_s: float = 0.0
+    lift_s: float = 0.0
+    wait_s: float = 0.0
+    train_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptOffer:
+    """A (prompt, temperature) individual as offered to the prompt archive."""
+
+    #: Temperature of the individual offered, in [0, 1].
+    temperature: float
+    cell: int
+    status: AddStatus
+    #: The prompt's collective score at this moment: the individual's objective.
+    objective: float
+    #: What the newcomer starts with, when added.
+    curiosity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """All that one settled candidate changes: the database row, the log line, the metric, the message."""
+
+    #: Position in the log, from 1, without gaps.
+    number: int
+    job: Job
+    slot: int
+    operator: Operator
+    prompt: str
+    #: Of the individual that was used; None for a crossover.
+    temperature: float | None
+    #: Job numbers.
+    parents: tuple[int, ...]
+    writer: str
+    model: str
+    outcome: Outcome
+    #: One line for a person; empty when trained.
+    detail: str
+    source_digest: str | None
+    network_digest: str | None
+    #: The job that settled the same network before; for DUPLICATE only.
+    duplicate_of: int | None
+    measures: Measures | None
+    report: Report | None
+    #: Set when the candidate was offered to the network archive.
+    cell: int | None
+    status: AddStatus
+    #: A measure lay outside the archive's bounds.
+    clipped: bool
+    #: Credit to the individual that was selected: its cell and job, and what it gets.
+    credited_cell: int | None
+    credited_job: int | None
+    curiosity_change: float
+    #: Credit to the prompt.
+    score_change: float
+    offer: PromptOffer | None
+    #: How many others were settled between proposal and settling.
+    staleness: int
+    durations: Durations
+    #: Running time of the search so far, over all restarts, in seconds.
+    elapsed_s: float
+
+    @property
+    def objective(self) -> float | None:
+        """Accuracy on the split that selects; None when not trained."""
+        return self.report.objective if self.report else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Elite:
+    """What a cell of the network archive holds."""
+
+    job: int
+    source_digest: str
+    measures: Measures
+    #: In the units of the measures (not normalised).
+    solution: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptElite:
+    """What a cell of the prompt archive holds: a (prompt, temperature) individual."""
+
+    #: The job after which it was offered.
+    job: int
+    prompt: str
+    temperature: float
+    curiosity: float
+
+
+# --- what goes into the store, beside a placement -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artefacts:
+    """The content that a placement names by digest."""
+
+    source: str | None = None
+    graph: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tessellation:
+    """The centroids of both archives, made once and kept with them."""
+
+    #: (num_cells, 2), in [0, 1].
+    network: tuple[tuple[float, float], ...] = field(repr=False)
+    prompt: tuple[tuple[float, float], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a state folder belongs to; a search with another identity is refused."""
+
+    #: Data set, seed, bounds, cells: whatever would make old results wrong for a new run.
+    fields: tuple[tuple[str, str], ...]
+
+    def differences(self, other: "Identity") -> Iterable[str]:
+        """Name what differs, one line each."""
+        mine, theirs = dict(self.fields), dict(other.fields)
+        for name in sorted(mine.keys() | theirs.keys()):
+            if mine.get(name) != theirs.get(name):
+                yield f"{name} is {theirs.get(name)!r}, was {mine.get(name)!r}"
