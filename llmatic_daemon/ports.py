@@ -1,6 +1,6 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from llmatic_daemon.records import (
@@ -100,16 +100,26 @@ class Store(Protocol):
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Keep all that a placement changes, in one durable transaction.
 
+        Args:
+            placement: Its number is the next one of the log.
+            artefacts: What the placement names by digest; content stored before may be left out.
+
         Returns:
             False when the fence refused it: this job was settled, or dispatched anew, before.
 
         Raises:
             StoreUnavailable: nothing was written; the same call may be tried again.
+            ValueError: a number is not finite, or names something that the store does not know.
         """
         ...
 
     async def source(self, digest: str) -> str:
-        """Read the source of an elite."""
+        """Read the source that a placement names.
+
+        Raises:
+            KeyError: no placement names it.
+            StoreUnavailable: it cannot be read now.
+        """
         ...
 
 
@@ -132,8 +142,14 @@ class SearchStore(Store, Protocol):
         """Return the axis slot of each prompt; a new id gets the lowest slot never used."""
         ...
 
-    async def log(self) -> Sequence[Placement]:
-        """Read all placements, oldest first."""
+    def log(self) -> AsyncIterator[Placement]:
+        """Read all placements, oldest first; as a stream, since a long log need not fit in memory.
+
+        Equal to what was committed, but for the weights of a report, which are never stored.
+
+        Raises:
+            StoreUnavailable: the log cannot be read now.
+        """
         ...
 
     async def close(self) -> None:

@@ -82,6 +82,8 @@ class Job:
     number: int
     #: From 1; how often this job has been dispatched. The fence against late results.
     attempt: int
+    #: How many attempts before this one count as failed (a crash counts, a graceful stop does not).
+    num_charged: int = 0
 
 
 class Operator(StrEnum):
@@ -90,6 +92,30 @@ class Operator(StrEnum):
     INITIALISATION = "initialisation"
     MUTATION = "mutation"
     CROSSOVER = "crossover"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What is to be tried next, and all that is needed to give credit for its result."""
+
+    job: Job
+    operator: Operator
+    prompt: Prompt
+    #: Of the (prompt, temperature) individual that is used, in [0, 1]; None for a crossover.
+    temperature: float | None
+    #: As sent to the writer, in [0.01, 1].
+    sampling_temperature: float
+    #: For the writer, the lifted network's initial weights and its training.
+    seed: int
+    #: Job numbers and source digests of the parents, the one to be changed first; the initial
+    #: network has neither.
+    parents: tuple[int, ...]
+    parent_digests: tuple[str, ...]
+    #: Cell of the prompt archive whose elite is to be credited, and that elite's job; None: nobody.
+    credited_cell: int | None
+    credited_job: int | None
+    #: Number of placements that the proposal had seen.
+    num_settled: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,23 +130,6 @@ class Request:
     temperature: float
     seed: int
     task: Task
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Proposal:
-    """A request and all that is needed to give credit for its result."""
-
-    job: Job
-    request: Request
-    #: Job numbers of the parents; empty for the initial network.
-    parents: tuple[int, ...]
-    #: The (prompt, temperature) individual that was used; None for a crossover.
-    temperature: float | None
-    #: Cell of the prompt archive whose elite is to be credited, and that elite's job; None: nobody.
-    credited_cell: int | None
-    credited_job: int | None
-    #: Number of placements that the proposal had seen.
-    num_settled: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,6 +276,16 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Duplicate:
+    """A network that another job has settled before; it is not trained again."""
+
+    #: Job number.
+    of: int
+    #: What happened then.
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """A network that was trained and measured."""
 
@@ -283,6 +302,20 @@ class Report:
     train_s: float
     #: Safetensors; only when `Training.keep_weights`.
     weights: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One candidate at the end of its life, with all that it became on the way."""
+
+    proposal: Proposal
+    slot: int
+    result: Report | Rejection | Failure | Duplicate
+    completion: Completion | None = None
+    candidate: Candidate | None = None
+    network: Network | None = None
+    #: Since the job was claimed, in seconds.
+    total_s: float = 0.0
 
 
 # --- what one candidate changes ------------------------------------------------------------------
