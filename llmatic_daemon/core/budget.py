@@ -1,0 +1,38 @@
+"""Budgets: when a search has had enough."""
+
+from dataclasses import dataclass
+
+from llmatic_daemon.core.evolution import Evolution
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """Limits of a search over all its restarts; None: no limit."""
+
+    #: Evaluations: candidates that were trained and measured.
+    max_evaluations: int | None = None
+    #: Time that device places were held, added up.
+    max_gpu_hours: float | None = None
+    #: Running time.
+    max_hours: float | None = None
+    #: Objective, in [0, 1].
+    target_accuracy: float | None = None
+
+    def used_up(self, evolution: Evolution, elapsed_s: float) -> str | None:
+        """Say which limit is reached, in words for a person; None while there is room."""
+        if self.max_evaluations is not None and evolution.num_evaluations >= self.max_evaluations:
+            return f"{evolution.num_evaluations} evaluations are settled"
+        if self.max_gpu_hours is not None and evolution.train_s >= self.max_gpu_hours * 3600:
+            return f"{evolution.train_s / 3600:.2f} device hours are used"
+        if self.max_hours is not None and elapsed_s >= self.max_hours * 3600:
+            return f"{elapsed_s / 3600:.2f} hours have passed"
+        best = evolution.best.objective if evolution.best else None
+        if self.target_accuracy is not None and best is not None and best >= self.target_accuracy:
+            return f"the target accuracy is reached: {best:.4f}"
+        return None
+
+    def has_room_for(self, evolution: Evolution, num_running: int) -> bool:
+        """Tell whether one more job may start beside those that run: none is started in vain."""
+        if self.max_evaluations is None:
+            return True
+        return evolution.num_evaluations + num_running < self.max_evaluations

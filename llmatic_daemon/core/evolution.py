@@ -1,0 +1,389 @@
+"""The whole search as one immutable value: what to try next, and what a result changes.
+
+`propose` draws the next candidate, `place` decides what a finished one changes, `apply` obeys.
+Folding `apply` over the stored placements rebuilds the search exactly.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from immutables import Map
+from numpy.random import Generator
+
+from llmatic_daemon.core import operators, prompts, temperature
+from llmatic_daemon.core.archive import CVTArchive, Insertion
+from llmatic_daemon.core.rules import Rules
+from llmatic_daemon.records import (
+    AddStatus,
+    Duplicate,
+    Durations,
+    Elite,
+    Failure,
+    Job,
+    Measures,
+    Operator,
+    Outcome,
+    Placement,
+    PromptElite,
+    PromptOffer,
+    PromptSet,
+    Proposal,
+    Rejection,
+    Report,
+    Trial,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The highest objective so far, and the job that reached it first."""
+
+    objective: float
+    job: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Settled candidates are counted in windows; ours have no generations to compare with."""
+
+    #: Best objective of the last complete window that had one; None before.
+    last_best: float | None = None
+    #: Best objective of the window under way.
+    current_best: float | None = None
+
+    def after(self, objective: float | None, *, complete: bool) -> "Window":
+        """Return the window after one more settled candidate."""
+        bests = [best for best in (self.current_best, objective) if best is not None]
+        current = max(bests, default=None)
+        if not complete:
+            return replace(self, current_best=current)
+        return Window(last_best=self.last_best if current is None else current)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evolution:
+    """The search after some number of placements."""
+
+    rules: Rules
+    networks: CVTArchive[Elite]
+    individuals: CVTArchive[PromptElite]
+    #: Collective score of each prompt that has one, by id.
+    scores: Map[str, float] = Map()
+    #: How each network that was settled ended first, by digest.
+    settled: Map[str, Duplicate] = Map()
+    window: Window = Window()
+    best: Best | None = None
+    num_settled: int = 0
+    #: Settled candidates that were trained and measured.
+    num_evaluations: int = 0
+    #: Time that networks held a device place, in seconds.
+    train_s: float = 0.0
+    #: Running time over all restarts, in seconds.
+    elapsed_s: float = 0.0
+
+    @property
+    def is_initialising(self) -> bool:
+        """Tell whether neither archive has reached its threshold."""
+        enough = max(len(self.networks), len(self.individuals)) >= self.rules.num_initial
+        return not enough or len(self.networks) == 0
+
+
+def propose(evolution: Evolution, job: Job, prompt_set: PromptSet, rng: Generator) -> Proposal:
+    """Draw what to try next.
+
+    Source: Nasir 2024, Algorithm 1.
+    """
+    archives = operators.Archives(
+        rules=evolution.rules,
+        networks=evolution.networks,
+        individuals=evolution.individuals,
+        prompts=prompt_set,
+        job=job,
+        num_settled=evolution.num_settled,
+    )
+    if evolution.is_initialising:
+        return operators.initialise(archives, rng)
+    if rng.random() < evolution.rules.mutation_ratio or len(evolution.networks) < 2:
+        return operators.mutate(archives, rng)
+    return operators.cross(archives, rng)
+
+
+def rng_for(seed: int, job: Job) -> Generator:
+    """Make the random generator of one attempt, whatever else runs beside it."""
+    return np.random.default_rng([seed, job.number, job.attempt])
+
+
+def duplicate_of(evolution: Evolution, network_digest: str) -> Duplicate | None:
+    """Find how the same network ended before; None when it is to be trained."""
+    if evolution.rules.train_duplicates:
+        return None
+    return evolution.settled.get(network_digest)
+
+
+def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
+    """Say how long to train: 0 when initial networks are measured untrained, else None."""
+    initial = proposal.operator is Operator.INITIALISATION
+    return 0 if initial and not evolution.rules.train_initial else None
+
+
+def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: float) -> Placement:
+    """Decide all that one finished candidate changes; nothing is changed here.
+
+    Args:
+        evolution: The search as it is now, not as the proposal saw it.
+        trial: The candidate at the end of its life.
+        prompt_set: The prompts now; a prompt without a slot is no longer offered to its archive.
+        elapsed_s: Running time of the search so far.
+
+    Raises:
+        ValueError: the objective is not finite.
+    """
+    proposal, result = trial.proposal, trial.result
+    outcome = _outcome(result)
+    report = result if isinstance(result, Report) else None
+    insertion = _insertion(evolution, trial, report)
+    status = insertion.status if insertion else AddStatus.NOT_ADDED
+    credit = _credit(evolution, trial, outcome, status)
+    score = _score_change(evolution, proposal, outcome, report)
+    offer = _offer(evolution, proposal, outcome, report, prompt_set, credit, score)
+    return Placement(
+        number=evolution.num_settled + 1,
+        job=proposal.job,
+        slot=trial.slot,
+        operator=proposal.operator,
+        prompt=proposal.prompt.id,
+        temperature=proposal.temperature,
+        parents=proposal.parents,
+        writer=trial.completion.writer if trial.completion else "",
+        model=trial.completion.model if trial.completion else "",
+        outcome=outcome,
+        detail=_detail(result),
+        source_digest=trial.candidate.digest if trial.candidate else None,
+        network_digest=trial.network.digest if trial.network else None,
+        duplicate_of=result.of if isinstance(result, Duplicate) else None,
+        measures=trial.network.measures if trial.network else None,
+        report=replace(report, weights=None) if report else None,
+        cell=insertion.cell if insertion else None,
+        status=status,
+        clipped=insertion.clipped if insertion else False,
+        credited_cell=proposal.credited_cell if credit is not None else None,
+        credited_job=proposal.credited_job if credit is not None else None,
+        curiosity_change=credit or 0.0,
+        score_change=score,
+        offer=offer,
+        staleness=evolution.num_settled - proposal.num_settled,
+        durations=_durations(trial),
+        elapsed_s=elapsed_s,
+    )
+
+
+def apply(evolution: Evolution, placement: Placement) -> Evolution:
+    """Return the search after a placement. Total and deterministic: nothing is decided here.
+
+    Raises:
+        ValueError: the placement is not the next one of the log.
+    """
+    if placement.number != evolution.num_settled + 1:
+        raise ValueError(
+            f"placement {evolution.num_settled + 1} must come next, got {placement.number}"
+        )
+    objective = placement.objective
+    complete = placement.number % evolution.rules.window_size == 0
+    return replace(
+        evolution,
+        networks=_with_network(evolution.networks, placement),
+        individuals=_with_individual(evolution.individuals, placement),
+        scores=_with_score(evolution.scores, placement),
+        settled=_with_settled(evolution, placement),
+        window=evolution.window.after(objective, complete=complete),
+        best=_with_best(evolution.best, placement),
+        num_settled=placement.number,
+        num_evaluations=evolution.num_evaluations + (objective is not None),
+        train_s=evolution.train_s + placement.durations.train_s,
+        elapsed_s=max(evolution.elapsed_s, placement.elapsed_s),
+    )
+
+
+def fold(evolution: Evolution, log: Iterable[Placement]) -> Evolution:
+    """Rebuild a search from its log."""
+    for placement in log:
+        evolution = apply(evolution, placement)
+    return evolution
+
+
+# --- the parts of `place` ------------------------------------------------------------------------
+
+
+def _outcome(result: Report | Rejection | Failure | Duplicate) -> Outcome:
+    match result:
+        case Report():
+            return Outcome.TRAINED
+        case Duplicate():
+            return Outcome.DUPLICATE
+        case Rejection() | Failure():
+            return result.cause
+
+
+def _detail(result: Report | Rejection | Failure | Duplicate) -> str:
+    match result:
+        case Report():
+            return ""
+        case Duplicate():
+            return f"the same network as job {result.of}"
+        case Rejection() | Failure():
+            return result.detail
+
+
+def _measured(measures: Measures) -> tuple[float, float]:
+    return measures.width_to_depth, float(measures.flops)
+
+
+def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:
+    if report is None or trial.network is None:
+        return None
+    return evolution.networks.judge(*_measured(trial.network.measures), report.objective)
+
+
+def _credit(
+    evolution: Evolution, trial: Trial, outcome: Outcome, status: AddStatus
+) -> float | None:
+    """Say what the selected individual gets; None when there is nobody (any more) to credit."""
+    proposal = trial.proposal
+    if proposal.credited_cell is None or not outcome.blames_prompt:
+        return None
+    held = evolution.individuals.get(proposal.credited_cell)
+    if held is None or held.elite.job != proposal.credited_job:
+        return None
+    return prompts.curiosity_change(
+        evolution.rules, trainable=_is_trainable(trial.result), status=status
+    )
+
+
+def _is_trainable(result: Report | Rejection | Failure | Duplicate) -> bool:
+    if isinstance(result, Duplicate):
+        return result.outcome is Outcome.TRAINED
+    return isinstance(result, Report)
+
+
+def _score_change(
+    evolution: Evolution, proposal: Proposal, outcome: Outcome, report: Report | None
+) -> float:
+    if proposal.temperature is None or not outcome.blames_prompt:
+        return 0.0
+    return prompts.score_change(report.objective if report else None, evolution.window.last_best)
+
+
+def _offer(
+    evolution: Evolution,
+    proposal: Proposal,
+    outcome: Outcome,
+    report: Report | None,
+    prompt_set: PromptSet,
+    credit: float | None,
+    score: float,
+) -> PromptOffer | None:
+    """Decide where (prompt, new temperature) goes; None when it is not offered at all."""
+    slot = prompt_set.slot_of(proposal.prompt.id)
+    if proposal.temperature is None or slot is None or not outcome.blames_prompt:
+        return None
+    rules = evolution.rules
+    objective = report.objective if report else None
+    at = temperature.adapted(
+        proposal.temperature, objective, evolution.window.last_best, rules.temperature_step
+    )
+    total = evolution.scores.get(proposal.prompt.id, 0.0) + score
+    insertion = evolution.individuals.judge(float(slot), at, total)
+    return PromptOffer(
+        temperature=at,
+        cell=insertion.cell,
+        status=insertion.status,
+        objective=total,
+        curiosity=_inherited_curiosity(evolution, proposal, insertion.cell, credit),
+    )
+
+
+def _inherited_curiosity(
+    evolution: Evolution, proposal: Proposal, cell: int, credit: float | None
+) -> float:
+    """Let an individual that replaces the one it comes from keep that one's curiosity.
+
+    Otherwise each success that improves a prompt would throw its credit away. All others start
+    at 0 (Cully 2018).
+    """
+    if credit is None or cell != proposal.credited_cell:
+        return 0.0
+    elite = evolution.individuals[cell].elite
+    return elite.curiosity + credit if elite.prompt == proposal.prompt.id else 0.0
+
+
+def _durations(trial: Trial) -> Durations:
+    trained = trial.result if isinstance(trial.result, Report | Failure) else None
+    return Durations(
+        llm_s=trial.completion.duration_s if trial.completion else 0.0,
+        lift_s=trial.network.lift_s if trial.network else 0.0,
+        wait_s=trained.wait_s if trained else 0.0,
+        train_s=trained.train_s if trained else 0.0,
+        total_s=trial.total_s,
+    )
+
+
+# --- the parts of `apply` ------------------------------------------------------------------------
+
+
+def _with_network(archive: CVTArchive[Elite], placement: Placement) -> CVTArchive[Elite]:
+    if not placement.status.added:
+        return archive
+    assert placement.cell is not None
+    assert placement.measures is not None
+    assert placement.source_digest is not None
+    assert placement.objective is not None
+    elite = Elite(
+        job=placement.job.number,
+        source_digest=placement.source_digest,
+        measures=placement.measures,
+        solution=_measured(placement.measures),
+    )
+    return archive.with_elite(placement.cell, placement.objective, elite)
+
+
+def _with_individual(
+    archive: CVTArchive[PromptElite], placement: Placement
+) -> CVTArchive[PromptElite]:
+    if placement.credited_cell is not None and placement.credited_job is not None:
+        archive = prompts.with_credit(
+            archive, placement.credited_cell, placement.credited_job, placement.curiosity_change
+        )
+    offer = placement.offer
+    if offer is None or not offer.status.added:
+        return archive
+    elite = PromptElite(
+        job=placement.job.number,
+        prompt=placement.prompt,
+        temperature=offer.temperature,
+        curiosity=offer.curiosity,
+    )
+    return archive.with_elite(offer.cell, offer.objective, elite)
+
+
+def _with_score(scores: Map[str, float], placement: Placement) -> Map[str, float]:
+    if not placement.score_change:
+        return scores
+    return scores.set(placement.prompt, scores.get(placement.prompt, 0.0) + placement.score_change)
+
+
+def _with_settled(evolution: Evolution, placement: Placement) -> Map[str, Duplicate]:
+    """Remember how a network ended, unless it was not trained, or the world was at fault."""
+    settled, digest = evolution.settled, placement.network_digest
+    untrained = placement.operator is Operator.INITIALISATION and not evolution.rules.train_initial
+    unknown = placement.outcome in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT)
+    if digest is None or untrained or unknown or digest in settled:
+        return settled
+    return settled.set(digest, Duplicate(of=placement.job.number, outcome=placement.outcome))
+
+
+def _with_best(best: Best | None, placement: Placement) -> Best | None:
+    objective = placement.objective
+    if objective is None or (best is not None and objective <= best.objective):
+        return best
+    return Best(objective, placement.job.number)

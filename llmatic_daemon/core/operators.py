@@ -1,0 +1,184 @@
+"""How a candidate is made: initialisation, mutation, crossover, and the request for each."""
+
+from dataclasses import dataclass
+
+from numpy.random import Generator
+
+from llmatic_daemon.core import temperature
+from llmatic_daemon.core.archive import CVTArchive
+from llmatic_daemon.core.prompts import most_curious
+from llmatic_daemon.core.rules import Rules
+from llmatic_daemon.records import (
+    Elite,
+    Job,
+    Operator,
+    Prompt,
+    PromptElite,
+    PromptSet,
+    Proposal,
+    Request,
+    Task,
+)
+
+INITIAL_SOURCE = """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d({channels}, 1, 1)
+        self.fc1 = nn.Linear({features}, {features})
+        self.fc2 = nn.Linear({features}, {num_classes})
+
+    def forward(self, x):
+        x = F.relu(self.conv1(x))
+        x = torch.flatten(x, 1)
+        x = F.relu(self.fc1(x))
+        return self.fc2(x)
+"""
+
+
+def initial_source(task: Task) -> str:
+    """Write the initial network for a task's images.
+
+    For 3 x 32 x 32 it is the paper's: a 1 x 1 convolution to one channel, 1024 -> 1024, 1024 -> 10
+    (section 3.1); for other sizes its dense layers have one feature for each pixel too.
+    """
+    channels, height, width = task.input_shape
+    return INITIAL_SOURCE.format(
+        channels=channels, features=height * width, num_classes=task.num_classes
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archives:
+    """What an operator sees: both archives, the prompts in use, and the job it proposes for."""
+
+    rules: Rules
+    networks: CVTArchive[Elite]
+    individuals: CVTArchive[PromptElite]
+    prompts: PromptSet
+    job: Job
+    num_settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Individual:
+    """A (prompt, temperature) individual, and who gets its credit."""
+
+    prompt: Prompt
+    temperature: float
+    credited_cell: int | None
+    credited_job: int | None
+
+
+def initialise(archives: Archives, rng: Generator) -> Proposal:
+    """Mutate the initial network with a random prompt at the initial temperature."""
+    individual = _random_prompt(archives, archives.rules.initial_temperature, rng)
+    return _proposal(archives, Operator.INITIALISATION, individual, [], rng)
+
+
+def mutate(archives: Archives, rng: Generator) -> Proposal:
+    """Mutate one elite by the most curious individual, or by a random prompt.
+
+    A random prompt comes with a uniformly random temperature: the paper does not say which.
+
+    Source: Nasir 2024, Algorithm 1.
+    """
+    rules = archives.rules
+    individual = _most_curious(archives, rng) if rng.random() < rules.curious_ratio else None
+    individual = individual or _random_prompt(archives, float(rng.random()), rng)
+    individual = _jittered(individual, rules, rng)
+    return _proposal(archives, Operator.MUTATION, individual, [_parent(archives, rng)], rng)
+
+
+def cross(archives: Archives, rng: Generator) -> Proposal:
+    """Join an elite and its 2 or 3 nearest neighbours by the crossover prompt.
+
+    Nothing is credited and nothing offered to the prompt archive. With too few elites for that
+    many neighbours, those that there are take part.
+    """
+    rules = archives.rules
+    cell = _parent(archives, rng)
+    wanted = int(rng.integers(rules.min_neighbours, rules.max_neighbours + 1))
+    cells = [cell, *archives.networks.nearest_filled(cell, wanted)]
+    return _proposal(archives, Operator.CROSSOVER, None, cells, rng)
+
+
+def write_request(proposal: Proposal, sources: tuple[str, ...], task: Task) -> Request:
+    """Put the parents' sources and the prompt into what a writer is asked.
+
+    Args:
+        proposal: What is to be tried.
+        sources: Of its parents, in their order; empty for the initial network.
+        task: What the network is for.
+    """
+    return Request(
+        operator=proposal.operator,
+        prompt=proposal.prompt,
+        parents=sources or (initial_source(task),),
+        temperature=proposal.sampling_temperature,
+        seed=proposal.seed,
+        task=task,
+    )
+
+
+def _parent(archives: Archives, rng: Generator) -> int:
+    """Draw a parent's cell: uniformly, or the best of a tournament."""
+    networks = archives.networks
+    draws = rng.integers(len(networks), size=archives.rules.tournament_size).tolist()
+    cells = [networks.filled[draw] for draw in draws]
+    return max(cells, key=lambda cell: networks[cell].objective)
+
+
+def _most_curious(archives: Archives, rng: Generator) -> Individual | None:
+    cells = most_curious(archives.individuals, archives.prompts)
+    if not cells:
+        return None
+    cell = cells[int(rng.integers(len(cells)))]
+    elite = archives.individuals[cell].elite
+    prompt = next(p for p in archives.prompts.mutation if p.id == elite.prompt)
+    return Individual(prompt, elite.temperature, cell, elite.job)
+
+
+def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
+    """Draw a prompt; its credit goes to the elite of the cell where (prompt, temperature) lies."""
+    index = int(rng.integers(len(archives.prompts.mutation)))
+    cell, _ = archives.individuals.locate(float(archives.prompts.slots[index]), at)
+    held = archives.individuals.get(cell)
+    prompt = archives.prompts.mutation[index]
+    return Individual(prompt, at, cell if held else None, held.elite.job if held else None)
+
+
+def _jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual:
+    if rng.random() >= rules.jitter_ratio:
+        return individual
+    moved = temperature.clamp(individual.temperature + rng.uniform(-rules.jitter, rules.jitter))
+    return Individual(individual.prompt, moved, individual.credited_cell, individual.credited_job)
+
+
+def _proposal(
+    archives: Archives,
+    operator: Operator,
+    individual: Individual | None,
+    cells: list[int],
+    rng: Generator,
+) -> Proposal:
+    rules, elites = archives.rules, [archives.networks[cell].elite for cell in cells]
+    at = individual.temperature if individual else rules.crossover_temperature
+    return Proposal(
+        job=archives.job,
+        operator=operator,
+        prompt=individual.prompt if individual else archives.prompts.crossover,
+        temperature=individual.temperature if individual else None,
+        sampling_temperature=max(at, rules.min_sampling_temperature),
+        seed=int(rng.integers(2**31)),
+        parents=tuple(elite.job for elite in elites),
+        parent_digests=tuple(elite.source_digest for elite in elites),
+        credited_cell=individual.credited_cell if individual else None,
+        credited_job=individual.credited_job if individual else None,
+        num_settled=archives.num_settled,
+    )

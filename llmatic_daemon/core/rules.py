@@ -1,0 +1,41 @@
+"""Every number of the search, as the paper gives it or as a setting changes it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """The paper's numbers (sections 2 to 4 of our digest), each of them a setting.
+
+    Source: Nasir 2024 (LLMatic), Algorithm 1; Cully 2018 for curiosity.
+    """
+
+    seed: int
+    #: Initialisation goes on until one of the archives has this many elites.
+    num_initial: int
+    initial_temperature: float
+    #: False: initial networks are measured untrained, as the paper does.
+    train_initial: bool
+    #: Probability of a mutation; the rest are crossovers.
+    mutation_ratio: float
+    #: Share of mutations by the most curious prompt individual; the rest take a random prompt.
+    curious_ratio: float
+    #: Share of mutations whose temperature is moved by U(-jitter, jitter).
+    jitter_ratio: float
+    jitter: float
+    #: 1: parents are drawn uniformly; n: the best of n drawn elites.
+    tournament_size: int
+    #: A crossover takes this many nearest neighbours, at least and at most.
+    min_neighbours: int
+    max_neighbours: int
+    crossover_temperature: float
+    #: Settled candidates in a window.
+    window_size: int
+    curiosity_added: float
+    curiosity_not_added: float
+    curiosity_untrainable: float
+    temperature_step: float
+    #: A sampling temperature must be above 0.
+    min_sampling_temperature: float
+    #: False: a network that was settled before is not trained again.
+    train_duplicates: bool

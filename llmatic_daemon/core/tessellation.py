@@ -1,0 +1,68 @@
+"""Where centroids come from: a centroidal Voronoi tessellation of the unit square.
+
+Imports scikit-learn or SciPy only when called, so that a process that has its centroids carries
+neither.
+"""
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+#: Up to this many samples for each cell, k-means on uniform samples overfits its samples: at 2.5
+#: of them (10,000 cells, 25,000 samples) k E[d^2] is 0.200, against 0.169 below and 0.160 for the
+#: best tessellation there is.
+SAMPLES_PER_CELL = 25
+
+
+def tessellate(num_cells: int, num_samples: int, seed: int) -> Points:
+    """Make centroids of `num_cells` cells of about equal area.
+
+    With enough samples for each cell it is the paper's k-means over uniform samples. For more
+    cells, Lloyd's algorithm runs with a k-d tree on samples of a low-discrepancy sequence, ten for
+    each cell, starting from that sequence: no limit from the number of samples, and O(n log n).
+
+    Args:
+        num_cells: At least 1.
+        num_samples: Uniform samples for k-means (25,000 in the paper).
+        seed: Of the samples.
+
+    Returns:
+        (num_cells, 2) centroids in [0, 1].
+
+    Source: Vassiliades 2018; Roberts 2018 for the R2 sequence.
+    """
+    rng = np.random.default_rng(seed)
+    if num_cells * SAMPLES_PER_CELL <= num_samples:
+        return _k_means(num_cells, rng.random((num_samples, 2)), seed)
+    samples = (r2_sequence(max(num_samples, 10 * num_cells)) + rng.random(2)) % 1.0
+    return _lloyd(r2_sequence(num_cells), samples)
+
+
+def r2_sequence(count: int) -> Points:
+    """Return the first points of the R2 low-discrepancy sequence, (count, 2) in [0, 1)."""
+    plastic = 1.324717957244746
+    steps = np.array([1 / plastic, 1 / plastic**2])
+    return cast(Points, (0.5 + np.arange(1, count + 1)[:, None] * steps) % 1.0)
+
+
+def _k_means(num_cells: int, samples: Points, seed: int) -> Points:
+    from sklearn.cluster import KMeans
+
+    fitted = KMeans(num_cells, n_init=1, random_state=seed % 2**32).fit(samples)
+    return np.clip(np.asarray(fitted.cluster_centers_, np.float64), 0.0, 1.0)
+
+
+def _lloyd(centroids: Points, samples: Points, num_steps: int = 10) -> Points:
+    from scipy.spatial import cKDTree
+
+    for _ in range(num_steps):
+        _, owner = cKDTree(centroids).query(samples)
+        counts = np.bincount(owner, minlength=len(centroids))[:, None]
+        sums = np.stack(
+            [np.bincount(owner, samples[:, axis], len(centroids)) for axis in (0, 1)], axis=1
+        )
+        centroids = np.where(counts > 0, sums / np.maximum(counts, 1), centroids)
+    return centroids
