@@ -1,0 +1,375 @@
+"""The order of steps: one straight line for each candidate, walked by every slot beside the others."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.core.evolution import (
+    Evolution,
+    apply,
+    duplicate_of,
+    num_epochs,
+    place,
+    propose,
+    rng_for,
+)
+from llmatic_daemon.core.operators import write_request
+from llmatic_daemon.core.source import read_source
+from llmatic_daemon.errors import StoreUnavailable, Unavailable
+from llmatic_daemon.ports import Lifter, Observer, Prompts, Store, Trainer, Writer
+from llmatic_daemon.records import (
+    Artefacts,
+    Failure,
+    Job,
+    Outcome,
+    Placement,
+    Progress,
+    Proposal,
+    Rejection,
+    Request,
+    Task,
+    Training,
+    Trial,
+)
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """The hands of the engine."""
+
+    writer: Writer
+    lifter: Lifter
+    trainer: Trainer
+    prompts: Prompts
+    store: Store
+    observers: Sequence[Observer] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How often the world may fail, and how long to wait in between."""
+
+    #: A job that the world failed this often is placed as failed.
+    max_attempts: int
+    #: First pause after a fault of the world, in seconds; doubled after each further one.
+    retry_s: float
+    max_retry_s: float
+
+    def pause_s(self, num_faults: int) -> float:
+        """Return the pause after the n-th fault in a row, n from 1."""
+        return float(min(self.retry_s * 2 ** min(num_faults - 1, 30), self.max_retry_s))
+
+
+class Engine:
+    """Slots that take jobs, walk each through its life, and settle it.
+
+    The search is one immutable value; `settle` rebinds it after each commit, under one lock, so
+    readers need none.
+    """
+
+    def __init__(
+        self,
+        evolution: Evolution,
+        task: Task,
+        ports: Ports,
+        *,
+        num_slots: int,
+        budget: Budget,
+        patience: Patience,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._evolution = evolution
+        self._task = task
+        self._ports = ports
+        self._num_slots = num_slots
+        self._budget = budget
+        self._patience = patience
+        self._clock = clock
+        self._elapsed_before_s = evolution.elapsed_s
+        self._started = clock()
+        self._settling = asyncio.Lock()
+        #: Notified whenever a slot that waits may have to think again.
+        self._news = asyncio.Condition()
+        self._num_running = 0
+        self._paused = False
+        self._draining = asyncio.Event()
+        self._aborted = asyncio.Event()
+        self._end = ""
+        self._slots: list[asyncio.Task[None]] = []
+
+    @property
+    def evolution(self) -> Evolution:
+        """The search after the last commit."""
+        return self._evolution
+
+    @property
+    def elapsed_s(self) -> float:
+        """Running time over all restarts, in seconds."""
+        return self._elapsed_before_s + self._clock() - self._started
+
+    @property
+    def end(self) -> str:
+        """Why the search has ended, in words for a person; empty while it has not."""
+        return self._end
+
+    # --- what a person may ask --------------------------------------------------------------------
+
+    async def run(self) -> str:
+        """Work until a budget is used up or `drain` is called; say which.
+
+        A bug in a slot ends all of them, and is raised.
+        """
+        async with asyncio.TaskGroup() as group:
+            self._slots = [group.create_task(self._slot(n)) for n in range(self._num_slots)]
+        return self._end
+
+    async def pause(self) -> None:
+        """Start no job until `resume`; jobs under way go on."""
+        self._paused = True
+
+    async def resume(self) -> None:
+        """Start jobs again."""
+        self._paused = False
+        await self._tell_slots()
+
+    async def drain(self, why: str, drain_s: float) -> None:
+        """Start no job any more; let those under way end within `drain_s`, then give them back."""
+        self._end = self._end or why
+        self._draining.set()
+        await self._tell_slots()
+        if self._slots:
+            _, late = await asyncio.wait(self._slots, timeout=drain_s)
+            for slot in late:
+                slot.cancel()
+
+    def abort(self) -> None:
+        """Give all jobs back at once; a result that is being committed is still committed."""
+        self._end = self._end or "aborted"
+        self._draining.set()
+        self._aborted.set()
+        for slot in self._slots:
+            slot.cancel()
+
+    # --- a slot -----------------------------------------------------------------------------------
+
+    async def _slot(self, slot: int) -> None:
+        num_faults = 0
+        while await self._may_start():
+            try:
+                fault = await self._take_one(slot)
+            finally:
+                self._num_running -= 1
+                await self._tell_slots()
+            num_faults = num_faults + 1 if fault else 0
+            if fault:
+                await self._wait_out(num_faults)
+
+    async def _may_start(self) -> bool:
+        """Wait until a job may start, and count it as running; False when none will any more."""
+        async with self._news:
+            while True:
+                why = self._budget.used_up(self._evolution, self.elapsed_s)
+                self._end = self._end or why or ""
+                if self._end:
+                    return False
+                room = self._budget.has_room_for(self._evolution, self._num_running)
+                if room and not self._paused:
+                    self._num_running += 1
+                    return True
+                await self._news.wait()
+
+    async def _tell_slots(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def _wait_out(self, num_faults: int) -> None:
+        """Pause after a fault of the world; a drain ends the pause."""
+        try:
+            async with asyncio.timeout(self._patience.pause_s(num_faults)):
+                await self._draining.wait()
+        except TimeoutError:
+            pass
+
+    async def _take_one(self, slot: int) -> bool:
+        """Claim a job and walk it to its end. Returns whether the world failed it."""
+        try:
+            job = await self._ports.store.dispatch(slot)
+        except StoreUnavailable as error:
+            logger.warning("slot %d claims no job: %s", slot, error, extra={"action": "dispatch"})
+            return True
+        try:
+            await self.run_job(job, slot)
+        except Unavailable as error:
+            await self._after_fault(job, slot, error)
+            return True
+        except asyncio.CancelledError:
+            await _to_the_end(self._release(job, charged=False))
+            raise
+        finally:
+            self._show(slot, "idle", "")
+        return False
+
+    async def _after_fault(self, job: Job, slot: int, error: Unavailable) -> None:
+        extra = {"action": "fault", "job": job.number, "slot": slot}
+        logger.warning("job %d, attempt %d: %s", job.number, job.attempt, error, extra=extra)
+        if job.num_charged + 1 < self._patience.max_attempts:
+            await _to_the_end(self._release(job, charged=True))
+            return
+        failure = Failure(cause=Outcome.ERROR, detail=str(error))
+        trial = Trial(proposal=await self._propose(job), slot=slot, result=failure)
+        await _to_the_end(self._settle(trial))
+
+    async def _release(self, job: Job, *, charged: bool) -> None:
+        try:
+            await self._ports.store.release(job, charged=charged)
+        except StoreUnavailable as error:
+            # It stays claimed; the next start releases it.
+            logger.warning("job %d is not released: %s", job.number, error)
+
+    # --- the life of one candidate ----------------------------------------------------------------
+
+    async def run_job(self, job: Job, slot: int) -> None:
+        """Walk one candidate from its proposal to its place, whatever becomes of it on the way.
+
+        Raises:
+            Unavailable: the world failed; nothing is settled and nobody is to blame.
+        """
+        started = self._clock()
+        proposal = await self._propose(job)
+        trial = Trial(proposal=proposal, slot=slot, result=_UNFINISHED)
+        trial = await self._develop(trial)
+        trial = replace(trial, total_s=self._clock() - started)
+        self._show(slot, "commit", "")
+        await _to_the_end(self._settle(trial))
+
+    async def _develop(self, trial: Trial) -> Trial:
+        """Write, read, lift and train; stop where the candidate ends."""
+        slot, proposal = trial.slot, trial.proposal
+        self._show(slot, "llm", proposal.prompt.id)
+        request = await self._request(proposal)
+        completion = await self._ports.writer.complete(request)
+        candidate = read_source(completion, proposal, request.parents, self._task)
+        trial = replace(trial, completion=completion)
+        if isinstance(candidate, Rejection):
+            return replace(trial, result=candidate)
+        self._show(slot, "lift", candidate.class_name)
+        network = await self._ports.lifter.lift(candidate)
+        trial = replace(trial, candidate=candidate)
+        if isinstance(network, Rejection):
+            return replace(trial, result=network)
+        trial = replace(trial, network=network)
+        duplicate = duplicate_of(self._evolution, network.digest)
+        if duplicate:
+            return replace(trial, result=duplicate)
+        self._show(slot, "wait", f"{network.measures.flops / 1e6:.2f} MFLOPs")
+        training = Training(seed=proposal.seed, epochs=num_epochs(self._evolution, proposal))
+        report = await self._ports.trainer.train(network, training, self._watcher(slot))
+        return replace(trial, result=report)
+
+    async def _propose(self, job: Job) -> Proposal:
+        evolution = self._evolution
+        rng = rng_for(evolution.rules.seed, job)
+        return propose(evolution, job, self._ports.prompts.current(), rng)
+
+    async def _request(self, proposal: Proposal) -> Request:
+        sources = [await self._ports.store.source(digest) for digest in proposal.parent_digests]
+        return write_request(proposal, tuple(sources), self._task)
+
+    def _watcher(self, slot: int) -> Callable[[Progress], None]:
+        def watch(progress: Progress) -> None:
+            accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.3f}"
+            epochs = f"epoch {progress.epoch} of {progress.num_epochs}"
+            self._show(slot, "train", f"{epochs}{accuracy} on {progress.place}")
+
+        return watch
+
+    # --- what is settled --------------------------------------------------------------------------
+
+    async def _settle(self, trial: Trial) -> None:
+        """Decide, commit, obey, publish: one candidate at a time."""
+        async with self._settling:
+            prompts = self._ports.prompts.current()
+            placement = place(self._evolution, trial, prompts, self.elapsed_s)
+            artefacts = Artefacts(
+                source=trial.candidate.source if trial.candidate else None,
+                graph=trial.network.graph if trial.network else None,
+            )
+            if not await self._commit(placement, artefacts):
+                return
+            self._evolution = apply(self._evolution, placement)
+            self._publish(placement)
+
+    async def _commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        """Commit, as soon as the store can: a finished training is never lost to a full disk.
+
+        Returns:
+            False when the fence refused it, or the daemon is to stop at once.
+        """
+        num_faults = 0
+        while not self._aborted.is_set():
+            try:
+                return await self._ports.store.commit(placement, artefacts)
+            except StoreUnavailable as error:
+                num_faults += 1
+                extra = {"action": "commit", "job": placement.job.number}
+                if num_faults == 1:
+                    logger.error("the store takes nothing; dispatch waits: %s", error, extra=extra)
+                await self._wait_for_store(num_faults)
+        return False
+
+    async def _wait_for_store(self, num_faults: int) -> None:
+        try:
+            async with asyncio.timeout(self._patience.pause_s(num_faults)):
+                await self._aborted.wait()
+        except TimeoutError:
+            pass
+
+    def _publish(self, placement: Placement) -> None:
+        extra = {"action": "placed", "job": placement.job.number, "slot": placement.slot}
+        logger.info("%s", describe(placement), extra=extra)
+        for observer in self._ports.observers:
+            observer.placed(placement)
+
+    def _show(self, slot: int, phase: str, detail: str) -> None:
+        for observer in self._ports.observers:
+            observer.slot_changed(slot, phase, detail)
+
+
+_UNFINISHED = Rejection(cause=Outcome.ERROR, detail="unfinished")
+
+
+def describe(placement: Placement) -> str:
+    """Tell a candidate's whole life in one line."""
+    parents = ", ".join(map(str, placement.parents)) or "the initial network"
+    at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
+    who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {placement.prompt}{at})"
+    times = placement.durations
+    spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"
+    if placement.report is None or placement.measures is None:
+        return f"{who}: {placement.outcome}: {placement.detail}; {spent}"
+    size = f"{placement.measures.flops / 1e6:.2f} MFLOPs"
+    happened = f"{placement.status.upper()} in cell {placement.cell}"
+    return f"{who}: {happened}, accuracy {placement.report.objective:.3f}, {size}; {spent}"
+
+
+async def _to_the_end(work: Awaitable[Result]) -> Result:
+    """Await work that a cancelled slot must still finish; the cancellation follows afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.result()
+        raise asyncio.CancelledError
+    return task.result()
