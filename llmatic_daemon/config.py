@@ -1,0 +1,329 @@
+"""Settings: presets, llmatic.toml and LLMATIC_* become one frozen `Settings`; the only reader of them.
+
+What each setting means stands beside its default in `presets/default.toml`, and nowhere else.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmatic_daemon.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "LLMATIC_"
+#: Read elsewhere: by the store, for tests that kill it.
+NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET"})
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Scale = Literal["linear", "log"]
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+
+
+class Section(BaseModel):
+    """A part of the settings; frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which images."""
+
+    name: Literal["digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz"]
+    folder: Path
+    download: bool
+    num_train: CountOrNone
+    image_size: Annotated[int, Field(ge=4, le=1024)]
+    fitness_split: Literal["validation", "test"]
+    validation_ratio: Annotated[float, Field(gt=0, le=0.5)]
+
+
+class SearchSettings(Section):
+    """The numbers of the search; the fields of `core.rules.Rules`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    num_initial: Count
+    initial_temperature: Ratio
+    train_initial: bool
+    mutation_ratio: Ratio
+    curious_ratio: Ratio
+    jitter_ratio: Ratio
+    jitter: Ratio
+    tournament_size: Annotated[int, Field(ge=1, le=1000)]
+    min_neighbours: Count
+    max_neighbours: Annotated[int, Field(ge=1, le=16)]
+    crossover_temperature: Ratio
+    window_size: Count
+    curiosity_added: float
+    curiosity_not_added: float
+    curiosity_untrainable: float
+    temperature_step: Ratio
+    min_sampling_temperature: Annotated[float, Field(gt=0, le=1)]
+    train_duplicates: bool
+
+    @model_validator(mode="after")
+    def _neighbours_in_order(self) -> "SearchSettings":
+        if self.min_neighbours > self.max_neighbours:
+            raise ValueError("min_neighbours must be at most max_neighbours")
+        return self
+
+
+class ArchiveSettings(Section):
+    """Cells, bounds and scales of both archives."""
+
+    network_cells: Annotated[int, Field(ge=1, le=1_000_000)]
+    prompt_cells: Annotated[int, Field(ge=1, le=1_000_000)]
+    num_samples: Count
+    ratio_low: Annotated[float, Field(ge=0)]
+    ratio_high: Annotated[float, Field(gt=0)]
+    ratio_scale: Scale
+    flops_low: Annotated[float, Field(ge=0)]
+    flops_high: Annotated[float, Field(gt=0)]
+    flops_scale: Scale
+    prompt_slots: Annotated[int, Field(ge=1, le=1000)]
+
+    @model_validator(mode="after")
+    def _bounds_span_something(self) -> "ArchiveSettings":
+        for name in ("ratio", "flops"):
+            low, high = getattr(self, f"{name}_low"), getattr(self, f"{name}_high")
+            if low >= high:
+                raise ValueError(f"{name}_low must be below {name}_high, got {low} and {high}")
+            if low == 0 and getattr(self, f"{name}_scale") == "log":
+                raise ValueError(f"{name}_low must be above 0 on a log scale")
+        return self
+
+
+class PromptSettings(Section):
+    """Where prompts lie."""
+
+    folder: str
+
+
+class WriterSettings(Section):
+    """Who writes."""
+
+    name: Literal["offline"]
+
+
+class LifterSettings(Section):
+    """What a candidate may cost before it is trained."""
+
+    places: Annotated[int, Field(ge=1, le=64)]
+    timeout_s: Seconds
+    memory_mib: Annotated[int, Field(ge=512)]
+    max_parameters: Count
+    max_flops: Count
+    max_activation_mib: Count
+
+
+class TrainingSettings(Section):
+    """How and where networks are trained."""
+
+    recipe: Literal["fast", "paper"]
+    epochs: CountOrNone
+    batch_size: CountOrNone
+    learning_rate: Annotated[float, Field(ge=0)]
+    timeout_s: Seconds
+    places: tuple[Device, ...]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+
+    @model_validator(mode="after")
+    def _at_least_one_place(self) -> "TrainingSettings":
+        if not self.places:
+            raise ValueError("places must name at least one device")
+        return self
+
+
+class EngineSettings(Section):
+    """Slots and patience."""
+
+    slots: Annotated[int, Field(ge=1, le=1024)]
+    max_attempts: Count
+    retry_s: Seconds
+    max_retry_s: Seconds
+    drain_s: Annotated[float, Field(ge=0)]
+
+
+class BudgetSettings(Section):
+    """When it is enough; 0: no limit."""
+
+    max_evaluations: CountOrNone
+    max_gpu_hours: Annotated[float, Field(ge=0)]
+    max_hours: Annotated[float, Field(ge=0)]
+    target_accuracy: Ratio
+
+
+class MetricsSettings(Section):
+    """Where Prometheus may look."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(Section):
+    """All settings, checked."""
+
+    state_dir: Path
+    data: DataSettings
+    search: SearchSettings
+    archives: ArchiveSettings
+    prompts: PromptSettings
+    writer: WriterSettings
+    lifter: LifterSettings
+    training: TrainingSettings
+    engine: EngineSettings
+    budget: BudgetSettings
+    metrics: MetricsSettings
+
+
+PRESETS = ("default", "paper", "demo")
+
+
+def preset_text(name: str) -> str:
+    """Read a preset's file.
+
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigurationError(
+            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{_nearest(name, PRESETS)}"
+        )
+    return resources.files("llmatic_daemon").joinpath(f"presets/{name}.toml").read_text("utf-8")
+
+
+def load(
+    file: Path | None = None,
+    *,
+    preset: str = "",
+    environment: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Put the settings together: default, preset, file, environment, overrides; the last one wins.
+
+    Args:
+        file: A TOML file; it may name its preset by `preset = "..."` at the top.
+        preset: Name of a preset; wins over the file's.
+        environment: Where LLMATIC_* are looked up.
+        overrides: Nested values, from the command line.
+
+    Raises:
+        ConfigurationError: one line for each mistake: what must be, what was found, where.
+    """
+    written = _read_toml(file) if file else {}
+    named = preset or written.pop("preset", "") or environment.get("LLMATIC_PRESET", "default")
+    written.pop("preset", None)
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(("default", named)):
+        _merge(merged, tomllib.loads(preset_text(name)))
+    sources: list[tuple[str, Mapping[str, Any]]] = [(str(file), written)]
+    sources += [("environment", _from_environment(environment)), ("command line", overrides or {})]
+    origins: dict[str, str] = {}
+    for origin, values in sources:
+        _check_names(values, Settings, origin)
+        origins |= dict.fromkeys(_paths(values), origin)
+        _merge(merged, values)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_explained(error, origins))) from error
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} must be a readable configuration file: {error.strerror}; "
+            "`llmatic-daemon init` writes one"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} must be TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and their like; a value is TOML, else text."""
+    found: dict[str, Any] = {}
+    for name, text in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
+            continue
+        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = _toml_value(text)
+    return found
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _known_names() -> list[str]:
+    defaults = tomllib.loads(preset_text("default"))
+    return [*_paths(defaults), *(name for name, value in defaults.items() if type(value) is dict)]
+
+
+def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str) -> None:
+    """Refuse a name that no setting has, and name the nearest one."""
+    known = _known_names()
+    for path in _paths(values):
+        if path not in known:
+            spelt = f"{ENVIRONMENT_PREFIX}{path.replace('.', '__').upper()}"
+            shown = f"{spelt!r} ({path})" if origin == "environment" else repr(path)
+            raise ConfigurationError(f"{origin}: unknown setting {shown}{_nearest(path, known)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+#: Plainer words for faults that pydantic words for programmers.
+_PLAIN = {
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "model_type": "must be a section of settings",
+    "string_pattern_mismatch": "must be 'cpu', 'cuda' or 'cuda:N'",
+    "tuple_type": "must be a list",
+}
+
+
+def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[str]:
+    for fault in error.errors():
+        path = ".".join(str(part) for part in fault["loc"] if isinstance(part, str))
+        message = _PLAIN.get(fault["type"], fault["msg"]).removeprefix("Value error, ")
+        message = message.replace("Input should be", "must be").replace("greater than", "above")
+        found, near = fault["input"], ""
+        if fault["type"] == "literal_error" and isinstance(found, str):
+            near = _nearest(found, re.findall(r"'([^']+)'", message))
+        shown = "" if isinstance(found, dict | BaseModel) else f", got {found!r}"
+        yield f"{origins.get(path, 'settings')}: {path} {message}{shown}{near}"
