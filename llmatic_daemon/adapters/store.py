@@ -1,0 +1,287 @@
+"""The search's state in SQLite: jobs, the log of placements, and both archives beside it.
+
+One transaction keeps all that a placement changes. The archives' tables follow from the placement
+alone (what was added, who was credited), so folding the log gives the same; nothing here decides.
+"""
+
+import asyncio
+import contextlib
+import math
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from llmatic_daemon.adapters import jobs, placement_rows
+from llmatic_daemon.adapters.database import Database
+from llmatic_daemon.adapters.state_folder import StateFolder
+from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.records import Artefacts, Identity, Job, Placement, Tessellation, digest
+
+_ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ADD_GRAPH = "INSERT INTO graphs (digest, graph) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
+_PUT_ELITE = """
+INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
+_PUT_PROMPT_ELITE = """
+INSERT OR REPLACE INTO prompt_elites (cell, job, prompt, temperature, objective, curiosity)
+VALUES (?, ?, ?, ?, ?, ?)"""
+_CREDIT = "UPDATE prompt_elites SET curiosity = curiosity + ? WHERE cell = ? AND job = ?"
+_LAST = "SELECT coalesce(max(number), 0) FROM placements"
+_PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
+_PAGE_PARENTS = """
+SELECT parents.job, parents.parent FROM placements JOIN parents ON parents.job = placements.job
+WHERE placements.number > ? AND placements.number <= ? ORDER BY parents.job, parents.position"""
+
+#: Placements that are held at once while the log is read.
+_PAGE_SIZE = 500
+
+
+class SQLiteStore(SearchStore):
+    """A state folder that is ours, and its database."""
+
+    def __init__(self, folder: StateFolder, database: Database) -> None:
+        self._folder = folder
+        self._database = database
+        self._jobs = jobs.Jobs()
+        self._making = asyncio.Lock()
+        #: Attempts whose COMMIT reported an error: some of these are on the disk nevertheless.
+        self._in_doubt: set[tuple[int, int]] = set()
+
+    @classmethod
+    async def open(
+        cls, folder: Path, *, busy_timeout_s: float = 5.0, checkpoint_every: int = 200
+    ) -> "SQLiteStore":
+        """Lock a state folder, open its database, and release the jobs of an earlier daemon.
+
+        Args:
+            folder: Made, with mode 0750, when it is missing.
+            busy_timeout_s: How long to wait for another program's lock on the database.
+            checkpoint_every: Transactions between checkpoints of the write-ahead log.
+
+        Raises:
+            StateLocked: another daemon has the folder.
+            StateVersionError: the database is another program's, or of a newer version.
+            ConfigurationError: it is damaged or not writable.
+            StoreUnavailable: the disk is full or failing, or the database is locked.
+        """
+        claimed = StateFolder.claim(
+            folder
+        )  # a few system calls, before there is anything to hold up
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(claimed.release)
+            database = Database(
+                claimed.database, busy_timeout_s=busy_timeout_s, checkpoint_every=checkpoint_every
+            )
+            undo.push_async_callback(database.close)
+            await database.open()
+            await database.write("recover", jobs.release_all)
+            undo.pop_all()
+        return cls(claimed, database)
+
+    async def identify(self, identity: Identity) -> None:
+        """Claim the state for a search, or check that it belongs to it."""
+        stored = await self._database.write("identify", lambda c: _identity(c, identity))
+        different = list(stored.differences(identity))
+        if different:
+            raise ConfigurationError(
+                f"state folder {str(self._folder.path)!r} must belong to this search, found "
+                f"another: {'; '.join(different)}; change back, or choose another folder"
+            )
+
+    async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+        """Return the stored centroids; make and keep them the first time."""
+        async with self._making:
+            stored = await self._database.read(_stored_tessellation)
+            if stored is None:
+                stored = await make()
+                rows = _centroid_rows(stored)
+                await self._database.write("tessellation", lambda c: _keep_centroids(c, rows))
+            return stored
+
+    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
+        """Return the axis slot of each prompt; a new id gets the lowest slot never used."""
+        known = await self._database.read(_stored_slots)
+        if not known.keys() >= set(prompt_ids):
+            known = await self._database.write("slots", lambda c: _add_slots(c, prompt_ids))
+        return tuple(known[prompt] for prompt in prompt_ids)
+
+    async def dispatch(self, slot: int) -> Job:
+        """Claim a job for a slot: the oldest released one, else a new one. Durable on return."""
+        claim = asyncio.ensure_future(
+            self._database.write("dispatch", lambda c: self._jobs.claim(c, slot))
+        )
+        try:
+            return await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            # Nobody will hear of this job: without a release it waits for the next start.
+            with contextlib.suppress(StoreUnavailable):
+                await self.release(await claim, charged=False)
+            raise
+
+    async def release(self, job: Job, *, charged: bool) -> None:
+        """Give a job back; uncharged, its attempt does not count."""
+        await self._database.write("release", lambda c: jobs.release(c, job, charged))
+
+    async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        """Keep all that a placement changes, in one durable transaction."""
+        _check_artefacts(placement, artefacts)
+        row = placement_rows.to_row(placement)
+        attempt = (placement.job.number, placement.job.attempt)
+        in_doubt = attempt in self._in_doubt
+        self._in_doubt.add(attempt)
+        kept = await self._database.write(
+            "commit", lambda c: _commit(c, placement, row, artefacts, in_doubt)
+        )
+        self._in_doubt.discard(attempt)
+        return kept
+
+    async def source(self, digest: str) -> str:
+        """Read the source that a placement names."""
+        query = "SELECT text FROM sources WHERE digest = ?"
+        found = await self._database.read(lambda c: c.execute(query, (digest,)).fetchone())
+        if found is None:
+            raise KeyError(digest)
+        return str(found[0])
+
+    async def log(self) -> AsyncIterator[Placement]:
+        """Read all placements, oldest first, a page at a time."""
+        last = 0
+        while page := await self._database.read(partial(_log_page, after=last)):
+            for placement in page:
+                yield placement
+            last = page[-1].number
+
+    async def close(self) -> None:
+        """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
+        try:
+            await self._database.close()
+        finally:
+            self._folder.release()
+
+
+# --- inside transactions -------------------------------------------------------------------------
+
+
+def _identity(connection: sqlite3.Connection, identity: Identity) -> Identity:
+    stored = tuple(connection.execute("SELECT name, value FROM search ORDER BY name"))
+    if stored:
+        return Identity(fields=stored)
+    connection.executemany("INSERT INTO search (name, value) VALUES (?, ?)", identity.fields)
+    return identity
+
+
+def _stored_tessellation(connection: sqlite3.Connection) -> Tessellation | None:
+    query = "SELECT x, y FROM centroids WHERE archive = ? ORDER BY cell"
+    network = tuple(connection.execute(query, ("network",)))
+    prompt = tuple(connection.execute(query, ("prompt",)))
+    return Tessellation(network=network, prompt=prompt) if network or prompt else None
+
+
+def _centroid_rows(tessellation: Tessellation) -> list[tuple[str, int, float, float]]:
+    archives = (("network", tessellation.network), ("prompt", tessellation.prompt))
+    rows = [(name, cell, x, y) for name, cells in archives for cell, (x, y) in enumerate(cells)]
+    for name, cell, x, y in rows:
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError(f"centroid {cell} of the {name} archive must be finite: {x!r}, {y!r}")
+    return rows
+
+
+def _keep_centroids(
+    connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]
+) -> None:
+    connection.executemany("INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)", rows)
+
+
+def _stored_slots(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT id, slot FROM prompts"))
+
+
+def _add_slots(connection: sqlite3.Connection, prompt_ids: Sequence[str]) -> dict[str, int]:
+    slots = _stored_slots(connection)
+    for prompt in prompt_ids:
+        if prompt not in slots:
+            slots[prompt] = max(slots.values(), default=-1) + 1
+            connection.execute(
+                "INSERT INTO prompts (id, slot) VALUES (?, ?)", (prompt, slots[prompt])
+            )
+    return slots
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    placement: Placement,
+    row: tuple[object, ...],
+    artefacts: Artefacts,
+    in_doubt: bool,
+) -> bool:
+    if not jobs.is_leased(connection, placement.job):
+        if in_doubt and _was_kept(connection, placement):
+            return True
+        jobs.record_event(connection, placement.job, "fenced")
+        return False
+    _check_number(connection, placement)
+    _keep_artefacts(connection, placement, artefacts)
+    connection.execute(placement_rows.INSERT, row)
+    for position, parent in enumerate(placement.parents):
+        connection.execute(_ADD_PARENT, (placement.job.number, position, parent))
+    _update_archives(connection, placement)
+    jobs.settle(connection, placement.job)
+    return True
+
+
+def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
+    query = "SELECT 1 FROM placements WHERE number = ? AND job = ? AND attempt = ?"
+    key = (placement.number, placement.job.number, placement.job.attempt)
+    return connection.execute(query, key).fetchone() is not None
+
+
+def _check_number(connection: sqlite3.Connection, placement: Placement) -> None:
+    (last,) = connection.execute(_LAST).fetchone()
+    if placement.number != last + 1:
+        raise ValueError(f"the next placement's number must be {last + 1}, got {placement.number}")
+
+
+def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
+    """Refuse content under a name that is not its own: it would never be found out later."""
+    source, graph = artefacts.source, artefacts.graph
+    if source is not None and digest(source.encode()) != placement.source_digest:
+        raise ValueError(f"source_digest of placement {placement.number} is not its source's")
+    if graph is not None and digest(graph) != placement.network_digest:
+        raise ValueError(f"network_digest of placement {placement.number} is not its graph's")
+
+
+def _keep_artefacts(
+    connection: sqlite3.Connection, placement: Placement, artefacts: Artefacts
+) -> None:
+    if artefacts.source is not None:
+        connection.execute(_ADD_SOURCE, (placement.source_digest, artefacts.source))
+    if artefacts.graph is not None:
+        connection.execute(_ADD_GRAPH, (placement.network_digest, artefacts.graph.decode()))
+
+
+def _update_archives(connection: sqlite3.Connection, placement: Placement) -> None:
+    job, report, offer = placement.job.number, placement.report, placement.offer
+    if placement.status.added and report is not None:
+        elite = (placement.cell, job, report.objective, report.test_accuracy)
+        connection.execute(_PUT_ELITE, elite)
+    if placement.credited_cell is not None:
+        credit = (placement.curiosity_change, placement.credited_cell, placement.credited_job)
+        connection.execute(_CREDIT, credit)
+    if offer is not None and offer.status.added:
+        individual = (placement.prompt, offer.temperature, offer.objective, offer.curiosity)
+        connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
+
+
+def _log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:
+    """Read the placements that follow a number; there are no gaps."""
+    between = (after, after + _PAGE_SIZE)
+    parents: defaultdict[int, list[int]] = defaultdict(list)
+    for job, parent in connection.execute(_PAGE_PARENTS, between):
+        parents[job].append(parent)
+    return [
+        placement_rows.from_row(row, tuple(parents.get(row[1], ())))
+        for row in connection.execute(_PAGE, between)
+    ]

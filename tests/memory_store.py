@@ -1,0 +1,132 @@
+"""The store in memory: a fake that passes the same suite as the real one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from math import isfinite
+from typing import Any
+
+from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.records import Artefacts, Identity, Job, Placement, Tessellation, digest
+
+
+@dataclass
+class Memory:
+    """What survives the daemon; a second store on the same memory is a restart."""
+
+    identity: Identity | None = None
+    tessellation: Tessellation | None = None
+    slots: dict[str, int] = field(default_factory=dict)
+    #: Jobs in the order in which they were released.
+    queue: list[Job] = field(default_factory=list)
+    running: dict[int, Job] = field(default_factory=dict)
+    num_jobs: int = 0
+    placements: list[Placement] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    graphs: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryStore(SearchStore):
+    """Keeps everything in a `Memory`."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        for number in sorted(self.memory.running):
+            self._release(self.memory.running[number], charged=True)
+
+    async def identify(self, identity: Identity) -> None:
+        stored = self.memory.identity or identity
+        self.memory.identity = stored
+        if different := list(stored.differences(identity)):
+            raise ConfigurationError(f"found another search: {'; '.join(different)}")
+
+    async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+        if self.memory.tessellation is None:
+            self.memory.tessellation = await make()
+        return self.memory.tessellation
+
+    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
+        slots = self.memory.slots
+        return tuple(slots.setdefault(prompt, len(slots)) for prompt in prompt_ids)
+
+    async def dispatch(self, slot: int) -> Job:
+        memory = self.memory
+        if memory.queue:
+            oldest = memory.queue.pop(0)
+            job = replace(oldest, attempt=oldest.attempt + 1)
+        else:
+            memory.num_jobs += 1
+            job = Job(number=memory.num_jobs, attempt=1)
+        memory.running[job.number] = job
+        return job
+
+    async def release(self, job: Job, *, charged: bool) -> None:
+        if self._is_leased(job):
+            self._release(self.memory.running[job.number], charged=charged)
+
+    async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        _check(placement, artefacts)
+        if not self._is_leased(placement.job):
+            return False
+        self._check_known(placement, artefacts)
+        if artefacts.source is not None and placement.source_digest:
+            self.memory.sources[placement.source_digest] = artefacts.source
+        if artefacts.graph is not None and placement.network_digest:
+            self.memory.graphs[placement.network_digest] = artefacts.graph
+        if placement.report is not None:
+            placement = replace(placement, report=replace(placement.report, weights=None))
+        self.memory.placements.append(placement)
+        del self.memory.running[placement.job.number]
+        return True
+
+    async def source(self, digest: str) -> str:
+        return self.memory.sources[digest]
+
+    async def log(self) -> AsyncIterator[Placement]:
+        for placement in tuple(self.memory.placements):
+            yield placement
+
+    async def close(self) -> None:
+        """Do nothing: what runs is released by the next start."""
+
+    def _is_leased(self, job: Job) -> bool:
+        if not 1 <= job.number <= self.memory.num_jobs:
+            raise ValueError(f"job {job.number} was never dispatched")
+        running = self.memory.running.get(job.number)
+        return running is not None and running.attempt == job.attempt
+
+    def _release(self, job: Job, *, charged: bool) -> None:
+        del self.memory.running[job.number]
+        self.memory.queue.append(replace(job, num_charged=job.num_charged + charged))
+
+    def _check_known(self, placement: Placement, artefacts: Artefacts) -> None:
+        settled = {other.job.number for other in self.memory.placements}
+        named = {*placement.parents, placement.duplicate_of, placement.credited_job} - {None}
+        if placement.number != len(self.memory.placements) + 1 or not named <= settled:
+            raise ValueError("the number is not the next one, or a job that is named not settled")
+        sources = {*self.memory.sources, placement.source_digest if artefacts.source else None}
+        graphs = {*self.memory.graphs, placement.network_digest if artefacts.graph else None}
+        if placement.source_digest not in {*sources, None}:
+            raise ValueError("the source is not known")
+        if placement.network_digest not in {*graphs, None}:
+            raise ValueError("the graph is not known")
+
+
+def _check(placement: Placement, artefacts: Artefacts) -> None:
+    if not all(isfinite(number) for number in _floats(placement)):
+        raise ValueError("a number must be finite")
+    source, graph = artefacts.source, artefacts.graph
+    if source is not None and digest(source.encode()) != placement.source_digest:
+        raise ValueError("source_digest is not the source's")
+    if graph is not None and digest(graph) != placement.network_digest:
+        raise ValueError("network_digest is not the graph's")
+
+
+def _floats(value: Any) -> list[float]:
+    if isinstance(value, float):
+        return [value]
+    if is_dataclass(value):
+        return [n for part in fields(value) for n in _floats(getattr(value, part.name))]
+    if isinstance(value, tuple):
+        return [n for part in value for n in _floats(part)]
+    return []

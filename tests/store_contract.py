@@ -1,0 +1,294 @@
+"""What every store promises: one suite, run over the real one and over the fake.
+
+A module that runs it defines the fixture `open_store`: an async function that opens the same state
+again each time, after the store opened before was left as a crash would leave it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.records import (
+    AddStatus,
+    Artefacts,
+    Identity,
+    Job,
+    Outcome,
+    Placement,
+    Tessellation,
+)
+from tests.sample_placements import SampleSearch, failure, success
+
+OpenStore = Callable[[], Awaitable[SearchStore]]
+
+CELLS = Tessellation(network=((0.1, 0.2), (1 / 3, 1.0)), prompt=((0.5, 0.7),))
+
+
+async def read_log(store: SearchStore) -> list[Placement]:
+    return [placement async for placement in store.log()]
+
+
+async def grow(store: SearchStore, search: SampleSearch, number: int) -> None:
+    for _ in range(number):
+        placement, artefacts = search.next(await store.dispatch(slot=0))
+        assert await store.commit(placement, artefacts)
+        search.settle(placement)
+
+
+class StoreContract:
+    async def test_dispatch_numbers_jobs_from_one_without_gaps(self, open_store: OpenStore):
+        store = await open_store()
+
+        claimed = [await store.dispatch(slot) for slot in range(3)]
+
+        assert claimed == [Job(number=number, attempt=1) for number in (1, 2, 3)]
+
+    async def test_dispatch_takes_the_oldest_release_first(self, open_store: OpenStore):
+        store = await open_store()
+        first, second, third = [await store.dispatch(slot) for slot in range(3)]
+        for job in (third, first, second):
+            await store.release(job, charged=False)
+
+        claimed = [await store.dispatch(0) for _ in range(4)]
+
+        assert [(job.number, job.attempt) for job in claimed] == [(3, 2), (1, 2), (2, 2), (4, 1)]
+
+    async def test_release_charges_only_when_told(self, open_store: OpenStore):
+        store = await open_store()
+
+        await store.release(await store.dispatch(0), charged=False)
+        uncharged = await store.dispatch(0)
+        await store.release(uncharged, charged=True)
+
+        assert uncharged == Job(number=1, attempt=2, num_charged=0)
+        assert await store.dispatch(0) == Job(number=1, attempt=3, num_charged=1)
+
+    async def test_release_of_an_old_attempt_changes_nothing(self, open_store: OpenStore):
+        store = await open_store()
+        old = await store.dispatch(0)
+        await store.release(old, charged=False)
+        current = await store.dispatch(0)
+
+        await store.release(old, charged=True)
+
+        assert await store.commit(failure(1, current), Artefacts())
+
+    async def test_release_of_a_settled_job_changes_nothing(self, open_store: OpenStore):
+        store = await open_store()
+        job = await store.dispatch(0)
+        await store.commit(failure(1, job), Artefacts())
+
+        await store.release(job, charged=True)
+
+        assert await store.dispatch(0) == Job(number=2, attempt=1)
+
+    async def test_restart_releases_what_ran_and_charges_it(self, open_store: OpenStore):
+        store = await open_store()
+        for slot in range(2):
+            await store.dispatch(slot)
+
+        store = await open_store()
+
+        claimed = [await store.dispatch(0) for _ in range(3)]
+        assert claimed == [
+            Job(number=1, attempt=2, num_charged=1),
+            Job(number=2, attempt=2, num_charged=1),
+            Job(number=3, attempt=1),
+        ]
+
+    async def test_commit_keeps_a_job_once(self, open_store: OpenStore):
+        store = await open_store()
+        placement = failure(1, await store.dispatch(0))
+
+        answers = [await store.commit(placement, Artefacts()) for _ in range(3)]
+
+        assert answers == [True, False, False]
+        assert await read_log(store) == [placement]
+
+    async def test_commit_of_an_old_attempt_is_fenced(self, open_store: OpenStore):
+        store = await open_store()
+        old = await store.dispatch(0)
+        await store.release(old, charged=True)
+        queued_answer = await store.commit(failure(1, old), Artefacts())
+        current = await store.dispatch(0)
+
+        answer = await store.commit(failure(1, old), Artefacts())
+
+        assert (queued_answer, answer) == (False, False)
+        assert await read_log(store) == []
+        assert await store.commit(failure(1, current), Artefacts())
+
+    async def test_commit_after_a_restart_is_fenced(self, open_store: OpenStore):
+        job = await (await open_store()).dispatch(0)
+
+        store = await open_store()
+
+        assert not await store.commit(failure(1, job), Artefacts())
+
+    async def test_commit_of_an_unknown_job_is_refused(self, open_store: OpenStore):
+        store = await open_store()
+
+        with pytest.raises(ValueError, match="job 9 was never dispatched"):
+            await store.commit(failure(1, Job(number=9, attempt=1)), Artefacts())
+
+    async def test_commit_takes_only_the_next_number(self, open_store: OpenStore):
+        store = await open_store()
+        job = await store.dispatch(0)
+
+        with pytest.raises(ValueError, match="number"):
+            await store.commit(failure(2, job), Artefacts())
+
+        assert await store.commit(failure(1, job), Artefacts())
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+    @pytest.mark.parametrize(
+        "field", ["elapsed_s", "curiosity_change", "report.test_loss", "offer.curiosity", "curve"]
+    )
+    async def test_commit_refuses_what_is_not_finite(
+        self, open_store: OpenStore, field: str, bad: float
+    ):
+        """SQLite would keep a NaN as NULL, and nobody would know that it had been one."""
+        store = await open_store()
+        good, artefacts = success(1, await store.dispatch(0))
+
+        with pytest.raises(ValueError, match="finite"):
+            await store.commit(_with(good, field, bad), artefacts)
+
+        assert await store.commit(good, artefacts)
+
+    async def test_commit_refuses_parents_that_never_settled(self, open_store: OpenStore):
+        store = await open_store()
+        job, other = await store.dispatch(0), await store.dispatch(1)
+
+        with pytest.raises(ValueError, match=r"\w"):
+            await store.commit(failure(1, job, parents=(other.number,)), Artefacts())
+
+        assert await read_log(store) == []
+
+    async def test_commit_refuses_content_under_another_name(self, open_store: OpenStore):
+        store = await open_store()
+        placement, artefacts = success(1, await store.dispatch(0))
+
+        with pytest.raises(ValueError, match="source_digest"):
+            await store.commit(placement, replace(artefacts, source="another"))
+        with pytest.raises(ValueError, match="network_digest"):
+            await store.commit(placement, replace(artefacts, graph=b"{}"))
+
+    async def test_commit_refuses_to_name_content_that_is_nowhere(self, open_store: OpenStore):
+        store = await open_store()
+        placement, artefacts = success(1, await store.dispatch(0))
+
+        with pytest.raises(ValueError, match=r"\w"):
+            await store.commit(placement, replace(artefacts, graph=None))
+
+        assert await store.commit(placement, artefacts)
+
+    async def test_log_equals_what_was_committed(self, open_store: OpenStore):
+        search = SampleSearch()
+        await grow(await open_store(), search, 40)
+
+        assert await read_log(await open_store()) == search.placements
+
+    async def test_log_is_without_weights(self, open_store: OpenStore):
+        store = await open_store()
+        placement, artefacts = success(1, await store.dispatch(0))
+        assert placement.report
+        heavy = replace(placement, report=replace(placement.report, weights=b"many"))
+
+        await store.commit(heavy, artefacts)
+
+        assert await read_log(store) == [placement]
+
+    async def test_log_keeps_every_field(self, open_store: OpenStore):
+        """Each optional field is there in one placement and missing in another."""
+        store = await open_store()
+        bare = failure(1, await store.dispatch(0), outcome=Outcome.NAN, detail="loss is nan é\0x")
+        await store.commit(bare, Artefacts())
+        full, artefacts = success(
+            2, await store.dispatch(5), slot=5, parents=(1, 1), clipped=True, credited_cell=4,
+            credited_job=1, curiosity_change=-0.5, status=AddStatus.IMPROVED, staleness=7,
+            temperature=0.1 + 0.2, elapsed_s=1e9 + 1 / 3, duplicate_of=1,
+        )  # fmt: skip
+
+        await store.commit(full, artefacts)
+
+        assert await read_log(store) == [bare, full]
+
+    async def test_source_returns_what_was_committed(self, open_store: OpenStore):
+        store = await open_store()
+        placement, artefacts = success(1, await store.dispatch(0))
+        await store.commit(placement, artefacts)
+
+        assert placement.source_digest
+        assert await store.source(placement.source_digest) == artefacts.source
+        with pytest.raises(KeyError):
+            await store.source("0" * 64)
+
+    async def test_same_content_is_kept_once_for_two_jobs(self, open_store: OpenStore):
+        store = await open_store()
+        first, artefacts = success(1, await store.dispatch(0))
+        second = replace(first, number=2, job=await store.dispatch(0), duplicate_of=1)
+
+        assert await store.commit(first, artefacts)
+        assert await store.commit(second, Artefacts())
+
+        assert await read_log(store) == [first, second]
+
+    async def test_identity_of_another_search_is_refused(self, open_store: OpenStore):
+        mine = Identity(fields=(("data", "digits"), ("seed", "1")))
+        await (await open_store()).identify(mine)
+        store = await open_store()
+
+        await store.identify(Identity(fields=(("seed", "1"), ("data", "digits"))))
+        with pytest.raises(ConfigurationError, match="seed is '2', was '1'"):
+            await store.identify(Identity(fields=(("data", "digits"), ("seed", "2"))))
+
+        await store.identify(mine)
+
+    async def test_tessellation_is_made_once(self, open_store: OpenStore):
+        made = []
+
+        async def make() -> Tessellation:
+            made.append(CELLS)
+            return CELLS
+
+        first = await (await open_store()).tessellation(make)
+        store = await open_store()
+        again = [await store.tessellation(make) for _ in range(2)]
+
+        assert [first, *again] == [CELLS] * 3
+        assert len(made) == 1
+
+    async def test_prompt_slots_are_kept_for_ever(self, open_store: OpenStore):
+        store = await open_store()
+        assert await store.prompt_slots(["deepen", "widen"]) == (0, 1)
+        assert await store.prompt_slots(["shrink", "widen"]) == (2, 1)
+
+        store = await open_store()
+
+        assert await store.prompt_slots(["widen", "new", "deepen", "newer"]) == (1, 3, 0, 4)
+
+    async def test_many_slots_at_once_get_different_jobs(self, open_store: OpenStore):
+        store = await open_store()
+
+        claimed = await asyncio.gather(*(store.dispatch(slot) for slot in range(20)))
+
+        assert sorted(job.number for job in claimed) == list(range(1, 21))
+
+
+def _with(placement: Placement, field: str, value: float) -> Placement:
+    assert placement.report
+    assert placement.offer
+    match field:
+        case "report.test_loss":
+            return replace(placement, report=replace(placement.report, test_loss=value))
+        case "offer.curiosity":
+            return replace(placement, offer=replace(placement.offer, curiosity=value))
+        case "curve":
+            curve = tuple(replace(epoch, train_loss=value) for epoch in placement.report.curve)
+            return replace(placement, report=replace(placement.report, curve=curve))
+    return replace(placement, **{field: value})
