@@ -430,6 +430,27 @@ class PromptElite:
     curiosity: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The search in numbers, for those who watch it."""
+
+    num_settled: int
+    num_evaluations: int
+    #: None: no limit.
+    max_evaluations: int | None
+    network_cells: int
+    filled_network_cells: int
+    prompt_cells: int
+    filled_prompt_cells: int
+    qd_score: float
+    #: None before the first evaluation.
+    best_objective: float | None
+    best_job: int | None
+    #: Running time over all restarts, and time that device places were held, in seconds.
+    elapsed_s: float
+    train_s: float
+
+
 # --- what goes into the store, beside a placement -------------------------------------------------
 
 

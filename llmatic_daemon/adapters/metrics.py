@@ -1,0 +1,177 @@
+"""Prometheus metrics: counted as candidates are placed, read from the search at scrape."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from llmatic_daemon.ports import Observer
+from llmatic_daemon.records import AddStatus, Outcome, Placement, Snapshot
+
+PHASES = ("idle", "llm", "lift", "wait", "train", "commit")
+BUCKETS_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+
+
+class Metrics(Observer):
+    """All metrics of one daemon, in a registry of its own.
+
+    Args:
+        version: Of the daemon.
+        num_slots: Slots, each with one series a phase.
+        prompts: Ids of the prompts in use; each is exported as 0 from the start.
+        view: The search in numbers, at this moment.
+    """
+
+    def __init__(
+        self, version: str, num_slots: int, prompts: tuple[str, ...], view: Callable[[], Snapshot]
+    ) -> None:
+        disable_created_metrics()  # a second series for each counter, that nobody asks for
+        self.registry = CollectorRegistry()
+        self._make_counters()
+        Info("llmatic_build", "Version of the daemon.", registry=self.registry).info(
+            {"version": version}
+        )
+        Gauge("llmatic_slots", "Slots that develop candidates.", registry=self.registry).set(
+            num_slots
+        )
+        self.registry.register(_Search(view))
+        self._phases = ["idle"] * num_slots
+        self._start_at_zero(num_slots, prompts)
+
+    def _make_counters(self) -> None:
+        registry = self.registry
+        self._evaluations = Counter(
+            "llmatic_evaluations", "Settled candidates, by what became of them.", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self._insertions = Counter(
+            "llmatic_archive_insertions", "Solutions offered to an archive, by what happened.",
+            ["archive", "status"], registry=registry,
+        )  # fmt: skip
+        self._clipped = Counter(
+            "llmatic_archive_out_of_bounds", "Networks with a measure outside the bounds.",
+            registry=registry,
+        )  # fmt: skip
+        self._selected = Counter(
+            "llmatic_prompt_selected", "Settled candidates of a prompt.", ["prompt"],
+            registry=registry,
+        )  # fmt: skip
+        self._successes = Counter(
+            "llmatic_prompt_success", "Candidates of a prompt that entered the network archive.",
+            ["prompt"], registry=registry,
+        )  # fmt: skip
+        self._durations = Histogram(
+            "llmatic_phase_duration_seconds", "Time that a settled candidate spent in a phase.",
+            ["phase"], buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._train_s = Counter(
+            "llmatic_gpu_seconds", "Time that device places were held.", registry=registry
+        )
+        self._slot_state = Gauge(
+            "llmatic_slot_state", "1 for the phase that a slot is in.", ["slot", "state"],
+            registry=registry,
+        )  # fmt: skip
+        self._last_commit = Gauge(
+            "llmatic_last_commit_timestamp_seconds", "When a placement was committed last.",
+            registry=registry,
+        )  # fmt: skip
+
+    def _start_at_zero(self, num_slots: int, prompts: tuple[str, ...]) -> None:
+        for outcome in Outcome:
+            self._evaluations.labels(outcome.value)
+        for status in AddStatus:
+            self._insertions.labels("network", status.value)
+            self._insertions.labels("prompt", status.value)
+        for prompt in prompts:
+            self._selected.labels(prompt)
+            self._successes.labels(prompt)
+        for slot in range(num_slots):
+            for phase in PHASES:
+                self._slot_state.labels(str(slot), phase).set(phase == "idle")
+
+    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
+        """Move a slot from one phase to another."""
+        before = self._phases[slot]
+        if phase != before:
+            self._phases[slot] = phase
+            self._slot_state.labels(str(slot), before).set(0)
+            self._slot_state.labels(str(slot), phase).set(1)
+
+    def placed(self, placement: Placement) -> None:
+        """Count a placement."""
+        self._evaluations.labels(placement.outcome.value).inc()
+        self._selected.labels(placement.prompt).inc()
+        if placement.cell is not None:
+            self._insertions.labels("network", placement.status.value).inc()
+            self._clipped.inc(placement.clipped)
+            self._successes.labels(placement.prompt).inc(placement.status.added)
+        if placement.offer is not None:
+            self._insertions.labels("prompt", placement.offer.status.value).inc()
+        for phase, spent_s in _phases(placement):
+            self._durations.labels(phase).observe(spent_s)
+        self._train_s.inc(placement.durations.train_s)
+        self._last_commit.set(time.time())
+
+    def exposition(self) -> bytes:
+        """Write all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def _phases(placement: Placement) -> tuple[tuple[str, float], ...]:
+    spent = placement.durations
+    return (
+        ("llm", spent.llm_s),
+        ("lift", spent.lift_s),
+        ("wait", spent.wait_s),
+        ("train", spent.train_s),
+        ("total", spent.total_s),
+    )
+
+
+class _Search(Collector):
+    """Gauges that are read from the search when Prometheus asks."""
+
+    def __init__(self, view: Callable[[], Snapshot]) -> None:
+        self._view = view
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing, so that registering does not read the search."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the search once."""
+        now = self._view()
+        cells = GaugeMetricFamily("llmatic_archive_cells", "Cells.", labels=["archive"])
+        filled = GaugeMetricFamily(
+            "llmatic_archive_filled_cells", "Cells that hold an elite.", labels=["archive"]
+        )
+        for name, count, full in (
+            ("network", now.network_cells, now.filled_network_cells),
+            ("prompt", now.prompt_cells, now.filled_prompt_cells),
+        ):
+            cells.add_metric([name], count)
+            filled.add_metric([name], full)
+        yield cells
+        yield filled
+        yield GaugeMetricFamily(
+            "llmatic_archive_qd_score", "Sum of the elites' objectives.", now.qd_score
+        )
+        yield GaugeMetricFamily(
+            "llmatic_archive_best_objective", "Highest objective so far.", now.best_objective or 0.0
+        )
+        yield GaugeMetricFamily(
+            "llmatic_evaluations", "Evaluations over all restarts.", now.num_evaluations
+        )
+        yield GaugeMetricFamily(
+            "llmatic_settled_jobs", "Settled candidates over all restarts.", now.num_settled
+        )
