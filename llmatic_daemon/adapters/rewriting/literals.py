@@ -1,0 +1,125 @@
+"""Plain values in a syntax tree: names, numbers and the arguments of a call."""
+
+import ast
+
+
+class Unreadable(Exception):
+    """A source, or a part of it, that we do not understand."""
+
+
+def dotted(node: ast.expr) -> str:
+    """Spell `a.b.c` as text; the empty text when it is no plain name."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute():
+            owner = dotted(node.value)
+            return f"{owner}.{node.attr}" if owner else ""
+    return ""
+
+
+class Numbers:
+    """The plain values that names stand for in a constructor."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, object] = {}
+
+    def define(self, name: str, node: ast.expr) -> None:
+        """Remember what a name stands for; forget it when that is not understood."""
+        self._known.pop(name, None)
+        try:
+            self._known[name] = self.value(node)
+        except Unreadable:
+            return
+
+    def value(self, node: ast.expr) -> object:
+        """Evaluate constants, known names, tuples and whole-number arithmetic.
+
+        Raises:
+            Unreadable: it is something else.
+        """
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name() | ast.Attribute() if dotted(node) in self._known:
+                return self._known[dotted(node)]
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.integer(operand)
+            case ast.Tuple(elts=items) | ast.List(elts=items):
+                return tuple(self.value(item) for item in items)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv() as op):
+                return _arithmetic(op, self.integer(left), self.integer(node.right))
+        raise Unreadable(f"'{ast.unparse(node)}' is no plain value")
+
+    def integer(self, node: ast.expr) -> int:
+        """Evaluate a whole number, or a pair of two equal ones.
+
+        Raises:
+            Unreadable: it is something else.
+        """
+        value = self.value(node)
+        if isinstance(value, tuple) and value and all(item == value[0] for item in value):
+            value = value[0]
+        if type(value) is not int:
+            raise Unreadable(f"'{ast.unparse(node)}' is no whole number")
+        return value
+
+
+def _arithmetic(op: ast.operator, left: int, right: int) -> int:
+    match op:
+        case ast.Add():
+            return left + right
+        case ast.Sub():
+            return left - right
+        case ast.Mult():
+            return left * right
+    if right == 0:
+        raise Unreadable("a division by zero")
+    return left // right
+
+
+class Arguments:
+    """The arguments of one call, by parameter name."""
+
+    def __init__(self, call: ast.Call, parameters: tuple[str, ...], numbers: Numbers) -> None:
+        self._numbers = numbers
+        if len(call.args) > len(parameters) or any(
+            isinstance(argument, ast.Starred) for argument in call.args
+        ):
+            raise Unreadable(f"'{ast.unparse(call)}' has arguments that we do not know")
+        self._given = dict(zip(parameters, call.args, strict=False))
+        for keyword in call.keywords:
+            if keyword.arg not in parameters:
+                raise Unreadable(f"'{ast.unparse(call)}' has arguments that we do not know")
+            self._given[keyword.arg] = keyword.value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+    def node(self, name: str) -> ast.expr:
+        """Return the expression of an argument.
+
+        Raises:
+            Unreadable: it was not given.
+        """
+        if name not in self._given:
+            raise Unreadable(f"argument {name!r} is missing")
+        return self._given[name]
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """Read a whole number.
+
+        Raises:
+            Unreadable: it is something else, or missing without a default.
+        """
+        if name not in self._given and default is not None:
+            return default
+        return self._numbers.integer(self.node(name))
+
+    def value(self, name: str, default: object) -> object:
+        """Read a plain value.
+
+        Raises:
+            Unreadable: it is something else.
+        """
+        return self._numbers.value(self._given[name]) if name in self._given else default
