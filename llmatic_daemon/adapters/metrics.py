@@ -29,12 +29,9 @@ class Metrics(Observer):
         version: Of the daemon.
         num_slots: Slots, each with one series a phase.
         prompts: Ids of the prompts in use; each is exported as 0 from the start.
-        view: The search in numbers, at this moment.
     """
 
-    def __init__(
-        self, version: str, num_slots: int, prompts: tuple[str, ...], view: Callable[[], Snapshot]
-    ) -> None:
+    def __init__(self, version: str, num_slots: int, prompts: tuple[str, ...]) -> None:
         disable_created_metrics()  # a second series for each counter, that nobody asks for
         self.registry = CollectorRegistry()
         self._make_counters()
@@ -44,7 +41,6 @@ class Metrics(Observer):
         Gauge("llmatic_slots", "Slots that develop candidates.", registry=self.registry).set(
             num_slots
         )
-        self.registry.register(_Search(view))
         self._phases = ["idle"] * num_slots
         self._start_at_zero(num_slots, prompts)
 
@@ -98,6 +94,10 @@ class Metrics(Observer):
         for slot in range(num_slots):
             for phase in PHASES:
                 self._slot_state.labels(str(slot), phase).set(phase == "idle")
+
+    def watch(self, view: Callable[[], Snapshot]) -> None:
+        """Read the search's gauges from here, at each scrape."""
+        self.registry.register(_Search(view))
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         """Move a slot from one phase to another."""

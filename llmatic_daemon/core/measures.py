@@ -29,6 +29,12 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
+    def value(self, position: float) -> float:
+        """Map a position in [0, 1] back to a value within the bounds."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** position)
+        return self.low + position * (self.high - self.low)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:

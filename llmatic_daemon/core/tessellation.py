@@ -4,6 +4,8 @@ Imports scikit-learn or SciPy only when called, so that a process that has its c
 neither.
 """
 
+import json
+import sys
 from typing import cast
 
 import numpy as np
@@ -66,3 +68,16 @@ def _lloyd(centroids: Points, samples: Points, num_steps: int = 10) -> Points:
         )
         centroids = np.where(counts > 0, sums / np.maximum(counts, 1), centroids)
     return centroids
+
+
+def main() -> None:
+    """Print centroids as JSON: `python -m llmatic_daemon.core.tessellation CELLS SAMPLES SEED`.
+
+    A process of its own, because scikit-learn is 150 MB that a daemon would carry for months.
+    """
+    num_cells, num_samples, seed = map(int, sys.argv[1:])
+    json.dump(tessellate(num_cells, num_samples, seed).tolist(), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Pictures of a search: both archives as Voronoi maps, and what it has reached over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Beyond this many cells a map shows points instead of polygons.
+MAX_POLYGONS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """An axis of a map: its name, and which values stand where."""
+
+    name: str
+    #: (position in [0, 1], label).
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchiveMap:
+    """What a map of an archive shows."""
+
+    title: str
+    #: (num_cells, 2) in [0, 1].
+    centroids: Sequence[tuple[float, float]] = field(repr=False)
+    #: Objective of each filled cell.
+    objectives: dict[int, float]
+    objective_name: str
+    x: Scale
+    y: Scale
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """What a search has reached over its evaluations, one entry for each, in their order."""
+
+    objectives: Sequence[float]
+    #: For each settled candidate: could it be trained?
+    trainable: Sequence[bool]
+    window_size: int
+
+
+def draw(
+    maps: Sequence[ArchiveMap], course: Course, folder: Path, formats: Sequence[str]
+) -> list[Path]:
+    """Draw the archives and the course of a search, one file for each picture and format.
+
+    Args:
+        maps: The archives.
+        course: What the search has reached.
+        folder: Made when it is missing.
+        formats: Of "png", "svg", "pdf".
+
+    Returns:
+        The files, in the order in which they were written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = (("archives", _draw_maps(maps)), ("course", _draw_course(course)))
+    files = [(figure, folder / f"{name}.{kind}") for name, figure in pictures for kind in formats]
+    for figure, file in files:
+        figure.savefig(file, dpi=150)
+    return [file for _, file in files]
+
+
+def _draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7 * len(maps), 6), layout="constrained")
+    for axes, shown in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        _draw_map(figure, axes, shown)
+    return figure
+
+
+def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
+    large = len(shown.centroids) > MAX_POLYGONS
+    cells = _draw_points(axes, shown) if large else _draw_polygons(axes, shown)
+    if shown.objectives:
+        figure.colorbar(cells, ax=axes, label=shown.objective_name)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=shown.x.name, ylabel=shown.y.name)
+    axes.set_xticks([at for at, _ in shown.x.ticks], [label for _, label in shown.x.ticks])
+    axes.set_yticks([at for at, _ in shown.y.ticks], [label for _, label in shown.y.ticks])
+    axes.set_title(f"{shown.title}: {len(shown.objectives)} of {len(shown.centroids)} cells filled")
+
+
+def _draw_polygons(axes: "Axes", shown: ArchiveMap) -> Any:
+    """Draw every cell in the colour of its objective; empty ones stay white."""
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.collections import PolyCollection
+
+    values = np.full(len(shown.centroids), np.nan)
+    values[list(shown.objectives)] = list(shown.objectives.values())
+    cells = PolyCollection(_polygons(shown.centroids), edgecolors="0.85", linewidths=0.5)
+    colours = colormaps["viridis"].with_extremes(bad="white")
+    cells.set(array=np.ma.masked_invalid(values), cmap=colours)
+    axes.add_collection(cells)
+    return cells
+
+
+def _draw_points(axes: "Axes", shown: ArchiveMap) -> Any:
+    """Draw the filled cells alone, as points: so many borders would be a grey sheet."""
+    points = [shown.centroids[cell] for cell in shown.objectives]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return axes.scatter(xs, ys, s=4.0, c=list(shown.objectives.values()), cmap="viridis")
+
+
+def _polygons(centroids: Sequence[tuple[float, float]]) -> list[Any]:
+    """Compute the Voronoi cells within the unit square.
+
+    Mirrored at its four sides, the centroids have cells that end exactly there.
+    """
+    import numpy as np
+    from scipy.spatial import Voronoi
+
+    points = np.asarray(centroids, dtype=float)
+    mirrored = [points]
+    for axis in (0, 1):
+        for side in (0.0, 1.0):
+            copy = points.copy()
+            copy[:, axis] = 2 * side - copy[:, axis]
+            mirrored.append(copy)
+    diagram = Voronoi(np.concatenate(mirrored))
+    regions = [diagram.regions[diagram.point_region[i]] for i in range(len(points))]
+    return [np.clip(diagram.vertices[region], 0.0, 1.0) for region in regions]
+
+
+def _draw_course(course: Course) -> "Figure":
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    number = np.arange(1, len(course.objectives) + 1)
+    left.plot(number, course.objectives, ".", color="0.7", label="each evaluation")
+    if len(number):
+        best = np.maximum.accumulate(course.objectives)
+        left.step(number, best, where="post", color="C0", label="best so far")
+        left.legend(loc="lower right")
+    left.set(xlabel="evaluation", ylabel="accuracy", title="Accuracy over evaluations")
+    shares = _window_shares(course)
+    right.bar(np.arange(1, len(shares) + 1), shares, color="C2")
+    right.set(
+        xlabel=f"window of {course.window_size} settled candidates",
+        ylabel="share that could be trained",
+        ylim=(0, 1),
+        title="Trainable networks in each window",
+    )
+    return figure
+
+
+def _window_shares(course: Course) -> list[float]:
+    size, flags = course.window_size, list(course.trainable)
+    windows = [flags[start : start + size] for start in range(0, len(flags), size)]
+    return [sum(window) / len(window) for window in windows]

@@ -1,0 +1,160 @@
+"""What the commands print: tables for people, and the same facts as JSON."""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from llmatic_daemon.adapters.history import Ancestor, Status, StoredElite
+from llmatic_daemon.records import Epoch, Measures, Placement
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def as_json(value: object) -> str:
+    """Write a record, or a list of records, as indented JSON."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
+
+
+def count(number: float) -> str:
+    """Write a large number in three digits and a unit: 41.2 M."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(number) >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def status(now: Status) -> Group:
+    """Show how far a search has come."""
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold cyan")
+    facts.add_column()
+    best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
+    for name, value in (
+        ("daemon", str(now.holder) if now.holder else "not running"),
+        ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
+        ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
+        ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
+        ("best", best),
+        ("running time", f"{now.elapsed_s:.0f} s, device places held {now.train_s:.0f} s"),
+        ("last settled", now.last_settled_at or "never"),
+        ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
+        ("queued", str(now.num_queued)),
+    ):
+        facts.add_row(name, value)
+    return Group(facts, *_running(now))
+
+
+def _running(now: Status) -> Iterable[RenderableType]:
+    for job in now.running:
+        age = "" if job.age_s is None else f" for {job.age_s:.0f} s"
+        yield Text(f"slot {job.slot}: job {job.job}, attempt {job.attempt}{age}")
+
+
+def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
+    """List elites, one a row."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
+        table.add_column(name, justify="right", header_style="bold cyan")
+    table.add_column("made by", header_style="bold cyan")
+    for elite in found[:limit]:
+        table.add_row(
+            str(elite.job),
+            f"{elite.objective:.4f}",
+            f"{elite.test_accuracy:.4f}",
+            count(elite.measures.flops),
+            count(elite.measures.num_parameters),
+            ratio(elite.measures),
+            str(elite.cell),
+            f"{elite.operator} ({elite.prompt})",
+        )
+    return table
+
+
+def ratio(measures: Measures) -> str:
+    """Write the width-to-depth ratio with its two numbers."""
+    return f"{measures.width}/{measures.depth}"
+
+
+def measures(found: Measures) -> Table:
+    """Show what a lifted graph says about a network."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold cyan")
+    table.add_column(justify="right")
+    table.add_row("FLOPs (multiply-adds)", f"{found.flops:,}")
+    table.add_row("parameters", f"{found.num_parameters:,}")
+    table.add_row("width / depth", f"{ratio(found)} = {found.width_to_depth:.3g}")
+    return table
+
+
+def lineage(ancestors: Sequence[Ancestor]) -> str:
+    """Write the line from a network to the initial one, first parents first."""
+    known = {ancestor.job: ancestor for ancestor in ancestors}
+    steps, job = [], ancestors[0].job if ancestors else None
+    while job is not None:
+        ancestor = known[job]
+        steps.append(f"{job} ({ancestor.prompt})")
+        job = ancestor.parents[0] if ancestor.parents else None
+    return " <- ".join([*steps, "initial network"])
+
+
+def candidate(
+    placement: Placement, ancestors: Sequence[Ancestor], source: str | None, parent: str | None
+) -> Group:
+    """Show one candidate: what became of it, its lineage, curve, source and diff to its parent."""
+    parts: list[RenderableType] = [Text(f"candidate {placement.job.number}", style="bold")]
+    parts += _became(placement)
+    parts.append(Text(f"lineage: {lineage(ancestors)}"))
+    if placement.report and placement.report.curve:
+        parts += _curve(placement.report.curve)
+    if source is not None:
+        parts += [Text("\nsource", style="bold"), Syntax(source, "python")]
+    if source is not None and parent is not None:
+        whose = f"candidate {placement.parents[0]}" if placement.parents else "the initial network"
+        parts += [Text(f"\ndiff to {whose}", style="bold"), Syntax(diff(parent, source), "diff")]
+    return Group(*parts)
+
+
+def _became(placement: Placement) -> list[RenderableType]:
+    at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
+    made = f"{placement.operator}, prompt {placement.prompt}{at}, writer {placement.writer or '-'}"
+    parts: list[RenderableType] = [Text(f"made by: {made}")]
+    if placement.report is None:
+        parts.append(Text(f"outcome: {placement.outcome}: {placement.detail}"))
+    else:
+        where = f"{placement.status} in cell {placement.cell}"
+        report = placement.report
+        parts.append(
+            Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}")
+        )
+    if placement.measures is not None:
+        parts.append(measures(placement.measures))
+    return parts
+
+
+def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:
+    accuracies = [epoch.accuracy for epoch in curve]
+    low, high = min(accuracies), max(accuracies)
+    span = max(high - low, 1e-9)
+    bars = "".join(_BARS[round((a - low) / span * (len(_BARS) - 1))] for a in accuracies)
+    return [Text(f"learning curve: {bars}  {accuracies[0]:.3f} to {accuracies[-1]:.3f}")]
+
+
+def diff(parent: str, source: str) -> str:
+    """Write what changed from a parent's source, in unified form."""
+    lines = difflib.unified_diff(
+        parent.splitlines(), source.splitlines(), "parent", "candidate", lineterm=""
+    )
+    return "\n".join(lines)
