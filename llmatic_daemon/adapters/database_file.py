@@ -1,8 +1,8 @@
 """The database as a file: made whole under another name, checked before it is written, opened."""
 
+import contextlib
 import os
 import sqlite3
-import struct
 from pathlib import Path
 
 from llmatic_daemon.adapters import schema
@@ -13,8 +13,6 @@ from llmatic_daemon.errors import ConfigurationError, StateVersionError
 #: length and schema only, so that a start does not take minutes.
 _CHECKED_BYTES = 64 * 1024**2
 
-_MAGIC = b"SQLite format 3\0"
-
 
 def ensure(path: Path, *, busy_timeout_s: float) -> None:
     """Make the database if there is none; else check that it is ours and sound.
@@ -24,10 +22,9 @@ def ensure(path: Path, *, busy_timeout_s: float) -> None:
         ConfigurationError: damaged, or a part of it is missing.
         sqlite3.Error: it cannot be read or made.
     """
-    wal = path.with_name(f"{path.name}-wal")
+    wal = _wal(path)
     if path.exists():
-        _check_header(path)
-        _check_content(path, busy_timeout_s)
+        _check(path, busy_timeout_s)
     elif wal.exists():
         raise damaged(path, f"the file is missing, though {wal.name!r} is there")
     else:
@@ -55,8 +52,44 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
-    """Open a database for reading, while its daemon writes or after it was killed."""
-    return _read_only(path, "mode=ro", busy_timeout_s)
+    """Open an existing database for reading, while its daemon writes or after it was killed.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    connection = _connect_to_read(path, "mode=ro", busy_timeout_s)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if _wal(path).exists():
+            raise
+        # A cleanly closed one on a read-only disk: SQLite wants to make its WAL, but nobody writes.
+        return _connect_to_read(path, "mode=ro&immutable=1", busy_timeout_s)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that another program made, or a newer version of ours.
+
+    Raises:
+        StateVersionError: says which.
+    """
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != schema.APPLICATION_ID:
+        raise StateVersionError(
+            f"{str(path)!r} must be a database of llmatic-daemon, found one of another program "
+            f"(application id {application_id:#x}); choose another state folder"
+        )
+    newer = schema.unknown(connection)
+    if newer:
+        raise StateVersionError(
+            f"{str(path)!r} must be of schema version {schema.VERSION} or older, found "
+            f"{newer[-1]!r}; use the newer llmatic-daemon, or another state folder"
+        )
 
 
 def damaged(path: Path, what: str) -> ConfigurationError:
@@ -67,41 +100,26 @@ def damaged(path: Path, what: str) -> ConfigurationError:
     )
 
 
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100 or not header.startswith(_MAGIC):
-        raise damaged(path, f"no SQLite header in {path.stat().st_size} bytes")
-    (application_id,) = struct.unpack(">I", header[68:72])
-    if application_id != schema.APPLICATION_ID:
-        raise StateVersionError(
-            f"{str(path)!r} must be a database of llmatic-daemon, found one of another program "
-            f"(application id {application_id:#x}); choose another state folder"
-        )
-
-
-def _check_content(path: Path, busy_timeout_s: float) -> None:
-    """Look at the schema, and at small files as a whole, through a connection that cannot write."""
-    connection = _read_only(path, "mode=ro", busy_timeout_s)
-    try:
-        newer = schema.unknown(connection)
-        if newer:
-            raise StateVersionError(
-                f"{str(path)!r} must be of schema version {schema.VERSION} or older, found "
-                f"{newer[-1]!r}; use the newer llmatic-daemon, or another state folder"
-            )
+def _check(path: Path, busy_timeout_s: float) -> None:
+    """Look at the version, and at small files as a whole, with a connection that cannot write."""
+    if path.stat().st_size == 0:
+        raise damaged(path, "an empty file")
+    with contextlib.closing(connect_read_only(path, busy_timeout_s=busy_timeout_s)) as connection:
+        check_version(connection, path)
         if path.stat().st_size <= _CHECKED_BYTES:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if answer != "ok":
                 raise damaged(path, answer.replace("\n", " "))
-    finally:
-        connection.close()
 
 
-def _read_only(path: Path, mode: str, busy_timeout_s: float) -> sqlite3.Connection:
+def _connect_to_read(path: Path, mode: str, busy_timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=busy_timeout_s, isolation_level=None
     )
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _make(path: Path) -> None:

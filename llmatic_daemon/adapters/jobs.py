@@ -29,7 +29,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._boot_id = _boot_id()
+        self._boot_id = boot_id()
 
     def claim(self, connection: sqlite3.Connection, slot: int) -> Job:
         """Lease the job that was released first, else a new one."""
@@ -93,7 +93,7 @@ def record_event(connection: sqlite3.Connection, job: Job, event: str) -> None:
     connection.execute(_EVENT, (job.number, job.attempt, event, None))
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """Identify this boot: a monotonic time of another one means nothing. Empty beyond Linux."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
