@@ -1,0 +1,321 @@
+"""What a state folder tells: read-only questions for the command line, daemon running or not."""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from llmatic_daemon.adapters import database_file, jobs, placement_rows, schema
+from llmatic_daemon.adapters.history_answers import (
+    Ancestor,
+    Best,
+    PromptCredit,
+    RunningJob,
+    Status,
+    StoredElite,
+    StoredPromptElite,
+)
+from llmatic_daemon.adapters.state_folder import database_path, holder
+from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
+from llmatic_daemon.records import Measures, Operator, Outcome, Placement, Tessellation
+
+Order = Literal["objective", "flops", "num_parameters", "width_to_depth", "cell", "job"]
+
+
+class History:
+    """A read-only look at a state folder; each answer is of one moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder's database.
+
+        Raises:
+            UserError: there is no search.
+            StateVersionError: it is another version's, or another program's.
+            ConfigurationError: it is damaged or not readable.
+        """
+        self._folder = folder
+        self._path = database_path(folder)
+        if not self._path.exists():
+            raise UserError(
+                f"there must be a search in {str(folder)!r}, found none; begin one with "
+                "'llmatic-daemon demo' or 'llmatic-daemon run', or name its folder with --state"
+            )
+        self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the database; the answers stay."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def status(self) -> Status:
+        """Tell how far the search has come, and who works on it."""
+        self._rows("BEGIN")  # all of it at one moment, while a daemon writes
+        try:
+            return self._status()
+        finally:
+            self._rows("COMMIT")
+
+    def elites(self, order: Order = "objective") -> tuple[StoredElite, ...]:
+        """List the network archive; by falling objective, or by another figure, rising.
+
+        Raises:
+            UserError: there is no such order.
+        """
+        column = _ORDERS.get(order)
+        if column is None:
+            raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
+        return tuple(map(_elite, self._rows(f"{_ELITES} ORDER BY {column}, cell")))
+
+    def placement(self, job: int) -> Placement:
+        """Return all that is known of a settled job.
+
+        Raises:
+            UserError: it has not been settled.
+        """
+        rows = self._rows(f"{placement_rows.SELECT} WHERE job = ?", job)
+        if not rows:
+            raise UserError(
+                f"job {job} must be a settled one of {str(self._folder)!r}, found "
+                f"{self._state_of(job)}; 'llmatic-daemon elites' lists the best ones"
+            )
+        parents = self._rows("SELECT parent FROM parents WHERE job = ? ORDER BY position", job)
+        return placement_rows.from_row(rows[0], tuple(parent for (parent,) in parents))
+
+    def lineage(self, job: int) -> tuple[Ancestor, ...]:
+        """List a network and all its ancestors, nearest first.
+
+        Raises:
+            UserError: the job has not been settled.
+        """
+        facts = {row[0]: row for row in self._rows(_LINEAGE, job)}
+        if not facts:
+            self.placement(job)
+        parents: dict[int, list[int]] = {number: [] for number in facts}
+        for child, parent in self._rows(_LINEAGE_PARENTS, job):
+            parents[child].append(parent)
+        return tuple(
+            _ancestor(facts[number], distance, tuple(parents[number]))
+            for number, distance in _distances(job, parents)
+        )
+
+    def source(self, digest: str) -> str:
+        """Return a source by its digest.
+
+        Raises:
+            UserError: it is not here.
+        """
+        return str(self._content("SELECT text FROM sources WHERE digest = ?", "source", digest))
+
+    def graph(self, digest: str) -> bytes:
+        """Return a network's graph, canonical JSON, by its digest.
+
+        Raises:
+            UserError: it is not here.
+        """
+        graph = self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest)
+        return str(graph).encode()
+
+    def centroids(self) -> Tessellation:
+        """Return the cells of both archives; none before the first start has made them."""
+        query = "SELECT x, y FROM centroids WHERE archive = ? ORDER BY cell"
+        return Tessellation(
+            network=tuple(self._rows(query, "network")), prompt=tuple(self._rows(query, "prompt"))
+        )
+
+    def prompt_elites(self) -> tuple[StoredPromptElite, ...]:
+        """List the prompt archive, the most curious first."""
+        query = """
+SELECT cell, job, prompt, temperature, objective, curiosity FROM prompt_elites
+ORDER BY curiosity DESC, cell"""
+        names = ("cell", "job", "prompt", "temperature", "objective", "curiosity")
+        return tuple(
+            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query)
+        )
+
+    def prompt_credit(self) -> tuple[PromptCredit, ...]:
+        """List what each prompt has brought about, by slot."""
+        names = (
+            "prompt", "slot", "num_used", "num_trained", "num_added", "score",
+            "curiosity_change", "best_objective",
+        )  # fmt: skip
+        rows = self._rows(f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY slot")
+        return tuple(PromptCredit(**dict(zip(names, row, strict=True))) for row in rows)
+
+    def best_over_evaluations(self) -> tuple[Best, ...]:
+        """List each placement that was better than all before it, oldest first."""
+        best: list[Best] = []
+        rows = self._rows(
+            "SELECT number, job, objective, elapsed_s FROM evaluations ORDER BY number"
+        )
+        for evaluation, (number, job, objective, elapsed_s) in enumerate(rows, start=1):
+            if not best or objective > best[-1].objective:
+                best.append(
+                    Best(
+                        number=number, evaluation=evaluation, job=job, objective=objective,
+                        elapsed_s=elapsed_s,
+                    )
+                )  # fmt: skip
+        return tuple(best)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = None
+        try:
+            connection = database_file.connect_read_only(self._path)
+            database_file.check_version(connection, self._path)
+            if len(schema.applied(connection)) < schema.VERSION:
+                raise StateVersionError(
+                    f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
+                    "older one; start the daemon on it once, which brings it up to date"
+                )
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        except ConfigurationError:
+            if connection is not None:
+                connection.close()
+            raise
+        return connection
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> ConfigurationError:
+        return ConfigurationError(
+            f"{str(self._path)!r} must be a sound database that we can read, got: {error}; "
+            "ask as the daemon's user, or restore a backup"
+        )
+
+    def _content(self, query: str, kind: str, digest: str) -> object:
+        rows = self._rows(query, digest)
+        if not rows:
+            raise UserError(f"there is no {kind} {digest!r} in {str(self._folder)!r}")
+        return rows[0][0]
+
+    def _state_of(self, job: int) -> str:
+        rows = self._rows("SELECT state FROM jobs WHERE number = ?", job)
+        return f"a {rows[0][0]} one" if rows else "no such job"
+
+    def _status(self) -> Status:
+        counts = "SELECT count(*) FROM network_elites UNION ALL SELECT count(*) FROM prompt_elites"
+        (num_filled,), (num_prompt_filled,) = self._rows(counts)
+        cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
+        ((num_settled, num_evaluations, train_s, elapsed_s, last),) = self._rows(_TOTALS)
+        ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
+        best = self._rows(
+            "SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1"
+        )
+        return Status(
+            num_settled=num_settled,
+            num_evaluations=num_evaluations,
+            outcomes=tuple((Outcome(name), number) for name, number in self._rows(_OUTCOMES)),
+            best=best[0] if best else None,
+            num_filled=num_filled,
+            num_cells=cells.get("network", 0),
+            num_prompt_filled=num_prompt_filled,
+            num_prompt_cells=cells.get("prompt", 0),
+            num_queued=num_queued,
+            running=self._running(),
+            last_settled_at=last,
+            elapsed_s=elapsed_s,
+            train_s=train_s,
+            holder=holder(self._folder),
+        )
+
+    def _running(self) -> tuple[RunningJob, ...]:
+        boot_id, now_s = jobs.boot_id(), time.monotonic()
+        return tuple(
+            RunningJob(
+                job=job, attempt=attempt, slot=slot,
+                age_s=now_s - since_s if lease_boot_id == boot_id else None,
+            )
+            for job, attempt, slot, lease_boot_id, since_s in self._rows(_RUNNING)
+        )  # fmt: skip
+
+
+_TOTALS = "SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at FROM totals"
+_OUTCOMES = """
+SELECT outcome, count(*) FROM placements GROUP BY outcome ORDER BY count(*) DESC, outcome"""
+_RUNNING = """
+SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
+WHERE state = 'running' ORDER BY slot, number"""
+_ORDERS = {
+    "objective": "objective DESC",
+    "flops": "flops",
+    "num_parameters": "num_parameters",
+    "width_to_depth": "width_to_depth",
+    "cell": "cell",
+    "job": "job",
+}
+_ELITES = """
+SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,
+  operator, prompt, temperature, train_s, source_digest, network_digest FROM elites"""
+#: Each ancestor once: by ways, there can be millions.
+_ANCESTORS = """
+WITH RECURSIVE ancestors (job) AS (
+  SELECT job FROM placements WHERE job = ?
+  UNION
+  SELECT parents.parent FROM ancestors JOIN parents ON parents.job = ancestors.job
+)"""
+_LINEAGE = f"""{_ANCESTORS}
+SELECT job, operator, prompt, temperature, objective, source_digest
+FROM ancestors JOIN placements USING (job)"""
+_LINEAGE_PARENTS = f"""{_ANCESTORS}
+SELECT parents.job, parents.parent FROM ancestors JOIN parents USING (job)
+ORDER BY parents.job, parents.position"""
+
+
+def _elite(row: Sequence[Any]) -> StoredElite:
+    cell, job, objective, test_accuracy, num_parameters, flops, width, depth, *origin = row
+    operator, prompt, temperature, train_s, source_digest, network_digest = origin
+    return StoredElite(
+        cell=cell,
+        job=job,
+        objective=objective,
+        test_accuracy=test_accuracy,
+        measures=Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth),
+        operator=Operator(operator),
+        prompt=prompt,
+        temperature=temperature,
+        train_s=train_s,
+        source_digest=source_digest,
+        network_digest=network_digest,
+    )
+
+
+def _ancestor(row: Sequence[Any], distance: int, parents: tuple[int, ...]) -> Ancestor:
+    job, operator, prompt, temperature, objective, source_digest = row
+    return Ancestor(
+        job=job,
+        distance=distance,
+        parents=parents,
+        operator=Operator(operator),
+        prompt=prompt,
+        temperature=temperature,
+        objective=objective,
+        source_digest=source_digest,
+    )
+
+
+def _distances(job: int, parents: dict[int, list[int]]) -> list[tuple[int, int]]:
+    """Walk from a job to its ancestors, breadth first: (job, steps) pairs."""
+    found: dict[int, int] = {}
+    level, distance = [job], 0
+    while level:
+        found.update(dict.fromkeys(level, distance))
+        above = dict.fromkeys(parent for child in level for parent in parents[child])
+        level, distance = [number for number in above if number not in found], distance + 1
+    return list(found.items())

@@ -1,0 +1,121 @@
+"""What `History` answers with: small frozen records for people to look at."""
+
+from dataclasses import dataclass
+
+from llmatic_daemon.adapters.state_folder import Holder
+from llmatic_daemon.records import Measures, Operator, Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningJob:
+    """A job that a slot works on."""
+
+    job: int
+    attempt: int
+    slot: int
+    #: Since it was dispatched; None when the machine has been started anew since.
+    age_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """How far a search has come."""
+
+    num_settled: int
+    #: Settled, trained candidates.
+    num_evaluations: int
+    #: How many jobs ended in which way, most frequent first.
+    outcomes: tuple[tuple[Outcome, int], ...]
+    #: Job and objective of the best network; None before the first.
+    best: tuple[int, float] | None
+    #: Filled and all cells of the two archives.
+    num_filled: int
+    num_cells: int
+    num_prompt_filled: int
+    num_prompt_cells: int
+    num_queued: int
+    running: tuple[RunningJob, ...]
+    #: UTC, ISO 8601; None before the first.
+    last_settled_at: str | None
+    #: Running time of the search over all restarts, and the time that trainings took of it.
+    elapsed_s: float
+    train_s: float
+    #: The daemon that works on it; None when nobody does.
+    holder: Holder | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredElite:
+    """What a cell of the network archive holds, with where it came from."""
+
+    cell: int
+    job: int
+    #: Both in [0, 1].
+    objective: float
+    test_accuracy: float
+    measures: Measures
+    operator: Operator
+    prompt: str
+    temperature: float | None
+    train_s: float
+    source_digest: str
+    network_digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestor:
+    """One network on the way from the initial one to a network of interest."""
+
+    job: int
+    #: Steps from the network of interest, by the shortest way; 0 for itself.
+    distance: int
+    #: Job numbers; empty for children of the initial network.
+    parents: tuple[int, ...]
+    operator: Operator
+    prompt: str
+    temperature: float | None
+    objective: float | None
+    source_digest: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPromptElite:
+    """What a cell of the prompt archive holds."""
+
+    cell: int
+    job: int
+    prompt: str
+    #: In [0, 1].
+    temperature: float
+    #: The prompt's collective score when this was offered.
+    objective: float
+    curiosity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptCredit:
+    """What a prompt has brought about so far."""
+
+    prompt: str
+    #: On the axis of the prompt archive.
+    slot: int
+    num_used: int
+    num_trained: int
+    #: Entered the network archive.
+    num_added: int
+    #: The collective score.
+    score: float
+    curiosity_change: float
+    best_objective: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    """A placement that was better than all before it."""
+
+    number: int
+    #: How many trained candidates there were with it, from 1.
+    evaluation: int
+    job: int
+    objective: float
+    elapsed_s: float
