@@ -182,7 +182,7 @@ def _fits(arg: Arg, kind: str) -> bool:
     if kind == "int":
         return isinstance(arg, Extent) or _is_int(arg)
     if kind == "number":
-        return isinstance(arg, bool | float | Extent) or _is_int(arg)
+        return isinstance(arg, bool | float) or _is_int(arg)
     python = {"float": float, "bool": bool, "str": str}.get(kind)
     return python is not None and type(arg) is python
 
