@@ -1,6 +1,5 @@
 """The offline rewriter: a writer without an LLM, which edits the parent's syntax tree."""
 
-import ast
 from random import Random
 from time import monotonic
 
@@ -14,7 +13,7 @@ from llmatic_daemon.adapters.rewriting.intentions import (
 )
 from llmatic_daemon.adapters.rewriting.literals import Unreadable
 from llmatic_daemon.adapters.rewriting.printer import print_network
-from llmatic_daemon.adapters.rewriting.reader import find_network, read_network
+from llmatic_daemon.adapters.rewriting.reader import find_network, parse, read_network
 from llmatic_daemon.adapters.rewriting.steps import Activation, Chain, Conv, Dense, Flatten
 from llmatic_daemon.adapters.rewriting.workbench import Limits, Workbench
 from llmatic_daemon.ports import Writer
@@ -77,9 +76,9 @@ class _Rewrite:
 
     def _read(self, source: str) -> tuple[Chain, str] | None:
         try:
-            network = find_network(ast.parse(source))
+            network = find_network(parse(source))
             chain = read_network(network, self._bench.shape, self._bench.num_classes)
-        except (SyntaxError, ValueError, RecursionError, Unreadable):
+        except (RecursionError, Unreadable):
             return None
         return chain, network.name
 
@@ -105,9 +104,9 @@ class _Rewrite:
         shape, num_classes = self._bench.shape, self._bench.num_classes
         for source in self._request.parents:
             try:
-                tree = ast.parse(source)
+                tree = parse(source)
                 return edit_foreign(tree, self._intention, shape, num_classes, self._rng)
-            except (SyntaxError, ValueError, RecursionError, Unreadable):
+            except (RecursionError, Unreadable):
                 continue
         _, height, width = shape
         features = height * width

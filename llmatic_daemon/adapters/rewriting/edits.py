@@ -5,7 +5,6 @@ An edit may leave shapes that do not work out, or too large a network: `fitting.
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 from llmatic_daemon.adapters.rewriting import blocks
 from llmatic_daemon.adapters.rewriting.shapes import Site
@@ -27,6 +26,7 @@ from llmatic_daemon.adapters.rewriting.steps import (
     Split,
     Step,
     splice,
+    unit_end,
 )
 from llmatic_daemon.adapters.rewriting.workbench import Workbench, openers, tidy_width
 
@@ -80,8 +80,10 @@ def add_layer(chain: Chain, bench: Workbench) -> Chain | None:
 def add_pooling(chain: Chain, bench: Workbench) -> Chain | None:
     """Put a pooling on feature maps, or average them all before they are flattened."""
     sites = [site for site in openers(bench.sites(chain), 3) if min(site.before[1:]) >= 2]
-    sites = [site for site in sites if len(site.path) == 1 and site.path != (0,)] or sites
-    site = _place(sites, bench)
+    inner = [site for site in sites if len(site.path) == 1 and site.path != (0,)]
+    # One pooling after the other wins nothing.
+    apart = [site for site in inner if not isinstance(chain[site.path[0] - 1], Pool)]
+    site = _place(apart or inner or sites, bench)
     if site is None:
         return None
     if isinstance(site.step, Flatten) and bench.chance(0.4):
@@ -123,8 +125,8 @@ def _wrapped(chain: Chain, bench: Workbench) -> Chain | None:
 
 def _units(chain: Chain) -> list[tuple[int, int]]:
     """Find all units but the classifier: from where to before where each goes."""
-    starts = [i for i, step in enumerate(chain) if not isinstance(step, TRAILING)]
-    return list(pairwise(starts))
+    starts = [i for i, step in enumerate(chain[:-1]) if not isinstance(step, TRAILING)]
+    return [(start, unit_end(chain, start)) for start in starts]
 
 
 def add_dropout(chain: Chain, bench: Workbench) -> Chain | None:

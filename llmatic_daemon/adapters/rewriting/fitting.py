@@ -7,6 +7,7 @@ from llmatic_daemon.adapters.rewriting.shapes import (
     Misfit,
     Shape,
     Site,
+    Size,
     cost,
     end,
     measure,
@@ -28,11 +29,16 @@ from llmatic_daemon.adapters.rewriting.steps import (
     Rows,
     Split,
     Step,
+    layers,
     splice,
+    unit_end,
 )
 from llmatic_daemon.adapters.rewriting.workbench import Workbench, tidy_width
 
 _MAX_REPAIRS = 80
+#: Scaling a network stops here; a layer that is wider already stays so.
+_WIDEST_CONV = 512
+_WIDEST_OTHER = 1024
 
 
 def fit(chain: Chain, bench: Workbench) -> Chain | None:
@@ -54,8 +60,15 @@ def fit(chain: Chain, bench: Workbench) -> Chain | None:
         excess = bench.limits.excess(size)
         if not excess:
             return chain
-        chain = _REMEDIES[excess](chain, bench)
+        far = getattr(size, excess) > 4 * getattr(bench.limits, excess)
+        chain = scaled(chain, 0.6) if far else _REMEDIES[excess](chain, bench)
     return None
+
+
+def starves(child: Chain, parent: Size, bench: Workbench) -> bool:
+    """Tell whether a child has too little to learn with, and less than its parent."""
+    flops = measure(child, bench.shape).flops
+    return flops < min(bench.limits.fewest_flops, parent.flops)
 
 
 def _tidied(chain: Chain) -> Chain:
@@ -63,7 +76,7 @@ def _tidied(chain: Chain) -> Chain:
     kept: list[Step] = []
     for step in chain:
         if isinstance(step, Residual):
-            if not step.body:
+            if not any(layers(step.body)):
                 continue
             step = replace(step, body=_tidied(step.body))
         last = kept[-1] if kept else None
@@ -114,7 +127,17 @@ def _mended(chain: Chain, misfit: Misfit) -> Chain:
             return splice(chain, path, (Split(parts=16),))
         case Rows(), (_,):
             return splice(chain, path, (Split(parts=16),), 1)
-    return splice(chain, path, (), 1)
+    return _without_unit(chain, path)
+
+
+def _without_unit(chain: Chain, path: Path) -> Chain:
+    index, *deeper = path
+    if not deeper:
+        return splice(chain, path, (), unit_end(chain, index) - index)
+    residual = chain[index]
+    assert isinstance(residual, Residual)
+    body = _without_unit(residual.body, tuple(deeper))
+    return splice(chain, (index,), (replace(residual, body=body),), 1)
 
 
 def _mended_residual(step: Residual, before: Shape) -> Chain:
@@ -220,7 +243,9 @@ def scaled(chain: Chain, factor: float) -> Chain:
             body, shortcut = scaled(step.body, factor), scaled(step.shortcut, factor)
             step = replace(step, body=body, shortcut=shortcut)
         elif isinstance(step, Conv | Dense | Recurrent):
-            step = replace(step, out=tidy_width(max(step.out * factor, min(step.out, 2))))
+            largest = max(step.out, _WIDEST_CONV if isinstance(step, Conv) else _WIDEST_OTHER)
+            out = min(max(step.out * factor, min(step.out, 2)), largest)
+            step = replace(step, out=tidy_width(out))
         changed.append(step)
     return tuple(changed)
 

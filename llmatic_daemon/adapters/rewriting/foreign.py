@@ -6,6 +6,7 @@ What is added there keeps the shape, so the rest of the source need not be under
 
 import ast
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 
 from llmatic_daemon.adapters.rewriting.intentions import Intention
@@ -14,12 +15,13 @@ from llmatic_daemon.adapters.rewriting.reader import find_method, find_network
 from llmatic_daemon.adapters.rewriting.shapes import Shape
 
 _FUNCTIONS = {"relu": "gelu", "gelu": "silu", "silu": "elu", "elu": "relu", "tanh": "relu"}
+_FUNCTIONAL = ("F", "nn.functional", "torch.nn.functional")
 _MODULES = {"ReLU": "GELU", "GELU": "SiLU", "SiLU": "ELU", "ELU": "ReLU", "Tanh": "ReLU"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Addition:
-    """Layers and a line of `forward`; `{x}` is the input, `{i}` a number not yet used."""
+    """Layers, and a line of `forward` with `{x}` for the input and `{0}`, `{1}` for the layers."""
 
     layers: tuple[str, ...]
     line: str
@@ -35,18 +37,35 @@ def edit_foreign(
     """
     network = find_network(tree)
     constructor, forward = find_method(network, "__init__"), find_method(network, "forward")
-    arguments = [argument.arg for argument in forward.args.args]
-    if len(arguments) < 2:
+    if len(forward.args.args) < 2:
         raise Unreadable("forward must take an input")
-    number = 1 + sum(isinstance(node, ast.Attribute) for node in ast.walk(constructor))
-    if intention is Intention.ADD_DENSE and _append_dense(
-        constructor, forward, number, num_classes
-    ):
-        pass
-    elif intention not in _LESS or not _swap_activations(network):
-        addition = _addition(intention, shape, rng)
-        _add(constructor, forward, addition, arguments[1], number)
-    return ast.unparse(ast.fix_missing_locations(_importing(tree))) + "\n"
+    place = _Place(constructor=constructor, forward=forward)
+    dense = intention is Intention.ADD_DENSE and _append_dense(place, num_classes)
+    swapped = intention in _LESS and _swap_activations(network)
+    if not (dense or swapped):
+        _prepend(place, _addition(intention, shape, rng))
+    _import_nn(tree)
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Both methods of a network."""
+
+    constructor: ast.FunctionDef
+    forward: ast.FunctionDef
+
+    def new_name(self, stem: str) -> str:
+        """Find an attribute that is not yet used."""
+        nodes = [*ast.walk(self.constructor), *ast.walk(self.forward)]
+        taken = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        return next(name for i in count(1) if (name := f"{stem}{i}") not in taken)
+
+    def construct(self, stem: str, layer: str) -> str:
+        """Construct a layer last, and return its attribute."""
+        name = f"self.{self.new_name(stem)}"
+        self.constructor.body += ast.parse(f"{name} = {layer}").body
+        return name
 
 
 #: Nothing can be taken away safely, so these only exchange what is there.
@@ -79,29 +98,18 @@ def _addition(intention: Intention, shape: Shape, rng: Random) -> _Addition:
     return _Addition(layers=(first, second), line="{x} + {1}(nn.functional.relu({0}({x})))")
 
 
-def _add(
-    constructor: ast.FunctionDef,
-    forward: ast.FunctionDef,
-    addition: _Addition,
-    argument: str,
-    number: int,
-) -> None:
-    names = [f"self.front{number + index}" for index in range(len(addition.layers))]
-    lines = [f"{name} = {layer}" for name, layer in zip(names, addition.layers, strict=True)]
-    constructor.body += ast.parse("\n".join(lines)).body
+def _prepend(place: _Place, addition: _Addition) -> None:
+    names = [place.construct("front", layer) for layer in addition.layers]
+    argument = place.forward.args.args[1].arg
     line = f"{argument} = " + addition.line.format(*names, x=argument)
-    forward.body[:0] = ast.parse(line).body
+    place.forward.body[:0] = ast.parse(line).body
 
 
-def _append_dense(
-    constructor: ast.FunctionDef, forward: ast.FunctionDef, number: int, num_classes: int
-) -> bool:
-    last = forward.body[-1]
+def _append_dense(place: _Place, num_classes: int) -> bool:
+    last = place.forward.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         return False
-    name = f"self.back{number}"
-    layer = ast.parse(f"{name} = nn.Linear({num_classes}, {num_classes})").body
-    constructor.body += layer
+    name = place.construct("back", f"nn.Linear({num_classes}, {num_classes})")
     last.value = ast.parse(f"{name}({ast.unparse(last.value)})", mode="eval").body
     return True
 
@@ -112,28 +120,20 @@ def _swap_activations(network: ast.ClassDef) -> bool:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         owner, name = dotted(node.func.value), node.func.attr
-        table = _MODULES if owner in ("nn", "torch.nn") else _FUNCTIONS
-        if owner in ("nn", "torch.nn", "F", "nn.functional") and name in table:
-            # Their arguments differ (inplace, slopes), and none is needed but the tensor.
-            node.func = ast.Attribute(value=_functional(node.func.value), attr=table[name])
-            node.args, node.keywords = node.args[: table is _FUNCTIONS], []
+        modules = owner in ("nn", "torch.nn")
+        table = _MODULES if modules else _FUNCTIONS if owner in _FUNCTIONAL else {}
+        if name in table:
+            node.func.attr = table[name]
+            # What else they take differs (inplace, slopes), and none of it is needed.
+            node.args, node.keywords = [] if modules else node.args[:1], []
             swapped = True
     return swapped
 
 
-def _functional(owner: ast.expr) -> ast.expr:
-    return owner
-
-
-def _importing(tree: ast.Module) -> ast.Module:
-    """Put the imports that our lines need where they are missing."""
-    text = {ast.unparse(node) for node in tree.body}
-    needed = [line for line in ("import torch", "from torch import nn") if line not in text]
-    place = 0
-    for index, node in enumerate(tree.body):
-        future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if future or (index == 0 and docstring):
-            place = index + 1
-    tree.body[place:place] = ast.parse("\n".join(needed)).body
-    return tree
+def _import_nn(tree: ast.Module) -> None:
+    """Import `nn` for our lines where the source does not."""
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.asname or alias.name for node in imports for alias in node.names}
+    if "nn" not in names:
+        place = tree.body.index(imports[-1]) + 1 if imports else 0
+        tree.body[place:place] = ast.parse("from torch import nn").body

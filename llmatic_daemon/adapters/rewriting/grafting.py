@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from llmatic_daemon.adapters.rewriting.fitting import fit
+from llmatic_daemon.adapters.rewriting.fitting import fit, starves
 from llmatic_daemon.adapters.rewriting.shapes import measure
 from llmatic_daemon.adapters.rewriting.steps import (
     TRAILING,
@@ -23,9 +23,13 @@ def graft(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
     Returns:
         None when the donor has nothing to give, or the two do not grow together.
     """
-    bench = replace(bench, limits=bench.limits.sparing(measure(chain, bench.shape)))
+    parent = measure(chain, bench.shape)
+    bench = replace(bench, limits=bench.limits.sparing(parent))
     joined = _crossed(chain, donor, bench) if bench.chance(0.35) else _inserted(chain, donor, bench)
-    return None if joined is None else fit(joined, bench)
+    child = None if joined is None else fit(joined, bench)
+    if child is None or starves(child, parent, bench):
+        return None
+    return child
 
 
 def _maps_end(chain: Chain) -> int:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from llmatic_daemon.adapters.rewriting import edits
 from llmatic_daemon.adapters.rewriting.edits import Edit
-from llmatic_daemon.adapters.rewriting.fitting import fit, scaled
+from llmatic_daemon.adapters.rewriting.fitting import fit, scaled, starves
 from llmatic_daemon.adapters.rewriting.shapes import measure
 from llmatic_daemon.adapters.rewriting.steps import Chain
 from llmatic_daemon.adapters.rewriting.workbench import Workbench
@@ -69,17 +69,18 @@ def rewrite(chain: Chain, intention: Intention, bench: Workbench) -> Chain | Non
     """Do once what an intention asks for, and a few small changes more when bold.
 
     Returns:
-        The new network; None where there is no place for the edit.
+        The new network; None where there is no place for the edit, or where it would starve it.
     """
     if intention is Intention.IMPROVE_AND_GROW:
-        bench = replace(bench, limits=bench.limits.times(1.5))
-    bench = replace(bench, limits=bench.limits.sparing(measure(chain, bench.shape)))
+        bench = replace(bench, limits=bench.limits.times(1 + 2 * bench.freedom))
+    parent = measure(chain, bench.shape)
+    bench = replace(bench, limits=bench.limits.sparing(parent))
     changed = _done(_EDITS[intention], chain, bench)
     if changed is None:
         return None
     for _ in range(bench.rng.randrange(1 + round(3 * bench.freedom))):
         changed = _done(bench.pick(*_SMALL), changed, bench) or changed
-    return changed
+    return None if starves(changed, parent, bench) else changed
 
 
 def small_change(chain: Chain, bench: Workbench) -> Chain | None:

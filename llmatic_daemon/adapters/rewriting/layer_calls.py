@@ -81,7 +81,7 @@ def _conv(call: ast.Call, numbers: Numbers, kind: str) -> Step:
     if padding == "same":
         padding = dilation * (kernel - 1) // 2
     elif padding != "valid":
-        padding = arguments.integer("padding", 0)
+        padding = arguments.integer("padding", 0, smallest=0)
     depthwise = groups > 1 and groups == out == arguments.integer("in_channels", 0)
     return Conv(
         out=out,
@@ -128,7 +128,10 @@ def pool(kind: str, call: ast.Call, numbers: Numbers, *leading: str) -> Pool:
     """
     arguments = Arguments(call, (*leading, "kernel_size", "stride", "padding"), numbers)
     kernel = arguments.integer("kernel_size")
-    stride, padding = arguments.integer("stride", kernel), arguments.integer("padding", 0)
+    stride, padding = (
+        arguments.integer("stride", kernel),
+        arguments.integer("padding", 0, smallest=0),
+    )
     return Pool(kind=kind, kernel=kernel, stride=stride, padding=padding)
 
 

@@ -2,6 +2,8 @@
 
 import ast
 
+_LARGEST = 1_000_000
+
 
 class Unreadable(Exception):
     """A source, or a part of it, that we do not understand."""
@@ -106,15 +108,18 @@ class Arguments:
             raise Unreadable(f"argument {name!r} is missing")
         return self._given[name]
 
-    def integer(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None, smallest: int = 1) -> int:
         """Read a whole number.
 
         Raises:
-            Unreadable: it is something else, or missing without a default.
+            Unreadable: it is something else, too small, or missing without a default.
         """
         if name not in self._given and default is not None:
             return default
-        return self._numbers.integer(self.node(name))
+        number = self._numbers.integer(self.node(name))
+        if not smallest <= number <= _LARGEST:
+            raise Unreadable(f"{name} must be from {smallest} to {_LARGEST}, got {number}")
+        return number
 
     def value(self, name: str, default: object) -> object:
         """Read a plain value.

@@ -5,6 +5,7 @@ Understands straight-line networks in the usual spellings of PyTorch (layers as 
 """
 
 import ast
+import warnings
 from collections.abc import Iterator
 from math import prod
 
@@ -12,6 +13,19 @@ from llmatic_daemon.adapters.rewriting import layer_calls, tensor_calls
 from llmatic_daemon.adapters.rewriting.literals import Numbers, Unreadable, dotted
 from llmatic_daemon.adapters.rewriting.shapes import Misfit, Shape, end
 from llmatic_daemon.adapters.rewriting.steps import Chain, Recurrent, Residual
+
+
+def parse(source: str) -> ast.Module:
+    """Parse a source without warnings about its style.
+
+    Raises:
+        Unreadable: it is no Python.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Unreadable(f"no Python: {error}") from error
 
 
 def find_network(tree: ast.Module) -> ast.ClassDef:
@@ -106,7 +120,7 @@ class _Forward:
         self._tensors[forward.args.args[1].arg] = ()
         for statement in forward.body:
             if isinstance(statement, ast.Return) and statement.value is not None:
-                return tensor_calls.without_softmax(self._value(statement.value))
+                return tensor_calls.scores(self._value(statement.value))
             self._run(statement)
         raise Unreadable("forward does not return a tensor")
 

@@ -148,6 +148,14 @@ def steps(chain: Chain) -> Iterator[Step]:
             yield from steps(step.shortcut)
 
 
+def unit_end(chain: Chain, start: int) -> int:
+    """Tell where the unit that a step opens ends: behind what belongs to the step."""
+    stop = start + 1
+    while stop < len(chain) and isinstance(chain[stop], TRAILING):
+        stop += 1
+    return stop
+
+
 def splice(chain: Chain, path: Path, new: Chain, num_removed: int = 0) -> Chain:
     """Put new steps at a path, in place of the `num_removed` steps from there on."""
     index, *deeper = path

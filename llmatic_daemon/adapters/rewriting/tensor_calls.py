@@ -21,6 +21,8 @@ from llmatic_daemon.adapters.rewriting.steps import (
 )
 
 _FUNCTIONS = {"F", "nn.functional", "torch.nn.functional", "torch"}
+#: A longer sequence takes a recurrent layer too long.
+_MAX_PARTS = 1024
 _SOFTMAX = ("softmax", "log_softmax")
 
 
@@ -44,15 +46,24 @@ def read_slice(node: ast.Subscript) -> Chain:
     Raises:
         Unreadable: it is another slice.
     """
-    if ast.unparse(node.slice) not in (":, -1", ":, -1, :"):
-        raise Unreadable(f"'{ast.unparse(node)}' is not understood")
-    return (Collapse(kind="last"),)
+    match node.slice:
+        case ast.Tuple(
+            elts=[ast.Slice(None, None, None), ast.UnaryOp(ast.USub(), ast.Constant(1))]
+        ):
+            return (Collapse(kind="last"),)
+    raise Unreadable(f"'{ast.unparse(node)}' is not understood")
 
 
-def without_softmax(chain: Chain) -> Chain:
-    """Leave a softmax at the very end out: the loss has one of its own."""
+def scores(chain: Chain) -> Chain:
+    """Leave a softmax at the very end out: the loss has one of its own.
+
+    Raises:
+        Unreadable: there is another one in between.
+    """
     while chain and isinstance(chain[-1], Activation) and chain[-1].function in _SOFTMAX:
         chain = chain[:-1]
+    if any(isinstance(step, Activation) and step.function in _SOFTMAX for step in steps(chain)):
+        raise Unreadable("a softmax between layers is not understood")
     return chain
 
 
@@ -112,7 +123,7 @@ def _method(method: ast.Attribute, call: ast.Call, numbers: Numbers) -> tuple[as
             return tensor, (Collapse(kind="mean"),)
         case "mean", ((2, 3) | (-2, -1),) | (2, 3):
             return tensor, (GlobalPool(), Flatten())
-        case "unflatten", (1, (int() as parts, _)):
+        case "unflatten", (1, (int() as parts, _)) if 0 < parts <= _MAX_PARTS:
             return tensor, (Split(parts=parts),)
         case ("relu" | "tanh" | "sigmoid") as function, ():
             return tensor, (Activation(function=function),)

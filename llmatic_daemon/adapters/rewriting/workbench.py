@@ -20,6 +20,8 @@ class Limits:
     depth: int
     #: Elements of one tensor of one image.
     largest: int
+    #: Multiply-adds below which a network has too little to learn with, and shrinks no more.
+    fewest_flops: int
 
     @classmethod
     def for_shape(cls, shape: Shape) -> "Limits":
@@ -30,20 +32,21 @@ class Limits:
             flops=int(200_000_000 * min(8.0, ratio)),
             depth=32,
             largest=max(int(131_072 * min(8.0, ratio)), 2 * prod(shape)),
+            fewest_flops=20 * prod(shape[1:]),
         )
 
     def times(self, factor: float) -> "Limits":
-        """Loosen all but the size of a tensor."""
+        """Loosen the limits of parameters and multiply-adds."""
         return replace(
             self,
-            num_parameters=int(self.num_parameters * factor),
+            num_parameters=int(self.num_parameters * min(factor, 1.9)),
             flops=int(self.flops * factor),
-            depth=int(self.depth * factor),
         )
 
     def sparing(self, size: Size) -> "Limits":
         """Loosen the limits for a parent that is above them, so that it need not shrink."""
-        return Limits(
+        return replace(
+            self,
             num_parameters=max(self.num_parameters, size.num_parameters),
             flops=max(self.flops, size.flops),
             depth=max(self.depth, size.depth),
