@@ -26,7 +26,8 @@ class Axis:
         if self.log:
             if value <= 0:
                 return -math.inf
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            low, high = math.log(self.low), math.log(self.high)
+            return (math.log(value) - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
 
     def value(self, position: float) -> float:

@@ -8,6 +8,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeGuard
 
 from llmatic_daemon.records import Candidate, Completion, Outcome, Proposal, Rejection, Task
 
@@ -19,32 +20,58 @@ ALLOWED_IMPORTS = frozenset(
     | {"numpy", "operator", "random", "torch", "torchvision", "typing"}
 )
 
-_FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+#: Open at the end when the token limit cut the completion.
+_FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Import | ast.ImportFrom | ast.Assign
+
+
+class Found(NamedTuple):
+    """A definition, and the text that it stands in."""
+
+    #: 0: the completion; 1: the parent.
+    file: int
+    text: str
+    definition: Definition
+
+
+Definitions = dict[str, Found]
 
 
 def read_source(
     completion: Completion, proposal: Proposal, parents: tuple[str, ...], task: Task
 ) -> Candidate | Rejection:
-    """Find the network in a completion: a class that inherits from nn.Module, and what it needs.
+    """Find the network in a writer's answer to a proposal; see `read_text`."""
+    return read_text(completion.text, parents, seed=proposal.seed, task=task)
 
-    The first such class that can be built without arguments is kept, with the helpers and imports
-    it uses, from the completion or else from the first parent. What follows is cut; nothing is
-    repaired.
+
+def read_text(
+    text: str, parents: tuple[str, ...], *, seed: int, task: Task
+) -> Candidate | Rejection:
+    """Find the network in a text: a class that inherits from nn.Module, and what it needs.
+
+    The first such class that can be built without arguments, and that no other of them is made
+    of, is kept, with the helpers and imports it uses, from the text or else from the first parent.
+    What follows is cut; nothing is repaired.
 
     Args:
-        completion: The writer's answer: a file, the continuation of one, or prose with a fence.
-        proposal: What it answers.
-        parents: Their sources, whose imports and helpers a continuation may use.
+        text: A file, the continuation of one, or prose with a fence.
+        parents: Sources whose imports and helpers a continuation may use.
+        seed: For the network's initial weights.
         task: What the network is for.
 
     Returns:
         The candidate, or a rejection as NOT_CODE or NO_CLASS.
     """
-    if len(completion.text.encode(errors="replace")) > MAX_SOURCE_BYTES:
+    if len(text.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return _rejection(Outcome.NOT_CODE, f"source must have at most {MAX_SOURCE_BYTES} bytes")
-    text = _code_in(completion.text)
+    try:
+        return _candidate(_code_in(text), parents, seed, task)
+    except RecursionError:  # `ast` is recursive: a thousand minus signs in a row are enough
+        return _rejection(Outcome.NOT_CODE, "expressions are nested too deeply")
+
+
+def _candidate(text: str, parents: tuple[str, ...], seed: int, task: Task) -> Candidate | Rejection:
     tree = _longest_parse(text)
     if tree is None:
         return _rejection(Outcome.NOT_CODE, _why_not_code(text))
@@ -54,11 +81,12 @@ def read_source(
         return _rejection(
             Outcome.NO_CLASS, "no class inherits from nn.Module and takes no arguments"
         )
+    definitions[network.name] = Found(0, text, network)
     forbidden = _forbidden_import(network, definitions)
     if forbidden:
         return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
     source = _written_out(network, definitions)
-    return Candidate(source=source, class_name=network.name, seed=proposal.seed, task=task)
+    return Candidate(source=source, class_name=network.name, seed=seed, task=task)
 
 
 def _rejection(cause: Outcome, detail: str) -> Rejection:
@@ -67,7 +95,7 @@ def _rejection(cause: Outcome, detail: str) -> Rejection:
 
 def _code_in(text: str) -> str:
     """Return the first fenced block; the whole text when there is none."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").replace("\ufeff", "")
     fence = _FENCE.search(text)
     return fence.group(1) if fence else text
 
@@ -94,14 +122,16 @@ def _longest_parse(text: str) -> ast.Module | None:
     """Parse the text, or what comes before its last statements of the top level.
 
     A completion that the token limit cut ends in half a statement. Cuts are tried only where a
-    line begins in the first column, from the end, at most twenty times.
+    line begins in the first column, from the end, at most twenty times, and less often in a long
+    text: this is done in the event loop, and 64 KiB take 0.1 s to parse.
     """
     tree = _parse(text)
     if tree is not None:
         return tree if tree.body else None
     lines = text.split("\n")
     starts = [number for number, line in enumerate(lines) if line[:1].strip() and line[0] != "#"]
-    for start in reversed(starts[-20:]):
+    num_cuts = min(1 + MAX_SOURCE_BYTES // len(text), 20)
+    for start in reversed(starts[-num_cuts:]):
         tree = _parse("\n".join(lines[:start]))
         if tree is not None and tree.body:
             return tree
@@ -115,14 +145,14 @@ def _parsed(sources: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
             yield source, tree
 
 
-def _definitions(files: list[tuple[str, ast.Module]]) -> dict[str, tuple[str, Definition]]:
+def _definitions(files: list[tuple[str, ast.Module]]) -> Definitions:
     """Map each name that a top level defines to its statement and text; the first file wins."""
-    found: dict[str, tuple[str, Definition]] = {}
-    for text, tree in files:
+    found: Definitions = {}
+    for file, (text, tree) in enumerate(files):
         for statement in tree.body:
             for name in _defined_names(statement):
                 assert isinstance(statement, Definition)
-                found.setdefault(name, (text, statement))
+                found.setdefault(name, Found(file, text, statement))
     return found
 
 
@@ -133,29 +163,42 @@ def _defined_names(statement: ast.stmt) -> list[str]:
         case ast.Import() | ast.ImportFrom():
             return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
         case ast.Assign():
-            return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+            return [n.id for target in statement.targets for n in ast.walk(target) if _binds(n)]
     return []
 
 
-def _first_network(
-    tree: ast.Module, definitions: dict[str, tuple[str, Definition]]
-) -> ast.ClassDef | None:
+def _binds(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _first_network(tree: ast.Module, definitions: Definitions) -> ast.ClassDef | None:
+    """Choose the first network that is no part of another one, as an activation of one's own is."""
     classes = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
-    modules = [c for c in classes if _is_module(c, definitions, frozenset())]
-    return next((c for c in modules if _needs_no_arguments(c)), None)
+    known = _module_names(definitions)
+    modules = [c for c in classes if _inherits(c, known)]
+    parts = {name for module in modules for name in _names_within(module) if name != module.name}
+    networks = [module for module in modules if _needs_no_arguments(module)]
+    whole = (network for network in networks if network.name not in parts)
+    return next(whole, next(iter(networks), None))
 
 
-def _is_module(
-    node: ast.ClassDef, definitions: dict[str, tuple[str, Definition]], seen: frozenset[str]
-) -> bool:
-    for base in node.bases:
-        name = ast.unparse(base)
-        if name.split(".")[-1] == "Module":
-            return True
-        _, definition = definitions.get(name, ("", None))
-        if name not in seen and isinstance(definition, ast.ClassDef):
-            return _is_module(definition, definitions, seen | {name})
-    return False
+def _names_within(node: ast.ClassDef) -> set[str]:
+    """Collect the names that the body of a class uses; its bases are no parts of it."""
+    return {n.id for part in node.body for n in ast.walk(part) if isinstance(n, ast.Name)}
+
+
+def _module_names(definitions: Definitions) -> set[str]:
+    """Collect the classes that inherit from nn.Module, also by way of others that stand before."""
+    known: set[str] = set()
+    for found in sorted(definitions.values(), key=lambda f: (-f.file, f.definition.lineno)):
+        if isinstance(found.definition, ast.ClassDef) and _inherits(found.definition, known):
+            known.add(found.definition.name)
+    return known
+
+
+def _inherits(node: ast.ClassDef, known: set[str]) -> bool:
+    names = [ast.unparse(base) for base in node.bases]
+    return any(name in known or name.split(".")[-1] == "Module" for name in names)
 
 
 def _needs_no_arguments(node: ast.ClassDef) -> bool:
@@ -169,34 +212,31 @@ def _needs_no_arguments(node: ast.ClassDef) -> bool:
     return True
 
 
-def _needed(
-    network: ast.ClassDef, definitions: dict[str, tuple[str, Definition]]
-) -> list[tuple[str, Definition]]:
+def _needed(network: ast.ClassDef, definitions: Definitions) -> list[Found]:
     """Collect the definitions that the class uses, and that those use, imports first."""
-    wanted, found = [network.name, "*"], dict[str, tuple[str, Definition]]()
+    wanted, found = [network.name, "*"], Definitions()
     while wanted:
         name = wanted.pop()
         if name in found or name not in definitions:
             continue
         found[name] = definitions[name]
-        used = {n.id for n in ast.walk(definitions[name][1]) if isinstance(n, ast.Name)}
+        used = {n.id for n in ast.walk(found[name].definition) if isinstance(n, ast.Name)}
         wanted.extend(sorted(used - found.keys()))
-    unique = {id(definition): (text, definition) for text, definition in found.values()}
-    return sorted(unique.values(), key=lambda entry: _position(entry[1], network))
+    unique = {id(entry.definition): entry for entry in found.values()}
+    return sorted(unique.values(), key=lambda entry: _position(entry, network))
 
 
-def _position(definition: Definition, network: ast.ClassDef) -> tuple[int, int]:
-    """Order imports before helpers before the network itself."""
-    if isinstance(definition, ast.Import | ast.ImportFrom):
-        return 0, definition.lineno
-    return (2 if definition is network else 1), definition.lineno
+def _position(found: Found, network: ast.ClassDef) -> tuple[int, int, int]:
+    """Order imports before the parent's helpers, these before ours, and the network last."""
+    line = found.definition.lineno
+    if isinstance(found.definition, ast.Import | ast.ImportFrom):
+        return 0, -found.file, line
+    return (2 if found.definition is network else 1), -found.file, line
 
 
-def _forbidden_import(
-    network: ast.ClassDef, definitions: dict[str, tuple[str, Definition]]
-) -> str | None:
-    for _, definition in _needed(network, definitions):
-        for node in ast.walk(definition):
+def _forbidden_import(network: ast.ClassDef, definitions: Definitions) -> str | None:
+    for found in _needed(network, definitions):
+        for node in ast.walk(found.definition):
             for module in _imported_modules(node):
                 if module.split(".")[0] not in ALLOWED_IMPORTS:
                     return module
@@ -211,11 +251,11 @@ def _imported_modules(node: ast.AST) -> list[str]:
     return []
 
 
-def _written_out(network: ast.ClassDef, definitions: dict[str, tuple[str, Definition]]) -> str:
+def _written_out(network: ast.ClassDef, definitions: Definitions) -> str:
     """Write the needed statements as they stood, with their comments, one after the other."""
     imports: list[str] = []
     others: list[str] = []
-    for text, definition in _needed(network, definitions):
+    for _, text, definition in _needed(network, definitions):
         is_import = isinstance(definition, ast.Import | ast.ImportFrom)
         (imports if is_import else others).append(_segment(text, definition))
     return "\n\n\n".join(part for part in ("\n".join(imports), *others) if part) + "\n"
@@ -228,3 +268,16 @@ def _segment(text: str, definition: Definition) -> str:
     if isinstance(definition, ast.ClassDef | ast.FunctionDef):
         return "\n".join(text.split("\n")[first - 1 : definition.end_lineno])
     return ast.unparse(definition)
+
+
+def class_name_of(source: str) -> str:
+    """Name the network's class in a source that `read_source` has written: its last class.
+
+    Raises:
+        ValueError: there is no class, so `read_source` has not written it.
+    """
+    tree = _parse(source)
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)] if tree else []
+    if not names:
+        raise ValueError("a stored source must define a class")
+    return names[-1]

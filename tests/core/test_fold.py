@@ -1,0 +1,162 @@
+"""Folding the log rebuilds the search, however slots interleave and whatever becomes of jobs."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmatic_daemon.core.evolution import (
+    Evolution,
+    apply,
+    duplicate_of,
+    fold,
+    place,
+    propose,
+    rng_for,
+)
+from llmatic_daemon.records import (
+    Failure,
+    Job,
+    Outcome,
+    Placement,
+    Proposal,
+    Rejection,
+    Report,
+    Trial,
+)
+from tests.fakes import differences, evolution, network, prompt_set, proposal, report, trial
+
+#: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
+Step = tuple[str, int, float]
+
+causes = [
+    outcome.value for outcome in Outcome if outcome not in (Outcome.TRAINED, Outcome.DUPLICATE)
+]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["propose", "propose", "propose", "trained", "trained", "retire", *causes]),
+        st.integers(0, 10**6),
+        st.floats(0.0, 1.0),
+    ),
+    max_size=80,
+)
+searches = st.builds(
+    evolution,
+    num_cells=st.sampled_from([1, 4, 30]),
+    num_initial=st.integers(1, 3),
+    window_size=st.integers(1, 7),
+    train_initial=st.booleans(),
+    train_duplicates=st.booleans(),
+    tournament_size=st.integers(1, 3),
+    mutation_ratio=st.sampled_from([0.0, 0.5, 1.0]),
+)
+
+
+@dataclass
+class Scheduler:
+    """Drives a search as slots do, several jobs under way at once."""
+
+    live: Evolution
+    under_way: list[Proposal] = field(default_factory=list)
+    log: list[Placement] = field(default_factory=list)
+    num_jobs: int = 0
+    retired: tuple[int, ...] = ()
+
+    def take(self, step: Step) -> None:
+        kind, choice, objective = step
+        prompts = prompt_set(6, without=self.retired)
+        if kind == "retire":
+            self.retired = () if self.retired else (choice % 6, (choice // 6) % 6)
+        elif kind == "propose" or not self.under_way:
+            self.num_jobs += 1
+            job = Job(number=self.num_jobs, attempt=1 + choice % 3)
+            self.under_way.append(propose(self.live, job, prompts, rng_for(1, job)))
+        else:
+            made = self.under_way.pop(choice % len(self.under_way))
+            ended = self._end(made, kind, choice, objective)
+            placement = place(self.live, ended, prompts, float(len(self.log)))
+            self.live = apply(self.live, placement)
+            self.log.append(placement)
+
+    def _end(self, made: Proposal, kind: str, choice: int, objective: float) -> Trial:
+        lifted = network(
+            f"net {choice % 12}", flops=10 ** (choice % 12), ratio=1 + choice * 37 % 300
+        )
+        if kind in (Outcome.NOT_CODE, Outcome.NO_CLASS, Outcome.CONTEXT, Outcome.LIFT_FAILED):
+            return trial(made, Rejection(cause=Outcome(kind), detail="no"))
+        if duplicate := duplicate_of(self.live, lifted.digest):
+            return trial(made, duplicate, lifted)
+        if kind == "trained":
+            return trial(made, report(objective), lifted)
+        return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
+
+
+def qualities(search: Evolution) -> list[dict[int, float]]:
+    archives = (search.networks, search.individuals)
+    return [{cell: held.objective for cell, held in archive.items()} for archive in archives]
+
+
+@settings(max_examples=150, deadline=None)
+@given(start=searches, script=steps)
+def test_fold_of_the_log_equals_the_live_search(start: Evolution, script: list[Step]):
+    scheduler = Scheduler(start)
+    for step in script:
+        scheduler.take(step)
+
+    assert differences(fold(start, scheduler.log), scheduler.live) == []
+    assert fold(start, scheduler.log) == scheduler.live
+
+
+@settings(max_examples=100, deadline=None)
+@given(start=searches, script=steps)
+def test_search_never_loses_quality_in_a_cell(start: Evolution, script: list[Step]):
+    scheduler = Scheduler(start)
+    for step in script:
+        before = qualities(scheduler.live)
+        scheduler.take(step)
+        for old, new in zip(before, qualities(scheduler.live), strict=True):
+            assert all(new[cell] >= objective for cell, objective in old.items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(start=searches, script=steps)
+def test_placements_add_up_to_the_counts_of_the_search(start: Evolution, script: list[Step]):
+    scheduler = Scheduler(start)
+    for step in script:
+        scheduler.take(step)
+    log, live = scheduler.log, scheduler.live
+
+    assert [placement.number for placement in log] == list(range(1, live.num_settled + 1))
+    assert live.num_evaluations == sum(isinstance(p.report, Report) for p in log)
+    assert live.train_s == sum(placement.durations.train_s for placement in log)
+    assert sum(live.scores.values()) == sum(placement.score_change for placement in log)
+    best = max((p.objective for p in log if p.objective is not None), default=None)
+    assert (live.best.objective if live.best else None) == best
+
+
+@settings(max_examples=100, deadline=None)
+@given(start=searches, script=steps)
+def test_curiosity_of_an_elite_is_the_sum_of_its_credit(start: Evolution, script: list[Step]):
+    scheduler = Scheduler(start)
+    for step in script:
+        scheduler.take(step)
+
+    for cell, held in scheduler.live.individuals.items():
+        offered = next(p for p in scheduler.log if p.job.number == held.elite.job).offer
+        credit = [
+            placement.curiosity_change
+            for placement in scheduler.log
+            if (placement.credited_cell, placement.credited_job) == (cell, held.elite.job)
+        ]
+        assert offered is not None
+        assert held.elite.curiosity == offered.curiosity + sum(credit)
+
+
+def test_apply_refuses_a_placement_that_is_not_the_next():
+    search = evolution()
+    placement = place(search, trial(proposal(), report(0.5)), prompt_set(), 0.0)
+    search = apply(search, placement)
+
+    with pytest.raises(ValueError, match="placement 2 must come next, got 1"):
+        apply(search, placement)
