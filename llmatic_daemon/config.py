@@ -238,7 +238,7 @@ def load(
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return _beside(file, tomllib.loads(file.read_text("utf-8")))
     except OSError as error:
         raise ConfigurationError(
             f"{file} must be a readable configuration file: {error.strerror}; "
@@ -246,6 +246,15 @@ def _read_toml(file: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} must be TOML: {error}") from error
+
+
+def _beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Read relative paths in a file as relative to it, whatever folder it is used from."""
+    for section, name in (("", "state_dir"), ("data", "folder"), ("prompts", "folder")):
+        place = values.get(section) if section else values
+        if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
+            place[name] = str(file.parent / place[name])
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

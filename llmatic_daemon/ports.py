@@ -126,6 +126,10 @@ class Store(Protocol):
 class SearchStore(Store, Protocol):
     """A store as its owner sees it: identity, tessellation and log around the life of a search."""
 
+    async def identity(self) -> Identity | None:
+        """Return what the state belongs to; None when it is new."""
+        ...
+
     async def identify(self, identity: Identity) -> None:
         """Claim the state for a search, or check that it belongs to it.
 

@@ -371,6 +371,8 @@ class Placement:
     prompt: str
     #: Of the individual that was used; None for a crossover.
     temperature: float | None
+    #: Of the writer, the initial weights and the training: what a candidate is made again with.
+    seed: int
     #: Job numbers.
     parents: tuple[int, ...]
     writer: str

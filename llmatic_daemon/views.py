@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from llmatic_daemon.adapters.history import Ancestor, Status, StoredElite
+from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
 from llmatic_daemon.records import Epoch, Measures, Placement
 
 _BARS = "▁▂▃▄▅▆▇█"

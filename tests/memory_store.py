@@ -34,6 +34,9 @@ class MemoryStore(SearchStore):
         for number in sorted(self.memory.running):
             self._release(self.memory.running[number], charged=True)
 
+    async def identity(self) -> Identity | None:
+        return self.memory.identity
+
     async def identify(self, identity: Identity) -> None:
         stored = self.memory.identity or identity
         self.memory.identity = stored

@@ -28,6 +28,7 @@ def failure(number: int, job: Job, **changes: Any) -> Placement:
         "operator": Operator.MUTATION,
         "prompt": "deepen",
         "temperature": 0.6,
+        "seed": 7,
         "parents": (),
         "writer": "fake",
         "model": "fake-1",

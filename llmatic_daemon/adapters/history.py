@@ -2,10 +2,11 @@
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters import database_file, jobs, placement_rows, schema
 from llmatic_daemon.adapters.history_answers import (
@@ -18,9 +19,11 @@ from llmatic_daemon.adapters.history_answers import (
     StoredPromptElite,
 )
 from llmatic_daemon.adapters.state_folder import database_path, holder
+from llmatic_daemon.adapters.store import log_page, stored_identity
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
-from llmatic_daemon.records import Measures, Operator, Outcome, Placement, Tessellation
+from llmatic_daemon.records import Identity, Measures, Operator, Outcome, Placement, Tessellation
 
+T = TypeVar("T")
 Order = Literal["objective", "flops", "num_parameters", "width_to_depth", "cell", "job"]
 
 
@@ -58,6 +61,31 @@ class History:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def identity(self) -> Identity:
+        """Return what the state belongs to.
+
+        Raises:
+            UserError: its first start has not come so far.
+        """
+        found = self._ask(stored_identity)
+        if found is None:
+            raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
+        return found
+
+    def log(self) -> Iterator[Placement]:
+        """Read all placements, oldest first, a page at a time."""
+        last = 0
+        while page := self._ask(partial(log_page, after=last)):
+            yield from page
+            last = page[-1].number
+
+    def check(self) -> tuple[str, ...]:
+        """Name what is wrong with the database itself: its pages, its references, its jobs."""
+        damage = [text for (text,) in self._rows("PRAGMA integrity_check") if text != "ok"]
+        loose = [f"loose reference from {row[0]}" for row in self._rows("PRAGMA foreign_key_check")]
+        jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in self._rows(_JOBS)]
+        return (*damage, *loose, *jobs_)
 
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
@@ -187,6 +215,12 @@ ORDER BY curiosity DESC, cell"""
             raise
         return connection
 
+    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, values).fetchall()
@@ -246,6 +280,10 @@ ORDER BY curiosity DESC, cell"""
         )  # fmt: skip
 
 
+_JOBS = """
+SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
+FROM jobs LEFT JOIN placements ON placements.job = jobs.number
+WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
 _TOTALS = "SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at FROM totals"
 _OUTCOMES = """
 SELECT outcome, count(*) FROM placements GROUP BY outcome ORDER BY count(*) DESC, outcome"""

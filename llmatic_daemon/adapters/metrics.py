@@ -32,7 +32,7 @@ class Metrics(Observer):
     """
 
     def __init__(self, version: str, num_slots: int, prompts: tuple[str, ...]) -> None:
-        disable_created_metrics()  # a second series for each counter, that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
         self.registry = CollectorRegistry()
         self._make_counters()
         Info("llmatic_build", "Version of the daemon.", registry=self.registry).info(

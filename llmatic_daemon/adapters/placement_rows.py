@@ -19,7 +19,7 @@ from llmatic_daemon.records import (
 
 COLUMNS = (
     "number", "job", "attempt", "num_charged", "slot",
-    "operator", "prompt", "temperature", "writer", "model", "outcome", "detail",
+    "operator", "prompt", "temperature", "seed", "writer", "model", "outcome", "detail",
     "source_digest", "network_digest", "duplicate_of",
     "num_parameters", "flops", "width", "depth",
     "objective", "test_accuracy", "test_loss", "curve", "place", "held_wait_s", "held_train_s",
@@ -51,7 +51,7 @@ def to_row(placement: Placement) -> tuple[_Value, ...]:
         placement.number,
         placement.job.number, placement.job.attempt, placement.job.num_charged, placement.slot,
         placement.operator.value, placement.prompt, placement.temperature,
-        placement.writer, placement.model, placement.outcome.value, placement.detail,
+        placement.seed, placement.writer, placement.model, placement.outcome.value, placement.detail,
         placement.source_digest, placement.network_digest, placement.duplicate_of,
         *_measures_cells(placement.measures),
         *_report_cells(placement.report),
@@ -75,7 +75,7 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
     """Rebuild the placement that `to_row` laid out."""
     (
         number, job, attempt, num_charged, slot,
-        operator, prompt, temperature, writer, model, outcome, detail,
+        operator, prompt, temperature, seed, writer, model, outcome, detail,
         source_digest, network_digest, duplicate_of,
         num_parameters, flops, width, depth,
         objective, test_accuracy, test_loss, curve, place, held_wait_s, held_train_s,
@@ -91,6 +91,7 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
         operator=_OPERATORS[operator],
         prompt=prompt,
         temperature=temperature,
+        seed=seed,
         parents=parents,
         writer=writer,
         model=model,

@@ -88,6 +88,7 @@ CREATE TABLE placements ( -- the log: all that each settled job changed
   operator TEXT NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover')),
   prompt TEXT NOT NULL,
   temperature REAL CHECK (temperature BETWEEN 0 AND 1),
+  seed INTEGER NOT NULL, -- of the writer, the initial weights and the training
   writer TEXT NOT NULL,
   model TEXT NOT NULL,
   outcome TEXT NOT NULL,

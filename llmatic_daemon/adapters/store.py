@@ -81,6 +81,10 @@ class SQLiteStore(SearchStore):
             undo.pop_all()
         return cls(claimed, database)
 
+    async def identity(self) -> Identity | None:
+        """Return what the state belongs to; None when it is new."""
+        return await self._database.read(stored_identity)
+
     async def identify(self, identity: Identity) -> None:
         """Claim the state for a search, or check that it belongs to it."""
         stored = await self._database.write("identify", lambda c: _identity(c, identity))
@@ -149,7 +153,7 @@ class SQLiteStore(SearchStore):
     async def log(self) -> AsyncIterator[Placement]:
         """Read all placements, oldest first, a page at a time."""
         last = 0
-        while page := await self._database.read(partial(_log_page, after=last)):
+        while page := await self._database.read(partial(log_page, after=last)):
             for placement in page:
                 yield placement
             last = page[-1].number
@@ -166,11 +170,17 @@ class SQLiteStore(SearchStore):
 
 
 def _identity(connection: sqlite3.Connection, identity: Identity) -> Identity:
-    stored = tuple(connection.execute("SELECT name, value FROM search ORDER BY name"))
+    stored = stored_identity(connection)
     if stored:
-        return Identity(fields=stored)
+        return stored
     connection.executemany("INSERT INTO search (name, value) VALUES (?, ?)", identity.fields)
     return identity
+
+
+def stored_identity(connection: sqlite3.Connection) -> Identity | None:
+    """Read what a state belongs to; None when it is new."""
+    fields = tuple(connection.execute("SELECT name, value FROM search ORDER BY name"))
+    return Identity(fields=fields) if fields else None
 
 
 def _stored_tessellation(connection: sqlite3.Connection) -> Tessellation | None:
@@ -275,7 +285,7 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
 
 
-def _log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:
+def log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:
     """Read the placements that follow a number; there are no gaps."""
     between = (after, after + _PAGE_SIZE)
     parents: defaultdict[int, list[int]] = defaultdict(list)

@@ -154,6 +154,7 @@ def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: 
         operator=proposal.operator,
         prompt=proposal.prompt.id,
         temperature=proposal.temperature,
+        seed=proposal.seed,
         parents=proposal.parents,
         writer=trial.completion.writer if trial.completion else "",
         model=trial.completion.model if trial.completion else "",

@@ -1,0 +1,387 @@
+"""The words that a person types."""
+
+import asyncio
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from llmatic_daemon import __version__, config, daemon, exporting, views
+from llmatic_daemon.adapters.console import LiveTable
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.state_folder import database_path, holder
+from llmatic_daemon.config import Settings
+from llmatic_daemon.core.operators import initial_source
+from llmatic_daemon.errors import LLMaticError, StateLocked, UserError
+from llmatic_daemon.exporting import Exported
+from llmatic_daemon.first_files import write_first_files
+from llmatic_daemon.lifting import lift_file
+from llmatic_daemon.pictures import draw
+from llmatic_daemon.records import Network, Rejection
+from llmatic_daemon.search import parse_task
+from llmatic_daemon.verification import verify as verify_state
+
+EXIT_CODES = """\
+Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 75 another daemon has the
+state folder; 78 a setting, file or permission must be changed first.
+"""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Friendly(click.Group):
+    """A group whose own errors are one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; our errors end it in one line."""
+        try:
+            return super().invoke(ctx)
+        except* LLMaticError as errors:
+            first = _first(errors)
+            click.echo(f"llmatic-daemon: {first}", err=True)
+            ctx.exit(first.exit_code)
+
+
+def _first(errors: BaseExceptionGroup[LLMaticError]) -> LLMaticError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, LLMaticError)
+    return error
+
+
+@click.group(cls=Friendly, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="llmatic-daemon")
+def main() -> None:
+    """Search for neural networks: an LLM writes them, two archives keep the best of each kind."""
+
+
+def _state_option(command: Command) -> Command:
+    option = click.option(
+        "--state", "state", type=click.Path(path_type=Path), envvar="LLMATIC_STATE_DIR",
+        help="Folder of the search.  [env: LLMATIC_STATE_DIR]",
+    )  # fmt: skip
+    return option(command)
+
+
+def _config_options(command: Command) -> Command:
+    command = click.option(
+        "--config", "file", type=click.Path(path_type=Path),
+        help="Configuration file.  [default: llmatic.toml, if there is one]",
+    )(command)  # fmt: skip
+    return click.option(
+        "--preset", default="", metavar="|".join(config.PRESETS), help="Where defaults come from."
+    )(command)
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _example(text: str) -> Callable[[Command], Command]:
+    """Put an example under a command's help."""
+
+    def add(command: Command) -> Command:
+        command.__doc__ = f"{command.__doc__}\n\n    \b\n    Example:\n      {text}\n    "
+        return command
+
+    return add
+
+
+def _settings(file: Path | None, preset: str, state: Path | None, **more: Any) -> Settings:
+    if file is None and not preset and Path("llmatic.toml").exists():
+        file = Path("llmatic.toml")
+    overrides = {**more, **({"state_dir": str(state)} if state else {})}
+    return config.load(file, preset=preset, overrides=overrides)
+
+
+def _state_dir(state: Path | None) -> Path:
+    return _settings(None, "", state).state_dir
+
+
+# --- search --------------------------------------------------------------------------------------
+
+
+@main.command()
+@_state_option
+@click.option("--fresh", is_flag=True, help="Delete an earlier demo of this folder first.")
+@_example("llmatic-daemon demo")
+def demo(state: Path | None, fresh: bool) -> None:
+    """Search networks for handwritten digits: no LLM, no GPU, no download, three minutes.
+
+    The real daemon on an embedded default; a second demo goes on where the first one ended.
+    """
+    settings = config.load(preset="demo", overrides={"state_dir": str(state)} if state else {})
+    if fresh:
+        _delete_state(settings.state_dir)
+    settings = _with_next_goal(settings)
+    console = Console()
+    console.print(
+        f"[bold]LLMatic demo[/]: {settings.budget.max_evaluations} networks for scikit-learn's "
+        "digits, written by the offline rewriter (no LLM)"
+    )
+    _run(settings, console)
+    _epilogue(settings.state_dir, console)
+
+
+@main.command()
+@_state_option
+@_config_options
+@_example("llmatic-daemon run --config llmatic.toml")
+def run(state: Path | None, file: Path | None, preset: str) -> None:
+    """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
+    settings = _settings(file, preset, state)
+    _run(settings, Console())
+
+
+def _run(settings: Settings, console: Console) -> None:
+    """Run the daemon: with a live table on a terminal, with plain log lines elsewhere."""
+    if not console.is_terminal:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        console.print(asyncio.run(daemon.run(settings)))
+        return
+    handler = RichHandler(console=console, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    with LiveTable(console, settings.engine.slots) as table:
+        end = asyncio.run(daemon.run(settings, (table,), table.watch))
+    console.print(end)
+
+
+def _delete_state(folder: Path) -> None:
+    """Delete a state folder, if it is one and nobody works on it."""
+    if not folder.exists():
+        return
+    if not database_path(folder).exists():
+        raise UserError(f"{str(folder)!r} must be a state folder to be deleted, found no database")
+    if owner := holder(folder):
+        raise StateLocked(f"{str(folder)!r} cannot be deleted: {owner} works on it; stop it first")
+    shutil.rmtree(folder)
+
+
+def _with_next_goal(settings: Settings) -> Settings:
+    """Let a demo that has reached its goal go on for as many evaluations again."""
+    step = settings.budget.max_evaluations
+    if not step or not database_path(settings.state_dir).exists():
+        return settings
+    with History(settings.state_dir) as history:
+        done = history.status().num_evaluations
+    budget = settings.budget.model_copy(update={"max_evaluations": (done // step + 1) * step})
+    return settings.model_copy(update={"budget": budget})
+
+
+def _epilogue(folder: Path, console: Console) -> None:
+    """Show what a demo has found, where it lies, and what to type next."""
+    with History(folder) as history:
+        best = history.elites()[:5]
+        console.print("\n[bold]best networks[/]", views.elites(best), sep="\n")
+        for elite in best[:3]:
+            console.print(f"lineage of {elite.job}: {views.lineage(history.lineage(elite.job))}")
+    pictures = draw(folder, folder / "plots", ("png", "svg"))
+    console.print(f"\n[bold]state[/]     {folder}")
+    console.print("[bold]pictures[/]  " + "\n          ".join(map(str, pictures)), soft_wrap=True)
+    shown = f"{best[0].job} " if best else ""
+    console.print(f"[bold]next[/]      llmatic-daemon show {shown}--state {folder}")
+
+
+# --- look ----------------------------------------------------------------------------------------
+
+
+@main.command()
+@_state_option
+@click.option("--watch", is_flag=True, help="Show it again every two seconds.")
+@_json_option
+@_example("llmatic-daemon status --watch")
+def status(state: Path | None, watch: bool, as_json: bool) -> None:
+    """Show how far a search has come, daemon running or not."""
+    console = Console()
+    with History(_state_dir(state)) as history:
+        while True:
+            now = history.status()
+            if watch:
+                console.clear()
+            _print(console, views.as_json(now) if as_json else views.status(now), as_json)
+            if not watch:
+                return
+            time.sleep(2)
+
+
+@main.command()
+@_state_option
+@click.option(
+    "--order",
+    default="objective",
+    help="objective, flops, num_parameters, width_to_depth, cell or job.",
+)
+@_json_option
+@_example("llmatic-daemon elites --order flops")
+def elites(state: Path | None, order: str, as_json: bool) -> None:
+    """List the best network of each cell."""
+    with History(_state_dir(state)) as history:
+        found = history.elites(order)  # type: ignore[arg-type]  # it refuses others itself
+    _print(Console(), views.as_json(found) if as_json else views.elites(found), as_json)
+
+
+@main.command()
+@click.argument("number", type=int)
+@_state_option
+@_json_option
+@_example("llmatic-daemon show 42")
+def show(number: int, state: Path | None, as_json: bool) -> None:
+    """Show a candidate: source, lineage, diff to its parent, learning curve."""
+    with History(_state_dir(state)) as history:
+        placement, ancestors = history.placement(number), history.lineage(number)
+        digest = placement.source_digest
+        source = history.source(digest) if digest else None
+        parent = _parent_source(history, placement.parents)
+    if as_json:
+        facts = {"placement": placement, "lineage": ancestors, "source": source, "parent": parent}
+        _print(Console(), views.as_json(facts), True)
+        return
+    _print(Console(), views.candidate(placement, ancestors, source, parent), False)
+
+
+def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
+    if not parents:
+        return initial_source(parse_task(history.identity()))
+    digest = history.placement(parents[0]).source_digest
+    return history.source(digest) if digest else None
+
+
+@main.command()
+@_state_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the pictures.  [default: plots/ of the state folder]",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["png", "svg", "pdf"]),
+    default=("png", "svg"),
+    show_default=True,
+)
+@_example("llmatic-daemon plot --format pdf --out pictures")
+def plot(state: Path | None, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Draw both archives, the best over evaluations, and the windows."""
+    folder = _state_dir(state)
+    for file in draw(folder, out or folder / "plots", formats):
+        click.echo(file)
+
+
+@main.command()
+@_state_option
+@_json_option
+@_example("llmatic-daemon verify")
+def verify(state: Path | None, as_json: bool) -> None:
+    """Fold the log of a search and compare the result with the archives that are stored."""
+    report = verify_state(_state_dir(state))
+    if as_json:
+        click.echo(views.as_json(report))
+    else:
+        for fault in report.faults:
+            click.echo(f"differs: {fault}")
+        verdict = "differs from" if report.faults else "agrees with"
+        click.echo(f"the fold of {report.num_settled} placements {verdict} what is stored")
+    sys.exit(1 if report.faults else 0)
+
+
+# --- try and take --------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("path", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False))
+@_config_options
+@click.option("--shape", default="3x32x32", show_default=True, help="Channels x height x width.")
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
+@_json_option
+@_example("llmatic-daemon lift network.py --shape 1x8x8")
+def lift(
+    path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool
+) -> None:
+    """Tell whether a network would be accepted: its measures, or why not (exit code 1)."""
+    settings = _settings(file, preset, None)
+    lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
+    if isinstance(lifted, Rejection):
+        facts = {"accepted": False, "cause": lifted.cause, "detail": lifted.detail}
+        text = f"rejected: {lifted.cause}: {lifted.detail}"
+    else:
+        facts = {"accepted": True, "measures": lifted.measures, "digest": lifted.digest}
+        text = f"accepted; lifted in {lifted.lift_s:.2f} s"
+    click.echo(views.as_json(facts) if as_json else text)
+    if isinstance(lifted, Network) and not as_json:
+        Console().print(views.measures(lifted.measures))
+    sys.exit(int(isinstance(lifted, Rejection)))
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        channels, height, width = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise UserError(
+            f"--shape must be channels x height x width, such as 3x32x32, got {text!r}"
+        ) from error
+    return channels, height, width
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Of the file.")
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@_example("llmatic-daemon init my-search")
+def init(folder: Path, preset: str, force: bool) -> None:
+    """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
+    for file in write_first_files(folder, preset, force=force):
+        click.echo(file)
+    click.echo(f"next: edit {folder / 'llmatic.toml'}, then")
+    click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_state_option
+@click.option("--only", "jobs", multiple=True, type=int, help="An elite's number.  [default: all]")
+@click.option(
+    "--format",
+    "kind",
+    default="pt2",
+    show_default=True,
+    type=click.Choice(["pt2", "onnx"]),
+    help="torch.export program, or ONNX (needs the extra 'onnx').",
+)
+@_json_option
+@_example("llmatic-daemon export networks --only 42 --format onnx")
+def export(
+    folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool
+) -> None:
+    """Train elites a last time, and write source, weights, program and card of each into DIR."""
+    done = asyncio.run(_export(_state_dir(state), folder, jobs, kind, as_json))
+    if as_json:
+        click.echo(views.as_json(done))
+    sys.exit(int(any(exported.fault for exported in done)))
+
+
+async def _export(
+    state_dir: Path, folder: Path, jobs: tuple[int, ...], kind: str, quiet: bool
+) -> list[Exported]:
+    done = []
+    async for exported in exporting.export(state_dir, folder, jobs=jobs, kind=kind):
+        done.append(exported)
+        if not quiet:
+            fault = f"not exported: {exported.fault}"
+            click.echo(f"{exported.job}: {fault if exported.fault else exported.folder}")
+    return done
+
+
+def _print(console: Console, what: Any, plain: bool) -> None:
+    if plain:
+        click.echo(what)
+    else:
+        console.print(what)

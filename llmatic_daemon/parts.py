@@ -1,0 +1,104 @@
+"""The hands, built from the settings: adapters take plain values, and this is where they get them."""
+
+from pathlib import Path
+from typing import Any
+
+from llmatic_daemon.adapters.lifter import ProcessLifter
+from llmatic_daemon.adapters.offline import OfflineRewriter
+from llmatic_daemon.adapters.prompts import PromptFolder, default_folder, read_prompts
+from llmatic_daemon.adapters.trainer import TrainerPool
+from llmatic_daemon.config import Settings
+from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.engine import Patience
+from llmatic_daemon.ports import SearchStore, Writer
+from llmatic_daemon.records import PromptSet
+
+
+def limits(settings: Settings) -> dict[str, int]:
+    """Say what a network may cost, in the words of the lifter and the trainers."""
+    return {
+        "max_parameters": settings.lifter.max_parameters,
+        "max_flops": settings.lifter.max_flops,
+        "max_activation_bytes": settings.lifter.max_activation_mib << 20,
+    }
+
+
+def writer(settings: Settings) -> Writer:
+    """Make the writer."""
+    return {"offline": OfflineRewriter}[settings.writer.name]()
+
+
+def lifter(settings: Settings) -> ProcessLifter:
+    """Make the lifter; entering it starts its warm parents."""
+    return ProcessLifter(
+        num_parents=settings.lifter.places,
+        timeout_s=settings.lifter.timeout_s,
+        memory_bytes=settings.lifter.memory_mib << 20,
+        limits=limits(settings),
+    )
+
+
+def trainers(settings: Settings) -> TrainerPool:
+    """Make the trainers; entering the pool starts them."""
+    return TrainerPool(
+        places=settings.training.places,
+        configuration={
+            "data": _data(settings),
+            "recipe": _recipe(settings),
+            "limits": limits(settings),
+            "threads": settings.training.threads,
+            "timeout_s": settings.training.timeout_s,
+        },
+    )
+
+
+def _data(settings: Settings) -> dict[str, Any]:
+    data = settings.data
+    held_out = data.validation_ratio if data.fitness_split == "validation" else 0.0
+    return {
+        "name": data.name,
+        "folder": str(data.folder),
+        "download": data.download,
+        "num_train": data.num_train or None,
+        "image_size": data.image_size,
+        "validation_ratio": held_out,
+        "seed": settings.search.seed,
+    }
+
+
+def _recipe(settings: Settings) -> dict[str, Any]:
+    """Read 0 as what the recipe says."""
+    training = settings.training
+    return {
+        "preset": training.recipe,
+        "epochs": training.epochs or None,
+        "batch_size": training.batch_size or None,
+        "learning_rate": training.learning_rate or None,
+    }
+
+
+async def prompts(settings: Settings, store: SearchStore) -> PromptFolder:
+    """Read the prompts, and give each its slot on the archive's axis."""
+    folder = Path(settings.prompts.folder) if settings.prompts.folder else default_folder()
+    mutation, crossover = read_prompts(folder)
+    slots = await store.prompt_slots([prompt.id for prompt in mutation])
+    return PromptFolder(PromptSet(mutation=mutation, crossover=crossover, slots=slots))
+
+
+def budget(settings: Settings) -> Budget:
+    """Read 0 as no limit."""
+    limit = settings.budget
+    return Budget(
+        max_evaluations=limit.max_evaluations or None,
+        max_gpu_hours=limit.max_gpu_hours or None,
+        max_hours=limit.max_hours or None,
+        target_accuracy=limit.target_accuracy or None,
+    )
+
+
+def patience(settings: Settings) -> Patience:
+    """Say how often the world may fail."""
+    engine = settings.engine
+    return Patience(
+        max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s
+    )

@@ -1,0 +1,74 @@
+"""The pictures of a state folder: which facts go into which plot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmatic_daemon.adapters import plots
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.records import Outcome
+from llmatic_daemon.search import read_settings, spaces
+from llmatic_daemon.views import count
+
+
+def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Draw both archives and the course of a search.
+
+    Args:
+        state_dir: Of the search; a daemon may be at work on it.
+        folder: For the pictures; made when it is missing.
+        formats: Of "png", "svg", "pdf".
+
+    Raises:
+        LLMaticError: there is no search, or it cannot be read.
+    """
+    settings = read_settings(state_dir)
+    with History(state_dir) as history:
+        maps = _maps(history, *spaces(settings.archives))
+        log = list(history.log())
+    course = plots.Course(
+        objectives=[p.report.objective for p in log if p.report],
+        trainable=[p.outcome in (Outcome.TRAINED, Outcome.DUPLICATE) for p in log],
+        window_size=settings.search.window_size,
+    )
+    return plots.draw(maps, course, folder, formats)
+
+
+def _maps(
+    history: History, networks: MeasureSpace, prompts: MeasureSpace
+) -> list[plots.ArchiveMap]:
+    cells = history.centroids()
+    return [
+        plots.ArchiveMap(
+            title="Network archive",
+            centroids=cells.network,
+            objectives={elite.cell: elite.objective for elite in history.elites()},
+            objective_name="accuracy",
+            x=_scale(networks.first),
+            y=_scale(networks.second),
+        ),
+        plots.ArchiveMap(
+            title="Prompt archive",
+            centroids=cells.prompt,
+            objectives={elite.cell: elite.curiosity for elite in history.prompt_elites()},
+            objective_name="curiosity",
+            x=_prompt_scale(history, prompts.first),
+            y=_scale(prompts.second),
+        ),
+    ]
+
+
+def _scale(axis: Axis) -> plots.Scale:
+    name = f"{axis.name} (log)" if axis.log else axis.name
+    at = (0.0, 0.25, 0.5, 0.75, 1.0)
+    return plots.Scale(name=name, ticks=tuple((x, _label(axis.value(x))) for x in at))
+
+
+def _label(value: float) -> str:
+    return count(value) if value >= 1000 else f"{value:.3g}"
+
+
+def _prompt_scale(history: History, axis: Axis) -> plots.Scale:
+    """Name each prompt at its slot."""
+    ticks = [(axis.position(credit.slot), credit.prompt) for credit in history.prompt_credit()]
+    return plots.Scale(name="prompt", ticks=tuple(tick for tick in ticks if tick[0] <= 1))

@@ -1,0 +1,137 @@
+"""A search as settings describe it: its rules, cells and identity; and rebuilt from its log."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from llmatic_daemon.config import ArchiveSettings, Settings
+from llmatic_daemon.core.archive import CVTArchive
+from llmatic_daemon.core.centroids import Centroids
+from llmatic_daemon.core.evolution import Evolution, apply
+from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.core.rules import Rules
+from llmatic_daemon.errors import ConfigurationError, UserError
+from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.records import Identity, Task, Tessellation
+
+
+def rules(settings: Settings) -> Rules:
+    """Take the numbers of the search from the settings, which have the same names."""
+    return Rules(**settings.search.model_dump())
+
+
+def identity(settings: Settings, task: Task) -> Identity:
+    """Name what a state folder belongs to: whatever would make its old results wrong."""
+    archives = settings.archives.model_dump()
+    fields = {f"archives.{name}": str(value) for name, value in archives.items()}
+    fields["data.fitness_split"] = settings.data.fitness_split
+    fields["search.seed"] = str(settings.search.seed)
+    fields["task"] = json.dumps(asdict(task))
+    return Identity(fields=tuple(sorted(fields.items())))
+
+
+async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
+    """Fold the log of a store over an empty search: a restart and `verify` are this function."""
+    evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
+    async for placement in store.log():
+        evolution = apply(evolution, placement)
+    return evolution
+
+
+def parse_task(found: Identity) -> Task:
+    """Read the task from a state folder's identity."""
+    fields = json.loads(dict(found.fields)["task"])
+    return Task(**{**fields, "input_shape": tuple(fields["input_shape"])})
+
+
+def empty(settings: Settings, tessellation: Tessellation) -> Evolution:
+    """Make a search before its first placement."""
+    network_space, prompt_space = spaces(settings.archives)
+    return Evolution(
+        rules=rules(settings),
+        networks=CVTArchive(space=network_space, centroids=Centroids(tessellation.network)),
+        individuals=CVTArchive(space=prompt_space, centroids=Centroids(tessellation.prompt)),
+    )
+
+
+def spaces(archives: ArchiveSettings) -> tuple[MeasureSpace, MeasureSpace]:
+    """Make the measure spaces of the network archive and of the prompt archive.
+
+    Source: Nasir 2024, section 3; our digest's section 2 for bounds and scales.
+    """
+    ratio = Axis(
+        name="width-to-depth ratio",
+        low=archives.ratio_low,
+        high=archives.ratio_high,
+        log=archives.ratio_scale == "log",
+    )
+    flops = Axis(
+        name="FLOPs",
+        low=archives.flops_low,
+        high=archives.flops_high,
+        log=archives.flops_scale == "log",
+    )
+    prompt = Axis(name="prompt", low=0.0, high=float(archives.prompt_slots))
+    return MeasureSpace(ratio, flops), MeasureSpace(prompt, Axis(name="temperature", low=0, high=1))
+
+
+async def _tessellation(settings: Settings) -> Tessellation:
+    archives = settings.archives
+    return Tessellation(
+        network=await _centroids(
+            archives.network_cells, archives.num_samples, settings.search.seed
+        ),
+        prompt=await _centroids(
+            archives.prompt_cells, archives.num_samples, settings.search.seed + 1
+        ),
+    )
+
+
+async def _centroids(
+    num_cells: int, num_samples: int, seed: int
+) -> tuple[tuple[float, float], ...]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "llmatic_daemon.core.tessellation",
+        str(num_cells), str(num_samples), str(seed),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await process.communicate()
+    if process.returncode != 0:
+        raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
+    return tuple((x, y) for x, y in json.loads(printed))
+
+
+def settings_file(state_dir: Path) -> Path:
+    """Name the file that keeps a search's settings beside its database."""
+    return state_dir / "settings.json"
+
+
+def write_settings(settings: Settings) -> None:
+    """Keep the settings for the commands that look at a state folder later."""
+    file = settings_file(settings.state_dir)
+    new = file.with_suffix(".new")
+    with new.open("w") as opened:
+        opened.write(settings.model_dump_json(indent=2) + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)
+
+
+def read_settings(state_dir: Path) -> Settings:
+    """Read the settings of the last start on a state folder, its place aside.
+
+    Raises:
+        UserError: there was none.
+    """
+    file = settings_file(state_dir)
+    try:
+        written = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{str(file)!r} must hold the settings of a search, got: {error}; start "
+            "'llmatic-daemon run' or 'llmatic-daemon demo' on this folder once"
+        ) from error
+    return Settings.model_validate({**written, "state_dir": str(state_dir)})

@@ -1,0 +1,68 @@
+"""Does what a state folder stores follow from its log? The same fold as a restart, compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.core.evolution import Evolution, fold
+from llmatic_daemon.search import empty, read_settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What a comparison has found."""
+
+    num_settled: int
+    num_evaluations: int
+    #: One line for each difference; empty when all agrees.
+    faults: tuple[str, ...]
+
+
+def verify(state_dir: Path) -> Verification:
+    """Fold the log and compare: archives, credit, jobs, and the database's own check.
+
+    Raises:
+        LLMaticError: the folder holds no search, or cannot be read.
+    """
+    settings = read_settings(state_dir)
+    with History(state_dir) as history:
+        evolution = fold(empty(settings, history.centroids()), history.log())
+        faults = (
+            *history.check(),
+            *_network_faults(evolution, history),
+            *_prompt_faults(evolution, history),
+        )
+    return Verification(
+        num_settled=evolution.num_settled,
+        num_evaluations=evolution.num_evaluations,
+        faults=faults,
+    )
+
+
+def _network_faults(evolution: Evolution, history: History) -> list[str]:
+    folded = {cell: (held.elite.job, held.objective) for cell, held in evolution.networks.items()}
+    stored = {elite.cell: (elite.job, elite.objective) for elite in history.elites()}
+    return _differences("network archive", folded, stored)
+
+
+def _prompt_faults(evolution: Evolution, history: History) -> list[str]:
+    folded = {
+        cell: (held.elite.job, held.elite.prompt, held.elite.temperature, held.elite.curiosity)
+        for cell, held in evolution.individuals.items()
+    }
+    stored = {
+        elite.cell: (elite.job, elite.prompt, elite.temperature, elite.curiosity)
+        for elite in history.prompt_elites()
+    }
+    return _differences("prompt archive", folded, stored)
+
+
+def _differences(
+    archive: str, folded: Mapping[int, object], stored: Mapping[int, object]
+) -> list[str]:
+    return [
+        f"{archive}, cell {cell}: the log gives {folded.get(cell)}, stored is {stored.get(cell)}"
+        for cell in sorted(folded.keys() | stored.keys())
+        if folded.get(cell) != stored.get(cell)
+    ]
