@@ -28,7 +28,7 @@ def failure(number: int, job: Job, **changes: Any) -> Placement:
         "operator": Operator.MUTATION,
         "prompt": "deepen",
         "temperature": 0.6,
-        "seed": 7,
+        "seed": 2**40 + number,
         "parents": (),
         "writer": "fake",
         "model": "fake-1",
@@ -105,6 +105,8 @@ class SampleSearch:
     num_epochs: int = 2
     placements: list[Placement] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
+    #: Jobs that the cells of the prompt archive hold.
+    prompt_elites: dict[int, int] = field(default_factory=dict)
     keep: bool = True
     num_settled: int = 0
 
@@ -124,11 +126,11 @@ class SampleSearch:
                 operator=Operator.CROSSOVER, parents=tuple(self.settled[-3:]), temperature=None,
                 offer=None, curiosity_change=0.0, status=AddStatus.NOT_ADDED,
             )  # fmt: skip
-        elif number % 5 == 2 and self.settled:
+        elif number % 5 == 2 and self.prompt_elites:
             placement, artefacts = success(
                 number, job, cell=cell, size=self.size, num_epochs=self.num_epochs,
-                parents=parents, credited_cell=(cell + 1) % self.num_cells,
-                credited_job=self.settled[-1],
+                parents=parents, credited_cell=min(self.prompt_elites),
+                credited_job=self.prompt_elites[min(self.prompt_elites)],
             )  # fmt: skip
         return placement, artefacts
 
@@ -137,5 +139,7 @@ class SampleSearch:
         self.num_settled = placement.number
         self.settled.append(placement.job.number)
         del self.settled[:-8]
+        if placement.offer:
+            self.prompt_elites[placement.offer.cell] = placement.job.number
         if self.keep:
             self.placements.append(placement)

@@ -240,14 +240,16 @@ class StoreContract:
 
     async def test_identity_of_another_search_is_refused(self, open_store: OpenStore):
         mine = Identity(fields=(("data", "digits"), ("seed", "1")))
-        await (await open_store()).identify(mine)
+        store = await open_store()
+        assert await store.identity() is None
+        await store.identify(mine)
         store = await open_store()
 
         await store.identify(Identity(fields=(("seed", "1"), ("data", "digits"))))
         with pytest.raises(ConfigurationError, match="seed is '2', was '1'"):
             await store.identify(Identity(fields=(("data", "digits"), ("seed", "2"))))
 
-        await store.identify(mine)
+        assert await store.identity() == mine
 
     async def test_tessellation_is_made_once(self, open_store: OpenStore):
         made = []
