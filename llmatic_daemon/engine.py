@@ -141,14 +141,17 @@ class Engine:
         await self._tell_slots()
 
     async def drain(self, why: str, drain_s: float) -> None:
-        """Start no job any more; let those under way end within `drain_s`, then give them back."""
+        """Start no job any more; let those under way end within `drain_s`, then give them back.
+
+        What is trained by then is still committed, unless the store takes nothing.
+        """
         self._end = self._end or why
         self._draining.set()
         await self._tell_slots()
         if self._slots:
             _, late = await asyncio.wait(self._slots, timeout=drain_s)
-            for slot in late:
-                slot.cancel()
+            if late:
+                self.abort()
 
     def abort(self) -> None:
         """Give all jobs back at once; a result that is being committed is still committed."""
@@ -179,6 +182,7 @@ class Engine:
                 why = self._budget.used_up(self._evolution, self.elapsed_s)
                 self._end = self._end or why or ""
                 if self._end:
+                    self._draining.set()
                     return False
                 room = self._budget.has_room_for(self._evolution, self._num_running)
                 if room and not self._paused:
@@ -191,7 +195,7 @@ class Engine:
             self._news.notify_all()
 
     async def _wait_out(self, num_faults: int) -> None:
-        """Pause after a fault of the world; a drain ends the pause."""
+        """Pause after a fault of the world; the end of the search ends the pause."""
         try:
             async with asyncio.timeout(self._patience.pause_s(num_faults)):
                 await self._draining.wait()
@@ -205,10 +209,14 @@ class Engine:
         except StoreUnavailable as error:
             logger.warning("slot %d claims no job: %s", slot, error, extra={"action": "dispatch"})
             return True
+        proposal = self._propose(job)
         try:
-            await self.run_job(job, slot)
+            if job.num_charged >= self._patience.max_attempts:
+                await self._give_up(proposal, slot, _LETHAL.format(job.num_charged))
+            else:
+                await self.run_job(proposal, slot)
         except Unavailable as error:
-            await self._after_fault(job, slot, error)
+            await self._after_fault(proposal, slot, error)
             return True
         except asyncio.CancelledError:
             await _to_the_end(self._release(job, charged=False))
@@ -217,15 +225,19 @@ class Engine:
             self._show(slot, "idle", "")
         return False
 
-    async def _after_fault(self, job: Job, slot: int, error: Unavailable) -> None:
+    async def _after_fault(self, proposal: Proposal, slot: int, error: Unavailable) -> None:
+        job = proposal.job
         extra = {"action": "fault", "job": job.number, "slot": slot}
         logger.warning("job %d, attempt %d: %s", job.number, job.attempt, error, extra=extra)
         if job.num_charged + 1 < self._patience.max_attempts:
             await _to_the_end(self._release(job, charged=True))
             return
-        failure = Failure(cause=Outcome.ERROR, detail=str(error))
-        trial = Trial(proposal=await self._propose(job), slot=slot, result=failure)
-        await _to_the_end(self._settle(trial))
+        await self._give_up(proposal, slot, str(error))
+
+    async def _give_up(self, proposal: Proposal, slot: int, detail: str) -> None:
+        """Place a job as failed by the world, so that it never blocks the queue."""
+        failure = Failure(cause=Outcome.ERROR, detail=detail)
+        await _to_the_end(self._settle(Trial(proposal=proposal, slot=slot, result=failure)))
 
     async def _release(self, job: Job, *, charged: bool) -> None:
         try:
@@ -236,14 +248,13 @@ class Engine:
 
     # --- the life of one candidate ----------------------------------------------------------------
 
-    async def run_job(self, job: Job, slot: int) -> None:
+    async def run_job(self, proposal: Proposal, slot: int) -> None:
         """Walk one candidate from its proposal to its place, whatever becomes of it on the way.
 
         Raises:
             Unavailable: the world failed; nothing is settled and nobody is to blame.
         """
         started = self._clock()
-        proposal = await self._propose(job)
         trial = Trial(proposal=proposal, slot=slot, result=_UNFINISHED)
         trial = await self._develop(trial)
         trial = replace(trial, total_s=self._clock() - started)
@@ -274,7 +285,7 @@ class Engine:
         report = await self._ports.trainer.train(network, training, self._watcher(slot))
         return replace(trial, result=report)
 
-    async def _propose(self, job: Job) -> Proposal:
+    def _propose(self, job: Job) -> Proposal:
         evolution = self._evolution
         rng = rng_for(evolution.rules.seed, job)
         return propose(evolution, job, self._ports.prompts.current(), rng)
@@ -303,6 +314,8 @@ class Engine:
                 graph=trial.network.graph if trial.network else None,
             )
             if not await self._commit(placement, artefacts):
+                extra = {"action": "refused", "job": placement.job.number, "slot": trial.slot}
+                logger.warning("job %d is not placed", placement.job.number, extra=extra)
                 return
             self._evolution = apply(self._evolution, placement)
             self._publish(placement)
@@ -311,19 +324,20 @@ class Engine:
         """Commit, as soon as the store can: a finished training is never lost to a full disk.
 
         Returns:
-            False when the fence refused it, or the daemon is to stop at once.
+            False when the fence refused it, or when the daemon is to stop and the store is out.
         """
         num_faults = 0
-        while not self._aborted.is_set():
+        extra = {"action": "commit", "job": placement.job.number}
+        while True:  # once at least: also a result that waited for the lock when we were aborted
             try:
                 return await self._ports.store.commit(placement, artefacts)
             except StoreUnavailable as error:
                 num_faults += 1
-                extra = {"action": "commit", "job": placement.job.number}
                 if num_faults == 1:
                     logger.error("the store takes nothing; dispatch waits: %s", error, extra=extra)
-                await self._wait_for_store(num_faults)
-        return False
+            if self._aborted.is_set():
+                return False
+            await self._wait_for_store(num_faults)
 
     async def _wait_for_store(self, num_faults: int) -> None:
         try:
@@ -343,6 +357,7 @@ class Engine:
             observer.slot_changed(slot, phase, detail)
 
 
+_LETHAL = "the daemon ended {} times while it worked on this job"
 _UNFINISHED = Rejection(cause=Outcome.ERROR, detail="unfinished")
 
 
