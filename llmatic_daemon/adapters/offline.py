@@ -1,8 +1,10 @@
 """The offline rewriter: a writer without an LLM, which edits the parent's syntax tree."""
 
+from dataclasses import replace
 from random import Random
 from time import monotonic
 
+from llmatic_daemon.adapters.rewriting.fitting import fit
 from llmatic_daemon.adapters.rewriting.foreign import edit_foreign
 from llmatic_daemon.adapters.rewriting.grafting import graft
 from llmatic_daemon.adapters.rewriting.intentions import (
@@ -14,6 +16,7 @@ from llmatic_daemon.adapters.rewriting.intentions import (
 from llmatic_daemon.adapters.rewriting.literals import Unreadable
 from llmatic_daemon.adapters.rewriting.printer import print_network
 from llmatic_daemon.adapters.rewriting.reader import find_network, parse, read_network
+from llmatic_daemon.adapters.rewriting.shapes import measure
 from llmatic_daemon.adapters.rewriting.steps import Activation, Chain, Conv, Dense, Flatten
 from llmatic_daemon.adapters.rewriting.workbench import Limits, Workbench
 from llmatic_daemon.ports import Writer
@@ -80,7 +83,10 @@ class _Rewrite:
             chain = read_network(network, self._bench.shape, self._bench.num_classes)
         except (RecursionError, Unreadable):
             return None
-        return chain, network.name
+        # Our own offspring fit as they are; another's may end without a dense layer.
+        size = measure(chain, self._bench.shape)
+        fitted = fit(chain, replace(self._bench, limits=self._bench.limits.sparing(size)))
+        return None if fitted is None else (fitted, network.name)
 
     def _changed(self, chain: Chain) -> Chain:
         """Do what the prompt asks for, else anything, so that the child is not its parent."""

@@ -101,7 +101,7 @@ OTHER = (
         return self.head(F.gelu(self.hidden(x)))
 """
 )
-#: Understood by PyTorch, not by us: loops, helpers, concatenations, attention, inheritance.
+#: Understood by PyTorch, not (or not whole) by us: loops, helpers, concatenations, attention, inheritance.
 FOREIGN = {
     "loop": """class Net(nn.Module):
     def __init__(self):
@@ -157,6 +157,15 @@ class Net(nn.Module):
     def forward(self, x):
         x = self.embed(x).flatten(2).transpose(1, 2)
         return self.head(self.encoder(x).mean(1))
+""",
+    "no classifier": """class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 10, 3)
+
+    def forward(self, x):
+        x = F.gelu(self.conv(x))
+        return x.mean((2, 3))
 """,
     "odd": """class Net(nn.Module):
     def __init__(self):

@@ -165,7 +165,6 @@ def add_normalisation(chain: Chain, bench: Workbench) -> Chain | None:
 def add_recurrent(chain: Chain, bench: Workbench) -> Chain | None:
     """Read the rows of feature maps, or the parts of a vector, as a sequence."""
     sites = bench.sites(chain)
-    steps = [site.step for site in sites]
     for site in sites:
         if isinstance(site.step, Recurrent):
             return splice(chain, site.path, (blocks.recurrent(bench),))
@@ -174,7 +173,6 @@ def add_recurrent(chain: Chain, bench: Workbench) -> Chain | None:
     if flattens and flattens[0].before[1] > 1 and bench.chance(0.7):
         rows = (Rows(), blocks.recurrent(bench), collapse)
         return splice(chain, flattens[0].path, rows, 1)
-    assert isinstance(steps[-1], Dense), "a dense layer ends every chain"
     flat = openers(sites, 1)
     site = bench.rng.choice([site for site in flat if len(site.path) == 1])
     parts = (Split(parts=bench.pick(4, 8, 16, 32)), blocks.recurrent(bench), collapse)
