@@ -87,8 +87,17 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         code = await asyncio.shield(self._process.wait())
-        await self._drain
+        await asyncio.shield(self._drain)
+        await self._close_pipes()
         return code
+
+    async def _close_pipes(self) -> None:
+        """Read what the dead child had still said: at its end the loop closes the pipe."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        with contextlib.suppress(RuntimeError):  # somebody still receives, and meets the end
+            await self._process.stdout.read()
 
     async def _keep_stderr(self) -> None:
         assert self._process.stderr is not None
