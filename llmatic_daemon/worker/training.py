@@ -15,8 +15,9 @@ from llmatic_daemon.records import Epoch, Outcome
 from llmatic_daemon.worker.data import DataSet, Split
 from llmatic_daemon.worker.recipes import Recipe
 
-#: Images of one batch of a measurement; more gain nothing, and cost memory.
-EVALUATION_BATCH = {"cpu": 250, "cuda": 2000}
+#: Images and activations of one batch of a measurement: more gain nothing, and cost memory.
+MEASURED_AT_ONCE = {"cpu": 256, "cuda": 2048}
+MEASURED_BYTES = {"cpu": 512 << 20, "cuda": 4 << 30}
 #: Steps between looks at the loss: each look makes a GPU wait for its queue.
 STEPS_BETWEEN_CHECKS = 32
 
@@ -42,6 +43,20 @@ class Result:
     curve: tuple[Epoch, ...]
 
 
+class Deadline:
+    """When a training must be over, by the monotonic clock."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._end = time.monotonic() + timeout_s
+
+    def check(self) -> None:
+        """Raise TrainingFailed when it has passed."""
+        if time.monotonic() > self._end:
+            detail = f"training must end within {self._timeout_s:g} s, and did not"
+            raise TrainingFailed(Outcome.TIMEOUT, detail)
+
+
 class Run:
     """One training, in place: take its epochs, then its result.
 
@@ -49,7 +64,14 @@ class Run:
     """
 
     def __init__(
-        self, network: nn.Module, data: DataSet, recipe: Recipe, *, seed: int, timeout_s: float
+        self,
+        network: nn.Module,
+        data: DataSet,
+        recipe: Recipe,
+        *,
+        seed: int,
+        timeout_s: float,
+        activation_bytes: int = 0,
     ) -> None:
         """Prepare a training.
 
@@ -59,9 +81,11 @@ class Run:
             recipe: With `epochs=0` the untrained network is measured.
             seed: Of order, augmentation and dropout. Same seed, same bits on a CPU.
             timeout_s: From now, for all of it, by the monotonic clock.
+            activation_bytes: Of one image, all results together; keeps measurements within memory.
         """
         self._network, self._data, self._recipe, self._seed = network, data, recipe, seed
         self._deadline = Deadline(timeout_s)
+        self._at_once = _at_once(data.test.images.device.type, recipe, activation_bytes)
         self._curve: list[Epoch] = []
 
     def epochs(self) -> Iterator[Epoch]:
@@ -81,9 +105,9 @@ class Run:
         """Measure what came of it."""
         with _failures_named():
             test_accuracy, test_loss = self._measure(self._data.test)
-            objective = self._curve[-1].accuracy if self._curve else None
-            if objective is None:
-                objective, _ = self._measure(self._data.selecting)
+            objective = self._curve[-1].accuracy if self._curve else test_accuracy
+            if not self._curve and len(self._data.validation):
+                objective, _ = self._measure(self._data.validation)
         return Result(
             objective=objective,
             test_accuracy=test_accuracy,
@@ -92,7 +116,7 @@ class Run:
         )
 
     def _measure(self, split: Split) -> tuple[float, float]:
-        return measure(self._network, split, self._recipe, self._deadline)
+        return measure(self._network, split, self._recipe, self._deadline, self._at_once)
 
 
 def bearable(network: nn.Module, data: DataSet, recipe: Recipe) -> Recipe:
@@ -139,7 +163,7 @@ class Steps:
     def _num_steps(self) -> int:
         return len(_sizes(len(self._split), self._recipe.batch_size))
 
-    def epoch(self, deadline: "Deadline") -> float:
+    def epoch(self, deadline: Deadline) -> float:
         """Take every training image once; returns the mean loss."""
         self._network.train()
         sizes = _sizes(len(self._split), self._recipe.batch_size)
@@ -223,16 +247,16 @@ def _schedule(
 
 @torch.no_grad()
 def measure(
-    network: nn.Module, split: Split, recipe: Recipe, deadline: "Deadline"
+    network: nn.Module, split: Split, recipe: Recipe, deadline: Deadline, at_once: int
 ) -> tuple[float, float]:
     """Measure accuracy, in [0, 1], and mean cross-entropy of a network, in evaluation mode."""
     network.eval()
     device = split.images.device
     correct = torch.zeros((), device=device)
     total = torch.zeros((), device=device, dtype=torch.float64)
-    size = EVALUATION_BATCH.get(device.type, 250)
-    for start in range(0, len(split), size):
-        images, labels = split.images[start : start + size], split.labels[start : start + size]
+    for start in range(0, len(split), at_once):
+        images = split.images[start : start + at_once]
+        labels = split.labels[start : start + at_once]
         with autocast(recipe, device):
             outputs = network(images.to(image_dtype(recipe)).permute(0, 3, 1, 2))
         outputs = outputs.float()
@@ -240,6 +264,12 @@ def measure(
         total += functional.cross_entropy(outputs, labels, reduction="sum")
         deadline.check()
     return float(correct) / len(split), _finite(total) / len(split)
+
+
+def _at_once(device_type: str, recipe: Recipe, activation_bytes: int) -> int:
+    """Count the images to measure at once; never fewer than a step trains on, which needs more."""
+    fitting = MEASURED_BYTES.get(device_type, 512 << 20) // max(1, activation_bytes)
+    return max(recipe.batch_size, min(MEASURED_AT_ONCE.get(device_type, 256), fitting))
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
@@ -254,20 +284,6 @@ def image_dtype(recipe: Recipe) -> torch.dtype:
 
 
 # --- what may go wrong ----------------------------------------------------------------------------
-
-
-class Deadline:
-    """When a training must be over, by the monotonic clock."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._end = time.monotonic() + timeout_s
-
-    def check(self) -> None:
-        """Raise TrainingFailed when it has passed."""
-        if time.monotonic() > self._end:
-            detail = f"training must end within {self._timeout_s:g} s, and did not"
-            raise TrainingFailed(Outcome.TIMEOUT, detail)
 
 
 def _finite(total: Tensor) -> float:

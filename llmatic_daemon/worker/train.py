@@ -1,0 +1,223 @@
+"""The trainer process: warm, trusted, one for each device place; frames in, frames out.
+
+First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
+"timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
+Then for each {"train": {"seed", "epochs", "keep_weights"}} with the blobs graph and weights: an
+{"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
+its blob when they are kept, or {"failure": {"cause", "detail"}}.
+"""
+
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, BinaryIO, TypeVar
+
+import safetensors.torch
+import torch
+
+from llmatic_daemon import frames
+from llmatic_daemon.records import Epoch
+from llmatic_daemon.worker import data, recipes, training
+from llmatic_daemon.worker.graph import build
+from llmatic_daemon.worker.pipes import own_pipes
+from llmatic_daemon.worker.validate import InvalidNetwork, Limits, validate
+
+T = TypeVar("T")
+
+
+class SetupError(Exception):
+    """The configuration cannot be followed; the text is one line for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """All that stays the same from one network to the next."""
+
+    device: torch.device
+    #: Resident on the device.
+    data: data.DataSet
+    recipe: recipes.Recipe
+    limits: Limits
+    timeout_s: float
+
+
+def set_up(configuration: Mapping[str, Any]) -> Setup:
+    """Prepare the process and load the data set.
+
+    Raises:
+        SetupError, DataError, RecipeError: a person must change the configuration.
+    """
+    device = _device(configuration["device"])
+    torch.set_num_threads(configuration.get("threads", 1))
+    if memory_bytes := configuration.get("memory_bytes"):
+        _limit_memory(device, memory_bytes)
+    found = data.load(_build(data.Source, configuration["data"], "data set"))
+    overrides = dict(configuration.get("recipe", {}))
+    preset = overrides.pop("preset", "fast")
+    recipe = recipes.choose(preset, overrides, device, found.input_shape[0])
+    torch.backends.cudnn.benchmark = True
+    return Setup(
+        device=device,
+        data=found.resident(device, training.image_dtype(recipe)),
+        recipe=recipe,
+        limits=_build(Limits, configuration.get("limits", {}), "limit"),
+        timeout_s=configuration["timeout_s"],
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # no such device; torch was built without it
+        reason = str(error).strip().splitlines()[0]
+        raise SetupError(f"device {name!r} must be usable here, and is not: {reason}") from error
+    return device
+
+
+def _limit_memory(device: torch.device, memory_bytes: int) -> None:
+    """Make too large a network fail by itself, instead of waking the kernel's OOM killer."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / total), device)
+    else:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def _build(kind: type[T], values: Mapping[str, Any], what: str) -> T:
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise SetupError(f"unknown {what} setting {name!r}; known are {', '.join(known)}")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise SetupError(f"the {what} settings cannot be used: {error}") from error
+
+
+def ready(setup: Setup) -> dict[str, Any]:
+    """Describe the data set, as `records.Task` does."""
+    return {
+        "name": setup.data.name,
+        "input_shape": list(setup.data.input_shape),
+        "num_classes": setup.data.num_classes,
+        "num_train": len(setup.data.train),
+        "num_validation": len(setup.data.validation),
+        "num_test": len(setup.data.test),
+    }
+
+
+# --- one network ----------------------------------------------------------------------------------
+
+
+def answer(
+    setup: Setup, asked: Mapping[str, Any], graph: bytes, weights: bytes
+) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    """Train one network; frames as they become known, the last one a report or a failure."""
+    recipe = setup.recipe
+    if asked["epochs"] is not None:
+        recipe = replace(recipe, epochs=asked["epochs"])
+    yield _epoch(None, recipe), []
+    try:
+        yield from _train(setup, recipe, asked, graph, weights)
+    except (InvalidNetwork, training.TrainingFailed) as error:
+        failure = {"cause": error.cause.value, "detail": error.detail}
+    else:
+        return
+    # Outside the handler: its traceback would still hold the network.
+    training.free_memory()
+    yield {"failure": failure}, []
+
+
+def _train(
+    setup: Setup, recipe: recipes.Recipe, asked: Mapping[str, Any], graph: bytes, weights: bytes
+) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    started = time.monotonic()
+    # Never trusts the lifter, nor the wire.
+    valid = validate(graph, weights, setup.limits, setup.data.input_shape, setup.data.num_classes)
+    network = build(valid.graph, valid.weights)
+    network.to(setup.device).to(memory_format=torch.channels_last)
+    run = training.Run(
+        network,
+        setup.data,
+        recipe,
+        seed=asked["seed"],
+        timeout_s=setup.timeout_s,
+        activation_bytes=valid.activation_bytes,
+    )
+    for epoch in run.epochs():
+        yield _epoch(epoch, recipe), []
+    result = run.result()
+    report = {
+        "objective": result.objective,
+        "test_accuracy": result.test_accuracy,
+        "test_loss": result.test_loss,
+        "curve": [[e.number, e.train_loss, e.accuracy] for e in result.curve],
+        "train_s": time.monotonic() - started,
+    }
+    yield {"report": report}, [_saved(network)] if asked["keep_weights"] else []
+
+
+def _epoch(epoch: Epoch | None, recipe: recipes.Recipe) -> dict[str, Any]:
+    return {
+        "epoch": {
+            "number": epoch.number if epoch else 0,
+            "num_epochs": recipe.epochs,
+            "train_loss": epoch.train_loss if epoch else None,
+            "accuracy": epoch.accuracy if epoch else None,
+        }
+    }
+
+
+def _saved(network: torch.nn.Module) -> bytes:
+    state = network.state_dict()
+    return safetensors.torch.save({name: state[name].cpu().contiguous() for name in state})
+
+
+# --- the process ----------------------------------------------------------------------------------
+
+
+def _requests(file: BinaryIO) -> Iterator[frames.Frame]:
+    """Read frames in a thread of their own, so that the end of the daemon ends us at once."""
+    waiting: queue.SimpleQueue[frames.Frame] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            while True:
+                waiting.put(frames.read_file(file))
+        except (EOFError, OSError, frames.FrameError):
+            os._exit(0)  # nobody would hear the rest of a training
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
+def main() -> None:
+    """Serve until the daemon closes the pipe."""
+    incoming, outgoing = own_pipes()
+
+    def send(header: dict[str, Any], *blobs: bytes) -> None:
+        outgoing.write(frames.encode(header, *blobs))
+        outgoing.flush()
+
+    requests = _requests(incoming)
+    configuration, _ = next(requests)
+    try:
+        setup = set_up(configuration)
+    except (SetupError, data.DataError, recipes.RecipeError) as error:
+        send({"error": {"kind": "configuration", "detail": str(error)}})
+        sys.exit(78)
+    send({"ready": ready(setup)})
+    for header, (graph, weights) in requests:
+        for said, blobs in answer(setup, header["train"], graph, weights):
+            send(said, *blobs)
+
+
+if __name__ == "__main__":
+    main()
