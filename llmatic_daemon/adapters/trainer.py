@@ -1,0 +1,308 @@
+"""The trainers: one warm, trusted child for each device place; a dead one is replaced."""
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmatic_daemon.adapters.child import Child, ChildGone
+from llmatic_daemon.errors import ConfigurationError, LLMaticError, TrainerUnavailable
+from llmatic_daemon.ports import Trainer
+from llmatic_daemon.records import (
+    Epoch,
+    Failure,
+    Network,
+    Outcome,
+    Progress,
+    Report,
+    Task,
+    Training,
+)
+
+logger = logging.getLogger(__name__)
+
+MODULE = "llmatic_daemon.worker.train"
+
+
+class _Place:
+    """Room to train one network at a time, and the child that does it."""
+
+    def __init__(self, name: str, device: str) -> None:
+        self.name = name
+        self.device = device
+        self.child: Child | None = None
+        #: Starts that failed since the last good one.
+        self.num_failed = 0
+        self.was_ready = False
+
+    async def kill(self) -> None:
+        """End the child, if there is one, with all that it started."""
+        if self.child is not None:
+            await self.child.kill()  # cancelled here, it is still ours, and `close` waits for it
+            self.child = None
+
+
+class TrainerPool(Trainer):
+    """Hands each network to the first free place. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        *,
+        places: Sequence[str],
+        configuration: Mapping[str, Any],
+        start_timeout_s: float = 600.0,
+        grace_s: float = 30.0,
+        first_backoff_s: float = 1.0,
+        max_backoff_s: float = 60.0,
+        module: str = MODULE,
+    ) -> None:
+        """Describe the pool; entering it starts the trainers.
+
+        Args:
+            places: Device of each place, such as ("cuda:0", "cuda:0"); "cpu" may stand more than once.
+            configuration: What each trainer is told, its device aside; `timeout_s` must be in it.
+            start_timeout_s: From start to ready; a data set may have to be downloaded in it.
+            grace_s: How far beyond `timeout_s` a training may go before its trainer is killed.
+            first_backoff_s: Pause after a start that failed; doubled after each further one.
+            max_backoff_s: Longest such pause.
+            module: What to run; tests run others.
+        """
+        self._configuration = dict(configuration)
+        self._patience_s = self._configuration["timeout_s"] + grace_s
+        self._start_timeout_s = start_timeout_s
+        self._backoff_s = (first_backoff_s, max_backoff_s)
+        self._module = module
+        self._places = [_Place(name, device) for name, device in _named(places)]
+        self._free: deque[_Place] = deque()
+        self._waiters: deque[asyncio.Future[_Place]] = deque()
+        self._openings: set[asyncio.Task[None]] = set()
+        self._task: Task | None = None
+        #: Why nobody gets a place any more.
+        self._fault: LLMaticError | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the places; a device that has several is numbered."""
+        return tuple(place.name for place in self._places)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process of each place that has one now."""
+        return {place.name: place.child.pid for place in self._places if place.child}
+
+    async def __aenter__(self) -> "TrainerPool":
+        """Start all trainers, side by side; returns before they are ready."""
+        for place in self._places:
+            self._replace(place)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """End all trainers and wait until they are gone; whoever waits for a place is refused."""
+        self._fault = TrainerUnavailable("a trainer must be running, and all have been closed")
+        self._refuse(self._fault)
+        for opening in self._openings:
+            opening.cancel()
+        await asyncio.gather(*self._openings, return_exceptions=True)
+        await asyncio.gather(*(place.kill() for place in self._places))
+
+    async def task(self) -> Task:
+        """Describe the data set; waits until a trainer has loaded it."""
+        if self._task is None:
+            self._give(await self._take())
+        assert self._task is not None  # a place is free only after its child has told the task
+        return self._task
+
+    async def train(
+        self, network: Network, training: Training, watch: Callable[[Progress], None]
+    ) -> Report | Failure:
+        """Train and measure one network on the first free place.
+
+        A trainer that dies, hangs or is cancelled is killed and replaced.
+
+        Raises:
+            TrainerUnavailable: the trainer died, none could be started, or the pool is closed.
+            ConfigurationError: a place could not be set up at all.
+        """
+        asked = time.monotonic()
+        place = await self._take()
+        held = time.monotonic()
+        whole = False
+        try:
+            async with asyncio.timeout(self._patience_s):
+                said, blobs = await _converse(place, network, training, watch)
+            whole = True
+        except (ChildGone, TimeoutError) as error:
+            raise TrainerUnavailable(await self._obituary(place, held, error)) from error
+        finally:
+            # Cancelled or broken off, the child still trains for nobody.
+            self._give(place) if whole else self._replace(place)
+        times = {"wait_s": held - asked, "train_s": time.monotonic() - held}
+        return _result(said, blobs, place.name, times)
+
+    async def _obituary(self, place: _Place, held: float, error: Exception) -> str:
+        seconds = time.monotonic() - held
+        if isinstance(error, ChildGone) or place.child is None:
+            return f"after {seconds:.1f} s of training: {error}"
+        return (
+            f"a training must end within {self._patience_s:g} s, and trainer on {place.name} was "
+            f"killed after {seconds:.1f} s: {await place.child.epitaph()}"
+        )
+
+    # --- who gets which place ---------------------------------------------------------------------
+
+    async def _take(self) -> _Place:
+        """Wait for a free place; first come, first served."""
+        if self._fault is not None:
+            raise type(self._fault)(str(self._fault))
+        if self._free:
+            return self._free.popleft()
+        waiter: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # Given a place and cancelled in the same turn of the loop: the place goes to the next.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._give(waiter.result())
+            raise
+
+    def _give(self, place: _Place) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(place)
+                return
+        self._free.append(place)
+
+    def _refuse(self, fault: LLMaticError) -> None:
+        """Tell all who wait that nothing will come soon."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(type(fault)(str(fault)))
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    def _replace(self, place: _Place) -> None:
+        """Kill what a place has and start anew, in a task that `close` awaits."""
+        if self._fault is not None:
+            return
+        opening = asyncio.create_task(self._open(place))
+        self._openings.add(opening)
+        opening.add_done_callback(self._openings.discard)
+
+    async def _open(self, place: _Place) -> None:
+        """Start a place's child, again and again, until it is ready or told to stop."""
+        while True:
+            await place.kill()
+            try:
+                async with asyncio.timeout(self._start_timeout_s):
+                    self._task = await self._start(place)
+            except ConfigurationError as error:
+                if not place.was_ready:  # it never worked: only a person can help
+                    self._fault = error
+                    self._refuse(error)
+                    return
+                await self._back_off(place, error)
+            except (ChildGone, OSError) as error:  # a TimeoutError is an OSError
+                await self._back_off(place, error)
+            else:
+                place.num_failed, place.was_ready = 0, True
+                self._give(place)
+                return
+
+    async def _start(self, place: _Place) -> Task:
+        """Start a child and wait until it has loaded the data set."""
+        place.child = await Child.start(self._module, name=f"trainer on {place.name}")
+        await place.child.send({**self._configuration, "device": place.device})
+        said, _ = await place.child.receive()
+        if "error" in said:
+            raise ConfigurationError(said["error"]["detail"])
+        ready = said["ready"]
+        return Task(**{**ready, "input_shape": tuple(ready["input_shape"])})
+
+    async def _back_off(self, place: _Place, error: Exception) -> None:
+        """Pause after a start that failed, longer each time."""
+        first_s, longest_s = self._backoff_s
+        pause_s = min(longest_s, first_s * 2**place.num_failed)
+        place.num_failed += 1
+        why = (
+            f"no answer in {self._start_timeout_s:g} s"
+            if isinstance(error, TimeoutError)
+            else error
+        )
+        logger.warning(
+            "trainer on %s did not start: %s; next try in %g s",
+            place.name, why, pause_s,
+            extra={"action": "start_trainer", "place": place.name},
+        )  # fmt: skip
+        if all(other.num_failed for other in self._places):
+            self._refuse(TrainerUnavailable(f"no trainer could be started; {place.name}: {why}"))
+        await place.kill()
+        await asyncio.sleep(pause_s)
+
+
+def _named(devices: Sequence[str]) -> list[tuple[str, str]]:
+    """Name places for their device, numbered from 1 where a device has several."""
+    total, seen = Counter(devices), Counter[str]()
+    named = []
+    for device in devices:
+        seen[device] += 1
+        named.append((f"{device}/{seen[device]}" if total[device] > 1 else device, device))
+    return named
+
+
+# --- one conversation -----------------------------------------------------------------------------
+
+
+async def _converse(
+    place: _Place, network: Network, training: Training, watch: Callable[[Progress], None]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Send a network, pass its epochs on, and return the last frame."""
+    if place.child is None:
+        raise ChildGone(f"trainer on {place.name} has been closed")
+    asked = {
+        "seed": training.seed,
+        "epochs": training.epochs,
+        "keep_weights": training.keep_weights,
+    }
+    await place.child.send({"train": asked}, network.graph, network.weights)
+    while True:
+        said, blobs = await place.child.receive()
+        if "epoch" not in said:
+            return said, blobs
+        watch(_progress(place.name, said["epoch"]))
+
+
+def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
+    return Progress(
+        place=place,
+        epoch=epoch["number"],
+        num_epochs=epoch["num_epochs"],
+        accuracy=epoch["accuracy"],
+    )
+
+
+def _result(
+    said: Mapping[str, Any], blobs: list[bytes], place: str, times: Mapping[str, float]
+) -> Report | Failure:
+    if "failure" in said:
+        failure = said["failure"]
+        cause = Outcome(failure["cause"])
+        return Failure(cause=cause, detail=failure["detail"], place=place, **times)
+    report = said["report"]
+    return Report(
+        objective=report["objective"],
+        test_accuracy=report["test_accuracy"],
+        test_loss=report["test_loss"],
+        curve=tuple(Epoch(number=n, train_loss=x, accuracy=a) for n, x, a in report["curve"]),
+        place=place,
+        weights=blobs[0] if blobs else None,
+        **times,
+    )

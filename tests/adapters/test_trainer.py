@@ -1,0 +1,327 @@
+"""The trainer pool against true processes: quick ones that pretend, and the real one."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmatic_daemon.adapters.trainer import MODULE, TrainerPool
+from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable
+from llmatic_daemon.records import (
+    Failure,
+    Measures,
+    Network,
+    Outcome,
+    Progress,
+    Report,
+    Task,
+    Training,
+)
+
+
+@pytest.fixture(autouse=True)
+def _child_can_be_found(monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(Path(__file__).parent)]))
+
+
+def _pool(*places: str, timeout_s: float = 60.0, **more: Any) -> TrainerPool:
+    data = more.pop("data", {"name": "made up"})
+    return TrainerPool(
+        places=places or ("cpu",),
+        configuration={"data": data, "timeout_s": timeout_s},
+        **{"module": "trainer_child", "first_backoff_s": 0.01, "grace_s": 0.0, **more},
+    )
+
+
+def _network(graph: bytes = b"train", weights: bytes = b"") -> Network:
+    measures = Measures(num_parameters=1, flops=1, width=1, depth=1)
+    return Network(graph=graph, weights=weights, measures=measures, lift_s=0.0)
+
+
+class _Watcher:
+    """Keeps what it hears, and tells when a place is held."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progress] = []
+        self.holds = asyncio.Event()
+
+    def __call__(self, progress: Progress) -> None:
+        self.heard.append(progress)
+        self.holds.set()
+
+
+def _train(
+    pool: TrainerPool, graph: bytes = b"train", watch: Callable[[Progress], None] = lambda _: None
+) -> "asyncio.Task[Report | Failure]":
+    return asyncio.create_task(pool.train(_network(graph), Training(seed=1), watch))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_task_is_what_the_trainer_has_loaded():
+    async with _pool("cpu", "cpu") as pool:
+        assert await pool.task() == Task(
+            name="made up",
+            input_shape=(3, 4, 4),
+            num_classes=2,
+            num_train=8,
+            num_validation=2,
+            num_test=4,
+        )
+
+
+async def test_a_network_is_reported_with_its_times_and_place():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        report = await pool.train(
+            _network(weights=b"kept"), Training(seed=1, keep_weights=True), watcher
+        )
+
+    assert isinstance(report, Report)
+    assert (report.objective, report.test_accuracy, report.test_loss) == (0.25, 0.5, 1.5)
+    assert [(epoch.number, epoch.train_loss) for epoch in report.curve] == [(1, 0.5)]
+    assert report.weights == b"kept"
+    assert report.place == "cpu"
+    assert report.wait_s > 0
+    assert report.train_s > 0
+    assert [(p.epoch, p.num_epochs, p.accuracy) for p in watcher.heard] == [
+        (0, 1, None),
+        (1, 1, 0.25),
+    ]
+
+
+async def test_a_failure_is_a_value_and_the_trainer_stays():
+    async with _pool() as pool:
+        await pool.task()
+        before = pool.pids
+        failure = await _train(pool, b"fail")
+        report = await _train(pool)
+
+        assert pool.pids == before
+    assert isinstance(failure, Failure)
+    assert failure.cause is Outcome.NAN
+    assert failure.detail == "the loss must be finite, got nan"
+    assert isinstance(report, Report)
+
+
+async def test_places_of_one_device_are_numbered():
+    assert _pool("cuda:0", "cpu", "cuda:0").places == ("cuda:0/1", "cpu", "cuda:0/2")
+
+
+async def test_each_place_trains_at_the_same_time():
+    watchers = [_Watcher(), _Watcher()]
+    async with _pool("cpu", "cpu") as pool:
+        hanging = [_train(pool, b"hang", watcher) for watcher in watchers]
+        for watcher in watchers:
+            await watcher.holds.wait()
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    assert {watcher.heard[0].place for watcher in watchers} == {"cpu/1", "cpu/2"}
+
+
+async def test_who_waits_gets_the_place_that_is_free_first():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        first = _train(pool, watch=watcher)
+        await watcher.holds.wait()
+        second, third = _train(pool), _train(pool)
+        done, _ = await asyncio.wait([second, third], return_when=asyncio.FIRST_COMPLETED)
+
+        assert second in done
+        assert isinstance(await third, Report)
+        assert isinstance(await first, Report)
+
+
+async def test_who_stops_waiting_leaves_the_place_to_the_next():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        first = _train(pool, watch=watcher)
+        await watcher.holds.wait()
+        waiting, patient = _train(pool), _train(pool)
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+        assert isinstance(await patient, Report)
+        assert isinstance(await first, Report)
+
+
+async def test_a_place_given_to_somebody_cancelled_at_once_is_not_lost():
+    async with _pool() as pool:
+        await pool.task()
+        place = await pool._take()
+        waiting = _train(pool)
+        await asyncio.sleep(0)
+        pool._give(place)  # the waiter has it, and has not run yet
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        assert isinstance(await _train(pool), Report)
+
+
+# --- death ----------------------------------------------------------------------------------------
+
+
+async def test_a_trainer_killed_in_mid_training_is_replaced():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        hanging = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        before = pool.pids["cpu"]
+        os.kill(before, signal.SIGKILL)
+
+        with pytest.raises(TrainerUnavailable, match=r"after \d.* trainer on cpu .* signal 9"):
+            await hanging
+        assert isinstance(await _train(pool), Report)
+        assert pool.pids["cpu"] != before
+
+
+async def test_a_dead_trainers_last_words_are_told():
+    async with _pool() as pool:
+        with pytest.raises(TrainerUnavailable, match="exit code 3: a last word"):
+            await _train(pool, b"die")
+
+
+async def test_a_trainer_that_hangs_is_killed_and_replaced():
+    async with _pool(timeout_s=0.2) as pool:
+        await pool.task()
+        before = pool.pids["cpu"]
+
+        with pytest.raises(TrainerUnavailable, match=r"must end within 0\.2 s, .* signal 9"):
+            await _train(pool, b"hang")
+        assert not _is_alive(before)
+        await pool._take()  # the new one is there
+
+
+async def test_a_cancelled_training_does_not_go_on():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        hanging = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        before = pool.pids["cpu"]
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+
+        assert isinstance(await _train(pool), Report)
+        assert not _is_alive(before)
+
+
+async def test_closing_leaves_no_process_and_refuses_who_waits():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        hanging = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        waiting = _train(pool)
+        await asyncio.sleep(0)
+        pids = pool.pids.values()
+
+    assert not any(_is_alive(pid) for pid in pids)
+    for task in (hanging, waiting):
+        with pytest.raises(TrainerUnavailable):
+            await task
+    with pytest.raises(TrainerUnavailable, match="have been closed"):
+        await _train(pool)
+
+
+async def test_closing_at_once_leaves_no_process():
+    async with _pool("cpu", "cpu") as pool:
+        pass
+
+    assert pool.pids == {}
+
+
+# --- starts that fail -----------------------------------------------------------------------------
+
+
+async def test_a_wrong_configuration_is_told_to_everybody():
+    async with _pool("cpu", "cpu", data={"name": "unknown"}) as pool:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="unknown data set 'unknown'"):
+                await pool.task()
+        with pytest.raises(ConfigurationError):
+            await _train(pool)
+
+
+async def test_no_trainer_at_all_is_told_and_tried_again(tmp_path, caplog):
+    starts = tmp_path / "starts"
+    async with _pool(data={"name": "broken", "count_starts": str(starts)}) as pool:
+        with pytest.raises(TrainerUnavailable, match=r"no trainer could be started; cpu: .*driver"):
+            await pool.task()
+        with pytest.raises(TrainerUnavailable):
+            await _train(pool)
+
+    assert len(starts.read_text().splitlines()) >= 2
+    assert "next try in 0.01 s" in caplog.text
+    assert "next try in 0.02 s" in caplog.text
+
+
+async def test_a_start_without_an_answer_is_given_up():
+    async with _pool(data={"name": "silent"}, start_timeout_s=0.2) as pool:
+        with pytest.raises(TrainerUnavailable, match=r"no answer in 0\.2 s"):
+            await pool.task()
+
+
+# --- the real one ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_the_real_trainer_trains_dies_and_comes_back():
+    export = pytest.importorskip("llmatic_daemon.worker.export")
+    safetensors = pytest.importorskip("safetensors.torch")
+    source = (
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))\n"
+    )
+    exported = export.export(source, "Net", (1, 8, 8), 10)
+    network = Network(
+        graph=exported.graph,
+        weights=safetensors.save(exported.weights),
+        measures=Measures(num_parameters=1, flops=1, width=1, depth=1),
+        lift_s=0.0,
+    )
+    configuration = {
+        "threads": 1,
+        "data": {"name": "digits"},
+        "recipe": {"preset": "fast"},
+        "limits": {},
+        "timeout_s": 60.0,
+    }
+    watcher = _Watcher()
+
+    async with TrainerPool(places=("cpu",), configuration=configuration, module=MODULE) as pool:
+        report = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
+        endless = asyncio.create_task(
+            pool.train(network, Training(seed=1, epochs=1_000_000), watcher)
+        )
+        await watcher.holds.wait()
+        os.kill(pool.pids["cpu"], signal.SIGKILL)
+        with pytest.raises(TrainerUnavailable, match="signal 9"):
+            await endless
+        again = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
+
+    assert isinstance(report, Report)
+    assert isinstance(again, Report)
+    assert report.objective > 0.8
+    assert again.curve == report.curve
+
+
+@pytest.mark.slow
+async def test_the_real_trainer_says_what_is_wrong_with_the_configuration():
+    configuration = {"data": {"name": "cifar10", "folder": "/nowhere"}, "timeout_s": 60.0}
+
+    async with TrainerPool(places=("cpu",), configuration=configuration) as pool:
+        with pytest.raises(ConfigurationError, match="does not exist: /nowhere"):
+            await pool.task()
