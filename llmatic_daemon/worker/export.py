@@ -50,6 +50,12 @@ def export(
 ) -> Exported:
     """Build a network from source and write it as a graph; seed the generators first.
 
+    Args:
+        source: Untrusted code.
+        class_name: Which of its classes is the network.
+        input_shape: (channels, height, width).
+        num_classes: Width of the output.
+
     Raises:
         ExportError: it is no network that can be lifted.
         Exception: whatever the candidate's code raises.

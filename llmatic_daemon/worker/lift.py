@@ -1,0 +1,273 @@
+"""The warm parent that lifts candidates: `python -m llmatic_daemon.worker.lift`, frames on its pipes.
+
+It has imported torch and exported a network once, so that a fork of it starts in milliseconds. First
+it answers {"ready": true}. Then for each request
+    {"source", "class_name", "seed", "input_shape", "num_classes",
+     "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes"}}
+one answer, in the order of the requests:
+    {"outcome": "lifted", "measures": {...}, "activation_bytes", "lift_s"} with the blobs graph, weights
+    {"outcome": cause, "detail", "lift_s"}
+The candidate runs in a fork that can only write to one pipe. What it writes is judged here, from the bytes.
+"""
+
+import functools
+import gc
+import io
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from dataclasses import asdict, dataclass, fields
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from llmatic_daemon import frames
+from llmatic_daemon.records import Outcome
+from llmatic_daemon.worker.confinement import RESULT_DESCRIPTOR, Bounds, adopt_orphans, confine
+from llmatic_daemon.worker.export import describe, export
+from llmatic_daemon.worker.graph import MAX_GRAPH_BYTES
+from llmatic_daemon.worker.supervisor import Ending, run
+from llmatic_daemon.worker.validate import InvalidNetwork, Limits, validate
+
+#: Beside the graph and the weights, a result has a short header.
+_HEADER_BYTES = 1 << 16
+_DETAIL_CHARACTERS = 500
+#: Kept by a candidate's process so that it can still say that it has no memory left.
+_RESERVE_BYTES = 32 << 20
+#: Signals by which the kernel ends a process that has used its time.
+_OUT_OF_TIME = (-signal.SIGXCPU,)
+#: Lifted once at start, so that forks find every module that a network usually needs already there.
+_WARM_UP = """
+import torch
+from torch import nn
+class WarmUp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.recurrent = nn.LSTM(8, 4, batch_first=True)
+        self.attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.dense = nn.Linear(4, 10)
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.norm(self.conv(x))), 2)
+        x = nn.functional.adaptive_avg_pool2d(x, (4, 8)).mean(1)
+        x, _ = self.recurrent(x)
+        x = self.attention(x)
+        return self.dense(nn.functional.gelu(x[:, -1]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One candidate, as asked for."""
+
+    source: str
+    class_name: str
+    seed: int
+    input_shape: tuple[int, ...]
+    num_classes: int
+    bounds: Bounds
+    limits: Limits
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> "Request":
+        """Read a request; it comes from the daemon, so a mistake in it is a bug and may raise."""
+        given = header["limits"]
+        known = {each.name for each in fields(Limits)}
+        return cls(
+            source=header["source"],
+            class_name=header["class_name"],
+            seed=header["seed"],
+            input_shape=tuple(header["input_shape"]),
+            num_classes=header["num_classes"],
+            bounds=Bounds(time_s=given["time_s"], memory_bytes=given["memory_bytes"]),
+            limits=Limits(**{name: value for name, value in given.items() if name in known}),
+        )
+
+
+class Rejected(Exception):
+    """The candidate's own fault."""
+
+    def __init__(self, cause: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+
+
+def main() -> NoReturn:
+    """Warm up, then answer requests until the daemon closes the pipe."""
+    requests, answers = _claim_pipes()
+    _stay_single_threaded()
+    adopt_orphans()
+    warm_up()
+    answers.write(frames.encode({"ready": True}))
+    while True:
+        answers.flush()
+        try:
+            header, _ = frames.read_file(requests)
+        except EOFError:
+            os._exit(0)  # nothing to clean up, and torch takes a second for it
+        answers.write(answer(Request.from_header(header), asker=requests.fileno()))
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Move the answers to a descriptor of our own, so that no print can forge a frame."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return os.fdopen(os.dup(0), "rb", buffering=0), answers
+
+
+def _stay_single_threaded() -> None:
+    """Keep every thread out: a fork inherits none, and a confined process may start none.
+
+    Without a GPU, export pretends that there are 8 CUDA devices so that it can trace for them; autograd
+    then starts a thread for each, and half of the forks die in `set_num_threads`.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    torch._C._ensureCUDADeviceGuardSet = lambda: None
+
+
+def warm_up() -> None:
+    """Import all that a lift needs, by lifting a network once."""
+    exported = export(_WARM_UP, "WarmUp", (3, 32, 32), 10)
+    weights = safetensors.torch.save(exported.weights)
+    validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    gc.collect()
+    gc.freeze()  # forks share these pages as long as no collection touches them
+
+
+def answer(request: Request, asker: int) -> bytes:
+    """Lift one candidate and lay out the answer."""
+    started = time.monotonic()
+    try:
+        header, blobs = lift(request, asker)
+    except Rejected as rejected:
+        header, blobs = {"outcome": rejected.cause.value, "detail": str(rejected)}, ()
+    return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
+
+
+def lift(request: Request, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+    """Run the candidate in a process of its own, and judge what it wrote.
+
+    Raises:
+        Rejected: with the cause.
+    """
+    ending = _run_confined(request, asker)
+    _check_ending(ending, request.bounds)
+    graph, weights = _read_result(ending.output, request.limits)
+    try:
+        valid = validate(graph, weights, request.limits, request.input_shape, request.num_classes)
+    except InvalidNetwork as error:
+        raise Rejected(error.cause, error.detail) from error
+    header = {
+        "outcome": "lifted",
+        "measures": asdict(valid.measures),
+        "activation_bytes": valid.activation_bytes,
+    }
+    return header, (graph, weights)
+
+
+# --- the candidate's side of the fork -------------------------------------------------------------
+
+
+def _run_confined(request: Request, asker: int) -> Ending:
+    folder = tempfile.mkdtemp(prefix="llmatic-lift-")
+    try:
+        return run(
+            functools.partial(_be_candidate, request, folder),
+            time_s=request.bounds.time_s,
+            max_bytes=_max_bytes(request.limits),
+            asker=asker,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _be_candidate(request: Request, folder: str, pipe: int) -> None:
+    """Confine, build, export, say the result, end; the only place where untrusted code runs."""
+    confine(request.bounds, folder, pipe)
+    reserve = bytearray(_RESERVE_BYTES)
+    _seed(request.seed)
+    try:
+        exported = export(
+            request.source, request.class_name, request.input_shape, request.num_classes
+        )
+        result = frames.encode({}, exported.graph, safetensors.torch.save(exported.weights))
+    except BaseException as error:  # the boundary: a candidate may raise anything, also SystemExit
+        del reserve
+        cause = Outcome.OOM if _is_out_of_memory(error) else Outcome.LIFT_FAILED
+        result = frames.encode({"cause": cause.value, "detail": describe(error)})
+    _write(result)
+    os._exit(0)
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - candidates use the global one
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _write(result: bytes) -> None:
+    view = memoryview(result)
+    while view:
+        view = view[os.write(RESULT_DESCRIPTOR, view) :]
+
+
+# --- the parent's judgement -----------------------------------------------------------------------
+
+
+def _max_bytes(limits: Limits) -> int:
+    """Bound a result: buffers may take as much as parameters."""
+    return _HEADER_BYTES + MAX_GRAPH_BYTES + 8 * limits.max_parameters + (1 << 20)
+
+
+def _check_ending(ending: Ending, bounds: Bounds) -> None:
+    if ending.abandoned:
+        os._exit(0)  # the daemon is gone, and so is everything of the candidate
+    if ending.timed_out or ending.exit_code in _OUT_OF_TIME:
+        raise Rejected(Outcome.TIMEOUT, f"not lifted within {bounds.time_s:g} s")
+    if ending.flooded:
+        raise Rejected(Outcome.SANDBOX, "wrote more than a network can have")
+    if ending.exit_code < 0:
+        name = signal.Signals(-ending.exit_code).name
+        raise Rejected(Outcome.SANDBOX, f"its process was ended by {name}")
+    if ending.exit_code > 0 or not ending.output:
+        detail = f"its process ended with exit code {ending.exit_code} and without a result"
+        raise Rejected(Outcome.SANDBOX, detail)
+
+
+def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    stream = io.BytesIO(output)
+    try:
+        header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))
+    except (frames.FrameError, EOFError) as error:
+        raise Rejected(Outcome.SANDBOX, f"its result is no frame: {error}") from error
+    if stream.read(1):
+        raise Rejected(Outcome.SANDBOX, "it wrote more than one result")
+    if "cause" in header:
+        raise _own_words(header)
+    if len(blobs) != 2:
+        raise Rejected(Outcome.SANDBOX, "its result must be a graph and weights")
+    return blobs[0], blobs[1]
+
+
+def _own_words(header: dict[str, Any]) -> Rejected:
+    """Take over what the candidate's process says of itself; it may only blame itself."""
+    cause = Outcome.OOM if header["cause"] == Outcome.OOM.value else Outcome.LIFT_FAILED
+    words = " ".join(str(header.get("detail", "")).split())
+    return Rejected(cause, "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Watch one candidate's process from outside: time, bytes, how it ends, and that nothing of it is left."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a candidate's process ended, and all that it wrote to its result pipe."""
+
+    output: bytes
+    #: As `os.waitstatus_to_exitcode` says: negative for a signal.
+    exit_code: int
+    timed_out: bool
+    flooded: bool
+    #: The one who asked is gone.
+    abandoned: bool
+
+
+def run(child: Callable[[int], None], *, time_s: float, max_bytes: int, asker: int) -> Ending:
+    """Fork, let `child` run with the write end of a pipe, and end it with all its descendants.
+
+    Args:
+        child: Runs in the fork and should not return; if it does, the exit code is 1.
+        time_s: Deadline, on the monotonic clock.
+        max_bytes: Of output; a flood ends the process.
+        asker: Descriptor whose hang-up ends the process.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _run_child(child, write_end)
+    os.close(write_end)
+    watch = _Watch(pid, read_end, asker, max_bytes)
+    try:
+        watch.until(time.monotonic() + time_s)
+    finally:
+        exit_code = _end(pid)
+        watch.drain()
+        watch.close()
+    return Ending(
+        output=bytes(watch.output),
+        exit_code=exit_code,
+        timed_out=watch.timed_out,
+        flooded=watch.flooded,
+        abandoned=watch.abandoned,
+    )
+
+
+def _run_child(child: Callable[[int], None], write_end: int) -> None:
+    """Never return into the parent's code, whatever the child raises."""
+    try:
+        child(write_end)
+    finally:
+        os._exit(1)
+
+
+class _Watch:
+    """Waits for output, the end of the process, or the deadline; nothing polls."""
+
+    def __init__(self, pid: int, pipe: int, asker: int, max_bytes: int) -> None:
+        self.output = bytearray()
+        self.timed_out = self.flooded = self.abandoned = False
+        self._pipe, self._asker, self._max_bytes = pipe, asker, max_bytes
+        self._process = os.pidfd_open(pid)
+        os.set_blocking(pipe, False)
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+        self._poll.register(self._process, select.POLLIN)
+        self._poll.register(asker, 0)  # hang-up is always reported
+
+    def until(self, deadline: float) -> None:
+        """Wait until the process has ended, or has to."""
+        while True:
+            left_s = deadline - time.monotonic()
+            events = dict(self._poll.poll(max(0, int(left_s * 1000) + 1)))
+            self.abandoned = self._asker in events
+            self.timed_out = not self.abandoned and time.monotonic() >= deadline
+            if self._pipe in events:
+                self._read()
+            if self.flooded or self.timed_out or self.abandoned or self._process in events:
+                return
+
+    def drain(self) -> None:
+        """Take what the pipe still holds, after everyone who could write to it is dead."""
+        while not self.flooded and self._read():
+            pass
+
+    def close(self) -> None:
+        os.close(self._pipe)
+        os.close(self._process)
+
+    def _read(self) -> bool:
+        try:
+            part = os.read(self._pipe, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not part:
+            self._poll_no_more()
+            return False
+        self.output += part
+        self.flooded = len(self.output) > self._max_bytes
+        return True
+
+    def _poll_no_more(self) -> None:
+        with contextlib.suppress(KeyError):  # the end of the pipe can be seen twice
+            self._poll.unregister(self._pipe)
+
+
+def _end(pid: int) -> int:
+    """Kill the process and all its descendants, reap them, return the exit code.
+
+    Its group first, in one stroke; then whatever has left the group. We are their subreaper, so
+    killing a parent makes its children ours, and the hunt ends when we have none.
+    """
+    exit_code: int | None = os.waitpid(pid, os.WNOHANG)[1] if _has_ended(pid) else None
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        if exit_code is None:
+            os.kill(pid, signal.SIGKILL)  # it may not have made its own group yet
+    while True:
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        try:
+            ended, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            assert exit_code is not None
+            return os.waitstatus_to_exitcode(exit_code)
+        if ended == pid:
+            exit_code = status
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether it ended by itself, without reaping it."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _children() -> list[int]:
+    """List our living children, orphans that we adopted among them."""
+    return [int(word) for word in Path("/proc/thread-self/children").read_text().split()]
