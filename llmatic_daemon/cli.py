@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from llmatic_daemon import __version__, config, daemon, exporting, views
+from llmatic_daemon import __version__, config, daemon, exporting, parts, views
 from llmatic_daemon.adapters.console import LiveTable
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.state_folder import database_path, holder
@@ -144,12 +144,12 @@ def _run(settings: Settings, console: Console) -> None:
     """Run the daemon: with a live table on a terminal, with plain log lines elsewhere."""
     if not console.is_terminal:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-        console.print(asyncio.run(daemon.run(settings)))
+        console.print(asyncio.run(daemon.run(settings, parts.hands(settings))))
         return
     handler = RichHandler(console=console, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     with LiveTable(console, settings.engine.slots) as table:
-        end = asyncio.run(daemon.run(settings, (table,), table.watch))
+        end = asyncio.run(daemon.run(settings, parts.hands(settings), (table,), table.watch))
     console.print(end)
 
 

@@ -12,13 +12,13 @@ from contextlib import (
 )
 
 from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters.http import listening
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Observer, SearchStore, Trainer
 from llmatic_daemon.records import Snapshot, Task
 from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
@@ -30,6 +30,7 @@ View = Callable[[], Snapshot]
 
 async def run(
     settings: Settings,
+    hands: Hands,
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
 ) -> str:
@@ -37,6 +38,7 @@ async def run(
 
     Args:
         settings: All of them.
+        hands: Who writes, lifts and trains; `parts.hands` makes the real ones.
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
 
@@ -47,15 +49,15 @@ async def run(
         store = await SQLiteStore.open(settings.state_dir)
         stack.push_async_callback(store.close)
         prompts = await parts.prompts(settings, store)
-        trainer = await stack.enter_async_context(parts.trainers(settings))
-        lifter = await stack.enter_async_context(parts.lifter(settings))
+        trainer = await stack.enter_async_context(hands.trainer)
+        lifter = await stack.enter_async_context(hands.lifter)
         task = await _task(settings, store, trainer)
         evolution = await rebuild(settings, store)
         write_settings(settings)
         ids = tuple(prompt.id for prompt in prompts.current().mutation)
         metrics = Metrics(__version__, settings.engine.slots, ids)
         ports = Ports(
-            writer=parts.writer(settings),
+            writer=hands.writer,
             lifter=lifter,
             trainer=trainer,
             prompts=prompts,
@@ -149,6 +151,8 @@ def _listening(
 ) -> AbstractAsyncContextManager[None]:
     if not settings.metrics.port:
         return nullcontext()
+    from llmatic_daemon.adapters.http import listening  # 0.3 s, for those who ask for it
+
     return listening(settings.metrics.port, metrics.exposition, lambda: not engine.end)
 
 

@@ -1,5 +1,7 @@
 """The hands, built from the settings: adapters take plain values, and this is where they get them."""
 
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,22 @@ from llmatic_daemon.adapters.trainer import TrainerPool
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.engine import Patience
-from llmatic_daemon.ports import SearchStore, Writer
+from llmatic_daemon.ports import Lifter, SearchStore, Trainer, Writer
 from llmatic_daemon.records import PromptSet
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who writes, lifts and trains; the latter two work while their context lasts."""
+
+    writer: Writer
+    lifter: AbstractAsyncContextManager[Lifter]
+    trainer: AbstractAsyncContextManager[Trainer]
+
+
+def hands(settings: Settings) -> Hands:
+    """Make the real ones."""
+    return Hands(writer(settings), lifter(settings), trainers(settings))
 
 
 def limits(settings: Settings) -> dict[str, int]:
