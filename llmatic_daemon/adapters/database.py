@@ -37,6 +37,7 @@ class Database:
 
     def __init__(self, path: Path, *, busy_timeout_s: float, checkpoint_every: int) -> None:
         self._path = path
+        self._name = str(path)
         self._busy_timeout_s = busy_timeout_s
         self._checkpoint_every = checkpoint_every
         self._connection: sqlite3.Connection | None = None
@@ -57,7 +58,7 @@ class Database:
     async def write(self, point: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work in one transaction, durable on return, or not done at all.
 
-        A cancelled caller does not stop what has begun: the transaction ends as it would have.
+        A cancelled caller stops nothing: the transaction ends as it would have.
 
         Args:
             point: Prefix of the failpoints `-begin`, `-inside` and `-after`.
@@ -68,12 +69,11 @@ class Database:
             ConfigurationError: the file is damaged.
             ValueError: the work breaks a rule of the schema.
         """
-        result = await self._in_thread(partial(self._transact, point, work))
-        self._num_written += 1
-        if self._num_written % self._checkpoint_every == 0:
-            # Nobody waits for it: the next transaction queues behind it in the thread.
-            self._thread.submit(self._checkpoint, "PASSIVE")
-        return result
+        return await asyncio.shield(self.begin(point, work))
+
+    def begin(self, point: str, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Do as `write` does, for a caller that shields the result itself."""
+        return asyncio.wrap_future(self._thread.submit(self._transact, point, work))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some reading in the thread.
@@ -140,6 +140,10 @@ class Database:
         except sqlite3.Error as error:
             raise self._explained(error) from error
         failpoints.reached(f"{point}-after")
+        self._num_written += 1
+        if self._num_written % self._checkpoint_every == 0:
+            # Nobody waits for it: the result is handed over first.
+            self._thread.submit(self._checkpoint, "PASSIVE")
         return result
 
     def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -151,7 +155,7 @@ class Database:
     def _refuse_another_file(self) -> None:
         """Refuse to write into a file that has lost its name: nobody would find the results."""
         try:
-            here = os.stat(self._path).st_ino
+            here = os.stat(self._name).st_ino
         except OSError as error:
             raise StoreUnavailable(
                 f"{str(self._path)!r} must stay where it is, got: {error.strerror}; "

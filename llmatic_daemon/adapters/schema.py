@@ -54,7 +54,6 @@ CREATE TABLE jobs ( -- one for each candidate; its lease while a slot works on i
   CHECK ((state = 'running') = (lease_pid IS NOT NULL))
 ) {_STRICT};
 CREATE INDEX jobs_queue ON jobs (released_by) WHERE state = 'queued';
-CREATE INDEX jobs_running ON jobs (number) WHERE state = 'running';
 
 CREATE TABLE job_events ( -- of each job: queued (dispatched (released dispatched)*) placed
   number INTEGER PRIMARY KEY,

@@ -114,9 +114,7 @@ class SQLiteStore(SearchStore):
 
     async def dispatch(self, slot: int) -> Job:
         """Claim a job for a slot: the oldest released one, else a new one. Durable on return."""
-        claim = asyncio.ensure_future(
-            self._database.write("dispatch", lambda c: self._jobs.claim(c, slot))
-        )
+        claim = self._database.begin("dispatch", lambda c: self._jobs.claim(c, slot))
         try:
             return await asyncio.shield(claim)
         except asyncio.CancelledError:
