@@ -79,6 +79,18 @@ class Child:
         last = " | ".join(line for line in self._stderr if line)
         return f"{self._name} (process {self.pid}) ended with {how}" + (f": {last}" if last else "")
 
+    async def dismiss(self, grace_s: float) -> int:
+        """Close its input, so that it can end what it started itself; kill it after `grace_s`."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._process.wait()
+        finally:
+            code = await self.kill()
+        return code
+
     async def kill(self) -> int:
         """Kill the whole group with signal 9, reap the child, return its exit code.
 

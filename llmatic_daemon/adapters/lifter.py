@@ -1,0 +1,207 @@
+"""The lifter: warm parents that fork a process for each candidate; a dead one is replaced."""
+
+import asyncio
+import logging
+from typing import Any
+
+from llmatic_daemon.adapters.child import Child, ChildGone
+from llmatic_daemon.errors import LifterUnavailable
+from llmatic_daemon.frames import Frame
+from llmatic_daemon.ports import Lifter
+from llmatic_daemon.records import Candidate, Measures, Network, Outcome, Rejection
+
+logger = logging.getLogger(__name__)
+
+MODULE = "llmatic_daemon.worker.lift"
+#: torch needs no GPU to trace, and one thread is all that a candidate gets.
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+#: How long a parent may take to end its candidate after its input is closed.
+_DISMISSAL_S = 5.0
+
+
+class _Place:
+    """Room for one lift at a time, and the warm parent that does it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.child: Child | None = None
+
+
+class ProcessLifter(Lifter):
+    """Hands each candidate to the first free warm parent. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        *,
+        num_parents: int = 1,
+        time_s: float = 30.0,
+        memory_bytes: int = 4 << 30,
+        max_parameters: int = 50_000_000,
+        max_flops: int = 20_000_000_000,
+        max_activation_bytes: int = 256 << 20,
+        start_timeout_s: float = 120.0,
+        grace_s: float = 10.0,
+        module: str = MODULE,
+    ) -> None:
+        """Describe the lifter; `start` warms it up, else the first lift does.
+
+        Args:
+            num_parents: Lifts at the same time.
+            time_s: Of one candidate, from its fork to its result.
+            memory_bytes: Address space that a candidate may add to its parent's.
+            max_parameters: Trainable numbers.
+            max_flops: Multiply-adds of one forward pass of one image.
+            max_activation_bytes: Of one image, forward.
+            start_timeout_s: From start to ready; importing torch takes seconds.
+            grace_s: How far beyond `time_s` an answer may be late before the parent is replaced.
+            module: What to run; tests run others.
+        """
+        self._limits = {
+            "time_s": time_s,
+            "memory_bytes": memory_bytes,
+            "max_parameters": max_parameters,
+            "max_flops": max_flops,
+            "max_activation_bytes": max_activation_bytes,
+        }
+        self._patience_s = time_s + grace_s
+        self._start_timeout_s = start_timeout_s
+        self._module = module
+        self._places = [_Place(f"lifter {number}") for number in range(num_parents)]
+        self._free: asyncio.Queue[_Place] = asyncio.Queue()
+        for place in self._places:
+            self._free.put_nowait(place)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes of the warm parents that run now."""
+        return tuple(place.child.pid for place in self._places if place.child)
+
+    async def __aenter__(self) -> "ProcessLifter":
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def start(self) -> None:
+        """Warm up all parents, side by side.
+
+        Raises:
+            LifterUnavailable: one could not be started.
+        """
+        async with asyncio.TaskGroup() as group:
+            openings = [group.create_task(self._try_open(place)) for place in self._places]
+        for fault in (opening.result() for opening in openings):
+            if fault is not None:
+                await self.close()
+                raise fault
+
+    async def close(self) -> None:
+        """End all parents and their candidates, and wait until they are gone."""
+        await asyncio.gather(*(self._dismiss(place) for place in self._places))
+
+    async def lift(self, candidate: Candidate) -> Network | Rejection:
+        """Build and export one candidate in a process of its own, and check the graph.
+
+        Cancelled, it ends the candidate with its parent; the next lift on this place starts a new one.
+
+        Raises:
+            LifterUnavailable: the parent died or cannot start; it is replaced by the next lift.
+        """
+        place = await self._free.get()
+        try:
+            return await self._lift_at(place, candidate)
+        except ChildGone as error:
+            raise LifterUnavailable(str(error)) from error
+        finally:
+            self._free.put_nowait(place)
+
+    async def _lift_at(self, place: _Place, candidate: Candidate) -> Network | Rejection:
+        child = await self._opened(place)
+        answered = False
+        try:
+            header, blobs = await self._ask(child, candidate)
+            answered = True
+        finally:
+            if not answered:  # died, late or cancelled: nothing of this conversation may be left
+                await self._dismiss(place)
+        return _result(header, blobs)
+
+    async def _ask(self, child: Child, candidate: Candidate) -> Frame:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await child.send(self._request(candidate))
+                return await child.receive()
+        except TimeoutError as error:
+            raise LifterUnavailable(
+                f"a lift must be answered within {self._patience_s:g} s, process {child.pid} was not"
+            ) from error
+
+    def _request(self, candidate: Candidate) -> dict[str, Any]:
+        return {
+            "source": candidate.source,
+            "class_name": candidate.class_name,
+            "seed": candidate.seed,
+            "input_shape": candidate.task.input_shape,
+            "num_classes": candidate.task.num_classes,
+            "limits": self._limits,
+        }
+
+    async def _try_open(self, place: _Place) -> LifterUnavailable | None:
+        """Open a place, and return the fault as a value: the other places go on opening."""
+        try:
+            await self._opened(place)
+        except LifterUnavailable as fault:
+            return fault
+        return None
+
+    async def _opened(self, place: _Place) -> Child:
+        """Return the warm parent of a place, started if there is none."""
+        if place.child is not None:
+            return place.child
+        place.child = child = await Child.start(
+            self._module, name=place.name, environment=_ENVIRONMENT
+        )
+        ready = False
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                await child.receive()
+            ready = True
+        except TimeoutError as error:
+            raise LifterUnavailable(
+                f"{place.name} must be ready within {self._start_timeout_s:g} s of its start"
+            ) from error
+        except ChildGone as error:
+            raise LifterUnavailable(str(error)) from error
+        finally:
+            if not ready:
+                await self._dismiss(place)
+        logger.debug("%s is warm, process %d", place.name, child.pid)
+        return child
+
+    async def _dismiss(self, place: _Place) -> None:
+        """End a place's parent and, by closing its input first, whatever it has forked."""
+        if place.child is not None:
+            try:
+                await place.child.dismiss(_DISMISSAL_S)
+            finally:
+                place.child = None  # killed in any case, even when cancelled here
+
+
+def _result(header: dict[str, Any], blobs: list[bytes]) -> Network | Rejection:
+    if header["outcome"] != "lifted":
+        return Rejection(cause=Outcome(header["outcome"]), detail=header["detail"])
+    graph, weights = blobs
+    return Network(
+        graph=graph,
+        weights=weights,
+        measures=Measures(**header["measures"]),
+        lift_s=header["lift_s"],
+    )
