@@ -1,12 +1,12 @@
 """The state folder: where one search lives, and the lock that keeps it to one daemon."""
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,14 +48,16 @@ class StateFolder:
         with _explained(path):
             _make(path)
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
-        if not _locked(lock):
-            os.close(lock)
-            raise StateLocked(
-                f"state folder {str(path)!r} must belong to one daemon, found "
-                f"{_read_holder(path) or 'another one'}; stop that one, or choose another folder"
-            )
-        with _explained(path):
-            _write_holder(lock)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
+            if not _locked(lock):
+                raise StateLocked(
+                    f"state folder {str(path)!r} must belong to one daemon, found "
+                    f"{_read_holder(path) or 'another one'}; stop that one, or choose another folder"
+                )
+            with _explained(path):
+                _write_holder(lock)
+            undo.pop_all()
         return cls(path, lock)
 
     @property
@@ -92,14 +94,14 @@ def holder(path: Path) -> Holder | None:
     return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ConfigurationError(
             f"state folder {str(path)!r} must be a folder that we can write, got: "
-            f"{error.strerror or error}; change its owner or mode, or choose another folder"
+            f"{error.strerror or error}; change its owner or mode, make room, or choose another folder"
         ) from error
 
 

@@ -92,5 +92,5 @@ def test_state_folder_that_is_a_file_is_a_configuration_error(tmp_path: Path):
 
 def test_state_folder_that_cannot_be_written_is_a_configuration_error():
     """Root may write anywhere but into the kernel's own folders."""
-    with pytest.raises(ConfigurationError, match="change its owner or mode"):
+    with pytest.raises(ConfigurationError, match="change its owner or mode, make room"):
         StateFolder.claim(Path("/proc/self/llmatic"))
