@@ -84,7 +84,9 @@ class History:
         """Name what is wrong with the database itself: its pages, its references, its jobs."""
         damage = [text for (text,) in self._rows("PRAGMA integrity_check") if text != "ok"]
         loose = [f"loose reference from {row[0]}" for row in self._rows("PRAGMA foreign_key_check")]
-        jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in self._rows(_JOBS)]
+        jobs_ = [
+            f"job {job}: state {state}, but {fault}" for job, state, fault in self._rows(_JOBS)
+        ]
         return (*damage, *loose, *jobs_)
 
     def status(self) -> Status:
