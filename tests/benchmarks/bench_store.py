@@ -1,8 +1,10 @@
-"""What the store costs: `python tests/benchmarks/bench_store.py [--num 20000] [--folder DIR]`.
+"""What the store costs: `python tests/benchmarks/bench_store.py [--num 20000] [--old-and-young]`.
 
 Dispatches and commits placements of a plausible search with `synchronous=FULL`, each with a new
 source and graph of `--size` bytes, and compares the second half with the first. CPU time is that of
 the whole process, so it holds the event loop and the making of the placements too (printed apart).
+On a machine where others work as well, `--old-and-young` tells more: a store that was filled before
+and a new one take turns, and the medians are compared.
 """
 
 import argparse
@@ -27,9 +29,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4_000)
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--old-and-young", action="store_true")
     arguments = parser.parse_args()
+    work = compare if arguments.old_and_young else measure
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        asyncio.run(measure(Path(folder), arguments))
+        asyncio.run(work(Path(folder), arguments))
 
 
 async def measure(folder: Path, arguments: argparse.Namespace) -> None:
@@ -45,6 +49,30 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"resident: {before_kib / 1024:.1f} MB before, {after_kib / 1024:.1f} MB after")
     await store.close()
     await reopen(folder, arguments.num)
+
+
+async def compare(folder: Path, arguments: argparse.Namespace) -> None:
+    old, young = [await SQLiteStore.open(folder / name) for name in ("old", "young")]
+    searches = _search(arguments), _search(arguments)
+    await _set(old, "synchronous = OFF")  # only to be old soon
+    await commit_some(old, searches[0], arguments.num)
+    await _set(old, "synchronous = FULL")
+    pairs = []
+    for _ in range(60):
+        aged, _, _ = await commit_some(old, searches[0], 25)
+        fresh, _, _ = await commit_some(young, searches[1], 25)
+        pairs.append((aged, fresh))
+    aged_ms, fresh_ms = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(
+        f"CPU after {arguments.num}: {aged_ms:.3f} ms an evaluation, new: {fresh_ms:.3f} ms, "
+        f"median of {len(pairs)} ratios by turns: {statistics.median(a / f for a, f in pairs):.3f}"
+    )
+    await old.close()
+    await young.close()
+
+
+async def _set(store: SQLiteStore, pragma: str) -> None:
+    await store._database.read(lambda c: c.execute(f"PRAGMA {pragma}").fetchall())
 
 
 def report(chunks: list[tuple[float, float, float]], making_ms: float) -> None:
