@@ -1,7 +1,7 @@
 """The cells of an archive: their centroids, and which one a point belongs to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 Entry = tuple[float, float, int]
 
@@ -12,7 +12,7 @@ class Centroids:
     A bucket grid with one centroid a bucket on average. A lookup reads the 3 x 3 block of buckets
     around the point, which nearly always holds the answer, and widens it until nothing nearer can
     follow. It answers what a k-d tree answers, faster for single points, and needs neither
-    scikit-learn nor SciPy in memory. Blocks are gathered when first asked for.
+    scikit-learn nor SciPy in memory.
 
     Args:
         points: (num_cells, 2) centroids in [0, 1].
@@ -28,8 +28,10 @@ class Centroids:
             raise ValueError("centroids must lie in the unit square")
         self.points = tuple(points)
         self._side = math.isqrt(len(self.points))
+        #: Buckets in a row: one for a coordinate of 1, and an empty one at each end, so that the
+        #: 3 x 3 block around a point never leaves the grid.
+        self._stride = self._side + 3
         self._buckets = self._fill_buckets()
-        self._blocks: dict[int, tuple[Entry, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.points)
@@ -39,42 +41,50 @@ class Centroids:
 
         Source: Vassiliades 2018 (CVT-MAP-Elites), with the Euclidean distance.
         """
-        side = self._side
-        row, column = min(int(x * side), side - 1), min(int(y * side), side - 1)
-        bucket = row * side + column
-        block = self._blocks.get(bucket)
-        if block is None:
-            block = self._blocks[bucket] = self._block(row, column, 1)
-        for radius in range(1, side + 1):
-            best, best_squared = -1, math.inf
-            for cx, cy, cell in block:
-                squared = (x - cx) * (x - cx) + (y - cy) * (y - cy)
-                if squared < best_squared:
-                    best, best_squared = cell, squared
-            # Whatever lies outside the block is at least one bucket for each step of radius away.
-            # The margin makes up for the rounding of bucket borders.
-            reach = radius / side - 1e-12
-            if best_squared < reach * reach:
+        side, stride, buckets = self._side, self._stride, self._buckets
+        best, best_squared = -1, math.inf
+        corner = int(x * side) * stride + int(y * side)
+        for start in (corner, corner + stride, corner + 2 * stride):
+            for bucket in buckets[start : start + 3]:
+                for cx, cy, cell in bucket:
+                    squared = (x - cx) * (x - cx) + (y - cy) * (y - cy)
+                    if squared <= best_squared and (squared < best_squared or cell < best):
+                        best, best_squared = cell, squared
+        return best if best_squared < self._reach(1) ** 2 else self._widened(x, y)
+
+    def _reach(self, radius: int) -> float:
+        """Say how far whatever lies outside a block of so many steps is at least.
+
+        The margin makes up for the rounding of bucket borders.
+        """
+        return radius / self._side - 1e-12
+
+    def _widened(self, x: float, y: float) -> int:
+        """Look at larger and larger blocks until nothing nearer can follow."""
+        row, column = int(x * self._side) + 1, int(y * self._side) + 1
+        for radius in range(2, self._stride):
+            block = self._block(row, column, radius)
+            squared, cell = min(
+                (((x - cx) * (x - cx) + (y - cy) * (y - cy), cell) for cx, cy, cell in block),
+                default=(math.inf, -1),
+            )
+            if squared < self._reach(radius) ** 2:
                 break
-            block = self._block(row, column, radius + 1)
-        return best
+        return cell
+
+    def _block(self, row: int, column: int, radius: int) -> Iterator[Entry]:
+        left, right = max(column - radius, 0), min(column + radius + 1, self._stride)
+        for r in range(max(row - radius, 0), min(row + radius + 1, self._stride)):
+            for bucket in self._buckets[r * self._stride + left : r * self._stride + right]:
+                yield from bucket
 
     def _fill_buckets(self) -> list[tuple[Entry, ...]]:
-        side = self._side
-        buckets: list[list[Entry]] = [[] for _ in range(side * side)]
-        for cell, (x, y) in enumerate(self.points):
-            row, column = min(int(x * side), side - 1), min(int(y * side), side - 1)
-            buckets[row * side + column].append((x, y, cell))
+        """Sort the centroids into buckets, row by row."""
+        side, stride = self._side, self._stride
+        keys = [(int(x * side) + 1) * stride + int(y * side) + 1 for x, y in self.points]
+        buckets: list[list[Entry]] = [[] for _ in range(stride * stride)]
+        for cell in sorted(range(len(keys)), key=keys.__getitem__):
+            x, y = self.points[cell]
+            # New floats, made in this order, lie side by side: half the time at 100,000 cells.
+            buckets[keys[cell]].append((x + 0.0, y + 0.0, cell))
         return [tuple(bucket) for bucket in buckets]
-
-    def _block(self, row: int, column: int, radius: int) -> tuple[Entry, ...]:
-        """Gather the entries up to `radius` buckets away, lowest cell first."""
-        side = self._side
-        left, right = max(column - radius, 0), min(column + radius, side - 1)
-        entries = [
-            entry
-            for r in range(max(row - radius, 0), min(row + radius, side - 1) + 1)
-            for bucket in self._buckets[r * side + left : r * side + right + 1]
-            for entry in bucket
-        ]
-        return tuple(sorted(entries, key=lambda entry: entry[2]))
