@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from llmatic_daemon.adapters.child import Child, ChildGone
@@ -39,11 +40,9 @@ class ProcessLifter(Lifter):
         self,
         *,
         num_parents: int = 1,
-        time_s: float = 30.0,
+        timeout_s: float = 30.0,
         memory_bytes: int = 4 << 30,
-        max_parameters: int = 50_000_000,
-        max_flops: int = 20_000_000_000,
-        max_activation_bytes: int = 256 << 20,
+        limits: Mapping[str, int] | None = None,
         start_timeout_s: float = 120.0,
         grace_s: float = 10.0,
         module: str = MODULE,
@@ -52,23 +51,20 @@ class ProcessLifter(Lifter):
 
         Args:
             num_parents: Lifts at the same time.
-            time_s: Of one candidate, from its fork to its result.
+            timeout_s: Of one candidate, from its fork to its result.
             memory_bytes: Address space that a candidate may add to its parent's.
-            max_parameters: Trainable numbers.
-            max_flops: Multiply-adds of one forward pass of one image.
-            max_activation_bytes: Of one image, forward.
+            limits: What a network may cost: `max_parameters`, `max_flops` of one image,
+                `max_activation_bytes` of one image; the worker's defaults where left out.
             start_timeout_s: From start to ready; importing torch takes seconds.
-            grace_s: How far beyond `time_s` an answer may be late before the parent is replaced.
+            grace_s: How far beyond `timeout_s` an answer may be late before the parent is replaced.
             module: What to run; tests run others.
         """
         self._limits = {
-            "time_s": time_s,
+            "time_s": timeout_s,
             "memory_bytes": memory_bytes,
-            "max_parameters": max_parameters,
-            "max_flops": max_flops,
-            "max_activation_bytes": max_activation_bytes,
+            **(limits or {}),
         }
-        self._patience_s = time_s + grace_s
+        self._patience_s = timeout_s + grace_s
         self._start_timeout_s = start_timeout_s
         self._module = module
         self._places = [_Place(f"lifter {number}") for number in range(num_parents)]
