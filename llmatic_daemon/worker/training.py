@@ -90,12 +90,12 @@ class Run:
 
     def epochs(self) -> Iterator[Epoch]:
         """Train; each epoch as it ends."""
-        with _failures_named():
+        with failures_named():
             self._recipe = bearable(self._network, self._data, self._recipe)
             torch.manual_seed(self._seed)
             steps = Steps(self._network, self._data.train, self._recipe, self._seed)
         for number in range(1, self._recipe.epochs + 1):
-            with _failures_named():
+            with failures_named():
                 loss = steps.epoch(self._deadline)
                 accuracy, _ = self._measure(self._data.selecting)
             self._curve.append(Epoch(number=number, train_loss=loss, accuracy=accuracy))
@@ -103,7 +103,7 @@ class Run:
 
     def result(self) -> Result:
         """Measure what came of it."""
-        with _failures_named():
+        with failures_named():
             test_accuracy, test_loss = self._measure(self._data.test)
             objective = self._curve[-1].accuracy if self._curve else test_accuracy
             if not self._curve and len(self._data.validation):
@@ -298,8 +298,8 @@ _NO_MEMORY = ("can't allocate", "not enough memory", "could not create a memory"
 
 
 @contextlib.contextmanager
-def _failures_named() -> Iterator[None]:
-    """Turn what a step may raise into a cause."""
+def failures_named() -> Iterator[None]:
+    """Turn what a step, or the making of a network, may raise into a TrainingFailed."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -277,31 +277,35 @@ async def test_a_start_without_an_answer_is_given_up():
 # --- the real one ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-async def test_the_real_trainer_trains_dies_and_comes_back():
-    export = pytest.importorskip("llmatic_daemon.worker.export")
+def _lifted(layers: str) -> Network:
+    export = pytest.importorskip("llmatic_daemon.worker.export").export
     safetensors = pytest.importorskip("safetensors.torch")
     source = (
         "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
-        "        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))\n"
+        f"        super().__init__({layers})\n"
     )
-    exported = export.export(source, "Net", (1, 8, 8), 10)
-    network = Network(
-        graph=exported.graph,
-        weights=safetensors.save(exported.weights),
-        measures=Measures(num_parameters=1, flops=1, width=1, depth=1),
-        lift_s=0.0,
-    )
-    configuration = {
-        "threads": 1,
-        "data": {"name": "digits"},
-        "recipe": {"preset": "fast"},
-        "limits": {},
-        "timeout_s": 60.0,
-    }
+    exported = export(source, "Net", (1, 8, 8), 10)
+    measures = Measures(num_parameters=1, flops=1, width=1, depth=1)
+    weights = safetensors.save(exported.weights)
+    return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
+
+
+LENET = "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)"
+CONFIGURATION = {
+    "threads": 1,
+    "data": {"name": "digits", "num_train": 400},
+    "recipe": {"preset": "fast"},
+    "limits": {},
+    "timeout_s": 60.0,
+}
+
+
+@pytest.mark.slow
+async def test_the_real_trainer_trains_dies_and_comes_back():
+    network = _lifted(LENET)
     watcher = _Watcher()
 
-    async with TrainerPool(places=("cpu",), configuration=configuration, module=MODULE) as pool:
+    async with TrainerPool(places=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
         report = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
         endless = asyncio.create_task(
             pool.train(network, Training(seed=1, epochs=1_000_000), watcher)
@@ -316,6 +320,24 @@ async def test_the_real_trainer_trains_dies_and_comes_back():
     assert isinstance(again, Report)
     assert report.objective > 0.8
     assert again.curve == report.curve
+
+
+@pytest.mark.slow
+async def test_the_real_trainer_survives_a_network_that_is_too_large():
+    wide = "nn.Conv2d(1, 30000, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(30000, 10)"
+    recipe = {"preset": "fast", "batch_size": 256}
+    configuration = {**CONFIGURATION, "recipe": recipe, "memory_bytes": 3 << 29}
+
+    async with TrainerPool(places=("cpu",), configuration=configuration) as pool:
+        await pool.task()
+        before = pool.pids
+        failure = await pool.train(_lifted(wide), Training(seed=1), lambda _: None)
+        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=1), lambda _: None)
+        assert pool.pids == before
+
+    assert isinstance(failure, Failure)
+    assert failure.cause is Outcome.OOM
+    assert isinstance(report, Report)
 
 
 @pytest.mark.slow
