@@ -1,0 +1,169 @@
+"""What may be trained: the validator judges bytes alone."""
+
+from dataclasses import replace
+
+import pytest
+import safetensors.torch
+import torch
+
+from llmatic_daemon.records import Outcome
+from llmatic_daemon.worker.graph import dumps
+from llmatic_daemon.worker.nodes import (
+    Extent,
+    Graph,
+    Input,
+    Node,
+    Result,
+    Weight,
+    WeightRef,
+    canonical,
+)
+from llmatic_daemon.worker.validate import InvalidNetwork, Limits, Validated, validate
+
+SHAPE = (3, 4, 4)
+FLAT = Node(op="reshape.default", args=(Input(), (Extent(1, 0), 48)))
+HEAD = Node(op="linear.default", args=(Result(0), WeightRef(0)))
+LIMITS = Limits(max_parameters=1_000, max_flops=10_000, max_activation_bytes=10_000, max_nodes=20)
+
+
+def network(*nodes: Node, shapes: tuple[tuple[int, ...], ...] = ((10, 48),)) -> Graph:
+    """Lay out operations; the last one is the output, all weights are trained."""
+    return Graph(
+        input_shape=SHAPE,
+        weights=tuple(Weight(shape=shape, trainable=True) for shape in shapes),
+        nodes=nodes,
+        output=Result(len(nodes) - 1),
+    )
+
+
+def judged(graph: Graph, limits: Limits = LIMITS, **weights: torch.Tensor) -> Validated:
+    graph, _ = canonical(graph)
+    given = {f"w{n}": torch.ones(weight.shape) for n, weight in enumerate(graph.weights)}
+    return validate(dumps(graph), safetensors.torch.save(given | weights), limits, SHAPE, 10)
+
+
+def test_good_network_is_measured():
+    valid = judged(network(FLAT, HEAD))
+
+    assert (valid.measures.num_parameters, valid.measures.flops) == (480, 480)
+    assert (valid.measures.width, valid.measures.depth) == (10, 1)
+    assert valid.activation_bytes == 40
+
+
+REFUSED = {
+    "wrong width": (network(FLAT, HEAD, shapes=((9, 48),)), "must be (batch, 10), is (5, 9)"),
+    "misfit": (network(FLAT, HEAD, shapes=((10, 47),)), "n1 (linear.default)"),
+    "batch folded into features": (
+        network(Node(op="reshape.default", args=(Input(), (16, Extent(3, 0)))), HEAD, shapes=((10, 15),)),
+        "n1 (linear.default)",
+    ),
+    "no parameters": (
+        network(Node(op="new_full.default", args=(Input(), (Extent(1, 0), 10), 0.5)), shapes=()),
+        "no trainable parameters",
+    ),
+    "frozen parameters": (
+        replace(network(FLAT, HEAD), weights=(Weight(shape=(10, 48), trainable=False),)),
+        "no trainable parameters",
+    ),
+    "detached": (
+        network(FLAT, HEAD, Node(op="detach.default", args=(Result(1),))),
+        "no gradient reaches",
+    ),
+    "weights made inside": (
+        network(
+            FLAT, HEAD,
+            Node(op="new_full.default", args=(Input(), (10, 10), 1.0)),
+            Node(op="mm.default", args=(Result(1), Result(2))),
+        ),
+        "made inside forward",
+    ),
+    "trained statistics": (
+        network(
+            FLAT, HEAD,
+            Node(op="batch_norm.default", args=(Result(1), None, None, WeightRef(1), WeightRef(1), True, 0.1, 1e-5, True)),
+            shapes=((10, 48), (10,)),
+        ),
+        "running statistics must be buffers",
+    ),
+    "a million pieces": (
+        network(
+            FLAT, HEAD,
+            Node(op="expand.default", args=(WeightRef(0), (100_000, 10, 48))),
+            Node(op="unbind.int", args=(Result(2),)),
+            Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
+        ),
+        "more than",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_graph_is_refused(name):
+    graph, reason = REFUSED[name]
+
+    with pytest.raises(InvalidNetwork) as raised:
+        judged(graph)
+
+    assert reason in raised.value.detail
+    assert raised.value.cause is Outcome.INVALID_GRAPH
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (replace(LIMITS, max_parameters=479), "at most 479 parameters, has 480"),
+        (replace(LIMITS, max_flops=479), "at most 479 multiply-adds, has 480"),
+        (replace(LIMITS, max_nodes=1), "at most 1 operations, has 2"),
+        (replace(LIMITS, max_activation_bytes=100), "more than"),
+    ],
+)
+def test_limit_is_kept(limits, reason):
+    with pytest.raises(InvalidNetwork, match=reason):
+        judged(network(FLAT, HEAD), limits)
+
+
+def test_graph_that_is_not_canonical_is_refused():
+    graph = network(FLAT, HEAD, Node(op="relu.default", args=(Result(0),)))
+
+    with pytest.raises(InvalidNetwork, match="canonical"):
+        validate(dumps(replace(graph, output=Result(1))), b"", LIMITS, SHAPE, 10)
+
+
+def test_graph_for_other_images_is_refused():
+    with pytest.raises(InvalidNetwork, match="must take images of shape"):
+        validate(dumps(network(FLAT, HEAD)), b"", LIMITS, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.ones(10, 48, dtype=torch.float64), "more bytes|must be float32"),
+        (torch.ones(10, 48, dtype=torch.float16), "must be float32"),
+        (torch.ones(480), "must have shape"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(tensor, reason):
+    with pytest.raises(InvalidNetwork, match=reason):
+        judged(network(FLAT, HEAD), w0=tensor)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weight_that_is_not_finite_is_refused(value):
+    weights = torch.ones(10, 48)
+    weights[3, 7] = value
+
+    with pytest.raises(InvalidNetwork) as raised:
+        judged(network(FLAT, HEAD), w0=weights)
+
+    assert raised.value.cause is Outcome.NAN
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04.", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_weights_that_are_no_safetensors_are_refused(data):
+    with pytest.raises(InvalidNetwork, match="weights must be"):
+        validate(dumps(network(FLAT, HEAD)), data, LIMITS, SHAPE, 10)
+
+
+def test_weights_beyond_those_of_the_graph_are_refused():
+    with pytest.raises(InvalidNetwork, match="must be those of the graph"):
+        judged(network(FLAT, HEAD), extra=torch.ones(1))
