@@ -121,7 +121,7 @@ def demo(state: Path | None, fresh: bool) -> None:
     if fresh:
         _delete_state(settings.state_dir)
     settings = _with_next_goal(settings)
-    console = Console()
+    console = _console()
     console.print(
         f"[bold]LLMatic demo[/]: {settings.budget.max_evaluations} networks for scikit-learn's "
         "digits, written by the offline rewriter (no LLM)"
@@ -137,7 +137,7 @@ def demo(state: Path | None, fresh: bool) -> None:
 def run(state: Path | None, file: Path | None, preset: str) -> None:
     """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
     settings = _settings(file, preset, state)
-    _run(settings, Console())
+    _run(settings, _console())
 
 
 def _run(settings: Settings, console: Console) -> None:
@@ -181,7 +181,8 @@ def _epilogue(folder: Path, console: Console) -> None:
         best = history.elites()[:5]
         console.print("\n[bold]best networks[/]", views.elites(best), sep="\n")
         for elite in best[:3]:
-            console.print(f"lineage of {elite.job}: {views.lineage(history.lineage(elite.job))}")
+            line = views.lineage(history.lineage(elite.job))
+            console.print(f"lineage of {elite.job}: {line}", soft_wrap=True)
     pictures = draw(folder, folder / "plots", ("png", "svg"))
     console.print(f"\n[bold]state[/]     {folder}")
     console.print("[bold]pictures[/]  " + "\n          ".join(map(str, pictures)), soft_wrap=True)
@@ -199,13 +200,13 @@ def _epilogue(folder: Path, console: Console) -> None:
 @_example("llmatic-daemon status --watch")
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
     """Show how far a search has come, daemon running or not."""
-    console = Console()
+    console = _console()
     with History(_state_dir(state)) as history:
         while True:
             now = history.status()
             if watch:
                 console.clear()
-            _print(console, views.as_json(now) if as_json else views.status(now), as_json)
+            _print(views.as_json(now) if as_json else views.status(now), as_json)
             if not watch:
                 return
             time.sleep(2)
@@ -224,7 +225,7 @@ def elites(state: Path | None, order: str, as_json: bool) -> None:
     """List the best network of each cell."""
     with History(_state_dir(state)) as history:
         found = history.elites(order)  # type: ignore[arg-type]  # it refuses others itself
-    _print(Console(), views.as_json(found) if as_json else views.elites(found), as_json)
+    _print(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
 @main.command()
@@ -241,9 +242,9 @@ def show(number: int, state: Path | None, as_json: bool) -> None:
         parent = _parent_source(history, placement.parents)
     if as_json:
         facts = {"placement": placement, "lineage": ancestors, "source": source, "parent": parent}
-        _print(Console(), views.as_json(facts), True)
+        _print(views.as_json(facts), True)
         return
-    _print(Console(), views.candidate(placement, ancestors, source, parent), False)
+    _print(views.candidate(placement, ancestors, source, parent), False)
 
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
@@ -317,7 +318,7 @@ def lift(
         text = f"accepted; lifted in {lifted.lift_s:.2f} s"
     click.echo(views.as_json(facts) if as_json else text)
     if isinstance(lifted, Network) and not as_json:
-        Console().print(views.measures(lifted.measures))
+        _print(views.measures(lifted.measures), False)
     sys.exit(int(isinstance(lifted, Rejection)))
 
 
@@ -380,8 +381,13 @@ async def _export(
     return done
 
 
-def _print(console: Console, what: Any, plain: bool) -> None:
+def _console() -> Console:
+    """Write as wide as the terminal, or wide enough for our tables into a pipe."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
+def _print(what: Any, plain: bool) -> None:
     if plain:
         click.echo(what)
     else:
-        console.print(what)
+        _console().print(what)

@@ -79,15 +79,12 @@ def spaces(archives: ArchiveSettings) -> tuple[MeasureSpace, MeasureSpace]:
 
 
 async def _tessellation(settings: Settings) -> Tessellation:
-    archives = settings.archives
-    return Tessellation(
-        network=await _centroids(
-            archives.network_cells, archives.num_samples, settings.search.seed
-        ),
-        prompt=await _centroids(
-            archives.prompt_cells, archives.num_samples, settings.search.seed + 1
-        ),
+    archives, seed = settings.archives, settings.search.seed
+    network, prompt = await asyncio.gather(
+        _centroids(archives.network_cells, archives.num_samples, seed),
+        _centroids(archives.prompt_cells, archives.num_samples, seed + 1),
     )
+    return Tessellation(network=network, prompt=prompt)
 
 
 async def _centroids(

@@ -68,7 +68,7 @@ def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
         table.add_column(name, justify="right", header_style="bold cyan")
-    table.add_column("made by", header_style="bold cyan")
+    table.add_column("made by", header_style="bold cyan", no_wrap=True)
     for elite in found[:limit]:
         table.add_row(
             str(elite.job),
@@ -120,10 +120,16 @@ def candidate(
     if placement.report and placement.report.curve:
         parts += _curve(placement.report.curve)
     if source is not None:
-        parts += [Text("\nsource", style="bold"), Syntax(source, "python")]
+        parts += [
+            Text("\nsource", style="bold"),
+            Syntax(source, "python", background_color="default"),
+        ]
     if source is not None and parent is not None:
         whose = f"candidate {placement.parents[0]}" if placement.parents else "the initial network"
-        parts += [Text(f"\ndiff to {whose}", style="bold"), Syntax(diff(parent, source), "diff")]
+        parts += [
+            Text(f"\ndiff to {whose}", style="bold"),
+            Syntax(diff(parent, source), "diff", background_color="default"),
+        ]
     return Group(*parts)
 
 

@@ -84,11 +84,22 @@ def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
     large = len(shown.centroids) > MAX_POLYGONS
     cells = _draw_points(axes, shown) if large else _draw_polygons(axes, shown)
     if shown.objectives:
-        figure.colorbar(cells, ax=axes, label=shown.objective_name)
+        # One network that learnt nothing would make all others look alike.
+        lowest, highest = _colour_limits(shown)
+        cells.set_clim(lowest, highest)
+        figure.colorbar(cells, ax=axes, label=shown.objective_name, extend="min")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=shown.x.name, ylabel=shown.y.name)
     axes.set_xticks([at for at, _ in shown.x.ticks], [label for _, label in shown.x.ticks])
+    if len(shown.x.ticks) > 8:
+        axes.tick_params("x", rotation=90)
     axes.set_yticks([at for at, _ in shown.y.ticks], [label for _, label in shown.y.ticks])
     axes.set_title(f"{shown.title}: {len(shown.objectives)} of {len(shown.centroids)} cells filled")
+
+
+def _colour_limits(shown: ArchiveMap) -> tuple[float, float]:
+    """Let the colours span what lies above the lowest tenth."""
+    ordered = sorted(shown.objectives.values())
+    return ordered[len(ordered) // 10], ordered[-1]
 
 
 def _draw_polygons(axes: "Axes", shown: ArchiveMap) -> Any:
@@ -147,11 +158,12 @@ def _draw_course(course: Course) -> "Figure":
         left.legend(loc="lower right")
     left.set(xlabel="evaluation", ylabel="accuracy", title="Accuracy over evaluations")
     shares = _window_shares(course)
-    right.bar(np.arange(1, len(shares) + 1), shares, color="C2")
+    right.plot(np.arange(1, len(shares) + 1), shares, "o-", color="C2")
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.set(
         xlabel=f"window of {course.window_size} settled candidates",
         ylabel="share that could be trained",
-        ylim=(0, 1),
+        ylim=(0, 1.05),
         title="Trainable networks in each window",
     )
     return figure

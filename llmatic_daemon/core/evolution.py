@@ -232,8 +232,8 @@ def _detail(result: Report | Rejection | Failure | Duplicate) -> str:
             return ""
         case Duplicate():
             return f"the same network as job {result.of}"
-        case Rejection() | Failure():
-            return result.detail
+        case Rejection() | Failure():  # a candidate's words may hold what no encoding can write
+            return result.detail.encode(errors="replace").decode()
 
 
 def _measured(measures: Measures) -> tuple[float, float]:
