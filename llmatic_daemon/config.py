@@ -194,7 +194,7 @@ def preset_text(name: str) -> str:
     """
     if name not in PRESETS:
         raise ConfigurationError(
-            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{_nearest(name, PRESETS)}"
+            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}"
         )
     return resources.files("llmatic_daemon").joinpath(f"presets/{name}.toml").read_text("utf-8")
 
@@ -260,22 +260,27 @@ def _beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and their like; a value is TOML, else text."""
     found: dict[str, Any] = {}
+    defaults = tomllib.loads(preset_text("default"))
     for name, text in sorted(environment.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
         *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        place = found
+        place, default = found, defaults
         for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = _toml_value(text)
+            place, default = place.setdefault(section, {}), default.get(section, {})
+            if not isinstance(place, dict) or not isinstance(default, dict):
+                break  # LLMATIC_SEARCH=5 beside it, which is told
+        else:
+            place[key] = _toml_value(text, default.get(key))
     return found
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(text: str, default: object) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    return text if isinstance(default, str) and not isinstance(value, str) else value
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -288,7 +293,7 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _paths(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
