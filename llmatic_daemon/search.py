@@ -3,10 +3,10 @@
 import asyncio
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from llmatic_daemon.adapters.child import environment, python
 from llmatic_daemon.config import ArchiveSettings, Settings
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.centroids import Centroids
@@ -91,9 +91,9 @@ async def _centroids(
     num_cells: int, num_samples: int, seed: int
 ) -> tuple[tuple[float, float], ...]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "llmatic_daemon.core.tessellation",
-        str(num_cells), str(num_samples), str(seed),
+        *python("llmatic_daemon.core.tessellation"), str(num_cells), str(num_samples), str(seed),
         stdout=asyncio.subprocess.PIPE,
+        env=environment(),
     )  # fmt: skip
     printed, _ = await process.communicate()
     if process.returncode != 0:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import frames
@@ -14,6 +15,21 @@ from llmatic_daemon import frames
 
 class ChildGone(Exception):
     """The child ended, or spoke nonsense; the text says how, with its last lines of stderr."""
+
+
+#: Where this package was found: children run the same code, from whatever folder we are started.
+_ROOT = str(Path(__file__).parents[2])
+
+
+def python(module: str) -> list[str]:
+    """Write the command that runs a module of ours; -P: never one of the current folder."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment for such a command, with our package in its path."""
+    path = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(more or {})}
 
 
 class Child:
@@ -27,16 +43,16 @@ class Child:
 
     @classmethod
     async def start(
-        cls, module: str, *arguments: str, name: str, environment: Mapping[str, str] | None = None
+        cls, module: str, *arguments: str, name: str, variables: Mapping[str, str] | None = None
     ) -> "Child":
         """Start `python -m module` with pipes, closed descriptors and a session of its own."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments,
+            *python(module), *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env=environment(variables),
         )  # fmt: skip
         return cls(process, name)
 

@@ -163,7 +163,7 @@ class ProcessLifter(Lifter):
         if place.child is not None:
             return place.child
         place.child = child = await Child.start(
-            self._module, name=place.name, environment=_ENVIRONMENT
+            self._module, name=place.name, variables=_ENVIRONMENT
         )
         ready = False
         try:
