@@ -82,10 +82,11 @@ def _candidate(text: str, parents: tuple[str, ...], seed: int, task: Task) -> Ca
             Outcome.NO_CLASS, "no class inherits from nn.Module and takes no arguments"
         )
     definitions[network.name] = Found(0, text, network)
-    forbidden = _forbidden_import(network, definitions)
+    needed = _needed(network, definitions)
+    forbidden = _forbidden_import(needed)
     if forbidden:
         return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
-    source = _written_out(network, definitions)
+    source = _written_out(needed)
     return Candidate(source=source, class_name=network.name, seed=seed, task=task)
 
 
@@ -234,8 +235,8 @@ def _position(found: Found, network: ast.ClassDef) -> tuple[int, int, int]:
     return (2 if found.definition is network else 1), -found.file, line
 
 
-def _forbidden_import(network: ast.ClassDef, definitions: Definitions) -> str | None:
-    for found in _needed(network, definitions):
+def _forbidden_import(needed: list[Found]) -> str | None:
+    for found in needed:
         for node in ast.walk(found.definition):
             for module in _imported_modules(node):
                 if module.split(".")[0] not in ALLOWED_IMPORTS:
@@ -251,11 +252,11 @@ def _imported_modules(node: ast.AST) -> list[str]:
     return []
 
 
-def _written_out(network: ast.ClassDef, definitions: Definitions) -> str:
+def _written_out(needed: list[Found]) -> str:
     """Write the needed statements as they stood, with their comments, one after the other."""
     imports: list[str] = []
     others: list[str] = []
-    for _, text, definition in _needed(network, definitions):
+    for _, text, definition in needed:
         is_import = isinstance(definition, ast.Import | ast.ImportFrom)
         (imports if is_import else others).append(_segment(text, definition))
     return "\n\n\n".join(part for part in ("\n".join(imports), *others) if part) + "\n"
