@@ -10,6 +10,7 @@ one answer, in the order of the requests:
 The candidate runs in a fork that can only write to one pipe. What it writes is judged here, from the bytes.
 """
 
+import errno
 import functools
 import gc
 import io
@@ -39,6 +40,10 @@ _HEADER_BYTES = 1 << 16
 _DETAIL_CHARACTERS = 500
 #: Kept by a candidate's process so that it can still say that it has no memory left.
 _RESERVE_BYTES = 32 << 20
+#: What the kernel says to a file too large, too many open files, or too many processes.
+_LIMITS_MET = (errno.EFBIG, errno.EMFILE, errno.EAGAIN)
+#: What a candidate's process may say of itself; it can only do harm to itself.
+_CONFESSIONS = (Outcome.OOM, Outcome.SANDBOX)
 #: Signals by which the kernel ends a process that has used its time.
 _OUT_OF_TIME = (-signal.SIGXCPU,)
 #: Lifted once at start, so that forks find every module that a network usually needs already there.
@@ -200,8 +205,7 @@ def _be_candidate(request: Request, folder: str, pipe: int) -> None:
         result = frames.encode({}, exported.graph, safetensors.torch.save(exported.weights))
     except BaseException as error:  # the boundary: a candidate may raise anything, also SystemExit
         del reserve
-        cause = Outcome.OOM if _is_out_of_memory(error) else Outcome.LIFT_FAILED
-        result = frames.encode({"cause": cause.value, "detail": describe(error)})
+        result = frames.encode({"cause": _cause(error).value, "detail": describe(error)})
     _write(result)
     os._exit(0)
 
@@ -212,10 +216,13 @@ def _seed(seed: int) -> None:
     np.random.seed(seed % (1 << 32))  # noqa: NPY002 - candidates use the global one
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+def _cause(error: BaseException) -> Outcome:
+    """Tell a limit that was met from a mistake."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return Outcome.OOM
+    if isinstance(error, OSError) and error.errno in _LIMITS_MET:
+        return Outcome.SANDBOX
+    return Outcome.LIFT_FAILED
 
 
 def _write(result: bytes) -> None:
@@ -263,10 +270,10 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
 
 
 def _own_words(header: dict[str, Any]) -> Rejected:
-    """Take over what the candidate's process says of itself; it may only blame itself."""
-    cause = Outcome.OOM if header["cause"] == Outcome.OOM.value else Outcome.LIFT_FAILED
+    """Take over what the candidate's process says of itself."""
+    cause = header["cause"] if header["cause"] in _CONFESSIONS else Outcome.LIFT_FAILED
     words = " ".join(str(header.get("detail", "")).split())
-    return Rejected(cause, "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS])
+    return Rejected(Outcome(cause), "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS])
 
 
 if __name__ == "__main__":
