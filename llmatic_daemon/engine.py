@@ -370,7 +370,7 @@ def describe(placement: Placement) -> str:
     spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"
     if placement.report is None or placement.measures is None:
         return f"{who}: {placement.outcome}: {placement.detail}; {spent}"
-    size = f"{placement.measures.flops / 1e6:.3g} MFLOPs"
+    size = f"{float(f'{placement.measures.flops / 1e6:.3g}'):g} MFLOPs"  # 0.0123, 41.2, 1230
     happened = f"{placement.status.upper()} in cell {placement.cell}"
     return f"{who}: {happened}, accuracy {placement.report.objective:.3f}, {size}; {spent}"
 

@@ -597,7 +597,7 @@ async def test_log_line_tells_a_candidates_whole_life(caplog: pytest.LogCaptureF
     assert failed.startswith("candidate 1 (initialisation of the initial network, prompt p")
     assert ", T 0.60): nan: loss is not finite; llm 0.0 s" in failed
     assert ": NEW in cell " in trained
-    assert "accuracy 0.700, 1000.00 MFLOPs; llm 0.0 s, training 2.0 s" in trained
+    assert "accuracy 0.700, 1000 MFLOPs; llm 0.0 s, training 2.0 s" in trained
 
 
 async def test_description_names_the_parents():

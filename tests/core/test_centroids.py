@@ -43,7 +43,7 @@ def test_index_of_equals_brute_force(points: list[Point], at: Point):
 
 
 @settings(max_examples=100, deadline=None)
-@given(points=scattered | lattice, at=st.data())
+@given(points=lattice, at=st.data())
 def test_index_of_a_centroid_is_its_own_lowest_cell(points: list[Point], at: st.DataObject):
     point = at.draw(st.sampled_from(points))
 
