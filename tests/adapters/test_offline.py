@@ -15,7 +15,7 @@ from llmatic_daemon.adapters.prompts import default_folder, read_prompts
 from llmatic_daemon.adapters.rewriting.intentions import Intention, intention_of
 from llmatic_daemon.adapters.rewriting.printer import print_network
 from llmatic_daemon.adapters.rewriting.reader import find_network, parse, read_network
-from llmatic_daemon.adapters.rewriting.shapes import end, measure
+from llmatic_daemon.adapters.rewriting.shapes import Misfit, end, measure, norm_groups
 from llmatic_daemon.adapters.rewriting.steps import (
     Activation,
     Conv,
@@ -400,6 +400,14 @@ def test_costs_are_those_of_the_layers():
     assert size.num_parameters == 4 + 1024 * 1024 + 1024 + 10240 + 10
     assert size.flops == 3 * 1024 + 1024 * 1024 + 10240
     assert size.depth == 3
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8])
+def test_group_normalisation_never_sees_single_values(channels):
+    """torch refuses a group of one value, and its output would always be 0."""
+    assert channels // norm_groups((channels, 1, 1)) >= min(channels, 4)
+    with pytest.raises(Misfit):
+        end((Norm(kind="group"),), (1, 1, 1))
 
 
 def test_shipped_ids_are_intentions():

@@ -2,7 +2,13 @@
 
 import ast
 
-from llmatic_daemon.adapters.rewriting.shapes import Shape, groups_of, num_parts, shape_after
+from llmatic_daemon.adapters.rewriting.shapes import (
+    Shape,
+    groups_of,
+    norm_groups,
+    num_parts,
+    shape_after,
+)
 from llmatic_daemon.adapters.rewriting.steps import (
     Activation,
     Chain,
@@ -165,8 +171,7 @@ def _norm(step: Norm, shape: Shape) -> str:
     if len(shape) == 3 and step.kind == "batch":
         return f"BatchNorm2d({shape[0]})"
     if len(shape) == 3 and step.kind == "group":
-        groups = max(groups for groups in (1, 2, 4, 8) if shape[0] % groups == 0)
-        return f"GroupNorm({groups}, {shape[0]})"
+        return f"GroupNorm({norm_groups(shape)}, {shape[0]})"
     if len(shape) == 1 and step.kind == "batch":
         return f"BatchNorm1d({shape[0]})"
     return f"LayerNorm({list(shape) if len(shape) == 3 else shape[-1]})"

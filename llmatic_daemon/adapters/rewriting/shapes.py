@@ -114,6 +114,11 @@ def shape_after(step: Step, before: Shape) -> Shape:
             return (features,)
         case Residual(), _:
             return _residual_after(step, before)
+        case Norm(kind="layer" | "group"), _ if (
+            prod(before[-1:] if len(before) < 3 else before) < 2
+        ):
+            # A single value, less its own mean, is always 0.
+            raise Misfit(step, before)
         case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | Split(), _:
             raise Misfit(step, before)
         case Collapse(), _:
@@ -158,6 +163,16 @@ def num_parts(step: Split, features: int) -> int:
 def groups_of(step: Conv, channels: int) -> int:
     """Tell the number of groups of a convolution on so many input channels."""
     return channels if step.depthwise else gcd(step.groups, channels, step.out)
+
+
+def norm_groups(shape: Shape) -> int:
+    """Tell the number of groups that a group normalisation of such maps has.
+
+    A group of few values, less their mean, says little; one of a single value nothing at all.
+    """
+    channels, height, width = shape
+    fits = [n for n in (2, 4, 8) if channels % n == 0 and channels // n * height * width >= 4]
+    return max(fits, default=1)
 
 
 def cost(step: Layer, before: Shape, after: Shape) -> tuple[int, int]:
