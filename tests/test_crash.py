@@ -15,8 +15,8 @@ import pytest
 
 from llmatic_daemon.verification import verify
 
-NUM_KILLS = int(os.environ.get("LLMATIC_TEST_KILLS", "20"))
-SEED = int(os.environ.get("LLMATIC_TEST_SEED", "1"))
+NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "20"))
+SEED = int(os.environ.get("CRASH_TEST_SEED", "1"))
 GRAMMAR = re.compile(
     r"queued (dispatched (released dispatched )*)placed |queued (dispatched (released )?)*"
 )

@@ -1,0 +1,144 @@
+"""The real thing: the daemon as a process, its lifter, its trainers, real images."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.verification import verify
+
+ROOT = Path(__file__).parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def llmatic(*words: str, **settings: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "from llmatic_daemon.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finished(*words: str, **settings: str) -> tuple[int, str, str]:
+    process = llmatic(*words, **settings)
+    output, log = process.communicate(timeout=240)
+    return process.returncode, output, log
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run a demo of six evaluations, and a second one of six more."""
+    folder = tmp_path_factory.mktemp("demo") / "state"
+    for _ in range(2):
+        code, output, log = finished(
+            "demo", "--state", str(folder),
+            LLMATIC_BUDGET__MAX_EVALUATIONS="6", LLMATIC_TRAINING__EPOCHS="2",
+        )  # fmt: skip
+        assert code == 0, output + log
+    return folder
+
+
+def test_demo_trains_what_it_promised_and_a_second_one_goes_on(state: Path) -> None:
+    found = verify(state)
+
+    assert found.num_evaluations == 12
+    assert found.faults == ()
+
+
+def test_demo_leaves_pictures_of_both_archives(state: Path) -> None:
+    names = {file.name for file in (state / "plots").iterdir()}
+
+    assert names == {"archives.png", "archives.svg", "course.png", "course.svg"}
+
+
+def test_demo_finds_networks_that_read_digits(state: Path) -> None:
+    with History(state) as history:
+        best = history.elites()[0]
+
+    assert best.objective > 0.5
+    assert best.test_accuracy > 0.5
+
+
+@pytest.mark.parametrize("kind", ["pt2"])
+def test_exported_elite_is_a_program_that_runs_without_us(
+    state: Path, tmp_path: Path, kind: str
+) -> None:
+    with History(state) as history:
+        job = history.elites()[0].job
+
+    code, output, log = finished(
+        "export", str(tmp_path), "--only", str(job), "--format", kind, "--state", str(state)
+    )
+
+    assert code == 0, output + log
+    folder = tmp_path / f"{job:06d}"
+    card = json.loads((folder / "card.json").read_text())
+    assert card["final_training"]["test_accuracy"] > 0.5
+    check = (
+        "import sys, torch\n"
+        f"module = torch.export.load({str(folder / 'network.pt2')!r}).module()\n"
+        "for batch in (1, 5):\n"
+        "    assert module(torch.zeros(batch, 1, 8, 8)).shape == (batch, 10)\n"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=120)
+
+
+def test_export_of_the_same_elite_gives_the_same_weights(state: Path, tmp_path: Path) -> None:
+    with History(state) as history:
+        job = history.elites("flops")[0].job
+
+    for name in ("first", "second"):
+        code, *rest = finished(
+            "export", str(tmp_path / name), "--only", str(job), "--state", str(state)
+        )
+        assert code == 0, rest
+
+    first, second = (
+        (tmp_path / name / f"{job:06d}" / "weights.safetensors").read_bytes()
+        for name in ("first", "second")
+    )
+    assert first == second
+
+
+def test_sigterm_drains_and_leaves_no_process(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    process = llmatic("demo", "--state", str(state), LLMATIC_TRAINING__EPOCHS="1", MARK=str(state))
+    assert process.stderr is not None
+    seen = next(line for line in process.stderr if "candidate" in line)
+    assert len(processes_with(f"MARK={state}")) >= 4  # the daemon, a lifter, two trainers
+
+    process.send_signal(signal.SIGTERM)
+    output, log = process.communicate(timeout=60)
+
+    assert process.returncode == 0, seen + log
+    assert "stopped by SIGTERM" in output
+    assert verify(state).faults == ()
+    assert processes_with(f"MARK={state}") == []
+
+
+def processes_with(variable: str) -> list[int]:
+    """Find living processes that inherited a variable: the daemon's children, however orphaned."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            inherited = variable.encode() in environ.read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is somebody else's
+            continue
+        if inherited:
+            found.append(int(environ.parent.name))
+    return found
+
+
+def test_wrong_data_set_is_one_line_and_nothing_is_settled(tmp_path: Path) -> None:
+    code, _, log = finished(
+        "run", "--preset", "demo", "--state", str(tmp_path / "state"),
+        LLMATIC_DATA__NAME="npz", LLMATIC_DATA__FOLDER=str(tmp_path / "missing.npz"),
+    )  # fmt: skip
+
+    assert code == 78
+    assert "missing.npz" in log.splitlines()[-1]
