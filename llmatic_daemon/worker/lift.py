@@ -21,7 +21,7 @@ import signal
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.torch
@@ -32,6 +32,7 @@ from llmatic_daemon.records import Outcome
 from llmatic_daemon.worker.confinement import RESULT_DESCRIPTOR, Bounds, adopt_orphans, confine
 from llmatic_daemon.worker.export import describe, export
 from llmatic_daemon.worker.graph import MAX_GRAPH_BYTES
+from llmatic_daemon.worker.pipes import own_pipes
 from llmatic_daemon.worker.supervisor import Ending, run
 from llmatic_daemon.worker.validate import InvalidNetwork, Limits, validate
 
@@ -105,7 +106,7 @@ class Rejected(Exception):
 
 def main() -> NoReturn:
     """Warm up, then answer requests until the daemon closes the pipe."""
-    requests, answers = _claim_pipes()
+    requests, answers = own_pipes()
     _stay_single_threaded()
     adopt_orphans()
     warm_up()
@@ -117,13 +118,6 @@ def main() -> NoReturn:
         except EOFError:
             os._exit(0)  # nothing to clean up, and torch takes a second for it
         answers.write(answer(Request.from_header(header), asker=requests.fileno()))
-
-
-def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Move the answers to a descriptor of our own, so that no print can forge a frame."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return os.fdopen(os.dup(0), "rb", buffering=0), answers
 
 
 def _stay_single_threaded() -> None:
