@@ -33,11 +33,12 @@ SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"
 
 
 class RandomWriter(FakeWriter):
-    """Writes one network of a thousand, or prose."""
+    """Writes a new network, now and then one of twenty, or prose."""
 
     async def complete(self, request: Request) -> Completion:
         chance = random.Random(request.seed)
-        text = "no code" if chance.random() < 0.2 else SOURCE.format(chance.randrange(1000))
+        number = chance.randrange(20) if chance.random() < 0.1 else request.seed
+        text = "no code" if chance.random() < 0.2 else SOURCE.format(number)
         return Completion(text=text, writer="fake", model="fake-1")
 
 

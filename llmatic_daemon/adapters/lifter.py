@@ -47,7 +47,7 @@ class ProcessLifter(Lifter):
         grace_s: float = 10.0,
         module: str = MODULE,
     ) -> None:
-        """Describe the lifter; `start` warms it up, else the first lift does.
+        """Describe the lifter; entering it starts its parents.
 
         Args:
             num_parents: Lifts at the same time.
@@ -69,8 +69,7 @@ class ProcessLifter(Lifter):
         self._module = module
         self._places = [_Place(f"lifter {number}") for number in range(num_parents)]
         self._free: asyncio.Queue[_Place] = asyncio.Queue()
-        for place in self._places:
-            self._free.put_nowait(place)
+        self._warming: list[asyncio.Task[None]] = []
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -78,29 +77,23 @@ class ProcessLifter(Lifter):
         return tuple(place.child.pid for place in self._places if place.child)
 
     async def __aenter__(self) -> "ProcessLifter":
-        """Start."""
-        await self.start()
+        """Start to warm up all parents, side by side; returns before they are ready."""
+        self._warming = [asyncio.create_task(self._warm_up(place)) for place in self._places]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close."""
         await self.close()
 
-    async def start(self) -> None:
-        """Warm up all parents, side by side.
-
-        Raises:
-            LifterUnavailable: one could not be started.
-        """
-        async with asyncio.TaskGroup() as group:
-            openings = [group.create_task(self._try_open(place)) for place in self._places]
-        for fault in (opening.result() for opening in openings):
-            if fault is not None:
-                await self.close()
-                raise fault
+    async def warmed_up(self) -> None:
+        """Wait until each parent is warm, or has failed to start."""
+        await asyncio.gather(*self._warming)
 
     async def close(self) -> None:
         """End all parents and their candidates, and wait until they are gone."""
+        for warming in self._warming:
+            warming.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
         await asyncio.gather(*(self._dismiss(place) for place in self._places))
 
     async def lift(self, candidate: Candidate) -> Network | Rejection:
@@ -150,13 +143,14 @@ class ProcessLifter(Lifter):
             "limits": self._limits,
         }
 
-    async def _try_open(self, place: _Place) -> LifterUnavailable | None:
-        """Open a place, and return the fault as a value: the other places go on opening."""
+    async def _warm_up(self, place: _Place) -> None:
+        """Open a place before it is asked for; when that fails, the next lift tries again."""
         try:
             await self._opened(place)
         except LifterUnavailable as fault:
-            return fault
-        return None
+            logger.warning("%s", fault, extra={"action": "warm-up"})
+        finally:
+            self._free.put_nowait(place)
 
     async def _opened(self, place: _Place) -> Child:
         """Return the warm parent of a place, started if there is none."""

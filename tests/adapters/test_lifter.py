@@ -62,6 +62,7 @@ async def test_limits_reach_the_validator():
 @pytest.mark.slow
 async def test_cancelled_lift_leaves_no_process_and_the_next_one_works():
     async with ProcessLifter() as lifter:
+        await lifter.warmed_up()
         (pid,) = lifter.pids
         lift = asyncio.create_task(lifter.lift(candidate(SLEEPER)))
         await asyncio.sleep(0)
@@ -77,6 +78,7 @@ async def test_cancelled_lift_leaves_no_process_and_the_next_one_works():
 @pytest.mark.slow
 async def test_dead_parent_blames_nobody_and_is_replaced():
     async with ProcessLifter() as lifter:
+        await lifter.warmed_up()
         (pid,) = lifter.pids
         os.kill(pid, signal.SIGKILL)
 
@@ -88,8 +90,8 @@ async def test_dead_parent_blames_nobody_and_is_replaced():
 
 @pytest.mark.slow
 async def test_close_ends_all_parents_and_what_they_lift():
-    lifter = ProcessLifter(num_parents=2)
-    await lifter.start()
+    lifter = await ProcessLifter(num_parents=2).__aenter__()
+    await lifter.warmed_up()
     pids = lifter.pids
     lift = asyncio.create_task(lifter.lift(candidate(SLEEPER)))
     await asyncio.sleep(0)
@@ -103,18 +105,16 @@ async def test_close_ends_all_parents_and_what_they_lift():
 
 
 async def test_parent_that_ends_at_once_is_unavailable():
-    lifter = ProcessLifter(module="no_such_module")
+    async with ProcessLifter(module="no_such_module") as lifter:
+        with pytest.raises(LifterUnavailable, match="No module named"):
+            await lifter.lift(candidate())
 
-    with pytest.raises(LifterUnavailable, match="No module named"):
-        await lifter.start()
-
-    assert lifter.pids == ()
+        assert lifter.pids == ()
 
 
 async def test_parent_that_never_gets_ready_is_unavailable():
-    lifter = ProcessLifter(module="lifter_child", start_timeout_s=0.1)
+    async with ProcessLifter(module="lifter_child", start_timeout_s=0.1) as lifter:
+        with pytest.raises(LifterUnavailable, match=r"within 0\.1 s of its start"):
+            await lifter.lift(candidate())
 
-    with pytest.raises(LifterUnavailable, match=r"within 0\.1 s of its start"):
-        await lifter.start()
-
-    assert lifter.pids == ()
+        assert lifter.pids == ()

@@ -49,6 +49,7 @@ async def timed(lifter: ProcessLifter, name: str) -> tuple[float, float]:
 async def measure(num_rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Lift all networks in turn, so that a busy machine slows all of them alike."""
     async with ProcessLifter() as lifter:
+        await lifter.warmed_up()
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES}
         for _ in range(num_rounds):
             for name in NAMES:
