@@ -35,6 +35,8 @@ _PAGE_PARENTS = """
 SELECT parents.job, parents.parent FROM placements JOIN parents ON parents.job = placements.job
 WHERE placements.number > ? AND placements.number <= ? ORDER BY parents.job, parents.position"""
 
+#: Sources of at most 64 KiB that are kept in memory, most of them far smaller.
+_NUM_RECENT = 256
 #: Placements that are held at once while the log is read.
 _PAGE_SIZE = 500
 
@@ -47,6 +49,8 @@ class SQLiteStore(SearchStore):
         self._database = database
         self._jobs = jobs.Jobs()
         self._making = asyncio.Lock()
+        #: Sources that were read: parents are drawn again and again, and a digest never changes.
+        self._recent: dict[str, str] = {}
         #: Attempts whose COMMIT reported an error: some of these are on the disk nevertheless.
         self._in_doubt: set[tuple[int, int]] = set()
 
@@ -142,11 +146,15 @@ class SQLiteStore(SearchStore):
 
     async def source(self, digest: str) -> str:
         """Read the source that a placement names."""
+        if digest in self._recent:
+            return self._recent[digest]
         query = "SELECT text FROM sources WHERE digest = ?"
         found = await self._database.read(lambda c: c.execute(query, (digest,)).fetchone())
         if found is None:
             raise KeyError(digest)
-        return str(found[0])
+        if len(self._recent) >= _NUM_RECENT:
+            del self._recent[next(iter(self._recent))]
+        return self._recent.setdefault(digest, str(found[0]))
 
     async def log(self) -> AsyncIterator[Placement]:
         """Read all placements, oldest first, a page at a time."""
