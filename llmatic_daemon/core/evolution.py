@@ -374,11 +374,11 @@ def _with_score(scores: Map[str, float], placement: Placement) -> Map[str, float
 
 
 def _with_settled(evolution: Evolution, placement: Placement) -> Map[str, Duplicate]:
-    """Remember how a network ended, unless it was not trained, or the world was at fault."""
+    """Remember how a network ended, unless it was not trained, or the machine may be to blame."""
     settled, digest = evolution.settled, placement.network_digest
     untrained = placement.operator is Operator.INITIALISATION and not evolution.rules.train_initial
-    unknown = placement.outcome in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT)
-    if digest is None or untrained or unknown or digest in settled:
+    unsure = (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
+    if digest is None or untrained or placement.outcome in unsure or digest in settled:
         return settled
     return settled.set(digest, Duplicate(of=placement.job.number, outcome=placement.outcome))
 
