@@ -67,7 +67,7 @@ class SearchSettings(Section):
     curiosity_untrainable: float
     temperature_step: Ratio
     min_sampling_temperature: Annotated[float, Field(gt=0, le=1)]
-    train_duplicates: bool
+    duplicates: Literal["skip", "train"]
 
     @model_validator(mode="after")
     def _neighbours_in_order(self) -> "SearchSettings":

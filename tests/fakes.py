@@ -70,7 +70,7 @@ def rules(**changes: Any) -> Rules:
         "curiosity_untrainable": -1.0,
         "temperature_step": 0.05,
         "min_sampling_temperature": 0.01,
-        "train_duplicates": True,
+        "duplicates": "train",
     }
     return Rules(**(numbers | changes))
 

@@ -160,7 +160,7 @@ async def test_failure_in_training_is_placed_with_its_cause():
 
 
 async def test_duplicate_is_settled_without_training():
-    house = House(start=evolution(train_initial=True, train_duplicates=False))
+    house = House(start=evolution(train_initial=True, duplicates="skip"))
     house.lifter.result = lambda candidate: network(str(max(0, len(house.lifter.candidates) - 2)))
 
     await house.engine(max_evaluations=2).run()

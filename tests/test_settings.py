@@ -58,7 +58,7 @@ def test_paper_preset_holds_exactly_the_papers_numbers():
         "curiosity_untrainable": -1.0,
         "temperature_step": 0.05,
         "min_sampling_temperature": 0.01,
-        "train_duplicates": True,
+        "duplicates": "train",
     }
     assert settings.archives.model_dump() == {
         "network_cells": 100,

@@ -116,7 +116,7 @@ def rng_for(seed: int, job: Job) -> Generator:
 
 def duplicate_of(evolution: Evolution, network_digest: str) -> Duplicate | None:
     """Find how the same network ended before; None when it is to be trained."""
-    if evolution.rules.train_duplicates:
+    if evolution.rules.duplicates == "train":
         return None
     return evolution.settled.get(network_digest)
 

@@ -1,6 +1,7 @@
 """Every number of the search, as the paper gives it or as a setting changes it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,5 +38,5 @@ class Rules:
     temperature_step: float
     #: A sampling temperature must be above 0.
     min_sampling_temperature: float
-    #: False: a network that was settled before is not trained again.
-    train_duplicates: bool
+    #: "skip": a network that was trained before is settled at once; "train": it is trained again.
+    duplicates: Literal["skip", "train"]

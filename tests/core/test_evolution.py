@@ -352,7 +352,7 @@ def test_individual_that_improves_its_own_cell_keeps_its_curiosity():
 
 
 def test_duplicate_is_found_by_its_network():
-    search, _ = settled(evolution(train_duplicates=False), (proposal(1), report(0.4)))
+    search, _ = settled(evolution(duplicates="skip"), (proposal(1), report(0.4)))
 
     assert duplicate_of(search, network("net 1").digest) == Duplicate(of=1, outcome=Outcome.TRAINED)
     assert duplicate_of(search, network("net 2").digest) is None

@@ -47,7 +47,7 @@ searches = st.builds(
     num_initial=st.integers(1, 3),
     window_size=st.integers(1, 7),
     train_initial=st.booleans(),
-    train_duplicates=st.booleans(),
+    duplicates=st.sampled_from(["skip", "train"]),
     tournament_size=st.integers(1, 3),
     mutation_ratio=st.sampled_from([0.0, 0.5, 1.0]),
 )

@@ -113,7 +113,7 @@ def test_untrained_network_is_measured_only_as_a_random_initial_one():
 
 
 def test_untrained_network_does_not_keep_its_like_from_being_trained():
-    search = evolution(train_duplicates=False)
+    search = evolution(duplicates="skip")
     search, _ = settled(search, proposal(1, operator=Operator.INITIALISATION), report(0.1))
 
     assert not search.settled
