@@ -47,6 +47,8 @@ MAX_GRAPH_BYTES = 16 << 20
 MAX_NODES = 50_000
 MAX_RANK = 16
 MAX_DIMENSION = 1 << 31
+#: Of a weight or an image; torch cannot even describe a tensor of more than 2^63 bytes.
+MAX_ELEMENTS = 1 << 40
 _MAX_INT = (1 << 63) - 1
 
 
@@ -107,8 +109,9 @@ def _read_shape(value: Any, where: str) -> tuple[int, ...]:
     _expect(
         isinstance(value, list)
         and len(value) <= MAX_RANK
-        and all(type(size) is int and 0 < size < MAX_DIMENSION for size in value),
-        f"{where} must be a list of at most {MAX_RANK} sizes above 0",
+        and all(type(size) is int and 0 < size < MAX_DIMENSION for size in value)
+        and math.prod(value) < MAX_ELEMENTS,
+        f"{where} must be a list of at most {MAX_RANK} sizes above 0, of {MAX_ELEMENTS} numbers in all",
     )
     return tuple(value)
 

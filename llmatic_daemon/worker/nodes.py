@@ -118,10 +118,9 @@ def canonical(graph: Graph) -> tuple[Graph, tuple[int, ...]]:
     """
     order = _post_order(graph)
     weights: dict[int, int] = {}
-    for number in order:
-        for ref in refs(graph.nodes[number].args):
-            if isinstance(ref, WeightRef):
-                weights.setdefault(ref.number, len(weights))
+    for ref in refs((*(arg for number in order for arg in graph.nodes[number].args), graph.output)):
+        if isinstance(ref, WeightRef):
+            weights.setdefault(ref.number, len(weights))
     nodes = {old: new for new, old in enumerate(order)}
     result = replace(
         graph,

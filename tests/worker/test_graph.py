@@ -112,6 +112,7 @@ def test_build_owns_copies_of_the_weights():
         (changed(nodes=[["relu.default", {"value": "x"}, 1]]), "arguments of 1"),
         (changed(nodes=[["flip.default", {"value": "x"}, [1 << 63]]]), "unknown argument"),
         (changed(input=[3, 0, 8]), "sizes above 0"),
+        (changed(weights=[{"shape": [2**31 - 1] * 3, "trainable": True}]), "numbers in all"),
         (changed(output="x"), "canonical"),
         (changed(output="n3"), "no such result"),
         (DATA.replace(b":", b": "), "canonical"),
