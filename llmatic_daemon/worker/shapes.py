@@ -13,8 +13,9 @@ from llmatic_daemon.worker.nodes import Arg, Extent, Graph, Input, Node, Result,
 
 #: What torch raises when shapes or arguments do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError)
-#: An operation may return at most so many tensors.
+#: An operation may return at most so many tensors, and a whole graph.
 _MAX_PIECES = 4096
+_MAX_RESULTS = 1 << 16
 _DTYPES = (torch.float32, torch.bool, torch.int64)
 
 #: These return a tensor of their first argument's shape; told here because it is 100 times faster.
@@ -114,6 +115,7 @@ class _Pass:
         self._input = _meta((batch, *graph.input_shape))
         self._weights = [_meta(weight.shape) for weight in graph.weights]
         self._results: list[Any] = []
+        self._num_results = 0
 
     def run(self) -> Shapes:
         count = counter()
@@ -133,7 +135,11 @@ class _Pass:
         except _MISFITS as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise ShapeError(f"{where}: {line[:300]}") from error
-        for tensor in result if isinstance(result, tuple | list) else (result,):
+        tensors = result if isinstance(result, tuple | list) else (result,)
+        self._num_results += len(tensors)
+        if self._num_results > _MAX_RESULTS:
+            raise ShapeError(f"a graph may have at most {_MAX_RESULTS} results, {where} has more")
+        for tensor in tensors:
             if tensor.dtype not in _DTYPES:
                 raise ShapeError(f"{where} computes in {tensor.dtype}")
             if tensor.numel() > self._max_elements:
@@ -286,6 +292,8 @@ def _pieces(op: str, args: list[Any]) -> Any:
     """Bound the number of results before torch makes them."""
     if op == "chunk.default":
         number = args[1]
+    elif op == "split_with_sizes.default":
+        number = len(args[1])
     else:
         position = 1 if op == "unbind.int" else 2
         extent = args[0].shape[args[position] if len(args) > position else 0]
@@ -308,5 +316,7 @@ _RULES: Mapping[str, Callable[[str, list[Any]], Any]] = {
     "upsample_bicubic2d.vec": _upsample,
     "scaled_dot_product_attention.default": _attention,
     **dict.fromkeys(_GATES, _recurrent),
-    **dict.fromkeys(("unbind.int", "split.Tensor", "chunk.default"), _pieces),
+    **dict.fromkeys(
+        ("unbind.int", "split.Tensor", "split_with_sizes.default", "chunk.default"), _pieces
+    ),
 }

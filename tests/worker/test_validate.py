@@ -69,6 +69,10 @@ REFUSED = {
         network(FLAT, HEAD, Node(op="detach.default", args=(Result(1),))),
         "no gradient reaches",
     ),
+    "a weight as output": (
+        replace(network(FLAT, HEAD), nodes=(), output=WeightRef(0)),
+        "no gradient reaches",
+    ),
     "weights made inside": (
         network(
             FLAT, HEAD,
@@ -93,6 +97,18 @@ REFUSED = {
             Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
         ),
         "more than",
+    ),
+    "pieces of size 0": (
+        network(FLAT, HEAD, Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4096), 1)), Node(op="relu.default", args=(Result(2, 0),))),
+        "at most 4096 pieces",
+    ),
+    "more pieces than fit": (
+        network(
+            FLAT, HEAD,
+            *[Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4095), 1))] * 17,
+            Node(op="cat.default", args=(tuple(Result(n, 0) for n in range(2, 19)), 1)),
+        ),
+        "at most 65536 results",
     ),
 }  # fmt: skip
 
