@@ -18,6 +18,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
@@ -146,7 +147,7 @@ def answer(request: Request, asker: int) -> bytes:
     try:
         header, blobs = lift(request, asker)
     except Rejected as rejected:
-        header, blobs = {"outcome": rejected.cause.value, "detail": str(rejected)}, ()
+        header, blobs = {"outcome": rejected.cause.value, "detail": _one_line(str(rejected))}, ()
     return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
 
 
@@ -184,7 +185,15 @@ def _run_confined(request: Request, asker: int) -> Ending:
             asker=asker,
         )
     finally:
+        _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Remove what a candidate has written, however deep it has nested folders."""
+    try:
         shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:  # it calls itself for each level
+        subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def _be_candidate(request: Request, folder: str, pipe: int) -> None:
@@ -241,11 +250,17 @@ def _check_ending(ending: Ending, bounds: Bounds) -> None:
     if ending.flooded:
         raise Rejected(Outcome.SANDBOX, "wrote more than a network can have")
     if ending.exit_code < 0:
-        name = signal.Signals(-ending.exit_code).name
+        name = _signal_name(-ending.exit_code)
         raise Rejected(Outcome.SANDBOX, f"its process was ended by {name}")
     if ending.exit_code > 0 or not ending.output:
         detail = f"its process ended with exit code {ending.exit_code} and without a result"
         raise Rejected(Outcome.SANDBOX, detail)
+
+
+def _signal_name(number: int) -> str:
+    """Name a signal; most real-time signals have no name, and kill all the same."""
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")
 
 
 def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
@@ -266,8 +281,13 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
 def _own_words(header: dict[str, Any]) -> Rejected:
     """Take over what the candidate's process says of itself."""
     cause = header["cause"] if header["cause"] in _CONFESSIONS else Outcome.LIFT_FAILED
-    words = " ".join(str(header.get("detail", "")).split())
-    return Rejected(Outcome(cause), "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS])
+    return Rejected(Outcome(cause), str(header.get("detail", "")))
+
+
+def _one_line(detail: str) -> str:
+    """Bound what goes to logs and tables: also our own words may quote a graph of megabytes."""
+    words = " ".join(detail[: 4 * _DETAIL_CHARACTERS].split())
+    return "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS]
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ HOSTILE = {
     "forged result": (FORGED + "os.write(3, frame)\nos._exit(0)\n", "sandbox"),
     "two results": (FORGED + "os.write(3, frame)\n" + DENSE, "sandbox"),
     "half a result": ("import os\nos.write(3, b'\\0\\0\\0\\x10{')\nos._exit(0)\n", "sandbox"),
+    "signal without a name": ("import os\nos.kill(os.getpid(), 40)\n", "sandbox"),
     "giant file": ("with open('f', 'wb') as f:\n    f.write(bytes(1 << 22))\n", "sandbox"),
 }
 #: Honest networks that also misbehave in ways that are simply of no use.
@@ -50,6 +51,10 @@ USELESS = {
         "import os, time\ntry: child = os.fork()\nexcept OSError: child = 1\n"
         "if child == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)\n"
         + DENSE
+    ),
+    "nested folders": (
+        "import os\nhere = os.getcwd()\nfor _ in range(1500):\n    os.mkdir('d')\n    os.chdir('d')\n"
+        "os.chdir(here)\n" + DENSE
     ),
     "search for descriptors": (
         "import os\nassert sorted(map(int, os.listdir('/proc/self/fd')))[:4] == [0, 1, 2, 3]\n"
