@@ -47,8 +47,8 @@ def confine(bounds: Bounds, folder: str, result: int) -> None:
     Raises:
         OSError: a step failed; nothing of the candidate may run.
     """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # before setsid: either it or our parent's group ends us
     os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _keep_only(result)
     os.environ.clear()
     os.chdir(folder)
@@ -80,13 +80,14 @@ def _limit(bounds: Bounds) -> None:
     cpu_s = int(bounds.time_s) + 1
     for kind, limit in (
         (resource.RLIMIT_AS, _address_space() + bounds.memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_NOFILE, bounds.num_files),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
+    # The kernel looks at the hard limit first, and its SIGKILL would not tell time from a crash.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
 
 
 def _address_space() -> int:
