@@ -1,6 +1,8 @@
 """Readers of data sets: by name, from files to plain arrays."""
 
 import difflib
+import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +72,7 @@ def read(source: Source) -> Raw:
         raise DataError(_unknown(source.name))
     try:
         raw = reader(source)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"data set {source.name!r} cannot be read: {_one_line(error)}") from error
     _check_labels(raw, source)
     return raw
@@ -186,19 +188,28 @@ def _npz(source: Source) -> Raw:
     path = path if path.is_file() else path / "data.npz"
     if not path.is_file():
         raise DataError(f"an npz data set must be a file, or data.npz in a folder, not {path}")
-    with np.load(path, allow_pickle=False) as content:
-        if {"x_train", "y_train", "x_test", "y_test"} <= set(content):
-            train = _checked(content["x_train"], content["y_train"], path)
-            test = _checked(content["x_test"], content["y_test"], path)
-        elif {"images", "labels"} <= set(content):
-            train, test = _checked(content["images"], content["labels"], path), None
-        else:
-            raise DataError(
-                f"{path} must hold x_train, y_train, x_test, y_test, or images and labels; "
-                f"it holds {', '.join(content) or 'nothing'}"
-            )
+    with path.open("rb") as file:  # numpy leaves a file open that is no archive
+        content = np.load(file, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} must be an .npz file of named arrays, and is a single array")
+        train, test = _named_arrays(content, path)
     num_classes = int(train[1].max(initial=0)) + 1
     return Raw(num_classes=num_classes, images=train[0], labels=train[1], test=test)
+
+
+def _named_arrays(
+    content: np.lib.npyio.NpzFile, path: Path
+) -> tuple[tuple[Array, Labels], tuple[Array, Labels] | None]:
+    """Find the training images, and the test images where there are some."""
+    if {"x_train", "y_train", "x_test", "y_test"} <= set(content):
+        train = _checked(content["x_train"], content["y_train"], path)
+        return train, _checked(content["x_test"], content["y_test"], path)
+    if {"images", "labels"} <= set(content):
+        return _checked(content["images"], content["labels"], path), None
+    raise DataError(
+        f"{path} must hold x_train, y_train, x_test, y_test, or images and labels; "
+        f"it holds {', '.join(content) or 'nothing'}"
+    )
 
 
 def _checked(images: Array, labels: Array, path: Path) -> tuple[Array, Labels]:

@@ -26,6 +26,11 @@ def _images_of(data: DataSet) -> list[set[bytes]]:
     return [{image.numpy().tobytes() for image in split.images} for split in splits]
 
 
+def _flipped(content: bytes) -> bytes:
+    """Damage the first array's bytes."""
+    return content[:60] + bytes([content[60] ^ 255]) + content[61:]
+
+
 def _npz(path: Path, **arrays: np.ndarray) -> str:
     np.savez(path / "data.npz", **arrays)
     return str(path / "data.npz")
@@ -303,6 +308,24 @@ def test_an_npz_that_cannot_be_used_says_why(tmp_path, change, message):
 
     with pytest.raises(DataError, match=message):
         load(Source(name="npz", folder=path))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], _flipped])
+def test_a_damaged_npz_is_told_in_one_line(tmp_path, damage, compressed):
+    path = tmp_path / "data.npz"
+    (np.savez_compressed if compressed else np.savez)(path, **_numbered(40, 2))
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(DataError, match="cannot be read"):
+        load(Source(name="npz", folder=str(path)))
+
+
+def test_a_single_array_is_no_npz(tmp_path):
+    np.save(tmp_path / "data.npy", np.zeros((40, 4, 4)))
+
+    with pytest.raises(DataError, match="named arrays"):
+        load(Source(name="npz", folder=str(tmp_path / "data.npy")))
 
 
 def test_test_images_of_another_shape_are_refused(tmp_path):
