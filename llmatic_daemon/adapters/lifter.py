@@ -20,6 +20,8 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # A source that walks over a set of names must give the same network in every parent.
+    "PYTHONHASHSEED": "0",
 }
 #: How long a parent may take to end its candidate after its input is closed.
 _DISMISSAL_S = 5.0
@@ -156,9 +158,12 @@ class ProcessLifter(Lifter):
         """Return the warm parent of a place, started if there is none."""
         if place.child is not None:
             return place.child
-        place.child = child = await Child.start(
-            self._module, name=place.name, variables=_ENVIRONMENT
-        )
+        try:
+            place.child = child = await Child.start(
+                self._module, name=place.name, variables=_ENVIRONMENT
+            )
+        except OSError as error:  # no memory, processes or descriptors left
+            raise LifterUnavailable(f"{place.name} could not be started: {error}") from error
         ready = False
         try:
             async with asyncio.timeout(self._start_timeout_s):

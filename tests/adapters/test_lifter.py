@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,14 @@ async def test_parent_that_ends_at_once_is_unavailable():
             await lifter.lift(candidate())
 
         assert lifter.pids == ()
+
+
+async def test_parent_that_cannot_be_started_is_unavailable(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+
+    async with ProcessLifter() as lifter:
+        with pytest.raises(LifterUnavailable, match="could not be started"):
+            await lifter.lift(candidate())
 
 
 async def test_parent_that_never_gets_ready_is_unavailable():
