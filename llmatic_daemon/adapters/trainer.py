@@ -230,7 +230,8 @@ class TrainerPool(Trainer):
     async def _back_off(self, place: _Place, error: Exception) -> None:
         """Pause after a start that failed, longer each time."""
         first_s, longest_s = self._backoff_s
-        pause_s = min(longest_s, first_s * 2**place.num_failed)
+        doublings = min(place.num_failed, 32)  # after 17 hours no float holds the number
+        pause_s = min(longest_s, first_s * 2**doublings)
         place.num_failed += 1
         why = (
             f"no answer in {self._start_timeout_s:g} s"

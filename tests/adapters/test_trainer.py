@@ -268,6 +268,15 @@ async def test_no_trainer_at_all_is_told_and_tried_again(tmp_path, caplog):
     assert "next try in 0.02 s" in caplog.text
 
 
+async def test_starts_that_have_failed_for_days_are_still_tried_again():
+    pool = _pool(module="no_such_module", max_backoff_s=0.01)
+    pool._places[0].num_failed = 5000
+
+    async with pool, asyncio.timeout(10):
+        with pytest.raises(TrainerUnavailable, match="no trainer could be started"):
+            await pool.task()
+
+
 async def test_a_start_without_an_answer_is_given_up():
     async with _pool(data={"name": "silent"}, start_timeout_s=0.2) as pool:
         with pytest.raises(TrainerUnavailable, match=r"no answer in 0\.2 s"):
