@@ -81,7 +81,11 @@ _CHUNK = 4096
 
 
 def _split(raw: Raw, source: Source) -> DataSet:
-    """Hold out test images where there are none, then validation images, then take a subset."""
+    """Hold out test images where there are none, then validation images, then take a subset.
+
+    What is measured is mixed: with files sorted by class, a network that mixes the images of a batch
+    would see a batch of one class, and could tell it from their average.
+    """
     rng = np.random.default_rng(source.seed)
     images, labels, test = raw.images, raw.labels, raw.test
     if test is None:
@@ -91,14 +95,19 @@ def _split(raw: Raw, source: Source) -> DataSet:
     num_train, num_validation = _sizes(len(labels), source)
     held, rest = stratified(labels, num_validation, rng)
     used = rest[stratified(labels[rest], num_train, rng)[0]]
+    mixed = rng.permutation(len(test[1]))
     data = DataSet(
         name=source.name,
         num_classes=raw.num_classes,
         train=_tensors(images[used], labels[used]),
-        validation=_tensors(images[held], labels[held]),
-        test=_tensors(*test),
+        validation=_tensors(*_picked(images, labels, rng.permutation(held))),
+        test=_tensors(*_picked(*test, mixed)),
     )
     return _usable(data)
+
+
+def _picked(images: Array, labels: Labels, chosen: Labels) -> tuple[Array, Labels]:
+    return images[chosen], labels[chosen]
 
 
 def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[Labels, Labels]:

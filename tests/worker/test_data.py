@@ -113,7 +113,7 @@ def test_image_folder_is_resized_and_cut(tmp_path, test_name):
 
     assert data.input_shape == (3, 8, 8)
     assert data.train.labels.tolist() == [0, 0, 1, 1]
-    assert data.test.images[3, 4, 4].tolist() == [0, 0, 255]
+    assert data.test.images[data.test.labels == 1][0, 4, 4].tolist() == [0, 0, 255]
 
 
 def test_npz_reads_both_splits(tmp_path):
@@ -126,6 +126,20 @@ def test_npz_reads_both_splits(tmp_path):
     assert data.input_shape == (3, 5, 6)
     assert data.train.labels.tolist() == [0, 1, 2, 1]
     assert data.num_classes == 3
+
+
+def test_measured_images_are_mixed_where_files_are_sorted_by_class(tmp_path):
+    labels = np.repeat(np.arange(4), 50)
+    images = np.broadcast_to(labels[:, None, None], (200, 4, 4)).astype(np.uint8)
+    path = _npz(tmp_path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+
+    data = load(Source(name="npz", folder=path, validation_ratio=0.5))
+
+    for split in (data.validation, data.test):
+        assert all(len(batch.unique()) == 4 for batch in split.labels.split(25))
+        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels), (
+            "each has its label still"
+        )
 
 
 def test_npz_without_test_images_holds_some_out(tmp_path):
