@@ -89,14 +89,24 @@ REFUSED = {
         ),
         "running statistics must be buffers",
     ),
-    "a million pieces": (
+    "thousands of pieces": (
+        network(
+            FLAT, HEAD,
+            Node(op="expand.default", args=(WeightRef(1), (5000,))),
+            Node(op="unbind.int", args=(Result(2),)),
+            Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
+            shapes=((10, 48), (1,)),
+        ),
+        "at most 4096 pieces, got 5000",
+    ),
+    "a huge result": (
         network(
             FLAT, HEAD,
             Node(op="expand.default", args=(WeightRef(0), (100_000, 10, 48))),
-            Node(op="unbind.int", args=(Result(2),)),
-            Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
+            Node(op="sum.dim_IntList", args=(Result(2), (0, 1, 2))),
+            Node(op="add.Tensor", args=(Result(1), Result(3))),
         ),
-        "more than",
+        "more than 12500 numbers",
     ),
     "pieces of size 0": (
         network(FLAT, HEAD, Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4096), 1)), Node(op="relu.default", args=(Result(2, 0),))),
