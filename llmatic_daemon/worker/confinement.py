@@ -47,7 +47,8 @@ def confine(bounds: Bounds, folder: str, result: int) -> None:
     Raises:
         OSError: a step failed; nothing of the candidate may run.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # before setsid: either it or our parent's group ends us
+    # Before setsid: at each moment either this or the signal to our parent's group ends us.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     _keep_only(result)
     os.environ.clear()
