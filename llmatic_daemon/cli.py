@@ -2,24 +2,23 @@
 
 import asyncio
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from rich.console import Console
 from rich.logging import RichHandler
 
 from llmatic_daemon import __version__, config, daemon, exporting, parts, views
+from llmatic_daemon import demo as demonstration
 from llmatic_daemon.adapters.console import LiveTable
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import database_path, holder
+from llmatic_daemon.adapters.history import History, Order
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.errors import LLMaticError, StateLocked, UserError
+from llmatic_daemon.errors import LLMaticError, UserError
 from llmatic_daemon.exporting import Exported
 from llmatic_daemon.first_files import write_first_files
 from llmatic_daemon.lifting import lift_file
@@ -29,8 +28,9 @@ from llmatic_daemon.search import parse_task
 from llmatic_daemon.verification import verify as verify_state
 
 EXIT_CODES = """\
-Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 75 another daemon has the
-state folder; 78 a setting, file or permission must be changed first.
+Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 69 a part of the world is not
+there (disk full, no trainer can be started): try again; 75 another daemon has the state folder; 78 a
+setting, file or permission must be changed first.
 """
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -45,15 +45,18 @@ class Friendly(click.Group):
             return super().invoke(ctx)
         except* LLMaticError as errors:
             first = _first(errors)
+            assert isinstance(first, LLMaticError)
             click.echo(f"llmatic-daemon: {first}", err=True)
             ctx.exit(first.exit_code)
+        except* OSError as errors:  # of a folder that a person named for files of theirs
+            click.echo(f"llmatic-daemon: {_first(errors)}", err=True)
+            ctx.exit(1)
 
 
-def _first(errors: BaseExceptionGroup[LLMaticError]) -> LLMaticError:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, LLMaticError)
     return error
 
 
@@ -74,7 +77,7 @@ def _state_option(command: Command) -> Command:
 def _config_options(command: Command) -> Command:
     command = click.option(
         "--config", "file", type=click.Path(path_type=Path),
-        help="Configuration file.  [default: llmatic.toml, if there is one]",
+        help="Configuration file.  [default: llmatic.toml, if there is one and no --preset]",
     )(command)  # fmt: skip
     return click.option(
         "--preset", default="", metavar="|".join(config.PRESETS), help="Where defaults come from."
@@ -102,7 +105,8 @@ def _settings(file: Path | None, preset: str, state: Path | None, **more: Any) -
 
 
 def _state_dir(state: Path | None) -> Path:
-    return _settings(None, "", state).state_dir
+    """Find the folder to look at; with its name given, no configuration is read."""
+    return state or _settings(None, "", None).state_dir
 
 
 # --- search --------------------------------------------------------------------------------------
@@ -119,15 +123,12 @@ def demo(state: Path | None, fresh: bool) -> None:
     """
     settings = config.load(preset="demo", overrides={"state_dir": str(state)} if state else {})
     if fresh:
-        _delete_state(settings.state_dir)
-    settings = _with_next_goal(settings)
+        demonstration.delete(settings.state_dir)
+    settings = demonstration.with_next_goal(settings)
     console = _console()
-    console.print(
-        f"[bold]LLMatic demo[/]: {settings.budget.max_evaluations} networks for scikit-learn's "
-        "digits, written by the offline rewriter (no LLM)"
-    )
+    demonstration.introduce(settings, console)
     _run(settings, console)
-    _epilogue(settings.state_dir, console)
+    demonstration.conclude(settings.state_dir, console)
 
 
 @main.command()
@@ -151,43 +152,6 @@ def _run(settings: Settings, console: Console) -> None:
     with LiveTable(console, settings.engine.slots) as table:
         end = asyncio.run(daemon.run(settings, parts.hands(settings), (table,), table.watch))
     console.print(end)
-
-
-def _delete_state(folder: Path) -> None:
-    """Delete a state folder, if it is one and nobody works on it."""
-    if not folder.exists():
-        return
-    if not database_path(folder).exists():
-        raise UserError(f"{str(folder)!r} must be a state folder to be deleted, found no database")
-    if owner := holder(folder):
-        raise StateLocked(f"{str(folder)!r} cannot be deleted: {owner} works on it; stop it first")
-    shutil.rmtree(folder)
-
-
-def _with_next_goal(settings: Settings) -> Settings:
-    """Let a demo that has reached its goal go on for as many evaluations again."""
-    step = settings.budget.max_evaluations
-    if not step or not database_path(settings.state_dir).exists():
-        return settings
-    with History(settings.state_dir) as history:
-        done = history.status().num_evaluations
-    budget = settings.budget.model_copy(update={"max_evaluations": (done // step + 1) * step})
-    return settings.model_copy(update={"budget": budget})
-
-
-def _epilogue(folder: Path, console: Console) -> None:
-    """Show what a demo has found, where it lies, and what to type next."""
-    with History(folder) as history:
-        best = history.elites()[:5]
-        console.print("\n[bold]best networks[/]", views.elites(best), sep="\n")
-        for elite in best[:3]:
-            line = views.lineage(history.lineage(elite.job))
-            console.print(f"lineage of {elite.job}: {line}", soft_wrap=True)
-    pictures = draw(folder, folder / "plots", ("png", "svg"))
-    console.print(f"\n[bold]state[/]     {folder}")
-    console.print("[bold]pictures[/]  " + "\n          ".join(map(str, pictures)), soft_wrap=True)
-    shown = f"{best[0].job} " if best else ""
-    console.print(f"[bold]next[/]      llmatic-daemon show {shown}--state {folder}")
 
 
 # --- look ----------------------------------------------------------------------------------------
@@ -214,17 +178,13 @@ def status(state: Path | None, watch: bool, as_json: bool) -> None:
 
 @main.command()
 @_state_option
-@click.option(
-    "--order",
-    default="objective",
-    help="objective, flops, num_parameters, width_to_depth, cell or job.",
-)
+@click.option("--order", default="objective", type=click.Choice(get_args(Order)), show_default=True)
 @_json_option
 @_example("llmatic-daemon elites --order flops")
-def elites(state: Path | None, order: str, as_json: bool) -> None:
+def elites(state: Path | None, order: Order, as_json: bool) -> None:
     """List the best network of each cell."""
     with History(_state_dir(state)) as history:
-        found = history.elites(order)  # type: ignore[arg-type]  # it refuses others itself
+        found = history.elites(order)
     _print(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
@@ -329,6 +289,8 @@ def _shape(text: str) -> tuple[int, int, int]:
         raise UserError(
             f"--shape must be channels x height x width, such as 3x32x32, got {text!r}"
         ) from error
+    if min(channels, height, width) < 1:
+        raise UserError(f"--shape must have sizes of at least 1, got {text!r}")
     return channels, height, width
 
 
@@ -341,7 +303,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
     """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
     for file in write_first_files(folder, preset, force=force):
         click.echo(file)
-    click.echo(f"next: edit {folder / 'llmatic.toml'}, then")
+    click.echo(f"next: say in {folder / 'llmatic.toml'} where your data lie (data.folder), then")
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
 
 

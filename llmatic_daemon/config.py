@@ -131,9 +131,16 @@ class TrainingSettings(Section):
     epochs: CountOrNone
     batch_size: CountOrNone
     learning_rate: Annotated[float, Field(ge=0)]
+    momentum: float
+    weight_decay: float
+    label_smoothing: Annotated[float, Field(lt=1)]
+    schedule: Literal["", "constant", "cosine", "one-cycle"]
+    augmentation: Literal["", "none", "shift", "shift-flip"]
+    precision: Literal["", "float32", "bfloat16"]
     timeout_s: Seconds
     places: tuple[Device, ...]
     threads: Annotated[int, Field(ge=1, le=1024)]
+    memory_mib: CountOrNone
 
     @model_validator(mode="after")
     def _at_least_one_place(self) -> "TrainingSettings":
@@ -236,6 +243,21 @@ def load(
         raise ConfigurationError("; ".join(_explained(error, origins))) from error
 
 
+def restore(written: Mapping[str, Any], file: Path) -> Settings:
+    """Read settings back that a version of ours has written out.
+
+    Raises:
+        ConfigurationError: it was a version with other settings.
+    """
+    try:
+        return Settings.model_validate(written)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{file} must hold this version's settings, and {error.error_count()} differ; "
+            "start the daemon on this folder once, which writes them anew"
+        ) from error
+
+
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return _beside(file, tomllib.loads(file.read_text("utf-8")))
@@ -328,6 +350,7 @@ _PLAIN = {
     "model_type": "must be a section of settings",
     "string_pattern_mismatch": "must be 'cpu', 'cuda' or 'cuda:N'",
     "tuple_type": "must be a list",
+    "path_type": "must be the path of a folder or file",
 }
 
 
@@ -340,4 +363,7 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[s
         if fault["type"] == "literal_error" and isinstance(found, str):
             near = _nearest(found, re.findall(r"'([^']+)'", message))
         shown = "" if isinstance(found, dict | BaseModel) else f", got {found!r}"
-        yield f"{origins.get(path, 'settings')}: {path} {message}{shown}{near}"
+        inside = (origins[name] for name in origins if name.startswith(f"{path}."))
+        origin = origins.get(path) or next(inside, "settings")
+        joint = "." if fault["type"] == "value_error" else " "
+        yield f"{origin}: {path}{joint}{message}{shown}{near}"

@@ -13,6 +13,7 @@ from contextlib import (
 
 from llmatic_daemon import __version__, parts
 from llmatic_daemon.adapters.metrics import Metrics
+from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
@@ -46,12 +47,15 @@ async def run(
         LLMaticError: it cannot start; the text says what to do.
     """
     async with AsyncExitStack() as stack:
+        files = parts.prompt_files(settings)
+        trainer = await stack.enter_async_context(hands.trainer)
+        if not database_path(settings.state_dir).exists():
+            await trainer.task()  # nothing is written before the data set is known to be usable
         store = await SQLiteStore.open(settings.state_dir)
         stack.push_async_callback(store.close)
-        prompts = await parts.prompts(settings, store)
-        trainer = await stack.enter_async_context(hands.trainer)
         lifter = await stack.enter_async_context(hands.lifter)
         task = await _task(settings, store, trainer)
+        prompts = await parts.prompts(files, store)
         evolution = await rebuild(settings, store)
         write_settings(settings)
         ids = tuple(prompt.id for prompt in prompts.current().mutation)
@@ -153,7 +157,7 @@ def _listening(
         return nullcontext()
     from llmatic_daemon.adapters.http import listening  # 0.3 s, for those who ask for it
 
-    return listening(settings.metrics.port, metrics.exposition, lambda: not engine.end)
+    return listening(settings.metrics.port, metrics.exposition, lambda: engine.is_ready)
 
 
 async def _task(settings: Settings, store: SearchStore, trainer: Trainer) -> Task:

@@ -100,6 +100,7 @@ class Engine:
         self._news = asyncio.Condition()
         self._num_running = 0
         self._paused = False
+        self._store_is_out = False
         self._draining = asyncio.Event()
         self._aborted = asyncio.Event()
         self._end = ""
@@ -119,6 +120,11 @@ class Engine:
     def end(self) -> str:
         """Why the search has ended, in words for a person; empty while it has not."""
         return self._end
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether jobs are dispatched and results kept, as far as we know."""
+        return not self._end and not self._store_is_out
 
     # --- what a person may ask --------------------------------------------------------------------
 
@@ -208,7 +214,9 @@ class Engine:
             job = await self._ports.store.dispatch(slot)
         except StoreUnavailable as error:
             logger.warning("slot %d claims no job: %s", slot, error, extra={"action": "dispatch"})
+            self._store_is_out = True
             return True
+        self._store_is_out = False
         proposal = self._propose(job)
         try:
             if job.num_charged >= self._patience.max_attempts:
@@ -330,9 +338,12 @@ class Engine:
         extra = {"action": "commit", "job": placement.job.number}
         while True:  # once at least: also a result that waited for the lock when we were aborted
             try:
-                return await self._ports.store.commit(placement, artefacts)
+                kept = await self._ports.store.commit(placement, artefacts)
+                self._store_is_out = False
+                return kept
             except StoreUnavailable as error:
                 num_faults += 1
+                self._store_is_out = True
                 if num_faults == 1:
                     logger.error("the store takes nothing; dispatch waits: %s", error, extra=extra)
             if self._aborted.is_set():

@@ -5,7 +5,7 @@ LLMaticError
 ├── ConfigurationError       exit 78 (EX_CONFIG): a person must change something first
 │   └── StateVersionError    the database is of another version, or not ours
 ├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon has this state folder
-└── Unavailable              blames no prompt: the job is released and tried again
+└── Unavailable              exit 69 (EX_UNAVAILABLE), at start; blames no prompt: the job is released and tried again
     ├── WriterUnavailable
     ├── LifterUnavailable
     ├── TrainerUnavailable
@@ -43,6 +43,8 @@ class StateLocked(LLMaticError):
 
 class Unavailable(LLMaticError):
     """A part of the world does not answer; nobody is to blame."""
+
+    exit_code = 69
 
 
 class WriterUnavailable(Unavailable):

@@ -49,11 +49,16 @@ def _parse_header(text: bytes, max_blob_bytes: int) -> tuple[dict[str, Any], lis
     if not isinstance(header, dict):
         raise FrameError(f"a header must be an object, got {type(header).__name__}")
     sizes = header.pop("blobs", None)
-    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise FrameError("'blobs' must be a list of lengths")
+    if not isinstance(sizes, list) or not all(_is_size(size, max_blob_bytes) for size in sizes):
+        raise FrameError(f"'blobs' must be a list of lengths of at most {max_blob_bytes}")
     if sum(sizes) > max_blob_bytes:
-        raise FrameError(f"blobs must have at most {max_blob_bytes} bytes, got {sum(sizes)}")
+        raise FrameError(f"blobs must have at most {max_blob_bytes} bytes together")
     return header, sizes
+
+
+def _is_size(value: object, limit: int) -> bool:
+    """Tell whether it is a length that may be; an integer of a thousand digits is never printed."""
+    return type(value) is int and 0 <= value <= limit
 
 
 async def read(

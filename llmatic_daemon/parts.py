@@ -13,7 +13,7 @@ from llmatic_daemon.config import Settings
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.ports import Lifter, SearchStore, Trainer, Writer
-from llmatic_daemon.records import PromptSet
+from llmatic_daemon.records import Prompt, PromptSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def trainers(settings: Settings) -> TrainerPool:
             "limits": limits(settings),
             "threads": settings.training.threads,
             "timeout_s": settings.training.timeout_s,
+            "memory_bytes": settings.training.memory_mib << 20,
         },
     )
 
@@ -83,20 +84,34 @@ def _data(settings: Settings) -> dict[str, Any]:
 
 
 def _recipe(settings: Settings) -> dict[str, Any]:
-    """Read 0 as what the recipe says."""
+    """Read 0, a negative number or an empty word as what the recipe says."""
     training = settings.training
     return {
         "preset": training.recipe,
         "epochs": training.epochs or None,
         "batch_size": training.batch_size or None,
         "learning_rate": training.learning_rate or None,
+        "momentum": _unless_negative(training.momentum),
+        "weight_decay": _unless_negative(training.weight_decay),
+        "label_smoothing": _unless_negative(training.label_smoothing),
+        "schedule": training.schedule or None,
+        "augmentation": training.augmentation or None,
+        "precision": training.precision or None,
     }
 
 
-async def prompts(settings: Settings, store: SearchStore) -> PromptFolder:
-    """Read the prompts, and give each its slot on the archive's axis."""
-    folder = Path(settings.prompts.folder) if settings.prompts.folder else default_folder()
-    mutation, crossover = read_prompts(folder)
+def _unless_negative(number: float) -> float | None:
+    return None if number < 0 else number
+
+
+def prompt_files(settings: Settings) -> tuple[tuple[Prompt, ...], Prompt]:
+    """Read the mutation prompts, sorted by id, and the crossover prompt."""
+    return read_prompts(Path(settings.prompts.folder or default_folder()))
+
+
+async def prompts(files: tuple[tuple[Prompt, ...], Prompt], store: SearchStore) -> PromptFolder:
+    """Give each prompt its slot on the archive's axis."""
+    mutation, crossover = files
     slots = await store.prompt_slots([prompt.id for prompt in mutation])
     return PromptFolder(PromptSet(mutation=mutation, crossover=crossover, slots=slots))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from llmatic_daemon.adapters import plots
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.core.measures import Axis, MeasureSpace
-from llmatic_daemon.records import Outcome
+from llmatic_daemon.records import Outcome, Placement
 from llmatic_daemon.search import read_settings, spaces
 from llmatic_daemon.views import count
 
@@ -28,10 +28,16 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
         log = list(history.log())
     course = plots.Course(
         objectives=[p.report.objective for p in log if p.report],
-        trainable=[p.outcome in (Outcome.TRAINED, Outcome.DUPLICATE) for p in log],
+        trainable=_trainable(log),
         window_size=settings.search.window_size,
     )
     return plots.draw(maps, course, folder, formats)
+
+
+def _trainable(log: Sequence[Placement]) -> list[bool]:
+    """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
+    trained = {p.job.number for p in log if p.outcome is Outcome.TRAINED}
+    return [(p.duplicate_of or p.job.number) in trained for p in log]
 
 
 def _maps(

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from llmatic_daemon.adapters.child import environment, python
-from llmatic_daemon.config import ArchiveSettings, Settings
+from llmatic_daemon.adapters.state_folder import sync_folder
+from llmatic_daemon.config import ArchiveSettings, Settings, restore
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
 from llmatic_daemon.core.measures import Axis, MeasureSpace
 from llmatic_daemon.core.rules import Rules
-from llmatic_daemon.errors import ConfigurationError, UserError
+from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.ports import SearchStore
 from llmatic_daemon.records import Identity, Task, Tessellation
 
@@ -95,7 +96,11 @@ async def _centroids(
         stdout=asyncio.subprocess.PIPE,
         env=environment(),
     )  # fmt: skip
-    printed, _ = await process.communicate()
+    try:
+        printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     if process.returncode != 0:
         raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
     return tuple((x, y) for x, y in json.loads(printed))
@@ -110,11 +115,17 @@ def write_settings(settings: Settings) -> None:
     """Keep the settings for the commands that look at a state folder later."""
     file = settings_file(settings.state_dir)
     new = file.with_suffix(".new")
-    with new.open("w") as opened:
-        opened.write(settings.model_dump_json(indent=2) + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
+    try:
+        with new.open("w") as opened:
+            opened.write(settings.model_dump_json(indent=2) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        new.replace(file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{str(file)!r} must be writable, got: {error.strerror}; make room, and start again"
+        ) from error
 
 
 def read_settings(state_dir: Path) -> Settings:
@@ -131,4 +142,4 @@ def read_settings(state_dir: Path) -> Settings:
             f"{str(file)!r} must hold the settings of a search, got: {error}; start "
             "'llmatic-daemon run' or 'llmatic-daemon demo' on this folder once"
         ) from error
-    return Settings.model_validate({**written, "state_dir": str(state_dir)})
+    return restore({**written, "state_dir": str(state_dir)}, file)

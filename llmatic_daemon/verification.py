@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.core.evolution import Evolution, fold
+from llmatic_daemon.records import PromptElite
 from llmatic_daemon.search import empty, read_settings
 
 
@@ -41,19 +42,30 @@ def verify(state_dir: Path) -> Verification:
 
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:
-    folded = {cell: (held.elite.job, held.objective) for cell, held in evolution.networks.items()}
-    stored = {elite.cell: (elite.job, elite.objective) for elite in history.elites()}
+    tested = {p.job.number: p.report.test_accuracy for p in history.log() if p.report}
+    folded = {
+        cell: (held.elite.job, held.objective, tested[held.elite.job])
+        for cell, held in evolution.networks.items()
+    }
+    stored = {
+        elite.cell: (elite.job, elite.objective, elite.test_accuracy) for elite in history.elites()
+    }
     return _differences("network archive", folded, stored)
 
 
 def _prompt_faults(evolution: Evolution, history: History) -> list[str]:
-    folded = {
-        cell: (held.elite.job, held.elite.prompt, held.elite.temperature, held.elite.curiosity)
-        for cell, held in evolution.individuals.items()
-    }
+    folded = {cell: (held.elite, held.objective) for cell, held in evolution.individuals.items()}
     stored = {
-        elite.cell: (elite.job, elite.prompt, elite.temperature, elite.curiosity)
-        for elite in history.prompt_elites()
+        each.cell: (
+            PromptElite(
+                job=each.job,
+                prompt=each.prompt,
+                temperature=each.temperature,
+                curiosity=each.curiosity,
+            ),
+            each.objective,
+        )
+        for each in history.prompt_elites()
     }
     return _differences("prompt archive", folded, stored)
 

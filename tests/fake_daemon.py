@@ -82,6 +82,15 @@ class Acknowledger(Observer):
         os.write(1, f"{placement.job.number}\n".encode())
 
 
+def fake_hands() -> Hands:
+    """Make them all."""
+    return Hands(
+        RandomWriter(),
+        contextlib.nullcontext(RandomLifter()),
+        contextlib.nullcontext(RandomTrainer()),
+    )
+
+
 def main() -> None:
     """Search until there are N evaluations."""
     overrides = {
@@ -90,12 +99,8 @@ def main() -> None:
         "engine": {"slots": 4},
     }
     settings = config.load(preset="demo", overrides=overrides, environment={})
-    hands = Hands(
-        RandomWriter(),
-        contextlib.nullcontext(RandomLifter()),
-        contextlib.nullcontext(RandomTrainer()),
-    )
-    print(asyncio.run(daemon.run(settings, hands, (Acknowledger(),))), file=sys.stderr)
+    end = asyncio.run(daemon.run(settings, fake_hands(), (Acknowledger(),)))
+    print(end, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llmatic_daemon import config, daemon
+from llmatic_daemon import demo as demonstration
+from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.state_folder import StateFolder
 from llmatic_daemon.cli import main
-from llmatic_daemon.parts import Hands
-from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
+from llmatic_daemon.errors import ConfigurationError
+from tests.fake_daemon import fake_hands
 
 
 def type_in(*words: str, **environment: str) -> Result:
@@ -25,12 +27,7 @@ def type_in(*words: str, **environment: str) -> Result:
 def search(state: Path, num_evaluations: int) -> None:
     overrides = {"state_dir": str(state), "budget": {"max_evaluations": num_evaluations}}
     settings = config.load(preset="demo", overrides=overrides, environment={})
-    hands = Hands(
-        RandomWriter(),
-        contextlib.nullcontext(RandomLifter()),
-        contextlib.nullcontext(RandomTrainer()),
-    )
-    asyncio.run(daemon.run(settings, hands))
+    asyncio.run(daemon.run(settings, fake_hands()))
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +114,8 @@ def test_plot_draws_both_archives(state: Path, tmp_path: Path) -> None:
     result = type_in("plot", "--state", str(state), "--out", str(tmp_path), "--format", "svg")
 
     assert result.exit_code == 0
-    assert (
-        "Network archive" in (tmp_path / "archives.svg").read_text()
-        or "<svg" in (tmp_path / "archives.svg").read_text()
-    )
+    assert {file.name for file in tmp_path.glob("*.svg")} == {"archives.svg", "course.svg"}
+    assert (tmp_path / "archives.svg").read_text().count("<path") > 200  # cells of both
 
 
 @pytest.mark.parametrize("command", ["status", "elites", "verify", "plot"])
@@ -157,6 +152,7 @@ def test_empty_prompt_folder_exits_78_and_leaves_no_result(tmp_path: Path) -> No
 
     assert result.exit_code == 78
     assert "at least one mutation prompt" in result.stderr
+    assert not Path("state").exists()
 
 
 def test_locked_state_folder_exits_75_and_names_the_first(tmp_path: Path) -> None:
@@ -167,6 +163,72 @@ def test_locked_state_folder_exits_75_and_names_the_first(tmp_path: Path) -> Non
     first.release()
     assert result.exit_code == 75
     assert "process" in result.stderr
+
+
+def test_fresh_demo_deletes_a_demo_and_no_file_of_yours(tmp_path: Path) -> None:
+    search(tmp_path / "state", 3)
+    (tmp_path / "state" / "notes.txt").write_text("mine")
+
+    demonstration.delete(tmp_path / "state")
+
+    assert [file.name for file in (tmp_path / "state").iterdir()] == ["notes.txt"]
+
+
+def test_fresh_demo_deletes_no_search_that_is_no_demo(tmp_path: Path) -> None:
+    search(tmp_path / "state", 3)
+    file = tmp_path / "state" / "settings.json"
+    file.write_text(file.read_text().replace('"digits"', '"cifar10"'))
+
+    result = type_in("demo", "--fresh", "--state", str(tmp_path / "state"))
+
+    assert result.exit_code == 1
+    assert (tmp_path / "state" / "llmatic.db").exists()
+
+
+def test_state_folder_under_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigurationError, match="must be a folder that we can write"):
+        search(tmp_path / "file" / "state", 1)
+
+
+def test_settings_of_another_version_are_one_line(tmp_path: Path) -> None:
+    search(tmp_path / "state", 3)
+    file = tmp_path / "state" / "settings.json"
+    file.write_text(file.read_text().replace('"duplicates"', '"twins"'))
+
+    result = type_in("verify", "--state", str(tmp_path / "state"))
+
+    assert result.exit_code == 78
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_pictures_that_cannot_be_written_are_one_line(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    result = type_in("plot", "--state", str(state), "--out", str(tmp_path / "file" / "plots"))
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_refused_search_uses_up_no_slot_of_a_prompt(tmp_path: Path) -> None:
+    search(tmp_path / "state", 3)
+    Path("prompts").mkdir()
+    Path("prompts/mine.md").write_text("Write a better class.")
+    Path("prompts/crossover.md").write_text('+++\nkind = "crossover"\n+++\nJoin them.')
+    overrides = {
+        "state_dir": str(tmp_path / "state"),
+        "search": {"seed": 5},
+        "prompts": {"folder": "prompts"},
+    }
+    settings = config.load(preset="demo", overrides=overrides, environment={})
+
+    with pytest.raises(ConfigurationError, match=r"search\.seed is '5', was '1'"):
+        asyncio.run(daemon.run(settings, fake_hands()))
+
+    with History(tmp_path / "state") as history:
+        assert "mine" not in {credit.prompt for credit in history.prompt_credit()}
 
 
 def test_fresh_demo_deletes_no_folder_that_is_not_a_search(tmp_path: Path) -> None:

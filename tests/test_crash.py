@@ -85,6 +85,25 @@ def test_restarted_daemon_goes_on_to_its_budget_and_not_beyond(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("num_signals", [1, 2])
+def test_stopped_daemon_leaves_nothing_running(tmp_path: Path, num_signals: int) -> None:
+    state = tmp_path / "state"
+    with start(state, 10**6) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(num_signals):
+            process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+
+    assert process.returncode == 0, log.decode()
+    assert "stopped by SIGTERM" in log.decode()
+    assert verify(state).faults == ()
+    with sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True) as database:
+        running = database.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()
+    assert running == (0,)
+
+
+@pytest.mark.slow
 def test_second_daemon_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with start(state, 10**6) as first:

@@ -110,7 +110,7 @@ def test_sigterm_drains_and_leaves_no_process(tmp_path: Path) -> None:
     process = llmatic("demo", "--state", str(state), LLMATIC_TRAINING__EPOCHS="1", MARK=str(state))
     assert process.stderr is not None
     seen = next(line for line in process.stderr if "candidate" in line)
-    assert len(processes_with(f"MARK={state}")) >= 4  # the daemon, a lifter, two trainers
+    assert len(processes_with(f"MARK={state}")) >= 3  # the daemon and two trainers
 
     process.send_signal(signal.SIGTERM)
     output, log = process.communicate(timeout=60)
@@ -134,11 +134,29 @@ def processes_with(variable: str) -> list[int]:
     return found
 
 
-def test_wrong_data_set_is_one_line_and_nothing_is_settled(tmp_path: Path) -> None:
+def test_wrong_data_set_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     code, _, log = finished(
         "run", "--preset", "demo", "--state", str(tmp_path / "state"),
         LLMATIC_DATA__NAME="npz", LLMATIC_DATA__FOLDER=str(tmp_path / "missing.npz"),
     )  # fmt: skip
 
     assert code == 78
+    assert [line for line in log.splitlines() if not line.startswith("INFO")] == [
+        log.splitlines()[-1]
+    ]
     assert "missing.npz" in log.splitlines()[-1]
+    assert not (tmp_path / "state").exists()
+
+
+def test_lifter_is_told_nothing_of_the_daemon(tmp_path: Path) -> None:
+    spy = tmp_path / "spy.py"
+    spy.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        raise ValueError(open(f'/proc/{__import__(\"os\").getppid()}/environ').read().count('SECRET'))\n"
+    )
+
+    code, output, log = finished("lift", str(spy), "--json", SECRET="dear")
+
+    assert code == 1, log
+    assert json.loads(output)["detail"].startswith("ValueError: 0 ")

@@ -26,10 +26,19 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
-def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return our environment for such a command, with our package in its path."""
+#: What a child needs of our environment that is to know nothing of us.
+_HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
+
+
+def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of such a command, with our package in its path.
+
+    Args:
+        only: All that it is told beside what Python needs; None: our own environment.
+    """
     path = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(more or {})}
+    ours = {name: os.environ[name] for name in os.environ if only is None or name in _HARMLESS}
+    return {**ours, "PYTHONPATH": os.pathsep.join(path), **(only or {})}
 
 
 class Child:
@@ -43,16 +52,23 @@ class Child:
 
     @classmethod
     async def start(
-        cls, module: str, *arguments: str, name: str, variables: Mapping[str, str] | None = None
+        cls, module: str, *arguments: str, name: str, only: Mapping[str, str] | None = None
     ) -> "Child":
-        """Start `python -m module` with pipes, closed descriptors and a session of its own."""
+        """Start `python -m module` with pipes, closed descriptors and a session of its own.
+
+        Args:
+            module: Of ours.
+            arguments: Of the command.
+            name: For people.
+            only: As for `environment`.
+        """
         process = await asyncio.create_subprocess_exec(
             *python(module), *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env=environment(variables),
+            env=environment(only),
         )  # fmt: skip
         return cls(process, name)
 

@@ -1,9 +1,12 @@
 """What a state folder tells: read-only questions for the command line, daemon running or not."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -87,7 +90,15 @@ class History:
         jobs_ = [
             f"job {job}: state {state}, but {fault}" for job, state, fault in self._rows(_JOBS)
         ]
-        return (*damage, *loose, *jobs_)
+        return (*damage, *loose, *jobs_, *self._event_faults())
+
+    def _event_faults(self) -> Iterator[str]:
+        """Hold the events of each job to their grammar."""
+        for (job, state), rows in groupby(self._rows(_EVENTS), key=itemgetter(0, 1)):
+            words = "".join(f"{event} " for _, _, event in rows)
+            grammar = _SETTLED if state == "settled" else _UNSETTLED
+            if not grammar.fullmatch(words):
+                yield f"job {job}: state {state}, but its events are {words.strip()}"
 
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
@@ -282,6 +293,13 @@ ORDER BY curiosity DESC, cell"""
         )  # fmt: skip
 
 
+#: Of a job, one word each; what a fence has refused may stand anywhere.
+_SETTLED = re.compile(r"queued (dispatched (released dispatched )*)placed ")
+_UNSETTLED = re.compile(r"queued ((dispatched released )*(dispatched )?)")
+_EVENTS = """
+SELECT jobs.number, state, coalesce(event, 'none') FROM jobs
+LEFT JOIN job_events ON job_events.job = jobs.number AND event <> 'fenced'
+ORDER BY jobs.number, job_events.number"""
 _JOBS = """
 SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
 FROM jobs LEFT JOIN placements ON placements.job = jobs.number

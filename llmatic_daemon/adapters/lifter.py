@@ -160,7 +160,7 @@ class ProcessLifter(Lifter):
             return place.child
         try:
             place.child = child = await Child.start(
-                self._module, name=place.name, variables=_ENVIRONMENT
+                self._module, name=place.name, only=_ENVIRONMENT
             )
         except OSError as error:  # no memory, processes or descriptors left
             raise LifterUnavailable(f"{place.name} could not be started: {error}") from error

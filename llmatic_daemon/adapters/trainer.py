@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from llmatic_daemon.adapters.child import Child, ChildGone
@@ -272,6 +273,7 @@ async def _converse(
         "seed": training.seed,
         "epochs": training.epochs,
         "keep_weights": training.keep_weights,
+        "measures": asdict(network.measures),
     }
     await place.child.send({"train": asked}, network.graph, network.weights)
     while True:

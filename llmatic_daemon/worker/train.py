@@ -2,7 +2,7 @@
 
 First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
 "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
-Then for each {"train": {"seed", "epochs", "keep_weights"}} with the blobs graph and weights: an
+Then for each {"train": {"seed", "epochs", "keep_weights", "measures"}} with the blobs graph and weights: an
 {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
 its blob when they are kept, or {"failure": {"cause", "detail"}}.
 """
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, BinaryIO, TypeVar
 
 import safetensors.torch
@@ -137,6 +137,8 @@ def _train(
     started = time.monotonic()
     # Never trusts the lifter, nor the wire.
     valid = validate(graph, weights, setup.limits, setup.data.input_shape, setup.data.num_classes)
+    if asked["measures"] != asdict(valid.measures):
+        raise InvalidNetwork(f"its measures are {valid.measures}, not {asked['measures']}")
     with training.failures_named():
         network = build(valid.graph, valid.weights)
         network.to(setup.device).to(memory_format=torch.channels_last)

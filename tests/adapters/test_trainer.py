@@ -294,8 +294,10 @@ def _lifted(layers: str) -> Network:
         f"        super().__init__({layers})\n"
     )
     exported = export(source, "Net", (1, 8, 8), 10)
-    measures = Measures(num_parameters=1, flops=1, width=1, depth=1)
     weights = safetensors.save(exported.weights)
+    validate = pytest.importorskip("llmatic_daemon.worker.validate")
+    limits = validate.Limits()
+    measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
     return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
 
 

@@ -19,6 +19,8 @@ class Net(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
 """
+#: 3 x 3 x 4 weights at 6 x 6 positions, and 144 x 10.
+MEASURES = {"num_parameters": 1498, "flops": 2736, "width": 10, "depth": 2}
 CONFIGURATION: dict[str, Any] = {
     "device": "cpu",
     "threads": 1,
@@ -42,7 +44,7 @@ def network() -> tuple[bytes, bytes]:
 
 
 def _asked(**more: Any) -> dict[str, Any]:
-    return {"seed": 3, "epochs": None, "keep_weights": False, **more}
+    return {"seed": 3, "epochs": None, "keep_weights": False, "measures": MEASURES, **more}
 
 
 def test_ready_describes_the_data_set(setup):
@@ -97,6 +99,13 @@ def test_no_epochs_measure_the_untrained_network(setup, network):
     said = [header for header, _ in train.answer(setup, _asked(epochs=0), *network)]
 
     assert [next(iter(header)) for header in said] == ["epoch", "report"]
+
+
+def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
+    *_, (said, _) = train.answer(setup, _asked(measures={**MEASURES, "flops": 1}), *network)
+
+    assert said["failure"]["cause"] == "invalid_graph"
+    assert "flops=2736" in said["failure"]["detail"]
 
 
 @pytest.mark.parametrize("broken", [(b"{}", b""), (b"\xff", b"x")])

@@ -1,0 +1,72 @@
+"""The demo: a search on the embedded default, told from its beginning to the next command."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from llmatic_daemon import views
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.state_folder import StateFolder, database_path
+from llmatic_daemon.config import Settings
+from llmatic_daemon.errors import UserError
+from llmatic_daemon.pictures import draw
+from llmatic_daemon.search import read_settings, settings_file
+
+#: What we put into a state folder; nothing else is ever deleted.
+_OWN_FILES = ("llmatic.db", "llmatic.db-wal", "llmatic.db-shm", "settings.json", "lock")
+_OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
+
+
+def with_next_goal(settings: Settings) -> Settings:
+    """Let a demo that has reached its goal go on for as many evaluations again."""
+    step = settings.budget.max_evaluations
+    if not step or not database_path(settings.state_dir).exists():
+        return settings
+    with History(settings.state_dir) as history:
+        done = history.status().num_evaluations
+    budget = settings.budget.model_copy(update={"max_evaluations": (done // step + 1) * step})
+    return settings.model_copy(update={"budget": budget})
+
+
+def delete(folder: Path) -> None:
+    """Delete an earlier demo, and nothing but a demo.
+
+    Raises:
+        UserError: it is no demo's folder.
+        StateLocked: a daemon works on it.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not settings_file(folder).exists() or read_settings(folder).data.name != "digits":
+        raise UserError(
+            f"--fresh deletes demos only, and {str(folder)!r} is none; choose another folder"
+        )
+    claimed = StateFolder.claim(folder)
+    for name in _OWN_PICTURES:
+        (folder / "plots" / name).unlink(missing_ok=True)
+    for name in _OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    claimed.release()
+
+
+def introduce(settings: Settings, console: Console) -> None:
+    """Say what is going to happen."""
+    console.print(
+        f"[bold]LLMatic demo[/]: {settings.budget.max_evaluations} networks for scikit-learn's "
+        "digits, written by the offline rewriter (no LLM)"
+    )
+
+
+def conclude(folder: Path, console: Console) -> None:
+    """Show what a demo has found, where it lies, and what to type next."""
+    with History(folder) as history:
+        best = history.elites()[:5]
+        console.print("\n[bold]best networks[/]", views.elites(best), sep="\n")
+        for elite in best:
+            line = views.lineage(history.lineage(elite.job))
+            console.print(f"lineage of {elite.job}: {line}", soft_wrap=True)
+    pictures = draw(folder, folder / "plots", ("png", "svg"))
+    console.print(f"\n[bold]state[/]     {folder}", soft_wrap=True)
+    console.print("[bold]pictures[/]  " + "\n          ".join(map(str, pictures)), soft_wrap=True)
+    shown = f"{best[0].job} " if best else ""
+    console.print(f"[bold]next[/]      llmatic-daemon show {shown}--state {folder}", soft_wrap=True)
