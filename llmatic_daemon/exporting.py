@@ -149,6 +149,10 @@ class _Export:
                 "test_accuracy": report.test_accuracy,
                 "test_loss": report.test_loss,
             },
+            "normalisation": [
+                {"mean": mean, "deviation": deviation}
+                for mean, deviation in report.normalisation or ()
+            ],
             "lineage": lineage(self.history.lineage(elite.job)),
             "source_digest": elite.source_digest,
             "network_digest": elite.network_digest,
@@ -167,6 +171,7 @@ def _card(facts: dict[str, Any], program: str) -> str:
     """Write what a network is and how to make it again, for a person."""
     measures, final, task = facts["measures"], facts["final_training"], facts["task"]
     shape = "x".join(map(str, task["input_shape"]))
+    channels = "; ".join(f"({c['mean']:.6g}, {c['deviation']:.6g})" for c in facts["normalisation"])
     return f"""# Network {facts["candidate"]} for {task["name"]}
 
 | | |
@@ -179,8 +184,9 @@ def _card(facts: dict[str, Any], program: str) -> str:
 | input, classes | {shape}, {task["num_classes"]} |
 | lineage | {facts["lineage"]} |
 
-`{program}` takes a batch of images, normalised by the channel means and deviations of the training
-images, and gives one score for each class. `network.py` is the source as it was written; it is
+`{program}` takes a batch of images, channels first, and gives one score for each class. Of each pixel,
+subtract the mean of its channel and divide by the deviation, in the units of the data set's files:
+{channels}. `network.py` is the source as it was written; it is
 untrusted code, and nothing here needs to run it. `weights.safetensors` belongs to `graph.json`.
 
 Made again from this search's folder by

@@ -302,6 +302,8 @@ class Report:
     train_s: float
     #: Safetensors; only when `Training.keep_weights`.
     weights: bytes | None = field(default=None, repr=False)
+    #: Mean and deviation of each channel by which images are normalised; beside the weights only.
+    normalisation: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,6 @@ from typing import Any, Literal, Self, TypeVar
 from llmatic_daemon.adapters import database_file, jobs, placement_rows, schema
 from llmatic_daemon.adapters.history_answers import (
     Ancestor,
-    Best,
     PromptCredit,
     RunningJob,
     Status,
@@ -193,22 +192,6 @@ ORDER BY curiosity DESC, cell"""
         )  # fmt: skip
         rows = self._rows(f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY slot")
         return tuple(PromptCredit(**dict(zip(names, row, strict=True))) for row in rows)
-
-    def best_over_evaluations(self) -> tuple[Best, ...]:
-        """List each placement that was better than all before it, oldest first."""
-        best: list[Best] = []
-        rows = self._rows(
-            "SELECT number, job, objective, elapsed_s FROM evaluations ORDER BY number"
-        )
-        for evaluation, (number, job, objective, elapsed_s) in enumerate(rows, start=1):
-            if not best or objective > best[-1].objective:
-                best.append(
-                    Best(
-                        number=number, evaluation=evaluation, job=job, objective=objective,
-                        elapsed_s=elapsed_s,
-                    )
-                )  # fmt: skip
-        return tuple(best)
 
     def _open(self) -> sqlite3.Connection:
         connection = None

@@ -107,15 +107,3 @@ class PromptCredit:
     score: float
     curiosity_change: float
     best_objective: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Best:
-    """A placement that was better than all before it."""
-
-    number: int
-    #: How many trained candidates there were with it, from 1.
-    evaluation: int
-    job: int
-    objective: float
-    elapsed_s: float

@@ -307,5 +307,8 @@ def _result(
         curve=tuple(Epoch(number=n, train_loss=x, accuracy=a) for n, x, a in report["curve"]),
         place=place,
         weights=blobs[0] if blobs else None,
+        normalisation=tuple((mean, deviation) for mean, deviation in report["normalisation"])
+        if blobs
+        else None,
         **times,
     )

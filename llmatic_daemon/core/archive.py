@@ -121,11 +121,6 @@ class CVTArchive(Generic[Elite]):
         )
 
     @property
-    def coverage(self) -> float:
-        """Share of the cells that are filled, in [0, 1]."""
-        return len(self.filled) / len(self.centroids)
-
-    @property
     def qd_score(self) -> float:
         """Sum of the elites' objectives.
 

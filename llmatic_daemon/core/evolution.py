@@ -164,7 +164,7 @@ def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: 
         network_digest=trial.network.digest if trial.network else None,
         duplicate_of=result.of if isinstance(result, Duplicate) else None,
         measures=trial.network.measures if trial.network else None,
-        report=replace(report, weights=None) if report else None,
+        report=replace(report, weights=None, normalisation=None) if report else None,
         cell=insertion.cell if insertion else None,
         status=status,
         clipped=insertion.clipped if insertion else False,

@@ -33,6 +33,8 @@ class DataSet:
     #: Empty when the test split selects.
     validation: Split
     test: Split
+    #: Mean and deviation of each channel of the training images; set when normalised by them.
+    normalisation: tuple[tuple[float, float], ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -62,7 +64,11 @@ class DataSet:
             return Split(images=images, labels=split.labels.to(device))
 
         return replace(
-            self, train=move(self.train), validation=move(self.validation), test=move(self.test)
+            self,
+            train=move(self.train),
+            validation=move(self.validation),
+            test=move(self.test),
+            normalisation=tuple(zip(mean.tolist(), deviation.tolist(), strict=True)),
         )
 
 

@@ -32,7 +32,7 @@ def write(asked: Mapping[str, Any], graph: bytes, weights: bytes) -> None:
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(network, example, dynamic_shapes=({0: batch},))
     if asked["kind"] == "onnx":
-        torch.onnx.export(program, f=asked["file"], verbose=False)
+        torch.onnx.export(program, f=asked["file"], verbose=False, external_data=False)
     else:
         torch.export.save(program, asked["file"])
 

@@ -160,7 +160,10 @@ def _train(
         "curve": [[e.number, e.train_loss, e.accuracy] for e in result.curve],
         "train_s": time.monotonic() - started,
     }
-    yield {"report": report}, [_saved(network)] if asked["keep_weights"] else []
+    if not asked["keep_weights"]:
+        yield {"report": report}, []
+        return
+    yield {"report": {**report, "normalisation": setup.data.normalisation}}, [_saved(network)]
 
 
 def _epoch(epoch: Epoch | None, recipe: recipes.Recipe) -> dict[str, Any]:

@@ -173,16 +173,6 @@ def test_prompts_are_listed_with_their_credit(folder: Path, placements: list[Pla
     assert [e.curiosity for e in elites] == sorted((e.curiosity for e in elites), reverse=True)
 
 
-def test_best_over_evaluations_only_rises(folder: Path, placements: list[Placement]):
-    with History(folder) as history:
-        best = history.best_over_evaluations()
-
-    objectives = [b.objective for b in best]
-    assert objectives == sorted(set(objectives))
-    assert objectives[-1] == max(p.objective or 0.0 for p in placements)
-    assert (best[0].number, best[0].evaluation) == (1, 1)
-
-
 def test_database_of_another_program_is_refused(tmp_path: Path):
     with sqlite3.connect(tmp_path / "llmatic.db") as database:
         database.execute("CREATE TABLE songs (title)")

@@ -92,6 +92,7 @@ async def test_a_network_is_reported_with_its_times_and_place():
     assert (report.objective, report.test_accuracy, report.test_loss) == (0.25, 0.5, 1.5)
     assert [(epoch.number, epoch.train_loss) for epoch in report.curve] == [(1, 0.5)]
     assert report.weights == b"kept"
+    assert report.normalisation == ((0.5, 2.0),)
     assert report.place == "cpu"
     assert report.wait_s > 0
     assert report.train_s > 0
