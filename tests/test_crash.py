@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,32 @@ def test_second_daemon_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
 
     assert second.returncode != 0
     assert f"process {first.pid}" in log.decode()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1200k", "none", str(disk)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_full_disk_stops_the_search_until_there_is_room(small_disk: Path) -> None:
+    state = small_disk / "state"
+    with start(state, 200) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if b"the store takes nothing" in line)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+        _, log = process.communicate(timeout=90)
+
+    assert process.returncode == 0, log.decode()
+    assert b"disk is full" in said
+    found = verify(state)
+    assert found.num_evaluations == 200
+    assert found.faults == ()

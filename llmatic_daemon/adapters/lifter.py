@@ -72,6 +72,7 @@ class ProcessLifter(Lifter):
         self._places = [_Place(f"lifter {number}") for number in range(num_parents)]
         self._free: asyncio.Queue[_Place] = asyncio.Queue()
         self._warming: list[asyncio.Task[None]] = []
+        self._closed = False
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -93,6 +94,7 @@ class ProcessLifter(Lifter):
 
     async def close(self) -> None:
         """End all parents and their candidates, and wait until they are gone."""
+        self._closed = True
         for warming in self._warming:
             warming.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
@@ -106,6 +108,8 @@ class ProcessLifter(Lifter):
         Raises:
             LifterUnavailable: the parent died or cannot start; it is replaced by the next lift.
         """
+        if self._closed:
+            raise LifterUnavailable("the lifter has been closed")
         place = await self._free.get()
         try:
             return await self._lift_at(place, candidate)

@@ -80,6 +80,7 @@ class TrainerPool(Trainer):
         self._waiters: deque[asyncio.Future[_Place]] = deque()
         self._openings: set[asyncio.Task[None]] = set()
         self._task: Task | None = None
+        self._bug: BaseException | None = None
         #: Why nobody gets a place any more.
         self._fault: LLMaticError | None = None
 
@@ -159,6 +160,8 @@ class TrainerPool(Trainer):
 
     async def _take(self) -> _Place:
         """Wait for a free place; first come, first served."""
+        if self._bug is not None:
+            raise self._bug
         if self._fault is not None:
             raise type(self._fault)(str(self._fault))
         if self._free:
@@ -196,7 +199,18 @@ class TrainerPool(Trainer):
             return
         opening = asyncio.create_task(self._open(place))
         self._openings.add(opening)
-        opening.add_done_callback(self._openings.discard)
+        opening.add_done_callback(self._has_opened)
+
+    def _has_opened(self, opening: asyncio.Task[None]) -> None:
+        """Let a bug of ours end the search: a place that is silently gone would never be missed."""
+        self._openings.discard(opening)
+        bug = None if opening.cancelled() else opening.exception()
+        if bug is None:
+            return
+        self._bug = bug
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(bug)
 
     async def _open(self, place: _Place) -> None:
         """Start a place's child, again and again, until it is ready or told to stop."""

@@ -127,3 +127,13 @@ async def test_parent_that_never_gets_ready_is_unavailable():
             await lifter.lift(candidate())
 
         assert lifter.pids == ()
+
+
+async def test_closed_lifter_starts_no_parent():
+    async with ProcessLifter(module="lifter_child") as lifter:
+        await lifter.close()
+
+        with pytest.raises(LifterUnavailable, match="has been closed"):
+            await lifter.lift(candidate())
+
+        assert lifter.pids == ()

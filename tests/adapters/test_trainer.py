@@ -359,3 +359,15 @@ async def test_the_real_trainer_says_what_is_wrong_with_the_configuration():
     async with TrainerPool(places=("cpu",), configuration=configuration) as pool:
         with pytest.raises(ConfigurationError, match="does not exist: /nowhere"):
             await pool.task()
+
+
+async def test_a_bug_in_a_start_is_raised_to_whoever_wants_a_place(monkeypatch):
+    async def start(self, place):
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(TrainerPool, "_start", start)
+    async with _pool() as pool:
+        with pytest.raises(ZeroDivisionError):
+            await pool.task()
+        with pytest.raises(ZeroDivisionError):
+            await pool.task()
