@@ -74,8 +74,8 @@ PAPER = Recipe(epochs=50, batch_size=4, learning_rate=0.001, momentum=0.9)
 #: and learns nothing in the same epochs.
 FAST_CPU = Recipe(
     epochs=10,
-    batch_size=32,
-    learning_rate=0.04,
+    batch_size=16,
+    learning_rate=0.03,
     schedule="one-cycle",
     momentum=0.9,
     nesterov=True,
