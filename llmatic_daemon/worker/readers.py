@@ -248,7 +248,10 @@ def _folder(source: Source, *, must_exist: bool = True) -> Path:
         raise DataError(f"data set {source.name!r} needs a folder, and none is set")
     folder = Path(source.folder).expanduser()
     if must_exist and not folder.exists():
-        raise DataError(f"the folder of data set {source.name!r} does not exist: {folder}")
+        raise DataError(
+            f"the folder of data set {source.name!r} does not exist: {folder}; "
+            "name another as data.folder, or set data.download = true where it can be fetched"
+        )
     return folder
 
 
