@@ -1,90 +1,37 @@
-"""The engine: the order of steps, budgets, faults of the world, and every way to stop."""
+"""The engine: the order of steps, budgets, and what is said of a candidate."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution, fold
-from llmatic_daemon.engine import Engine, Patience, Ports, describe
+from llmatic_daemon.core.evolution import fold
+from llmatic_daemon.engine import describe
 from llmatic_daemon.errors import (
-    LifterUnavailable,
-    StoreUnavailable,
-    TrainerUnavailable,
     WriterUnavailable,
 )
 from llmatic_daemon.records import (
     AddStatus,
     Failure,
-    Job,
     Network,
     Outcome,
     Rejection,
     Report,
 )
+from tests.engine_house import NEVER, House
 from tests.fakes import (
-    TASK,
     Clock,
-    FakeLifter,
-    FakeObserver,
     FakePrompts,
     FakeTrainer,
     FakeWriter,
     Faults,
-    FlakyStore,
     Gate,
     evolution,
     network,
     report,
 )
-from tests.memory_store import Memory
-
-AT_ONCE = Patience(max_attempts=3, retry_s=0.0, max_retry_s=0.0)
-NEVER = Patience(max_attempts=3, retry_s=3600.0, max_retry_s=3600.0)
-
-
-@dataclass
-class House:
-    """An engine and its fakes; a test replaces the parts that it is about."""
-
-    start: Evolution = field(default_factory=lambda: evolution(train_initial=True))
-    writer: FakeWriter = field(default_factory=FakeWriter)
-    lifter: FakeLifter = field(default_factory=FakeLifter)
-    trainer: FakeTrainer = field(default_factory=FakeTrainer)
-    prompts: FakePrompts = field(default_factory=FakePrompts)
-    observer: FakeObserver = field(default_factory=FakeObserver)
-    store: FlakyStore = field(default_factory=FlakyStore)
-    clock: Clock = field(default_factory=Clock)
-    num_slots: int = 1
-    patience: Patience = AT_ONCE
-
-    def engine(self, **limits: Any) -> Engine:
-        ports = Ports(
-            writer=self.writer,
-            lifter=self.lifter,
-            trainer=self.trainer,
-            prompts=self.prompts,
-            store=self.store,
-            observers=(self.observer,),
-        )
-        return Engine(
-            self.start,
-            TASK,
-            ports,
-            num_slots=self.num_slots,
-            budget=Budget(**limits),
-            patience=self.patience,
-            clock=self.clock,
-        )
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        return [placement.outcome for placement in self.store.memory.placements]
-
 
 # --- the straight line ---------------------------------------------------------------------------
 
@@ -289,299 +236,6 @@ async def test_end_of_the_search_does_not_wait_for_a_slot_that_pauses():
 
     async with asyncio.timeout(5):
         assert await running == "1 evaluations are settled"
-
-
-# --- pause, drain, abort -------------------------------------------------------------------------
-
-
-async def test_pause_starts_no_job_until_resume():
-    house = House(num_slots=2)
-    engine = house.engine(max_evaluations=3)
-    await engine.pause()
-    running = asyncio.create_task(engine.run())
-    for _ in range(20):
-        await asyncio.sleep(0)
-    while_paused = list(house.writer.requests)
-
-    await engine.resume()
-    await running
-
-    assert while_paused == []
-    assert len(house.outcomes) == 3
-
-
-async def test_pause_lets_jobs_under_way_go_on():
-    gate = Gate()
-    house = House(trainer=FakeTrainer(gate=gate))
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-
-    await engine.pause()
-    gate.open()
-    await _until(lambda: len(house.outcomes) == 1)
-    await engine.drain("stopped", 0.0)
-    await running
-
-    assert len(house.outcomes) == 1
-
-
-async def test_drain_keeps_what_ends_in_time():
-    gate = Gate()
-    house = House(num_slots=2, trainer=FakeTrainer(gate=gate))
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals(2)
-    draining = asyncio.create_task(engine.drain("stopped by SIGTERM", 3600.0))
-    await asyncio.sleep(0)
-
-    gate.open()
-    await draining
-
-    assert await running == "stopped by SIGTERM"
-    assert house.outcomes == [Outcome.TRAINED] * 2
-    assert not house.store.memory.queue
-
-
-async def test_drain_gives_back_what_is_late_uncharged():
-    gate = Gate()
-    house = House(num_slots=2, trainer=FakeTrainer(gate=gate))
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals(2)
-
-    await engine.drain("stopped by SIGTERM", 0.0)
-
-    assert await running == "stopped by SIGTERM"
-    assert house.outcomes == []
-    assert sorted(job.number for job in house.store.memory.queue) == [1, 2]
-    assert [job.num_charged for job in house.store.memory.queue] == [0, 0]
-
-
-async def test_drain_ends_while_the_store_is_out():
-    house = House(patience=NEVER)
-    house.store.out = True
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await house.store.refused.wait()
-
-    async with asyncio.timeout(5):
-        await engine.drain("stopped by SIGTERM", 0.0)
-        await running
-
-    assert house.outcomes == []
-    assert [job.number for job in house.store.memory.queue] == [1]
-
-
-async def test_drain_before_the_start_starts_nothing():
-    house = House()
-    engine = house.engine()
-
-    await engine.drain("stopped by SIGTERM", 0.0)
-
-    assert await engine.run() == "stopped by SIGTERM"
-    assert house.writer.requests == []
-
-
-async def test_abort_gives_jobs_back_at_once():
-    gate = Gate()
-    house = House(num_slots=3, writer=FakeWriter(gate=gate))
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals(3)
-
-    engine.abort()
-
-    assert await running == "aborted"
-    assert len(house.store.memory.queue) == 3
-    assert not house.store.memory.running
-
-
-async def test_abort_keeps_the_result_that_is_being_committed():
-    gate = Gate()
-    house = House()
-    house.store.commit_gate = gate
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-
-    engine.abort()
-    gate.open()
-    await running
-
-    assert house.outcomes == [Outcome.TRAINED]
-    assert engine.evolution.num_settled == 1
-    assert len(house.observer.placements) == 1
-
-
-async def test_abort_keeps_the_results_that_wait_to_be_committed():
-    """They are trained: to give them back would throw the training away."""
-    gate = Gate()
-    house = House(num_slots=3)
-    house.store.commit_gate = gate
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-    await _until(lambda: [p for _, p in house.observer.phases].count("commit") == 3)
-
-    engine.abort()
-    gate.open()
-    await running
-
-    assert house.outcomes == [Outcome.TRAINED] * 3
-
-
-async def test_settled_job_of_a_cancelled_slot_is_not_revived():
-    gate = Gate()
-    house = House()
-    house.store.commit_gate = gate
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-    engine.abort()
-    engine.abort()
-    gate.open()
-    await running
-
-    assert house.store.memory.queue == []
-    assert await FlakyStore(house.store.memory).dispatch(0) == Job(number=2, attempt=1)
-
-
-# --- faults of the world -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["writer", "lifter", "trainer"])
-async def test_world_error_blames_nobody(where: str):
-    fault = {
-        "writer": WriterUnavailable("no LLM"),
-        "lifter": LifterUnavailable("no lifter"),
-        "trainer": TrainerUnavailable("no trainer"),
-    }[where]
-    house = House()
-    getattr(house, where).faults = Faults(*[fault] * 3)
-
-    await house.engine(max_evaluations=1).run()
-
-    failed = house.store.memory.placements[0]
-    assert house.outcomes == [Outcome.ERROR, Outcome.TRAINED]
-    assert failed.detail == str(fault)
-    assert (failed.curiosity_change, failed.score_change, failed.offer) == (0.0, 0.0, None)
-    assert failed.job == Job(number=1, attempt=3, num_charged=2)
-
-
-async def test_world_error_is_charged_and_the_job_tried_again():
-    house = House(trainer=FakeTrainer(faults=Faults(TrainerUnavailable("died"), None)))
-
-    await house.engine(max_evaluations=1).run()
-
-    (placement,) = house.store.memory.placements
-    assert placement.job == Job(number=1, attempt=2, num_charged=1)
-    assert placement.outcome is Outcome.TRAINED
-
-
-async def test_failed_job_is_placed_with_the_prompt_that_was_tried():
-    house = House(
-        start=evolution(num_initial=1, train_initial=True),
-        patience=Patience(max_attempts=1, retry_s=0.0, max_retry_s=0.0),
-        trainer=FakeTrainer(faults=Faults(None, TrainerUnavailable("died"))),
-    )
-
-    await house.engine(max_evaluations=2).run()
-
-    assert house.store.memory.placements[1].outcome is Outcome.ERROR
-    assert house.store.memory.placements[1].prompt == house.writer.requests[1].prompt.id
-
-
-async def test_job_that_ended_the_daemon_too_often_is_placed_as_failed():
-    """Otherwise a candidate that kills the daemon would kill it again at each restart."""
-    memory = Memory()
-    for _ in range(3):
-        await FlakyStore(memory).dispatch(0)
-    house = House(store=FlakyStore(memory))
-
-    await house.engine(max_evaluations=1).run()
-
-    failed, trained = house.store.memory.placements
-    assert (failed.job.number, failed.outcome) == (1, Outcome.ERROR)
-    assert failed.detail == "the daemon ended 3 times while it worked on this job"
-    assert trained.job.number == 2
-    assert len(house.writer.requests) == 1
-
-
-async def test_pause_after_a_fault_doubles_up_to_its_limit():
-    patience = Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
-
-    assert [patience.pause_s(n) for n in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
-
-
-async def test_store_outage_keeps_the_result_until_the_store_is_back():
-    house = House()
-    full = StoreUnavailable("the disk is full")
-    house.store.commit_faults = Faults(full, full, full)
-
-    await house.engine(max_evaluations=1).run()
-
-    assert house.outcomes == [Outcome.TRAINED]
-    assert len(house.trainer.trained) == 1
-
-
-async def test_store_outage_stops_dispatch_until_the_store_is_back():
-    house = House()
-    full = StoreUnavailable("the disk is full")
-    house.store.dispatch_faults = Faults(full, full)
-
-    await house.engine(max_evaluations=1).run()
-
-    assert house.outcomes == [Outcome.TRAINED]
-    assert house.store.memory.num_jobs == 1
-
-
-async def test_fence_refusal_changes_nothing(caplog: pytest.LogCaptureFixture):
-    gate = Gate()
-    house = House(trainer=FakeTrainer(gate=gate))
-    engine = house.engine(max_evaluations=1)
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-    await house.store.release(Job(number=1, attempt=1), charged=False)
-
-    with caplog.at_level(logging.WARNING):
-        gate.open()
-        await running
-
-    assert [placement.job.attempt for placement in house.store.memory.placements] == [2]
-    assert engine.evolution.num_settled == 1
-    assert len(house.observer.placements) == 1
-    assert "job 1 is not placed" in caplog.text
-
-
-async def test_bug_in_one_slot_ends_the_engine_and_is_raised():
-    gate = Gate()
-    house = House(num_slots=3, trainer=FakeTrainer(gate=gate))
-    house.lifter.faults = Faults(None, None, ZeroDivisionError("a bug"))
-    running = asyncio.create_task(house.engine().run())
-
-    with pytest.raises(ExceptionGroup) as raised:
-        await running
-
-    assert raised.group_contains(ZeroDivisionError, match="a bug")
-    assert sorted(job.number for job in house.store.memory.queue) == [1, 2]
-
-
-async def test_bug_in_the_store_is_raised_although_the_slot_was_cancelled():
-    gate = Gate()
-    house = House()
-    house.store.commit_gate = gate
-    house.store.commit_faults = Faults(ValueError("a bug"))
-    engine = house.engine()
-    running = asyncio.create_task(engine.run())
-    await gate.arrivals()
-    engine.abort()
-    gate.open()
-
-    with pytest.raises(ExceptionGroup) as raised:
-        await running
-
-    assert raised.group_contains(ValueError, match="a bug")
 
 
 # --- what is said --------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""An engine and its fakes, for tests of the engine; a test replaces what it is about."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.core.evolution import Evolution
+from llmatic_daemon.engine import Engine, Patience, Ports
+from llmatic_daemon.records import (
+    Outcome,
+)
+from tests.fakes import (
+    TASK,
+    Clock,
+    FakeLifter,
+    FakeObserver,
+    FakePrompts,
+    FakeTrainer,
+    FakeWriter,
+    FlakyStore,
+    evolution,
+)
+
+AT_ONCE = Patience(max_attempts=3, retry_s=0.0, max_retry_s=0.0)
+NEVER = Patience(max_attempts=3, retry_s=3600.0, max_retry_s=3600.0)
+
+
+@dataclass
+class House:
+    """An engine and its fakes; a test replaces the parts that it is about."""
+
+    start: Evolution = field(default_factory=lambda: evolution(train_initial=True))
+    writer: FakeWriter = field(default_factory=FakeWriter)
+    lifter: FakeLifter = field(default_factory=FakeLifter)
+    trainer: FakeTrainer = field(default_factory=FakeTrainer)
+    prompts: FakePrompts = field(default_factory=FakePrompts)
+    observer: FakeObserver = field(default_factory=FakeObserver)
+    store: FlakyStore = field(default_factory=FlakyStore)
+    clock: Clock = field(default_factory=Clock)
+    num_slots: int = 1
+    patience: Patience = AT_ONCE
+
+    def engine(self, **limits: Any) -> Engine:
+        ports = Ports(
+            writer=self.writer,
+            lifter=self.lifter,
+            trainer=self.trainer,
+            prompts=self.prompts,
+            store=self.store,
+            observers=(self.observer,),
+        )
+        return Engine(
+            self.start,
+            TASK,
+            ports,
+            num_slots=self.num_slots,
+            budget=Budget(**limits),
+            patience=self.patience,
+            clock=self.clock,
+        )
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [placement.outcome for placement in self.store.memory.placements]
