@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from llmatic_daemon.config import PRESETS, Settings, load, preset_text
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError
+from tests.fakes import rules
 
 
 def fault(file: Path | None = None, **environment: str) -> str:
@@ -40,26 +41,7 @@ def test_paper_preset_holds_exactly_the_papers_numbers():
     settings = load(preset="paper", environment={})
 
     assert settings.data.fitness_split == "test"
-    assert settings.search.model_dump(exclude={"seed"}) == {
-        "num_initial": 10,
-        "initial_temperature": 0.6,
-        "train_initial": False,
-        "mutation_ratio": 0.7,
-        "curious_ratio": 0.5,
-        "jitter_ratio": 0.5,
-        "jitter": 0.1,
-        "tournament_size": 1,
-        "min_neighbours": 2,
-        "max_neighbours": 3,
-        "crossover_temperature": 0.7,
-        "window_size": 100,
-        "curiosity_added": 1.0,
-        "curiosity_not_added": -0.5,
-        "curiosity_untrainable": -1.0,
-        "temperature_step": 0.05,
-        "min_sampling_temperature": 0.01,
-        "duplicates": "train",
-    }
+    assert Rules(**settings.search.model_dump()) == rules(seed=settings.search.seed)
     assert settings.archives.model_dump() == {
         "network_cells": 100,
         "prompt_cells": 100,

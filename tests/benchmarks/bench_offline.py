@@ -135,7 +135,7 @@ def run(num_offspring: int, generations: int, seed: int) -> dict[str, object]:
         tried[prompt.id] += 1
         try:
             parameters, network = lift(child, this)
-        except Exception as error:
+        except Exception as error:  # whatever it is, this offspring does not lift
             faults.append(f"{prompt.id}: {type(error).__name__}: {str(error)[:300]}\n{child}")
             continue
         lifted[prompt.id] += 1
