@@ -1,5 +1,7 @@
 """From a completion to a candidate's source: found, cut, written out; never run, never repaired."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +16,8 @@ NET = "class Net(nn.Module):\n    def forward(self, x):\n        return x\n"
 PARENT = initial_source(TASK)
 
 
-def read(text: str, *parents: str) -> Candidate | Rejection:
-    completion = Completion(text=text, writer="fake", model="fake-1")
+def read(text: str, *parents: str, finish_reason: str = "stop") -> Candidate | Rejection:
+    completion = Completion(text=text, writer="fake", model="fake-1", finish_reason=finish_reason)
     return read_source(completion, proposal(), parents or (PARENT,), TASK)
 
 
@@ -118,7 +120,7 @@ def test_parents_base_class_stands_before_the_class_that_inherits_from_it():
 def test_names_of_one_assignment_come_together():
     text = "A, (B, C) = 1, (2, 3)\n" + NET.replace("return x", "return x + B")
 
-    assert "A, (B, C) = (1, (2, 3))" in source_of(text)
+    assert "A, (B, C) = 1, (2, 3)\n" in source_of(text)
 
 
 # --- which class ---------------------------------------------------------------------------------
@@ -212,14 +214,18 @@ PIECES = (
     "class Net(nn.Module):\n", "    def forward(self, x):\n", "        return x\n", "import torch\n",
     "```python\n", "```\n", "from x import *\n", "x = y\n", "\t", "\r\n", "(", '"""', "\\\n", "@", "é",
     "class A(Net, B):\n    pass\n", "\x00", "\ud800", "\x0c", "async def f(): pass\n",
+    "~~~\n", "  ```\n", "````md\n", "</think>", "    @property\n", "    def __init__(self): pass\n", "'''", "# ",
+    "a = 1; b = a\n", "x: int = 0x" + "f" * 4000 + "\n", "from __future__ import annotations\n", "\u200b",
 )  # fmt: skip
 texts = st.text() | st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=texts, parent=st.text(max_size=50))
-def test_no_text_makes_it_raise(text: str, parent: str):
-    assert isinstance(read(text, parent), Candidate | Rejection)
+@given(text=texts, parent=texts, finish_reason=st.sampled_from(["stop", "length", "eos_token"]))
+def test_no_text_makes_it_raise(text: str, parent: str, finish_reason: str):
+    result = read(text, parent, finish_reason=finish_reason)
+
+    assert isinstance(result, Candidate | Rejection)
 
 
 @settings(max_examples=100, deadline=None)
@@ -229,6 +235,7 @@ def test_no_half_completion_makes_it_raise(cut: int):
 
     assert isinstance(read(text), Candidate | Rejection)
     assert isinstance(read("```python\n" + text), Candidate | Rejection)
+    assert isinstance(read(text, finish_reason="length"), Candidate) is (cut == len(IMPORTS + NET))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +254,37 @@ def test_no_half_completion_makes_it_raise(cut: int):
 def test_deeply_nested_text_is_read_without_raising(text: str):
     """Each of these ended the daemon, or took seconds, when `ast` or we recursed into it."""
     assert isinstance(read(text), Candidate | Rejection)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class Net(nn.Module):\n" + "    a = 1\n" * 6500 + "(",
+        "\n".join(f"a{i} = a{i - 1}" for i in range(4000)) + "\n" + NET.replace("x\n", "a3999\n"),
+        ("```python\n" + NET) * 3000,
+        "```\n" * 60_000,
+        "`" * 250_000 + "x",
+        " \n" * 130_000,
+        "import x y\n" * 5900,
+        "class A(\n" * 6000,
+        '"""\n' * 16_000,
+        "import " + "a." * 30_000 + "b",
+        "x = f'" + "{a}" * 20_000 + "'",
+    ],
+    ids=[
+        "dense", "chain", "fenced-networks", "fences", "backticks", "blank", "half-imports",
+        "half-classes", "docstrings", "dotted-name", "f-string",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_worst_text_is_read_within_a_second(text: str, finish_reason: str):
+    """Reading blocks the event loop; CPU time, so that a busy machine does not fail the test."""
+    parent = "class Net(nn.Module):\n" + "    b = 1\n" * 4000
+    start = time.process_time()
+
+    read(text, parent, parent, parent, finish_reason=finish_reason)
+
+    assert time.process_time() - start < 1
 
 
 def test_candidate_carries_the_proposals_seed_and_its_task():
