@@ -12,13 +12,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from llmatic_daemon.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "LLMATIC_"
 #: Read elsewhere: by the store, for tests that kill it.
-NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET"})
+NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET", "LLMATIC_LLM_TOKEN"})
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -102,15 +109,75 @@ class ArchiveSettings(Section):
 
 
 class PromptSettings(Section):
-    """Where prompts lie."""
+    """Where prompts lie, and how their edits are seen."""
 
     folder: str
+    settle_s: Annotated[float, Field(gt=0, le=10)]
+    rescan_s: Annotated[float, Field(ge=0.1, le=3600)]
 
 
-class WriterSettings(Section):
-    """Who writes."""
+class EndpointSettings(Section):
+    """One LLM server, and how it is asked."""
 
-    name: Literal["offline"]
+    name: Literal["offline", "tgi", "openai", "replay"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
+    token_file: str
+    model: str
+    style: Literal["completion", "chat"]
+    weight: Annotated[float, Field(gt=0, le=1e6)]
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+    max_input_tokens: CountOrNone
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_concurrency: Annotated[int, Field(ge=1, le=4096)]
+    timeout_s: Seconds
+    extra_body: dict[str, Any]
+
+    @field_validator("url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+
+class WriterSettings(EndpointSettings):
+    """Who writes: one endpoint, or those in `endpoints`, which take over what they do not set."""
+
+    endpoints: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")], EndpointSettings]
+    max_tries: Annotated[int, Field(ge=1, le=100)]
+    retry_s: Seconds
+    max_retry_s: Seconds
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)]
+    breaker_window_s: Seconds
+    breaker_pause_s: Seconds
+    max_breaker_pause_s: Seconds
+    outage: Literal["offline", "wait"]
+    record: str
+    replay: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherited(cls, values: Any) -> Any:
+        named = values.get("endpoints") if isinstance(values, dict) else None
+        if not isinstance(named, dict):
+            return values
+        own = {name: values[name] for name in EndpointSettings.model_fields if name in values}
+        whole = {n: {**own, **e} if isinstance(e, dict) else e for n, e in named.items()}
+        return {**values, "endpoints": whole}
+
+    @model_validator(mode="after")
+    def _endpoints_are_servers(self) -> "WriterSettings":
+        odd = [name for name, e in self.endpoints.items() if e.name not in ("tgi", "openai")]
+        if odd:
+            raise ValueError(f'endpoints.{odd[0]}.name must be "tgi" or "openai"')
+        if self.name == "replay" and not self.replay:
+            raise ValueError('replay must name a recording when name is "replay"')
+        return self
+
+    @property
+    def servers(self) -> dict[str, EndpointSettings]:
+        """The endpoints by name: those in `endpoints`, else the one that the writer itself is."""
+        if self.endpoints:
+            return self.endpoints
+        return {self.name: self} if self.name in ("tgi", "openai") else {}
 
 
 class LifterSettings(Section):
@@ -272,11 +339,23 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Read relative paths in a file as relative to it, whatever folder it is used from."""
-    for section, name in (("", "state_dir"), ("data", "folder"), ("prompts", "folder")):
-        place = values.get(section) if section else values
+    for place, name in _paths_in(values):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
             place[name] = str(file.parent / place[name])
     return values
+
+
+def _paths_in(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
+    """List the tables that hold a path, and its name there."""
+    yield values, "state_dir"
+    yield values.get("data"), "folder"
+    yield values.get("prompts"), "folder"
+    writer = values.get("writer")
+    yield from ((writer, name) for name in ("token_file", "record", "replay"))
+    named = writer.get("endpoints") if isinstance(writer, dict) else None
+    yield from (
+        (each, "token_file") for each in (named.values() if isinstance(named, dict) else ())
+    )
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -330,10 +409,21 @@ def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str)
     """Refuse a name that no setting has, and name the nearest one."""
     known = _known_names()
     for path in _paths(values):
-        if path not in known:
+        if _as_described(path) not in known:
             spelt = f"{ENVIRONMENT_PREFIX}{path.replace('.', '__').upper()}"
             shown = f"{spelt!r} ({path})" if origin == "environment" else repr(path)
             raise ConfigurationError(f"{origin}: unknown setting {shown}{_nearest(path, known)}")
+
+
+def _as_described(path: str) -> str:
+    """Name the setting that says what may stand at a path; two of them are tables of one's own."""
+    if path.startswith("writer.extra_body."):
+        return "writer.extra_body"
+    name = re.fullmatch(r"writer\.endpoints\.[^.]+(?:\.(.+))?", path)
+    if name is None:
+        return path
+    inner = (name[1] or "url").split(".")[0]
+    return f"writer.{inner}" if inner in EndpointSettings.model_fields else path
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -348,16 +438,24 @@ _PLAIN = {
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
     "model_type": "must be a section of settings",
-    "string_pattern_mismatch": "must be 'cpu', 'cuda' or 'cuda:N'",
     "tuple_type": "must be a list",
     "path_type": "must be the path of a folder or file",
+}
+
+
+#: The same for what must look in some way.
+_PATTERNS = {
+    "places": "must be 'cpu', 'cuda' or 'cuda:N'",
+    "url": "must be http:// or https://, a host, and no password: that belongs into token_file",
 }
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[str]:
     for fault in error.errors():
         path = ".".join(str(part) for part in fault["loc"] if isinstance(part, str))
-        message = _PLAIN.get(fault["type"], fault["msg"]).removeprefix("Value error, ")
+        plain = _PATTERNS.get(path.rpartition(".")[2], fault["msg"])
+        message = plain if fault["type"] == "string_pattern_mismatch" else fault["msg"]
+        message = _PLAIN.get(fault["type"], message).removeprefix("Value error, ")
         message = message.replace("Input should be", "must be").replace("greater than", "above")
         found, near = fault["input"], ""
         if fault["type"] == "literal_error" and isinstance(found, str):

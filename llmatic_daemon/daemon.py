@@ -3,25 +3,33 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     nullcontext,
+    suppress,
 )
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from llmatic_daemon import __version__, parts
+from llmatic_daemon.adapters import control
 from llmatic_daemon.adapters.metrics import Metrics
+from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
+from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Observer, SearchStore, Trainer
-from llmatic_daemon.records import Snapshot, Task
+from llmatic_daemon.prompt_desk import PromptDesk
+from llmatic_daemon.records import Prompt, Snapshot, Task
 from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
 
 logger = logging.getLogger(__name__)
@@ -47,7 +55,7 @@ async def run(
         LLMaticError: it cannot start; the text says what to do.
     """
     async with AsyncExitStack() as stack:
-        files = parts.prompt_files(settings)
+        prompts = _first_prompts(settings)
         trainer = await stack.enter_async_context(hands.trainer)
         if not database_path(settings.state_dir).exists():
             await trainer.task()  # nothing is written before the data set is known to be usable
@@ -55,31 +63,85 @@ async def run(
         stack.push_async_callback(store.close)
         lifter = await stack.enter_async_context(hands.lifter)
         task = await _task(settings, store, trainer)
-        prompts = await parts.prompts(files, store)
         evolution = await rebuild(settings, store)
-        write_settings(settings)
-        ids = tuple(prompt.id for prompt in prompts.current().mutation)
-        metrics = Metrics(__version__, settings.engine.slots, ids)
+        servers = tuple(settings.writer.servers)
+        metrics = Metrics(__version__, settings.engine.slots, servers)
+        everyone = (*observers, metrics)
+        writer = await stack.enter_async_context(hands.writer(everyone))
         ports = Ports(
-            writer=hands.writer,
-            lifter=lifter,
-            trainer=trainer,
-            prompts=prompts,
-            store=store,
-            observers=(*observers, metrics),
+            writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
         )
         engine = _engine(settings, evolution, task, ports)
+        desk = _desk(settings, engine, store, everyone)
+        await _take(prompts, engine, desk, settings)
+        metrics.use(engine.evolution.prompts.current)
+        write_settings(settings)
         view = _view(engine, settings)
-        metrics.watch(view)
+        metrics.watch(view, writer.endpoints)
         await stack.enter_async_context(_listening(settings, metrics, engine))
-        return await _until_the_end(engine, settings, trainer, task, lambda: ready(view))
+        beside = (_check_task(trainer, task), _attend(settings.state_dir, desk))
+        return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+
+
+def _first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationError:
+    """Read the prompts; a search that has good ones can go on with those."""
+    try:
+        prompts = read_prompts(parts.prompt_path(settings))
+        EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+        return prompts
+    except ConfigurationError as error:
+        if database_path(settings.state_dir).exists():
+            return error
+        raise
+
+
+async def _take(
+    prompts: tuple[Prompt, ...] | ConfigurationError,
+    engine: Engine,
+    desk: PromptDesk,
+    settings: Settings,
+) -> None:
+    """Take the prompts as they are at the start, or stay with the last good ones.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    try:
+        if isinstance(prompts, ConfigurationError):
+            raise prompts
+        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+    except ConfigurationError as error:
+        if engine.evolution.prompts.edition is None:
+            raise
+        await desk.refuse(str(error))
+
+
+def _desk(
+    settings: Settings, engine: Engine, store: SearchStore, observers: tuple[Observer, ...]
+) -> PromptDesk:
+    folder, slots = parts.prompt_folder(settings), settings.archives.prompt_slots
+    return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
+
+
+async def _attend(state_dir: Path, desk: PromptDesk) -> None:
+    """Take edits of the prompts, and what is asked through the control socket, for ever."""
+
+    async def reload() -> dict[str, Any]:
+        return asdict(await desk.reload())
+
+    async with control.listening(state_dir, {"prompts/reload": reload}):
+        await desk.watch()
 
 
 async def _until_the_end(
-    engine: Engine, settings: Settings, trainer: Trainer, task: Task, ready: Callable[[], None]
+    engine: Engine,
+    settings: Settings,
+    desk: PromptDesk,
+    beside: tuple[Coroutine[Any, Any, None], ...],
+    ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, settings.engine.drain_s):
-        checking = group.create_task(_check_task(trainer, task))
+    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings):
+        tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
             settings.engine.slots, len(settings.training.places),
@@ -87,14 +149,17 @@ async def _until_the_end(
         )  # fmt: skip
         ready()
         end = await engine.run()
-        checking.cancel()
+        for task in tasks:
+            task.cancel()
     logger.info("the search ends: %s", end, extra={"action": "end"})
     return end
 
 
 @asynccontextmanager
-async def _signals(group: asyncio.TaskGroup, engine: Engine, drain_s: float) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain; a second one gives all jobs back at once."""
+async def _signals(
+    group: asyncio.TaskGroup, engine: Engine, desk: PromptDesk, settings: Settings
+) -> AsyncIterator[None]:
+    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads the prompts."""
     loop = asyncio.get_running_loop()
     received: list[str] = []
 
@@ -104,15 +169,20 @@ async def _signals(group: asyncio.TaskGroup, engine: Engine, drain_s: float) -> 
         if received[1:]:
             engine.abort()
         else:
-            group.create_task(engine.drain(f"stopped by {name}", drain_s))
+            group.create_task(engine.drain(f"stopped by {name}", settings.engine.drain_s))
+
+    async def reload() -> None:
+        with suppress(ConfigurationError, StoreUnavailable):  # told where it was met
+            await desk.reload()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(reload()))
     try:
         yield
     finally:
-        for number in numbers:
+        for number in (*numbers, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

@@ -12,26 +12,32 @@ from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
     duplicate_of,
+    edit,
     num_epochs,
     place,
     propose,
     rng_for,
+    shorten,
 )
-from llmatic_daemon.core.operators import write_request
+from llmatic_daemon.core.operators import initial_source
+from llmatic_daemon.core.requests import write_request
 from llmatic_daemon.core.source import read_source
 from llmatic_daemon.errors import StoreUnavailable, Unavailable
-from llmatic_daemon.ports import Lifter, Observer, Prompts, Store, Trainer, Writer
+from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
+    Edition,
     Failure,
     Job,
     Outcome,
     Placement,
     Progress,
+    Prompt,
     Proposal,
     Rejection,
     Request,
     Task,
+    TooLong,
     Training,
     Trial,
 )
@@ -48,7 +54,6 @@ class Ports:
     writer: Writer
     lifter: Lifter
     trainer: Trainer
-    prompts: Prompts
     store: Store
     observers: Sequence[Observer] = ()
 
@@ -145,6 +150,19 @@ class Engine:
         """Start jobs again."""
         self._paused = False
         await self._tell_slots()
+
+    async def take_prompts(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
+        """Take a set of prompts as a whole, from the next proposal on; None when it is in use.
+
+        Args:
+            prompts: As they were read: at least one for mutation, exactly one for crossover.
+            num_slots: Length of the prompt archive's prompt axis.
+
+        Raises:
+            ConfigurationError: there are more mutation prompts than slots.
+            StoreUnavailable: the search goes on with the prompts that it has.
+        """
+        return await _to_the_end(self._adopt(prompts, num_slots))
 
     async def drain(self, why: str, drain_s: float) -> None:
         """Start no job any more; let those under way end within `drain_s`, then give them back.
@@ -271,12 +289,12 @@ class Engine:
 
     async def _develop(self, trial: Trial) -> Trial:
         """Write, read, lift and train; stop where the candidate ends."""
-        slot, proposal = trial.slot, trial.proposal
-        self._show(slot, "llm", proposal.prompt.id)
-        request = await self._request(proposal)
-        completion = await self._ports.writer.complete(request)
-        candidate = read_source(completion, proposal, request.parents, self._task)
-        trial = replace(trial, completion=completion)
+        slot = trial.slot
+        trial, parents = await self._write(trial)
+        if trial.completion is None:
+            return trial
+        proposal = trial.proposal
+        candidate = read_source(trial.completion, proposal, parents, self._task)
         if isinstance(candidate, Rejection):
             return replace(trial, result=candidate)
         self._show(slot, "lift", candidate.class_name)
@@ -293,14 +311,31 @@ class Engine:
         report = await self._ports.trainer.train(network, training, self._watcher(slot))
         return replace(trial, result=report)
 
+    async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
+        """Ask the writer, for less each time while the request is too long.
+
+        Returns:
+            The trial with its completion, or with a rejection; and the sources of its parents.
+        """
+        while True:
+            self._show(trial.slot, "llm", trial.proposal.prompt.id)
+            request = await self._request(trial.proposal)
+            completion = await self._ports.writer.complete(request)
+            if not isinstance(completion, TooLong):
+                return replace(trial, completion=completion), request.parents
+            shorter = shorten(self._evolution, trial.proposal)
+            if shorter is None:
+                rejection = Rejection(cause=Outcome.CONTEXT, detail=str(completion))
+                return replace(trial, result=rejection), request.parents
+            trial = replace(trial, proposal=shorter)
+
     def _propose(self, job: Job) -> Proposal:
         evolution = self._evolution
-        rng = rng_for(evolution.rules.seed, job)
-        return propose(evolution, job, self._ports.prompts.current(), rng)
+        return propose(evolution, job, rng_for(evolution.rules.seed, job))
 
     async def _request(self, proposal: Proposal) -> Request:
         sources = [await self._ports.store.source(digest) for digest in proposal.parent_digests]
-        return write_request(proposal, tuple(sources), self._task)
+        return write_request(proposal, sources or [initial_source(self._task)], self._task)
 
     def _watcher(self, slot: int) -> Callable[[Progress], None]:
         def watch(progress: Progress) -> None:
@@ -315,8 +350,7 @@ class Engine:
     async def _settle(self, trial: Trial) -> None:
         """Decide, commit, obey, publish: one candidate at a time."""
         async with self._settling:
-            prompts = self._ports.prompts.current()
-            placement = place(self._evolution, trial, prompts, self.elapsed_s)
+            placement = place(self._evolution, trial, self.elapsed_s)
             artefacts = Artefacts(
                 source=trial.candidate.source if trial.candidate else None,
                 graph=trial.network.graph if trial.network else None,
@@ -327,6 +361,17 @@ class Engine:
                 return
             self._evolution = apply(self._evolution, placement)
             self._publish(placement)
+
+    async def _adopt(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
+        async with self._settling:
+            edition = edit(self._evolution, prompts, num_slots)
+            if edition is None:
+                return None
+            await self._ports.store.adopt(edition)
+            self._evolution = apply(self._evolution, edition)
+            for observer in self._ports.observers:
+                observer.adopted(edition)
+            return edition
 
     async def _commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Commit, as soon as the store can: a finished training is never lost to a full disk.
@@ -376,7 +421,9 @@ def describe(placement: Placement) -> str:
     """Tell a candidate's whole life in one line."""
     parents = ", ".join(map(str, placement.parents)) or "the initial network"
     at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
-    who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {placement.prompt}{at})"
+    prompt = f"{placement.prompt} v{placement.prompt_version}"
+    stand_in = ", written by rule" if placement.stand_in else ""
+    who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
     times = placement.durations
     spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"
     if placement.report is None or placement.measures is None:

@@ -7,6 +7,10 @@ LLMaticError
 ├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon has this state folder
 └── Unavailable              exit 69 (EX_UNAVAILABLE), at start; blames no prompt: the job is released and tried again
     ├── WriterUnavailable
+    │   ├── EndpointOverloaded   429: back off, and ask less at once
+    │   ├── EndpointFailed       broken on its way or in the server: worth another try
+    │   │   └── EndpointTimeout
+    │   └── EndpointRefused      a key, an address or a setting is wrong: another try is in vain
     ├── LifterUnavailable
     ├── TrainerUnavailable
     └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
@@ -49,6 +53,31 @@ class Unavailable(LLMaticError):
 
 class WriterUnavailable(Unavailable):
     """No LLM answered."""
+
+
+class EndpointOverloaded(WriterUnavailable):
+    """An LLM's server has no room for one more request."""
+
+
+class EndpointFailed(WriterUnavailable):
+    """A call broke on its way or in the server."""
+
+
+class EndpointTimeout(EndpointFailed):
+    """A call took too long."""
+
+
+class EndpointRefused(WriterUnavailable):
+    """A server understands the call, and will not have it.
+
+    Args:
+        message: As always.
+        concerns_all: Every other request would be refused as well: a key or an address is wrong.
+    """
+
+    def __init__(self, message: str, *, concerns_all: bool) -> None:
+        super().__init__(message)
+        self.concerns_all = concerns_all
 
 
 class LifterUnavailable(Unavailable):

@@ -1,33 +1,42 @@
 """The hands, built from the settings: adapters take plain values, and this is where they get them."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmatic_daemon.adapters.breaker import BreakerRules
+from llmatic_daemon.adapters.endpoint import Client, Endpoint, Persistence
 from llmatic_daemon.adapters.lifter import ProcessLifter
+from llmatic_daemon.adapters.llm import LLMWriter
 from llmatic_daemon.adapters.offline import OfflineRewriter
-from llmatic_daemon.adapters.prompts import PromptFolder, default_folder, read_prompts
+from llmatic_daemon.adapters.openai_client import OpenAIClient
+from llmatic_daemon.adapters.prompt_folder import PromptFolder
+from llmatic_daemon.adapters.prompts import default_folder
+from llmatic_daemon.adapters.recording import Recorder, Replay
+from llmatic_daemon.adapters.tgi_client import TGIClient
 from llmatic_daemon.adapters.trainer import TrainerPool
-from llmatic_daemon.config import Settings
+from llmatic_daemon.config import EndpointSettings, Settings, WriterSettings
 from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.credentials import token_of
 from llmatic_daemon.engine import Patience
-from llmatic_daemon.ports import Lifter, SearchStore, Trainer, Writer
-from llmatic_daemon.records import Prompt, PromptSet
+from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """Who writes, lifts and trains; the latter two work while their context lasts."""
+    """Who writes, lifts and trains, while their context lasts; the writer tells of its calls."""
 
-    writer: Writer
+    writer: Callable[[Sequence[Observer]], AbstractAsyncContextManager[Writer]]
     lifter: AbstractAsyncContextManager[Lifter]
     trainer: AbstractAsyncContextManager[Trainer]
 
 
 def hands(settings: Settings) -> Hands:
     """Make the real ones."""
-    return Hands(writer(settings), lifter(settings), trainers(settings))
+    return Hands(partial(writer, settings), lifter(settings), trainers(settings))
 
 
 def limits(settings: Settings) -> dict[str, int]:
@@ -39,9 +48,77 @@ def limits(settings: Settings) -> dict[str, int]:
     }
 
 
-def writer(settings: Settings) -> Writer:
-    """Make the writer."""
-    return {"offline": OfflineRewriter}[settings.writer.name]()
+@asynccontextmanager
+async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> AsyncIterator[Writer]:
+    """Make the writer; it has connections and files open while the context lasts.
+
+    Raises:
+        ConfigurationError: a key, a recording or a package is missing.
+    """
+    async with AsyncExitStack() as stack:
+        made = await _writer(settings.writer, observers, stack)
+        if settings.writer.record:
+            made = Recorder(made, Path(settings.writer.record))
+            stack.callback(made.close)
+        yield made
+
+
+async def _writer(
+    settings: WriterSettings, observers: Sequence[Observer], stack: AsyncExitStack
+) -> Writer:
+    if settings.name == "replay":
+        replay = Replay(Path(settings.replay))
+        stack.callback(replay.close)
+        return replay
+    servers = settings.servers
+    if not servers:
+        return OfflineRewriter()
+    endpoints = [_endpoint(name, each, settings, observers) for name, each in servers.items()]
+    stand_in = OfflineRewriter() if settings.outage == "offline" else None
+    return await stack.enter_async_context(LLMWriter(endpoints, stand_in=stand_in))
+
+
+def _endpoint(
+    name: str, server: EndpointSettings, settings: WriterSettings, observers: Sequence[Observer]
+) -> Endpoint:
+    token = token_of(name, server, is_only=len(settings.servers) == 1)
+    return Endpoint(
+        name,
+        _client(server, token),
+        Persistence(
+            timeout_s=server.timeout_s,
+            max_tries=settings.max_tries,
+            retry_s=settings.retry_s,
+            max_retry_s=settings.max_retry_s,
+            breaker=BreakerRules(
+                num_failures=settings.breaker_failures,
+                window_s=settings.breaker_window_s,
+                pause_s=settings.breaker_pause_s,
+                max_pause_s=settings.max_breaker_pause_s,
+            ),
+        ),
+        max_concurrency=server.max_concurrency,
+        weight=server.weight,
+        observers=observers,
+    )
+
+
+def _client(server: EndpointSettings, token: str | None) -> Client:
+    options: dict[str, Any] = {
+        "token": token,
+        "max_new_tokens": server.max_new_tokens,
+        "max_input_tokens": server.max_input_tokens,
+        "top_p": server.top_p,
+    }
+    if server.name == "tgi":
+        return TGIClient(server.url, **options)
+    return OpenAIClient(
+        server.url,
+        model=server.model,
+        chat=server.style == "chat",
+        extra_body=server.extra_body,
+        **options,
+    )
 
 
 def lifter(settings: Settings) -> ProcessLifter:
@@ -104,16 +181,15 @@ def _unless_negative(number: float) -> float | None:
     return None if number < 0 else number
 
 
-def prompt_files(settings: Settings) -> tuple[tuple[Prompt, ...], Prompt]:
-    """Read the mutation prompts, sorted by id, and the crossover prompt."""
-    return read_prompts(Path(settings.prompts.folder or default_folder()))
+def prompt_path(settings: Settings) -> Path:
+    """Find the folder of prompts: the user's, else the one that we ship."""
+    return Path(settings.prompts.folder or default_folder())
 
 
-async def prompts(files: tuple[tuple[Prompt, ...], Prompt], store: SearchStore) -> PromptFolder:
-    """Give each prompt its slot on the archive's axis."""
-    mutation, crossover = files
-    slots = await store.prompt_slots([prompt.id for prompt in mutation])
-    return PromptFolder(PromptSet(mutation=mutation, crossover=crossover, slots=slots))
+def prompt_folder(settings: Settings) -> PromptFolder:
+    """Make the prompt folder, to be watched."""
+    prompts = settings.prompts
+    return PromptFolder(prompt_path(settings), settle_s=prompts.settle_s, rescan_s=prompts.rescan_s)
 
 
 def budget(settings: Settings) -> Budget:

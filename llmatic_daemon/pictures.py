@@ -25,7 +25,7 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
     settings = read_settings(state_dir)
     with History(state_dir) as history:
         maps = _maps(history, *spaces(settings.archives))
-        log = list(history.log())
+        log = list(history.placements())
     course = plots.Course(
         objectives=[p.report.objective for p in log if p.report],
         trainable=_trainable(log),
@@ -76,5 +76,6 @@ def _label(value: float) -> str:
 
 def _prompt_scale(history: History, axis: Axis) -> plots.Scale:
     """Name each prompt at its slot."""
-    ticks = [(axis.position(credit.slot), credit.prompt) for credit in history.prompt_credit()]
+    slots = {c.slot: c.prompt for c in history.prompt_credit() if c.in_use and c.slot is not None}
+    ticks = [(axis.position(slot), slots[slot]) for slot in sorted(slots)]
     return plots.Scale(name="prompt", ticks=tuple(tick for tick in ticks if tick[0] <= 1))

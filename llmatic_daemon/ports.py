@@ -1,38 +1,48 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from llmatic_daemon.records import (
     Artefacts,
+    Call,
     Candidate,
     Completion,
+    Edition,
+    EndpointState,
     Failure,
     Identity,
     Job,
     Network,
     Placement,
     Progress,
-    PromptSet,
     Rejection,
     Report,
     Request,
     Task,
     Tessellation,
+    TooLong,
     Training,
 )
+
+#: What the log of a search is made of.
+Entry = Placement | Edition
 
 
 class Writer(Protocol):
     """Writes a variation of a network's source."""
 
-    async def complete(self, request: Request) -> Completion:
-        """Answer one request.
+    async def complete(self, request: Request) -> Completion | TooLong:
+        """Answer one request; as long as it takes while there is no LLM, if so configured.
 
         Raises:
-            WriterUnavailable: no LLM answered in time.
+            WriterUnavailable: no LLM answered this request.
         """
         ...
+
+    def endpoints(self) -> tuple[EndpointState, ...]:
+        """Return the LLM servers that it asks, as they are now; none when it asks none."""
+        return ()
 
 
 class Lifter(Protocol):
@@ -67,14 +77,6 @@ class Trainer(Protocol):
         Raises:
             TrainerUnavailable: the trainer died; it has been replaced.
         """
-        ...
-
-
-class Prompts(Protocol):
-    """The prompt set, as it is at this moment."""
-
-    def current(self) -> PromptSet:
-        """Return the last good set."""
         ...
 
 
@@ -113,6 +115,29 @@ class Store(Protocol):
         """
         ...
 
+    async def adopt(self, edition: Edition) -> None:
+        """Keep a prompt set that the search takes, in one durable transaction.
+
+        Args:
+            edition: Its number is the next one among the editions; its versions keep their texts.
+
+        Raises:
+            StoreUnavailable: nothing was written; the same call may be tried again.
+            ValueError: the number is not the next one, or a known version has another text.
+        """
+        ...
+
+    async def note_refusal(self, why: str) -> None:
+        """Keep the reason for which a prompt set was not taken, for those who ask later.
+
+        Args:
+            why: One line; empty: the prompts are good again.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
     async def source(self, digest: str) -> str:
         """Read the source that a placement names.
 
@@ -142,14 +167,11 @@ class SearchStore(Store, Protocol):
         """Return the stored centroids; make and keep them the first time."""
         ...
 
-    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
-        """Return the axis slot of each prompt; a new id gets the lowest slot never used."""
-        ...
+    def log(self) -> AsyncIterator[Entry]:
+        """Read placements and editions, oldest first; a stream, as a long log need not fit in memory.
 
-    def log(self) -> AsyncIterator[Placement]:
-        """Read all placements, oldest first; as a stream, since a long log need not fit in memory.
-
-        Equal to what was committed, but for the weights of a report, which are never stored.
+        Equal to what was committed, but for the weights of a report, which are never stored. An
+        edition comes after the placements that it counts.
 
         Raises:
             StoreUnavailable: the log cannot be read now.
@@ -162,7 +184,7 @@ class SearchStore(Store, Protocol):
 
 
 class Observer(Protocol):
-    """Hears what happens; must return at once and never raise."""
+    """Hears what happens, as far as it cares to; must return at once and never raise."""
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         """Hear that a slot has entered a phase: idle, llm, lift, wait, train, commit."""
@@ -171,3 +193,15 @@ class Observer(Protocol):
     def placed(self, placement: Placement) -> None:
         """Hear of a placement after its commit."""
         ...
+
+    def called(self, call: Call) -> None:
+        """Hear how a call of an LLM's endpoint ended."""
+        return
+
+    def adopted(self, edition: Edition) -> None:
+        """Hear of a prompt set that the search has taken."""
+        return
+
+    def refused(self, why: str) -> None:
+        """Hear of a prompt set that was not taken; one line for a person."""
+        return

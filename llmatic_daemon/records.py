@@ -1,6 +1,7 @@
 """Every noun of the search, frozen, in the order in which they flow.
 
 Task, Prompt -> Job -> Request -> Proposal -> Completion -> Candidate -> Network -> Report -> Placement.
+The log of a search holds its placements, and the editions of its prompts between them.
 Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
@@ -41,12 +42,26 @@ class PromptKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """One hot-edited prompt file."""
+    """One version of a hot-edited prompt file."""
 
     #: The file's stem, stable for ever.
     id: str
     kind: PromptKind
     text: str
+    #: How often it is drawn at random, against the others; above 0.
+    weight: float = 1.0
+    #: From 1 for each id; 0: as read from its file, before a search has taken it.
+    version: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Name what makes this version another one than the last: its kind and its text."""
+        return digest(f"{self.kind.value}\n{self.text}".encode())
+
+    @property
+    def name(self) -> str:
+        """Name the version for a person."""
+        return f"{self.id} v{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +70,7 @@ class PromptSet:
 
     mutation: tuple[Prompt, ...]
     crossover: Prompt
-    #: Slot of each mutation prompt on the prompt archive's axis, by id; kept for ever.
+    #: Slot of each mutation prompt on the prompt archive's axis; kept for ever.
     slots: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -63,12 +78,36 @@ class PromptSet:
         if not self.mutation or len(self.slots) != len(self.mutation):
             raise ValueError("a prompt set needs mutation prompts, and one slot for each")
 
-    def slot_of(self, prompt_id: str) -> int | None:
-        """Find the axis slot of a prompt; None when it is not in this set."""
+    def slot_of(self, prompt_id: str, version: int) -> int | None:
+        """Find the axis slot of a mutation prompt; None when this version is not in the set."""
         for prompt, slot in zip(self.mutation, self.slots, strict=True):
-            if prompt.id == prompt_id:
+            if (prompt.id, prompt.version) == (prompt_id, version):
                 return slot
         return None
+
+    @property
+    def all(self) -> tuple[Prompt, ...]:
+        """All prompts, the crossover prompt last."""
+        return (*self.mutation, self.crossover)
+
+    @property
+    def digest(self) -> str:
+        """Name the set by what its files say: the same files give the same digest."""
+        parts = sorted((p.id, p.digest, p.weight) for p in self.all)
+        return digest(repr(parts).encode())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edition:
+    """A prompt set that a search has taken: an entry of its log, between two placements."""
+
+    #: Position among the editions, from 1, without gaps.
+    number: int
+    #: Number of placements before it.
+    num_settled: int
+    prompts: PromptSet
+    #: Cells of the prompt archive that it empties: of older versions, and of slots given away.
+    emptied: tuple[int, ...]
 
 
 # --- one candidate, from claim to completion -----------------------------------------------------
@@ -130,6 +169,23 @@ class Request:
     temperature: float
     seed: int
     task: Task
+    #: For a model that continues a file: the text, and where it is to stop.
+    continuation: str = field(repr=False)
+    stops: tuple[str, ...] = field(repr=False)
+    #: For a chat model.
+    system: str = field(repr=False)
+    question: str = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Name the request by all that an LLM could answer it by."""
+        parts = (self.continuation, self.stops, self.system, self.question, self.temperature)
+        return digest(repr((*parts, self.seed)).encode(errors="surrogatepass"))
+
+
+#: What a prompt may leave open, as `{source}`: the parents' sources, the shape of an image
+#: ("3 x 32 x 32"), the number of classes, the name of the data set.
+PLACEHOLDERS = ("source", "shape", "num_classes", "task")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,10 +194,74 @@ class Completion:
 
     text: str
     writer: str
+    #: What the endpoint calls the model, and its revision; empty when it does not say.
     model: str
+    version: str = ""
+    #: Name of the endpoint in the settings; empty for a writer without one.
+    endpoint: str = ""
+    #: "stop", "length" (the token limit cut it), or the server's own word.
     finish_reason: str = "stop"
+    #: Of the request, where the server counts them, and of the answer.
+    num_prompt_tokens: int = 0
     num_tokens: int = 0
+    #: Of the call that was answered, waiting for its turn and earlier tries aside.
     duration_s: float = 0.0
+    #: Written by rule while no LLM answered: its prompt earns no credit.
+    stand_in: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TooLong:
+    """A request that does not fit into the context of the LLM; it was not sent."""
+
+    endpoint: str
+    num_tokens: int
+    max_tokens: int
+
+    def __str__(self) -> str:
+        return (
+            f"the request has {self.num_tokens} tokens, endpoint {self.endpoint!r} takes "
+            f"{self.max_tokens}"
+        )
+
+
+class CallOutcome(StrEnum):
+    """How one call of an LLM's endpoint ended."""
+
+    ANSWERED = "answered"
+    #: Measured before it was sent, or refused for its length.
+    TOO_LONG = "too_long"
+    #: The server had no room (429).
+    OVERLOADED = "overloaded"
+    #: Broken on its way or in the server: tried again.
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    #: The server understood, and will not have it: a setting or a key is wrong.
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One call of an LLM's endpoint, for those who watch."""
+
+    endpoint: str
+    outcome: CallOutcome
+    duration_s: float
+    #: Of an answer only.
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointState:
+    """An endpoint at this moment, for those who watch."""
+
+    name: str
+    model: str
+    #: Whether calls are held back because too many have failed.
+    is_open: bool
+    num_in_flight: int
+    #: Calls that may be in flight at once, as adapted to what the server bears.
+    limit: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -371,14 +491,22 @@ class Placement:
     slot: int
     operator: Operator
     prompt: str
+    prompt_version: int
     #: Of the individual that was used; None for a crossover.
     temperature: float | None
     #: Of the writer, the initial weights and the training: what a candidate is made again with.
     seed: int
     #: Job numbers.
     parents: tuple[int, ...]
+    #: Of the completion, see there; empty and 0 when there was none.
     writer: str
+    endpoint: str
     model: str
+    model_version: str
+    finish_reason: str
+    num_prompt_tokens: int
+    num_tokens: int
+    stand_in: bool
     outcome: Outcome
     #: One line for a person; empty when trained.
     detail: str
@@ -430,6 +558,7 @@ class PromptElite:
     #: The job after which it was offered.
     job: int
     prompt: str
+    prompt_version: int
     temperature: float
     curiosity: float
 

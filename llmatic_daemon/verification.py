@@ -42,7 +42,7 @@ def verify(state_dir: Path) -> Verification:
 
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:
-    tested = {p.job.number: p.report.test_accuracy for p in history.log() if p.report}
+    tested = {p.job.number: p.report.test_accuracy for p in history.placements() if p.report}
     folded = {
         cell: (held.elite.job, held.objective, tested[held.elite.job])
         for cell, held in evolution.networks.items()
@@ -60,6 +60,7 @@ def _prompt_faults(evolution: Evolution, history: History) -> list[str]:
             PromptElite(
                 job=each.job,
                 prompt=each.prompt,
+                prompt_version=each.prompt_version,
                 temperature=each.temperature,
                 curiosity=each.curiosity,
             ),

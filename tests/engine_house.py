@@ -14,7 +14,6 @@ from tests.fakes import (
     Clock,
     FakeLifter,
     FakeObserver,
-    FakePrompts,
     FakeTrainer,
     FakeWriter,
     FlakyStore,
@@ -33,7 +32,6 @@ class House:
     writer: FakeWriter = field(default_factory=FakeWriter)
     lifter: FakeLifter = field(default_factory=FakeLifter)
     trainer: FakeTrainer = field(default_factory=FakeTrainer)
-    prompts: FakePrompts = field(default_factory=FakePrompts)
     observer: FakeObserver = field(default_factory=FakeObserver)
     store: FlakyStore = field(default_factory=FlakyStore)
     clock: Clock = field(default_factory=Clock)
@@ -41,11 +39,13 @@ class House:
     patience: Patience = AT_ONCE
 
     def engine(self, **limits: Any) -> Engine:
+        edition = self.start.prompts.edition
+        if edition is not None and not self.store.memory.editions:
+            self.store.memory.editions.append(edition)
         ports = Ports(
             writer=self.writer,
             lifter=self.lifter,
             trainer=self.trainer,
-            prompts=self.prompts,
             store=self.store,
             observers=(self.observer,),
         )

@@ -7,16 +7,20 @@ from typing import Any
 
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.centroids import Centroids
-from llmatic_daemon.core.evolution import Evolution
+from llmatic_daemon.core.evolution import Evolution, apply, edit
 from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.core.operators import initial_source
+from llmatic_daemon.core.requests import write_request
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.core.tessellation import r2_sequence
 from llmatic_daemon.errors import StoreUnavailable
-from llmatic_daemon.ports import Lifter, Observer, Prompts, Trainer, Writer
+from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
+    Call,
     Candidate,
     Completion,
+    Edition,
     Failure,
     Job,
     Measures,
@@ -26,12 +30,12 @@ from llmatic_daemon.records import (
     Progress,
     Prompt,
     PromptKind,
-    PromptSet,
     Proposal,
     Rejection,
     Report,
     Request,
     Task,
+    TooLong,
     Training,
     Trial,
 )
@@ -45,6 +49,9 @@ TASK = Task(
     num_validation=100,
     num_test=100,
 )
+
+#: Length of the prompt archive's prompt axis.
+NUM_SLOTS = 16
 
 # --- a small search ------------------------------------------------------------------------------
 
@@ -88,25 +95,36 @@ PROMPT_SPACE = MeasureSpace(
 )
 
 
-def evolution(num_cells: int = 100, **changes: Any) -> Evolution:
-    """Start a search with the paper's bounds."""
-    return Evolution(
+def evolution(num_cells: int = 100, num_prompts: int = 16, **changes: Any) -> Evolution:
+    """Start a search with the paper's bounds and its prompts taken."""
+    start = Evolution(
         rules=rules(**changes),
         networks=CVTArchive(space=NETWORK_SPACE, centroids=centroids(num_cells)),
         individuals=CVTArchive(space=PROMPT_SPACE, centroids=centroids(num_cells)),
     )
+    return with_prompts(start, prompts(num_prompts))
 
 
-def prompt_set(num_prompts: int = 16, *, without: Sequence[int] = ()) -> PromptSet:
-    """Make prompts p0, p1, ... in slots 0, 1, ...; some of them may be retired."""
-    slots = tuple(slot for slot in range(num_prompts) if slot not in without)
-    return PromptSet(
-        mutation=tuple(
-            Prompt(id=f"p{slot}", kind=PromptKind.MUTATION, text=f"do {slot}") for slot in slots
-        ),
-        crossover=Prompt(id="crossover", kind=PromptKind.CROSSOVER, text="join"),
-        slots=slots,
+def prompts(num_prompts: int = 16, *, without: Sequence[int] = ()) -> tuple[Prompt, ...]:
+    """Make prompts p00, p01, ..., as read from files, some of them left out; and a crossover."""
+    kept = [number for number in range(num_prompts) if number not in without]
+    return (
+        *(prompt(f"p{number:02}", f"do {number}") for number in kept),
+        prompt("crossover", "join", kind=PromptKind.CROSSOVER),
     )
+
+
+def prompt(id_: str, text: str, **changes: Any) -> Prompt:
+    """Make a prompt as it is read from its file."""
+    return Prompt(id=id_, **({"kind": PromptKind.MUTATION, "text": text} | changes))
+
+
+def with_prompts(
+    search: Evolution, files: Sequence[Prompt], num_slots: int = NUM_SLOTS
+) -> Evolution:
+    """Let a search take other prompts."""
+    edition = edit(search, files, num_slots)
+    return search if edition is None else apply(search, edition)
 
 
 def proposal(number: int = 1, **changes: Any) -> Proposal:
@@ -114,7 +132,7 @@ def proposal(number: int = 1, **changes: Any) -> Proposal:
     parts: dict[str, Any] = {
         "job": Job(number=number, attempt=1),
         "operator": Operator.MUTATION,
-        "prompt": prompt_set().mutation[0],
+        "prompt": evolution().prompts.current.mutation[0],
         "temperature": 0.5,
         "sampling_temperature": 0.5,
         "seed": 7,
@@ -125,6 +143,20 @@ def proposal(number: int = 1, **changes: Any) -> Proposal:
         "num_settled": 0,
     }
     return Proposal(**(parts | changes))
+
+
+def request_for(
+    asked: Prompt, *sources: str, task: Task = TASK, temperature: float = 0.5, seed: int = 7
+) -> Request:
+    """Make the request for a prompt, of the initial network if no source is given."""
+    crosses = asked.kind is PromptKind.CROSSOVER
+    made = proposal(
+        operator=Operator.CROSSOVER if crosses else Operator.MUTATION,
+        prompt=asked,
+        sampling_temperature=temperature,
+        seed=seed,
+    )
+    return write_request(made, sources or (initial_source(task),), task)
 
 
 def network(name: str = "net", *, flops: int = 1_000_000_000, ratio: int = 50) -> Network:
@@ -148,13 +180,16 @@ def report(objective: float, **changes: Any) -> Report:
 
 
 def trial(
-    made: Proposal, result: Report | Rejection | Failure | Any, lifted: Network | None = None
+    made: Proposal,
+    result: Report | Rejection | Failure | Any,
+    lifted: Network | None = None,
+    **written: Any,
 ) -> Trial:
     """Bring a proposal to its end; what was trained has a network."""
     if lifted is None and isinstance(result, Report):
         lifted = network(f"net {made.job.number}")
     candidate = Candidate(source=f"# {made.job.number}\n", class_name="Net", seed=1, task=TASK)
-    completion = Completion(text="", writer="fake", model="fake-1", duration_s=0.1)
+    completion = Completion(text="", writer="fake", model="fake-1", duration_s=0.1, **written)
     return Trial(
         proposal=made,
         slot=0,
@@ -227,14 +262,20 @@ class FakeWriter(Writer):
     gate: Gate | None = None
     faults: Faults = field(default_factory=Faults)
     requests: list[Request] = field(default_factory=list)
+    #: More parents than this do not fit.
+    max_parents: int = 9
+    stand_in: bool = False
 
-    async def complete(self, request: Request) -> Completion:
+    async def complete(self, request: Request) -> Completion | TooLong:
         self.requests.append(request)
         number = len(self.requests)
         if self.gate:
             await self.gate.passing()
         self.faults.strike()
-        return Completion(text=self.text(number), writer="fake", model="fake-1")
+        if len(request.parents) > self.max_parents:
+            return TooLong(endpoint="fake", num_tokens=len(request.parents), max_tokens=0)
+        text = self.text(number)
+        return Completion(text=text, writer="fake", model="fake-1", stand_in=self.stand_in)
 
 
 @dataclass
@@ -279,27 +320,29 @@ class FakeTrainer(Trainer):
 
 
 @dataclass
-class FakePrompts(Prompts):
-    """A prompt set that a test may change."""
-
-    prompts: PromptSet = field(default_factory=prompt_set)
-
-    def current(self) -> PromptSet:
-        return self.prompts
-
-
-@dataclass
 class FakeObserver(Observer):
     """Remembers what it hears."""
 
     phases: list[tuple[int, str]] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    editions: list[Edition] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
 
     def placed(self, placement: Placement) -> None:
         self.placements.append(placement)
+
+    def called(self, call: Call) -> None:
+        self.calls.append(call)
+
+    def adopted(self, edition: Edition) -> None:
+        self.editions.append(edition)
+
+    def refused(self, why: str) -> None:
+        self.refusals.append(why)
 
 
 class FlakyStore(MemoryStore):

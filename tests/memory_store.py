@@ -1,13 +1,21 @@
 """The store in memory: a fake that passes the same suite as the real one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from typing import Any
 
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.ports import SearchStore
-from llmatic_daemon.records import Artefacts, Identity, Job, Placement, Tessellation, digest
+from llmatic_daemon.ports import Entry, SearchStore
+from llmatic_daemon.records import (
+    Artefacts,
+    Edition,
+    Identity,
+    Job,
+    Placement,
+    Tessellation,
+    digest,
+)
 
 
 @dataclass
@@ -16,7 +24,9 @@ class Memory:
 
     identity: Identity | None = None
     tessellation: Tessellation | None = None
-    slots: dict[str, int] = field(default_factory=dict)
+    editions: list[Edition] = field(default_factory=list)
+    texts: dict[tuple[str, int], str] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
     #: Jobs in the order in which they were released.
     queue: list[Job] = field(default_factory=list)
     running: dict[int, Job] = field(default_factory=dict)
@@ -48,10 +58,6 @@ class MemoryStore(SearchStore):
             self.memory.tessellation = await make()
         return self.memory.tessellation
 
-    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
-        slots = self.memory.slots
-        return tuple(slots.setdefault(prompt, len(slots)) for prompt in prompt_ids)
-
     async def dispatch(self, slot: int) -> Job:
         memory = self.memory
         if memory.queue:
@@ -82,12 +88,27 @@ class MemoryStore(SearchStore):
         del self.memory.running[placement.job.number]
         return True
 
+    async def adopt(self, edition: Edition) -> None:
+        if edition.number != len(self.memory.editions) + 1:
+            raise ValueError("the number is not the next one")
+        for prompt in edition.prompts.all:
+            if (
+                self.memory.texts.setdefault((prompt.id, prompt.version), prompt.text)
+                != prompt.text
+            ):
+                raise ValueError(f"prompt {prompt.name} must keep its text")
+        self.memory.editions.append(edition)
+
+    async def note_refusal(self, why: str) -> None:
+        self.memory.refusals.append(why)
+
     async def source(self, digest: str) -> str:
         return self.memory.sources[digest]
 
-    async def log(self) -> AsyncIterator[Placement]:
-        for placement in tuple(self.memory.placements):
-            yield placement
+    async def log(self) -> AsyncIterator[Entry]:
+        entries: list[Entry] = [*self.memory.editions, *self.memory.placements]
+        for entry in sorted(entries, key=_position):
+            yield entry
 
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
@@ -113,6 +134,10 @@ class MemoryStore(SearchStore):
             raise ValueError("the source is not known")
         if placement.network_digest not in {*graphs, None}:
             raise ValueError("the graph is not known")
+
+
+def _position(entry: Entry) -> tuple[int, int]:
+    return (entry.num_settled, 1) if isinstance(entry, Edition) else (entry.number, 0)
 
 
 def _check(placement: Placement, artefacts: Artefacts) -> None:

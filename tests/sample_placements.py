@@ -7,13 +7,17 @@ from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
     Durations,
+    Edition,
     Epoch,
     Job,
     Measures,
     Operator,
     Outcome,
     Placement,
+    Prompt,
+    PromptKind,
     PromptOffer,
+    PromptSet,
     Report,
     digest,
 )
@@ -27,11 +31,18 @@ def failure(number: int, job: Job, **changes: Any) -> Placement:
         "slot": 0,
         "operator": Operator.MUTATION,
         "prompt": "deepen",
+        "prompt_version": 1,
         "temperature": 0.6,
         "seed": 2**40 + number,
         "parents": (),
         "writer": "fake",
+        "endpoint": "",
         "model": "fake-1",
+        "model_version": "",
+        "finish_reason": "stop",
+        "num_prompt_tokens": 0,
+        "num_tokens": 0,
+        "stand_in": False,
         "outcome": Outcome.ERROR,
         "detail": "the world failed",
         "source_digest": None,
@@ -77,6 +88,22 @@ def success(
         "durations": Durations(llm_s=0.1, lift_s=0.2, wait_s=0.3, train_s=0.4, total_s=1.0),
     }
     return failure(number, job, **(facts | changes)), Artefacts(source=source, graph=graph)
+
+
+def edition(number: int, *ids: str, **changes: Any) -> Edition:
+    """Make an edition of prompts for mutation, and a crossover prompt, all of version 1."""
+    mutation = tuple(
+        Prompt(id=id_, kind=PromptKind.MUTATION, text=f"{id_} it", version=1) for id_ in ids
+    )
+    crossover = Prompt(id="join", kind=PromptKind.CROSSOVER, text="join them", version=1)
+    facts: dict[str, Any] = {
+        "num_settled": 0,
+        "prompts": PromptSet(
+            mutation=mutation, crossover=crossover, slots=tuple(range(len(mutation)))
+        ),
+        "emptied": (),
+    }
+    return Edition(number=number, **(facts | changes))
 
 
 def _report(number: int, num_epochs: int) -> Report:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
@@ -21,15 +21,15 @@ from llmatic_daemon.records import (
     Placement,
     Tessellation,
 )
-from tests.sample_placements import SampleSearch, failure, success
+from tests.sample_placements import SampleSearch, edition, failure, success
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
 CELLS = Tessellation(network=((0.1, 0.2), (1 / 3, 1.0)), prompt=((0.5, 0.7),))
 
 
-async def read_log(store: SearchStore) -> list[Placement]:
-    return [placement async for placement in store.log()]
+async def read_log(store: SearchStore) -> list[Entry]:
+    return [entry async for entry in store.log()]
 
 
 async def grow(store: SearchStore, search: SampleSearch, number: int) -> None:
@@ -211,7 +211,9 @@ class StoreContract:
         full, artefacts = success(
             2, await store.dispatch(5), slot=5, parents=(1, 1), clipped=True, credited_cell=4,
             credited_job=1, curiosity_change=-0.5, status=AddStatus.IMPROVED, staleness=7,
-            temperature=0.1 + 0.2, elapsed_s=1e9 + 1 / 3, duplicate_of=1,
+            temperature=0.1 + 0.2, elapsed_s=1e9 + 1 / 3, duplicate_of=1, prompt_version=3,
+            endpoint="tgi", model_version="abc", finish_reason="length", num_prompt_tokens=500,
+            num_tokens=350, stand_in=True,
         )  # fmt: skip
 
         await store.commit(full, artefacts)
@@ -265,14 +267,45 @@ class StoreContract:
         assert [first, *again] == [CELLS] * 3
         assert len(made) == 1
 
-    async def test_prompt_slots_are_kept_for_ever(self, open_store: OpenStore):
-        store = await open_store()
-        assert await store.prompt_slots(["deepen", "widen"]) == (0, 1)
-        assert await store.prompt_slots(["shrink", "widen"]) == (2, 1)
+    async def test_editions_stand_in_the_log_where_they_came(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        first, second, third, last = (
+            edition(1, "deepen"),
+            edition(2, "deepen", "widen"),
+            edition(3, "widen", num_settled=4, emptied=(0, 2)),
+            edition(4, "widen", num_settled=6),
+        )
 
+        for each in (first, second):
+            await store.adopt(each)
+        await grow(store, search, 4)
+        await store.adopt(third)
+        await grow(store, search, 2)
+        await store.adopt(last)
+
+        settled = search.placements
+        expected = [first, second, *settled[:4], third, *settled[4:], last]
+        assert await read_log(await open_store()) == expected
+
+    async def test_edition_must_be_the_next_one(self, open_store: OpenStore):
         store = await open_store()
 
-        assert await store.prompt_slots(["widen", "new", "deepen", "newer"]) == (1, 3, 0, 4)
+        with pytest.raises(ValueError, match="number"):
+            await store.adopt(edition(2, "deepen"))
+
+        assert await read_log(store) == []
+
+    async def test_version_of_a_prompt_keeps_its_text(self, open_store: OpenStore):
+        store = await open_store()
+        await store.adopt(edition(1, "deepen"))
+        other = edition(2, "deepen")
+        (prompt,) = other.prompts.mutation
+        changed = replace(other.prompts, mutation=(replace(prompt, text="something else"),))
+
+        with pytest.raises(ValueError, match="deepen v1 must keep its text"):
+            await store.adopt(replace(other, prompts=changed))
+
+        assert await read_log(store) == [edition(1, "deepen")]
 
     async def test_many_slots_at_once_get_different_jobs(self, open_store: OpenStore):
         store = await open_store()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -22,14 +21,15 @@ from llmatic_daemon.records import (
 )
 from tests.engine_house import NEVER, House
 from tests.fakes import (
+    NUM_SLOTS,
     Clock,
-    FakePrompts,
     FakeTrainer,
     FakeWriter,
     Faults,
     Gate,
     evolution,
     network,
+    prompts,
     report,
 )
 
@@ -145,16 +145,12 @@ async def test_slots_work_side_by_side():
 async def test_prompt_that_changes_meanwhile_is_no_longer_offered():
     gate = Gate()
     house = House(writer=FakeWriter(gate=gate))
-    running = asyncio.create_task(house.engine(max_evaluations=1).run())
+    engine = house.engine(max_evaluations=1)
+    running = asyncio.create_task(engine.run())
     await gate.arrivals()
     used = house.writer.requests[0].prompt
-    kept = [(p, s) for p, s in zip(*_parts(house.prompts), strict=True) if p != used]
-    house.prompts.prompts = type(house.prompts.prompts)(
-        mutation=tuple(p for p, _ in kept),
-        crossover=house.prompts.prompts.crossover,
-        slots=tuple(s for _, s in kept),
-    )
 
+    await engine.take_prompts([p for p in prompts() if p.id != used.id], NUM_SLOTS)
     gate.open()
     await running
 
@@ -264,10 +260,6 @@ async def test_description_names_the_parents():
 
 def _net(number: int) -> str:
     return f"class Net(nn.Module):\n    number = {number}\n"
-
-
-def _parts(prompts: FakePrompts) -> tuple[Any, Any]:
-    return prompts.prompts.mutation, prompts.prompts.slots
 
 
 def _first_fails() -> Callable[[Network], Report | Failure]:

@@ -12,7 +12,8 @@ import pytest
 
 from llmatic_daemon import cli, config
 from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.records import Snapshot
+from llmatic_daemon.records import EndpointState, Snapshot
+from tests.sample_placements import edition
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -21,6 +22,9 @@ SNAPSHOT = Snapshot(
     filled_network_cells=0, prompt_cells=100, filled_prompt_cells=0, qd_score=0.0,
     best_objective=None, best_job=None, elapsed_s=0.0, train_s=0.0,
 )  # fmt: skip
+
+
+ENDPOINT = EndpointState(name="an-endpoint", model="", is_open=False, num_in_flight=0, limit=1)
 
 
 def settings() -> Iterator[tuple[str, str, str]]:
@@ -56,8 +60,9 @@ def example(command: click.Command) -> str:
 
 
 def metrics_table() -> str:
-    metrics = Metrics("0", 1, ("a-prompt",))
-    metrics.watch(lambda: SNAPSHOT)
+    metrics = Metrics("0", 1, ("an-endpoint",))
+    metrics.watch(lambda: SNAPSHOT, lambda: (ENDPOINT,))
+    metrics.use(edition(1, "a-prompt").prompts)
     families = sorted(metrics.registry.collect(), key=lambda family: family.name)
     rows = []
     for family in families:

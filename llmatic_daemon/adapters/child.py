@@ -28,6 +28,8 @@ def python(module: str) -> list[str]:
 
 #: What a child needs of our environment that is to know nothing of us.
 _HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
+#: What no child needs: the key of the LLM.
+_SECRET = frozenset({"LLMATIC_LLM_TOKEN", "CREDENTIALS_DIRECTORY", "HF_TOKEN"})
 
 
 def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -37,7 +39,8 @@ def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:
         only: All that it is told beside what Python needs; None: our own environment.
     """
     path = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    ours = {name: os.environ[name] for name in os.environ if only is None or name in _HARMLESS}
+    kept = (_HARMLESS if only is not None else os.environ.keys()) - _SECRET
+    ours = {name: os.environ[name] for name in os.environ if name in kept}
     return {**ours, "PYTHONPATH": os.pathsep.join(path), **(only or {})}
 
 

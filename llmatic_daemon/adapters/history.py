@@ -4,6 +4,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from llmatic_daemon.adapters import database_file, jobs, placement_rows, schema
+from llmatic_daemon.adapters import database_file, edition_rows, jobs, placement_rows, schema
 from llmatic_daemon.adapters.history_answers import (
     Ancestor,
     PromptCredit,
@@ -21,8 +22,9 @@ from llmatic_daemon.adapters.history_answers import (
     StoredPromptElite,
 )
 from llmatic_daemon.adapters.state_folder import database_path, holder
-from llmatic_daemon.adapters.store import log_page, stored_identity
+from llmatic_daemon.adapters.store import interleaved, log_page, stored_identity
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
+from llmatic_daemon.ports import Entry
 from llmatic_daemon.records import Identity, Measures, Operator, Outcome, Placement, Tessellation
 
 T = TypeVar("T")
@@ -75,12 +77,18 @@ class History:
             raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
         return found
 
-    def log(self) -> Iterator[Placement]:
-        """Read all placements, oldest first, a page at a time."""
+    def log(self) -> Iterator[Entry]:
+        """Read placements and editions, oldest first, a page at a time."""
+        editions = self._ask(edition_rows.read_all)
         last = 0
         while page := self._ask(partial(log_page, after=last)):
-            yield from page
+            yield from interleaved(page, editions)
             last = page[-1].number
+        yield from editions
+
+    def placements(self) -> Iterator[Placement]:
+        """Read all placements, oldest first."""
+        return (entry for entry in self.log() if isinstance(entry, Placement))
 
     def check(self) -> tuple[str, ...]:
         """Name what is wrong with the database itself: its pages, its references, its jobs."""
@@ -176,22 +184,22 @@ class History:
 
     def prompt_elites(self) -> tuple[StoredPromptElite, ...]:
         """List the prompt archive, the most curious first."""
-        query = """
-SELECT cell, job, prompt, temperature, objective, curiosity FROM prompt_elites
-ORDER BY curiosity DESC, cell"""
-        names = ("cell", "job", "prompt", "temperature", "objective", "curiosity")
+        names = (
+            "cell", "job", "prompt", "prompt_version", "temperature", "objective", "curiosity",
+        )  # fmt: skip
+        query = f"SELECT {', '.join(names)} FROM prompt_elites ORDER BY curiosity DESC, cell"
         return tuple(
             StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query)
         )
 
     def prompt_credit(self) -> tuple[PromptCredit, ...]:
-        """List what each prompt has brought about, by slot."""
-        names = (
-            "prompt", "slot", "num_used", "num_trained", "num_added", "score",
-            "curiosity_change", "best_objective",
-        )  # fmt: skip
-        rows = self._rows(f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY slot")
-        return tuple(PromptCredit(**dict(zip(names, row, strict=True))) for row in rows)
+        """List what each version of each prompt has brought about, by id and version."""
+        names = tuple(part.name for part in fields(PromptCredit))
+        query = f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY prompt, version"
+        return tuple(
+            PromptCredit(**{**dict(zip(names, row, strict=True)), "in_use": bool(row[4])})
+            for row in self._rows(query)
+        )
 
     def _open(self) -> sqlite3.Connection:
         connection = None

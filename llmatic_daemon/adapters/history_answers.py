@@ -85,6 +85,7 @@ class StoredPromptElite:
     cell: int
     job: int
     prompt: str
+    prompt_version: int
     #: In [0, 1].
     temperature: float
     #: The prompt's collective score when this was offered.
@@ -94,11 +95,15 @@ class StoredPromptElite:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptCredit:
-    """What a prompt has brought about so far."""
+    """What a version of a prompt has brought about so far."""
 
     prompt: str
-    #: On the axis of the prompt archive.
-    slot: int
+    version: int
+    kind: str
+    #: On the axis of the prompt archive, last; None for a crossover prompt.
+    slot: int | None
+    #: Whether the last edition holds it.
+    in_use: bool
     num_used: int
     num_trained: int
     #: Entered the network archive.
@@ -106,4 +111,6 @@ class PromptCredit:
     #: The collective score.
     score: float
     curiosity_change: float
+    #: Of the most curious of its individuals now; None when the archive holds none.
+    curiosity: float | None
     best_objective: float | None

@@ -16,9 +16,24 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import AddStatus, Outcome, Placement, Snapshot
+from llmatic_daemon.records import (
+    AddStatus,
+    Call,
+    CallOutcome,
+    Edition,
+    EndpointState,
+    Outcome,
+    Placement,
+    PromptSet,
+    Snapshot,
+)
 
 PHASES = ("idle", "llm", "lift", "wait", "train", "commit")
+#: Labels that come from no enum of the records.
+TOKEN_KINDS = ("prompt", "completion")
+FINISH_REASONS = ("stop", "length", "other")
+RELOADS = ("adopted", "refused")
+LLM_BUCKETS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 BUCKETS_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 
 
@@ -28,13 +43,14 @@ class Metrics(Observer):
     Args:
         version: Of the daemon.
         num_slots: Slots, each with one series a phase.
-        prompts: Ids of the prompts in use; each is exported as 0 from the start.
+        endpoints: Names of the LLM servers; each is exported as 0 from the start.
     """
 
-    def __init__(self, version: str, num_slots: int, prompts: tuple[str, ...]) -> None:
+    def __init__(self, version: str, num_slots: int, endpoints: tuple[str, ...]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
         self.registry = CollectorRegistry()
         self._make_counters()
+        self._make_llm_counters()
         Info("llmatic_build", "Version of the daemon.", registry=self.registry).info(
             {"version": version}
         )
@@ -42,7 +58,38 @@ class Metrics(Observer):
             num_slots
         )
         self._phases = ["idle"] * num_slots
-        self._start_at_zero(num_slots, prompts)
+        self._start_at_zero(num_slots, endpoints)
+
+    def _make_llm_counters(self) -> None:
+        registry = self.registry
+        self._calls = Counter(
+            "llmatic_llm_requests", "Calls of an LLM's endpoint, by how they ended.",
+            ["endpoint", "outcome"], registry=registry,
+        )  # fmt: skip
+        self._call_durations = Histogram(
+            "llmatic_llm_request_duration_seconds", "Time until an endpoint had answered a call.",
+            ["endpoint"], buckets=LLM_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._tokens = Counter(
+            "llmatic_llm_tokens", "Tokens of answered requests, and of their answers.", ["kind"],
+            registry=registry,
+        )  # fmt: skip
+        self._finished = Counter(
+            "llmatic_llm_finish", "Answers, by why the LLM ended them.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self._stand_ins = Counter(
+            "llmatic_llm_stand_ins", "Settled candidates written by rule while no LLM answered.",
+            registry=registry,
+        )  # fmt: skip
+        self._reloads = Counter(
+            "llmatic_prompt_set_reloads", "Prompt sets that were read, by what became of them.",
+            ["result"], registry=registry,
+        )  # fmt: skip
+        self._loaded = Gauge(
+            "llmatic_prompt_set_loaded_timestamp_seconds", "When prompts were taken last.",
+            registry=registry,
+        )  # fmt: skip
 
     def _make_counters(self) -> None:
         registry = self.registry
@@ -82,22 +129,32 @@ class Metrics(Observer):
             registry=registry,
         )  # fmt: skip
 
-    def _start_at_zero(self, num_slots: int, prompts: tuple[str, ...]) -> None:
+    def _start_at_zero(self, num_slots: int, endpoints: tuple[str, ...]) -> None:
         for outcome in Outcome:
             self._evaluations.labels(outcome.value)
         for status in AddStatus:
             self._insertions.labels("network", status.value)
             self._insertions.labels("prompt", status.value)
-        for prompt in prompts:
-            self._selected.labels(prompt)
-            self._successes.labels(prompt)
+        for endpoint in endpoints:
+            for call in CallOutcome:
+                self._calls.labels(endpoint, call.value)
+            self._call_durations.labels(endpoint)
+        for kind in TOKEN_KINDS:
+            self._tokens.labels(kind)
+        for reason in FINISH_REASONS:
+            self._finished.labels(reason)
+        for result in RELOADS:
+            self._reloads.labels(result)
         for slot in range(num_slots):
             for phase in PHASES:
                 self._slot_state.labels(str(slot), phase).set(phase == "idle")
 
-    def watch(self, view: Callable[[], Snapshot]) -> None:
-        """Read the search's gauges from here, at each scrape."""
+    def watch(
+        self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]
+    ) -> None:
+        """Read the gauges of the search and of the LLM servers from here, at each scrape."""
         self.registry.register(_Search(view))
+        self.registry.register(_Endpoints(endpoints))
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         """Move a slot from one phase to another."""
@@ -120,7 +177,35 @@ class Metrics(Observer):
         for phase, spent_s in _phases(placement):
             self._durations.labels(phase).observe(spent_s)
         self._train_s.inc(placement.durations.train_s)
+        self._stand_ins.inc(placement.stand_in)
         self._last_commit.set(time.time())
+
+    def called(self, call: Call) -> None:
+        """Count a call of an LLM's endpoint."""
+        self._calls.labels(call.endpoint, call.outcome.value).inc()
+        if call.completion is None:
+            return
+        reason = call.completion.finish_reason
+        self._call_durations.labels(call.endpoint).observe(call.duration_s)
+        self._tokens.labels("prompt").inc(call.completion.num_prompt_tokens)
+        self._tokens.labels("completion").inc(call.completion.num_tokens)
+        self._finished.labels(reason if reason in FINISH_REASONS else "other").inc()
+
+    def adopted(self, edition: Edition) -> None:
+        """Count a prompt set that was taken."""
+        self._reloads.labels("adopted").inc()
+        self.use(edition.prompts)
+
+    def use(self, prompts: PromptSet) -> None:
+        """Export the prompts that are in use from now on, each as 0 at first."""
+        self._loaded.set(time.time())
+        for prompt in prompts.all:
+            self._selected.labels(prompt.id)
+            self._successes.labels(prompt.id)
+
+    def refused(self, why: str) -> None:
+        """Count a prompt set that was not taken."""
+        self._reloads.labels("refused").inc()
 
     def exposition(self) -> bytes:
         """Write all metrics in Prometheus' text format."""
@@ -175,3 +260,30 @@ class _Search(Collector):
         yield GaugeMetricFamily(
             "llmatic_settled_jobs", "Settled candidates over all restarts.", now.num_settled
         )
+
+
+class _Endpoints(Collector):
+    """Gauges that are read from the LLM servers' state when Prometheus asks."""
+
+    def __init__(self, states: Callable[[], tuple[EndpointState, ...]]) -> None:
+        self._states = states
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing, so that registering reads nothing."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read all endpoints once."""
+        states = self._states()
+        for name, (meaning, read) in _ENDPOINT_GAUGES.items():
+            family = GaugeMetricFamily(name, meaning, labels=["endpoint"])
+            for state in states:
+                family.add_metric([state.name], float(read(state)))
+            yield family
+
+
+_ENDPOINT_GAUGES: dict[str, tuple[str, Callable[[EndpointState], float]]] = {
+    "llmatic_llm_inflight_requests": ("Calls under way.", lambda state: state.num_in_flight),
+    "llmatic_llm_concurrency_limit": ("Calls that may be under way.", lambda state: state.limit),
+    "llmatic_llm_circuit_open": ("1 while it is left alone.", lambda state: state.is_open),
+}

@@ -1,30 +1,34 @@
-"""The folder of prompts: one Markdown file each, its stem the prompt's id for ever."""
+"""Prompt files: one Markdown file each, its stem the prompt's id for ever; a folder is one set."""
 
 import difflib
+import re
 import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from string import Formatter
+from typing import Any
 
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.ports import Prompts
-from llmatic_daemon.records import Prompt, PromptKind, PromptSet
+from llmatic_daemon.records import PLACEHOLDERS, Prompt, PromptKind
 
 #: A prompt is a few sentences; more would not fit into the context of an LLM of 2,048 tokens.
 MAX_PROMPT_BYTES = 16 << 10
 
 _FENCE = "+++"
-_KEYS = ("kind",)
+_KEYS = ("kind", "enabled", "weight")
+#: Its place in a completion model's text is between these, unless it places the source itself.
+_QUOTES = '"""'
 
 
-class PromptFolder(Prompts):
-    """The prompt set as it was read."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a folder at one moment, read whole."""
 
-    def __init__(self, prompts: PromptSet) -> None:
-        self._prompts = prompts
-
-    def current(self) -> PromptSet:
-        """Return the set."""
-        return self._prompts
+    folder: Path
+    #: What each prompt file holds, or why it cannot be read; sorted by path.
+    files: tuple[tuple[Path, bytes | str], ...]
 
 
 def default_folder() -> Path:
@@ -32,104 +36,199 @@ def default_folder() -> Path:
     return Path(str(resources.files("llmatic_daemon") / "prompts"))
 
 
-def read_prompts(folder: Path) -> tuple[tuple[Prompt, ...], Prompt]:
-    """Read all prompts of a folder: `*.md`, hidden files aside.
+def read_prompts(folder: Path) -> tuple[Prompt, ...]:
+    """Read the prompts of a folder as it is now; see `parse_prompts`."""
+    return parse_prompts(snapshot(folder))
 
-    Returns:
-        The mutation prompts, sorted by id, and the crossover prompt.
+
+def snapshot(folder: Path) -> Snapshot:
+    """Read all prompt files of a folder: `*.md`, hidden files aside.
 
     Raises:
-        ConfigurationError: the folder or a file cannot be read, a file is no prompt, or there is
-            no mutation prompt, or not exactly one crossover prompt.
+        ConfigurationError: the folder cannot be read.
     """
-    prompts = [read_prompt(path) for path in _files(folder)]
-    mutation = [prompt for prompt in prompts if prompt.kind is PromptKind.MUTATION]
-    crossover = [prompt for prompt in prompts if prompt.kind is PromptKind.CROSSOVER]
-    if not mutation:
-        raise ConfigurationError(
-            f"{folder}: there must be at least one mutation prompt (*.md), found none; "
-            "'llmatic-daemon init' writes the ones that we ship"
-        )
-    if len(crossover) != 1:
-        found = ", ".join(repr(f"{prompt.id}.md") for prompt in crossover) or "none"
-        raise ConfigurationError(
-            f'{folder}: there must be exactly one prompt with kind = "crossover" between '
-            f"'{_FENCE}' lines, found {found}"
-        )
-    return tuple(mutation), crossover[0]
-
-
-def _files(folder: Path) -> list[Path]:
     try:
-        paths = [path for path in folder.iterdir() if path.suffix == ".md" and path.is_file()]
+        paths = [path for path in folder.iterdir() if path.suffix == ".md"]
     except OSError as error:
         raise ConfigurationError(
             f"{folder}: must be a readable folder of prompts: {error.strerror or error}"
         ) from error
-    return sorted((path for path in paths if path.name[0] != "."), key=lambda path: path.stem)
+    shown = sorted((path for path in paths if path.name[0] != "."), key=lambda path: path.stem)
+    return Snapshot(folder, tuple((path, _content(path)) for path in shown))
 
 
-def read_prompt(path: Path) -> Prompt:
-    """Read one prompt file: optional TOML between two `+++` lines, then the text.
+def _content(path: Path) -> bytes | str:
+    """Read a file, a little beyond its limit; or say why that cannot be."""
+    try:
+        if not path.resolve().is_relative_to(path.parent.resolve()):
+            return f"must lie in its folder, found a link to {path.resolve()}; copy it there"
+        if not path.is_file():
+            return "must be a file; move it elsewhere"
+        with path.open("rb") as file:
+            return file.read(MAX_PROMPT_BYTES + 1)
+    except OSError as error:
+        return f"must be readable: {error.strerror or error}"
+
+
+def parse_prompts(taken: Snapshot) -> tuple[Prompt, ...]:
+    """Read prompts from their files, disabled ones left out, sorted by id.
+
+    Returns:
+        At least one for mutation and exactly one for crossover, none of them numbered.
 
     Raises:
-        ConfigurationError: it cannot be read, is too large, not UTF-8, empty, or its head is wrong.
+        ConfigurationError: a file is no prompt, or they make no set; says which file, which line,
+            why.
     """
-    head, text = _parted(path, _content(path))
+    parsed = [_parsed(path, content) for path, content in taken.files]
+    prompts = [prompt for prompt in parsed if prompt is not None]
+    if not any(prompt.kind is PromptKind.MUTATION for prompt in prompts):
+        raise ConfigurationError(
+            f"{taken.folder}: there must be at least one mutation prompt (*.md), found none; "
+            "'llmatic-daemon init' writes the ones that we ship"
+        )
+    crossover = [prompt for prompt in prompts if prompt.kind is PromptKind.CROSSOVER]
+    if len(crossover) != 1:
+        found = ", ".join(repr(f"{prompt.id}.md") for prompt in crossover) or "none"
+        raise ConfigurationError(
+            f'{taken.folder}: there must be exactly one prompt with kind = "crossover" between '
+            f"'{_FENCE}' lines, found {found}"
+        )
+    return tuple(prompts)
+
+
+def _parsed(path: Path, content: bytes | str) -> Prompt | None:
+    """Read one file: optional TOML between two `+++` lines, then the text; None: it is disabled."""
+    if isinstance(content, str):
+        raise ConfigurationError(f"{path}: {content}")
+    head, text, first_line = _parted(path, _decoded(path, content))
+    settings = _settings(path, head)
     if not text:
         raise ConfigurationError(
             f"{path}: a prompt must have a text, found none; write it or remove the file"
         )
-    return Prompt(id=path.stem, kind=_kind(path, head), text=text)
+    _check_placeholders(path, text, first_line)
+    kind = _kind(settings, f"{path}, line {_line_of(head, 'kind')}")
+    weight = _weight(settings, f"{path}, line {_line_of(head, 'weight')}")
+    enabled = _enabled(settings, f"{path}, line {_line_of(head, 'enabled')}")
+    return Prompt(id=path.stem, kind=kind, text=text, weight=weight) if enabled else None
 
 
-def _content(path: Path) -> str:
+def _decoded(path: Path, content: bytes) -> str:
+    if len(content) > MAX_PROMPT_BYTES:
+        raise ConfigurationError(
+            f"{path}: a prompt must have at most {MAX_PROMPT_BYTES} bytes, found more; shorten it"
+        )
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_PROMPT_BYTES + 1)
-        if len(content) > MAX_PROMPT_BYTES:
-            raise ConfigurationError(
-                f"{path}: a prompt must have at most {MAX_PROMPT_BYTES} bytes, found more; shorten it"
-            )
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(
-            f"{path}: a prompt must be UTF-8, found byte {content[error.start]:#04x} "
-            f"at position {error.start}; save it as UTF-8"
+            f"{path}, line {line}: a prompt must be UTF-8, found byte {content[error.start]:#04x}; "
+            "save it as UTF-8"
         ) from error
-    except OSError as error:
-        raise ConfigurationError(f"{path}: must be readable: {error.strerror or error}") from error
 
 
-def _parted(path: Path, content: str) -> tuple[str, str]:
-    """Part a file into the TOML at its head and the text."""
-    first, _, rest = content.partition("\n")
-    if first.strip() != _FENCE:
-        return "", content.strip()
-    lines = rest.split("\n")
-    for number, line in enumerate(lines):
+def _parted(path: Path, content: str) -> tuple[str, str, int]:
+    """Part a file into the TOML at its head and the text, with the line where that begins."""
+    lines = content.split("\n")
+    if lines[0].strip() != _FENCE:
+        return "", *_trimmed(lines, 1)
+    for number, line in enumerate(lines[1:], 1):
         if line.strip() == _FENCE:
-            return "\n".join(lines[:number]), "\n".join(lines[number + 1 :]).strip()
+            return "\n".join(lines[1:number]), *_trimmed(lines[number + 1 :], number + 2)
     raise ConfigurationError(
-        f"{path}: the '{_FENCE}' in line 1 must be closed by another '{_FENCE}' line"
+        f"{path}, line 1: the '{_FENCE}' must be closed by another '{_FENCE}' line"
     )
 
 
-def _kind(path: Path, head: str) -> PromptKind:
+def _trimmed(lines: Sequence[str], first: int) -> tuple[str, int]:
+    blank = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    return "\n".join(lines).strip(), first + blank
+
+
+def _settings(path: Path, head: str) -> Mapping[str, Any]:
     try:
         settings = tomllib.loads(head)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
-            f"{path}: what is between the '{_FENCE}' lines must be TOML: {error}"
+            f"{path}: what is between the '{_FENCE}' lines must be TOML: {_shifted(str(error))}"
         ) from error
     for key in settings:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, 1)
-            hint = (
-                f"did you mean {near[0]!r}?" if near else f"known is {', '.join(map(repr, _KEYS))}"
-            )
-            raise ConfigurationError(f"{path}: unknown setting {key!r}; {hint}")
+            known = f"known are {', '.join(map(repr, _KEYS))}"
+            hint = f"did you mean {near[0]!r}?" if near else known
+            line = _line_of(head, key)
+            raise ConfigurationError(f"{path}, line {line}: unknown setting {key!r}; {hint}")
+    return settings
+
+
+def _shifted(message: str) -> str:
+    """Count lines from the file's first, which is the fence."""
+    return re.sub(r"line (\d+)", lambda found: f"line {int(found[1]) + 1}", message)
+
+
+def _line_of(head: str, key: str) -> int:
+    starts = (n for n, line in enumerate(head.split("\n"), 2) if line.strip().startswith(key))
+    return next(starts, 2)
+
+
+def _kind(settings: Mapping[str, Any], where: str) -> PromptKind:
     kind = settings.get("kind", PromptKind.MUTATION.value)
     if kind not in [known.value for known in PromptKind]:
-        raise ConfigurationError(f"{path}: kind must be 'mutation' or 'crossover', got {kind!r}")
+        raise ConfigurationError(f"{where}: kind must be 'mutation' or 'crossover', got {kind!r}")
     return PromptKind(kind)
+
+
+def _enabled(settings: Mapping[str, Any], where: str) -> bool:
+    enabled = settings.get("enabled", True)
+    if not isinstance(enabled, bool):
+        raise ConfigurationError(f"{where}: enabled must be true or false, got {enabled!r}")
+    return enabled
+
+
+def _weight(settings: Mapping[str, Any], where: str) -> float:
+    weight = settings.get("weight", 1.0)
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not is_number or not 0 < weight <= 1e6:
+        raise ConfigurationError(
+            f"{where}: weight must be above 0 and at most 1e6, got {weight!r}; "
+            "use enabled = false for a prompt that is not to be drawn"
+        )
+    return float(weight)
+
+
+def _check_placeholders(path: Path, text: str, first_line: int) -> None:
+    """Refuse braces that mean nothing, and a layout of one's own that leaves the source out."""
+    found: set[str] = set()
+    for number, content in enumerate(text.split("\n"), first_line):
+        found |= _placeholders(f"{path}, line {number}", content)
+    if _QUOTES in text and "source" not in found:
+        line = first_line + text[: text.index(_QUOTES)].count("\n")
+        raise ConfigurationError(
+            f"{path}, line {line}: a prompt with {_QUOTES} lays out the whole request, and must "
+            "place the network by {source}, found no {source}; or write it without the quotes"
+        )
+
+
+def _placeholders(where: str, line: str) -> set[str]:
+    try:
+        parts = list(Formatter().parse(line))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{where}: a brace must be part of a placeholder such as {{source}}, got {line!r}; "
+            "write {{ or }} for the brace itself"
+        ) from error
+    names = {
+        name + ("!" if mark or form else "") for _, name, form, mark in parts if name is not None
+    }
+    for name in sorted(names):
+        if name not in PLACEHOLDERS:
+            near = difflib.get_close_matches(name, PLACEHOLDERS, 1)
+            known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            hint = f"did you mean {{{near[0]}}}?" if near else f"known are {known}"
+            raise ConfigurationError(
+                f"{where}: unknown placeholder {{{name}}}; {hint} (write {{{{ for a brace)"
+            )
+    return names

@@ -8,17 +8,25 @@ import asyncio
 import contextlib
 import math
 import sqlite3
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from llmatic_daemon.adapters import jobs, placement_rows
+from llmatic_daemon.adapters import edition_rows, jobs, placement_rows
 from llmatic_daemon.adapters.database import Database
 from llmatic_daemon.adapters.state_folder import StateFolder
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
-from llmatic_daemon.ports import SearchStore
-from llmatic_daemon.records import Artefacts, Identity, Job, Placement, Tessellation, digest
+from llmatic_daemon.ports import Entry, SearchStore
+from llmatic_daemon.records import (
+    Artefacts,
+    Edition,
+    Identity,
+    Job,
+    Placement,
+    Tessellation,
+    digest,
+)
 
 _ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _ADD_GRAPH = "INSERT INTO graphs (digest, graph) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -26,8 +34,9 @@ _ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
 _PUT_ELITE = """
 INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
 _PUT_PROMPT_ELITE = """
-INSERT OR REPLACE INTO prompt_elites (cell, job, prompt, temperature, objective, curiosity)
-VALUES (?, ?, ?, ?, ?, ?)"""
+INSERT OR REPLACE INTO prompt_elites
+  (cell, job, prompt, prompt_version, temperature, objective, curiosity)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _CREDIT = "UPDATE prompt_elites SET curiosity = curiosity + ? WHERE cell = ? AND job = ?"
 _LAST = "SELECT coalesce(max(number), 0) FROM placements"
 _PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
@@ -109,13 +118,6 @@ class SQLiteStore(SearchStore):
                 await self._database.write("tessellation", lambda c: _keep_centroids(c, rows))
             return stored
 
-    async def prompt_slots(self, prompt_ids: Sequence[str]) -> tuple[int, ...]:
-        """Return the axis slot of each prompt; a new id gets the lowest slot never used."""
-        known = await self._database.read(_stored_slots)
-        if not known.keys() >= set(prompt_ids):
-            known = await self._database.write("slots", lambda c: _add_slots(c, prompt_ids))
-        return tuple(known[prompt] for prompt in prompt_ids)
-
     async def dispatch(self, slot: int) -> Job:
         """Claim a job for a slot: the oldest released one, else a new one. Durable on return."""
         claim = self._database.begin("dispatch", lambda c: self._jobs.claim(c, slot))
@@ -144,6 +146,14 @@ class SQLiteStore(SearchStore):
         self._in_doubt.discard(attempt)
         return kept
 
+    async def adopt(self, edition: Edition) -> None:
+        """Keep a prompt set that the search takes, in one durable transaction."""
+        await self._database.write("adopt", lambda c: edition_rows.add(c, edition))
+
+    async def note_refusal(self, why: str) -> None:
+        """Keep the reason for which a prompt set was not taken."""
+        await self._database.write("refusal", lambda c: edition_rows.add_refusal(c, why))
+
     async def source(self, digest: str) -> str:
         """Read the source that a placement names."""
         if digest in self._recent:
@@ -156,13 +166,16 @@ class SQLiteStore(SearchStore):
             del self._recent[next(iter(self._recent))]
         return self._recent.setdefault(digest, str(found[0]))
 
-    async def log(self) -> AsyncIterator[Placement]:
-        """Read all placements, oldest first, a page at a time."""
+    async def log(self) -> AsyncIterator[Entry]:
+        """Read placements and editions, oldest first, a page at a time."""
+        editions = await self._database.read(edition_rows.read_all)
         last = 0
         while page := await self._database.read(partial(log_page, after=last)):
-            for placement in page:
-                yield placement
+            for entry in interleaved(page, editions):
+                yield entry
             last = page[-1].number
+        for edition in editions:
+            yield edition
 
     async def close(self) -> None:
         """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
@@ -209,21 +222,6 @@ def _keep_centroids(
     connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]
 ) -> None:
     connection.executemany("INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)", rows)
-
-
-def _stored_slots(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT id, slot FROM prompts"))
-
-
-def _add_slots(connection: sqlite3.Connection, prompt_ids: Sequence[str]) -> dict[str, int]:
-    slots = _stored_slots(connection)
-    for prompt in prompt_ids:
-        if prompt not in slots:
-            slots[prompt] = max(slots.values(), default=-1) + 1
-            connection.execute(
-                "INSERT INTO prompts (id, slot) VALUES (?, ?)", (prompt, slots[prompt])
-            )
-    return slots
 
 
 def _commit(
@@ -287,8 +285,17 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         credit = (placement.curiosity_change, placement.credited_cell, placement.credited_job)
         connection.execute(_CREDIT, credit)
     if offer is not None and offer.status.added:
-        individual = (placement.prompt, offer.temperature, offer.objective, offer.curiosity)
+        version = (placement.prompt, placement.prompt_version)
+        individual = (*version, offer.temperature, offer.objective, offer.curiosity)
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
+
+
+def interleaved(page: list[Placement], editions: deque[Edition]) -> Iterator[Entry]:
+    """Put the editions that came before each placement in front of it, and take them away."""
+    for placement in page:
+        while editions and editions[0].num_settled < placement.number:
+            yield editions.popleft()
+        yield placement
 
 
 def log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:

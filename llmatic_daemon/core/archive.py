@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -106,6 +106,18 @@ class CVTArchive(Generic[Elite]):
             raise ValueError(f"a cell must be in [0, {len(self.centroids)}), got {cell}")
         filled = self.filled if cell in self.held else self.filled.set(len(self.filled), cell)
         return replace(self, held=self.held.set(cell, Held(objective, elite)), filled=filled)
+
+    def without(self, cells: Iterable[int]) -> "CVTArchive[Elite]":
+        """Return an archive in which these cells are empty; the others keep their order."""
+        dropped = {cell for cell in cells if cell in self.held}
+        if not dropped:
+            return self
+        kept = [cell for cell, _ in self.items() if cell not in dropped]
+        return replace(
+            self,
+            held=Map({cell: self.held[cell] for cell in kept}),
+            filled=Map(enumerate(kept)),
+        )
 
     def nearest_filled(self, cell: int, count: int) -> list[int]:
         """Find the filled cells whose centroids are nearest to a cell's, itself excepted.

@@ -1,10 +1,10 @@
 """The whole search as one immutable value: what to try next, and what a result changes.
 
-`propose` draws the next candidate, `place` decides what a finished one changes, `apply` obeys.
-Folding `apply` over the stored placements rebuilds the search exactly.
+`propose` draws the next candidate, `place` decides what a finished one changes, `edit` what other
+prompts change, and `apply` obeys. Folding `apply` over the stored log rebuilds the search exactly.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,14 @@ from numpy.random import Generator
 
 from llmatic_daemon.core import operators, prompts, temperature
 from llmatic_daemon.core.archive import CVTArchive, Insertion
+from llmatic_daemon.core.prompts import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.records import (
     AddStatus,
+    Completion,
     Duplicate,
     Durations,
+    Edition,
     Elite,
     Failure,
     Job,
@@ -25,9 +28,9 @@ from llmatic_daemon.records import (
     Operator,
     Outcome,
     Placement,
+    Prompt,
     PromptElite,
     PromptOffer,
-    PromptSet,
     Proposal,
     Rejection,
     Report,
@@ -63,13 +66,14 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evolution:
-    """The search after some number of placements."""
+    """The search after some number of placements and editions."""
 
     rules: Rules
     networks: CVTArchive[Elite]
     individuals: CVTArchive[PromptElite]
-    #: Collective score of each prompt that has one, by id.
-    scores: Map[str, float] = Map()
+    prompts: PromptBook = EMPTY_BOOK
+    #: Collective score of each version of a prompt that has one.
+    scores: Map[Version, float] = Map()
     #: How each network that was settled ended first, by digest.
     settled: Map[str, Duplicate] = Map()
     window: Window = Window()
@@ -89,24 +93,45 @@ class Evolution:
         return not enough or len(self.networks) == 0
 
 
-def propose(evolution: Evolution, job: Job, prompt_set: PromptSet, rng: Generator) -> Proposal:
+def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
     """Draw what to try next.
+
+    Raises:
+        ValueError: the search has taken no prompts yet.
 
     Source: Nasir 2024, Algorithm 1.
     """
-    archives = operators.Archives(
-        rules=evolution.rules,
-        networks=evolution.networks,
-        individuals=evolution.individuals,
-        prompts=prompt_set,
-        job=job,
-        num_settled=evolution.num_settled,
-    )
+    archives = _archives(evolution, job)
     if evolution.is_initialising:
         return operators.initialise(archives, rng)
     if rng.random() < evolution.rules.mutation_ratio or len(evolution.networks) < 2:
         return operators.mutate(archives, rng)
     return operators.cross(archives, rng)
+
+
+def shorten(evolution: Evolution, proposal: Proposal) -> Proposal | None:
+    """Make less of a proposal whose request was too long; None when nothing can be left out.
+
+    A crossover loses its farthest parent; with one neighbour left it becomes a mutation.
+    """
+    if len(proposal.parents) > 2:
+        fewer, digests = proposal.parents[:-1], proposal.parent_digests[:-1]
+        return replace(proposal, parents=fewer, parent_digests=digests)
+    if proposal.operator is not Operator.CROSSOVER:
+        return None
+    rng = rng_for(evolution.rules.seed, proposal.job)
+    return operators.mutate_instead(_archives(evolution, proposal.job), proposal, rng)
+
+
+def _archives(evolution: Evolution, job: Job) -> operators.Archives:
+    return operators.Archives(
+        rules=evolution.rules,
+        networks=evolution.networks,
+        individuals=evolution.individuals,
+        prompts=evolution.prompts.current,
+        job=job,
+        num_settled=evolution.num_settled,
+    )
 
 
 def rng_for(seed: int, job: Job) -> Generator:
@@ -127,13 +152,12 @@ def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
     return 0 if initial and not evolution.rules.train_initial else None
 
 
-def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: float) -> Placement:
+def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
     """Decide all that one finished candidate changes; nothing is changed here.
 
     Args:
         evolution: The search as it is now, not as the proposal saw it.
         trial: The candidate at the end of its life.
-        prompt_set: The prompts now; a prompt without a slot is no longer offered to its archive.
         elapsed_s: Running time of the search so far.
 
     Raises:
@@ -142,22 +166,30 @@ def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: 
     proposal, result = trial.proposal, trial.result
     outcome = _outcome(result)
     report = result if isinstance(result, Report) else None
+    completion = trial.completion or _NO_COMPLETION
     insertion = _insertion(evolution, trial, report)
     status = insertion.status if insertion else AddStatus.NOT_ADDED
     credit = _credit(evolution, trial, outcome, status)
-    score = _score_change(evolution, proposal, outcome, report)
-    offer = _offer(evolution, proposal, outcome, report, prompt_set, credit, score)
+    score = _score_change(evolution, trial, outcome, report)
+    offer = _offer(evolution, trial, outcome, report, credit, score)
     return Placement(
         number=evolution.num_settled + 1,
         job=proposal.job,
         slot=trial.slot,
         operator=proposal.operator,
         prompt=proposal.prompt.id,
+        prompt_version=proposal.prompt.version,
         temperature=proposal.temperature,
         seed=proposal.seed,
         parents=proposal.parents,
-        writer=trial.completion.writer if trial.completion else "",
-        model=trial.completion.model if trial.completion else "",
+        writer=completion.writer,
+        endpoint=completion.endpoint,
+        model=completion.model,
+        model_version=completion.version,
+        finish_reason=completion.finish_reason,
+        num_prompt_tokens=completion.num_prompt_tokens,
+        num_tokens=completion.num_tokens,
+        stand_in=completion.stand_in,
         outcome=outcome,
         detail=_detail(result),
         source_digest=trial.candidate.digest if trial.candidate else None,
@@ -179,12 +211,57 @@ def place(evolution: Evolution, trial: Trial, prompt_set: PromptSet, elapsed_s: 
     )
 
 
-def apply(evolution: Evolution, placement: Placement) -> Evolution:
-    """Return the search after a placement. Total and deterministic: nothing is decided here.
+def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
+    """Decide all that another set of prompts changes; None when it is the set in use.
+
+    Args:
+        evolution: The search as it is now.
+        prompts: As they were read: at least one for mutation, exactly one for crossover.
+        num_slots: Length of the prompt archive's prompt axis.
 
     Raises:
-        ValueError: the placement is not the next one of the log.
+        ConfigurationError: there are more mutation prompts than slots.
     """
+    book, last = evolution.prompts, evolution.prompts.edition
+    numbered = book.numbered(prompts, num_slots)
+    if last is not None and last.prompts == numbered:
+        return None
+    number = last.number + 1 if last else 1
+    edition = Edition(
+        number=number, num_settled=evolution.num_settled, prompts=numbered, emptied=()
+    )
+    after = book.after(edition)
+    cells = (cell for cell, held in evolution.individuals.items() if after.is_outdated(held.elite))
+    return replace(edition, emptied=tuple(sorted(cells)))
+
+
+def apply(evolution: Evolution, entry: Placement | Edition) -> Evolution:
+    """Return the search after an entry of its log. Total and deterministic: it decides nothing.
+
+    Raises:
+        ValueError: the entry is not the next one of the log.
+    """
+    if isinstance(entry, Edition):
+        return _after_edition(evolution, entry)
+    return _after_placement(evolution, entry)
+
+
+def _after_edition(evolution: Evolution, edition: Edition) -> Evolution:
+    book, last = evolution.prompts, evolution.prompts.edition
+    due = (last.number + 1 if last else 1, evolution.num_settled)
+    if (edition.number, edition.num_settled) != due:
+        raise ValueError(
+            f"edition {due[0]} after {due[1]} placements must come next, got {edition.number} "
+            f"after {edition.num_settled}"
+        )
+    return replace(
+        evolution,
+        prompts=book.after(edition),
+        individuals=evolution.individuals.without(edition.emptied),
+    )
+
+
+def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
     if placement.number != evolution.num_settled + 1:
         raise ValueError(
             f"placement {evolution.num_settled + 1} must come next, got {placement.number}"
@@ -206,14 +283,16 @@ def apply(evolution: Evolution, placement: Placement) -> Evolution:
     )
 
 
-def fold(evolution: Evolution, log: Iterable[Placement]) -> Evolution:
+def fold(evolution: Evolution, log: Iterable[Placement | Edition]) -> Evolution:
     """Rebuild a search from its log."""
-    for placement in log:
-        evolution = apply(evolution, placement)
+    for entry in log:
+        evolution = apply(evolution, entry)
     return evolution
 
 
 # --- the parts of `place` ------------------------------------------------------------------------
+
+_NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
 
 
 def _outcome(result: Report | Rejection | Failure | Duplicate) -> Outcome:
@@ -251,7 +330,7 @@ def _credit(
 ) -> float | None:
     """Say what the selected individual gets; None when there is nobody (any more) to credit."""
     proposal = trial.proposal
-    if proposal.credited_cell is None or not outcome.blames_prompt:
+    if proposal.credited_cell is None or not _earns_credit(trial, outcome):
         return None
     held = evolution.individuals.get(proposal.credited_cell)
     if held is None or held.elite.job != proposal.credited_job:
@@ -261,6 +340,11 @@ def _credit(
     )
 
 
+def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
+    """Tell whether the prompt took part: a stand-in for the LLM says nothing about it."""
+    return outcome.blames_prompt and not (trial.completion and trial.completion.stand_in)
+
+
 def _is_trainable(result: Report | Rejection | Failure | Duplicate) -> bool:
     if isinstance(result, Duplicate):
         return result.outcome is Outcome.TRAINED
@@ -268,32 +352,35 @@ def _is_trainable(result: Report | Rejection | Failure | Duplicate) -> bool:
 
 
 def _score_change(
-    evolution: Evolution, proposal: Proposal, outcome: Outcome, report: Report | None
+    evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None
 ) -> float:
-    if proposal.temperature is None or not outcome.blames_prompt:
+    if trial.proposal.temperature is None or not _earns_credit(trial, outcome):
         return 0.0
     return prompts.score_change(report.objective if report else None, evolution.window.last_best)
 
 
 def _offer(
     evolution: Evolution,
-    proposal: Proposal,
+    trial: Trial,
     outcome: Outcome,
     report: Report | None,
-    prompt_set: PromptSet,
     credit: float | None,
     score: float,
 ) -> PromptOffer | None:
-    """Decide where (prompt, new temperature) goes; None when it is not offered at all."""
-    slot = prompt_set.slot_of(proposal.prompt.id)
-    if proposal.temperature is None or slot is None or not outcome.blames_prompt:
+    """Decide where (prompt, new temperature) goes; None when it is not offered at all.
+
+    A version that is no longer in use has no slot.
+    """
+    proposal, rules = trial.proposal, evolution.rules
+    version = (proposal.prompt.id, proposal.prompt.version)
+    slot = evolution.prompts.current.slot_of(*version)
+    if proposal.temperature is None or slot is None or not _earns_credit(trial, outcome):
         return None
-    rules = evolution.rules
     objective = report.objective if report else None
     at = temperature.adapted(
         proposal.temperature, objective, evolution.window.last_best, rules.temperature_step
     )
-    total = evolution.scores.get(proposal.prompt.id, 0.0) + score
+    total = evolution.scores.get(version, 0.0) + score
     insertion = evolution.individuals.judge(float(slot), at, total)
     return PromptOffer(
         temperature=at,
@@ -315,7 +402,8 @@ def _inherited_curiosity(
     if credit is None or cell != proposal.credited_cell:
         return 0.0
     elite = evolution.individuals[cell].elite
-    return elite.curiosity + credit if elite.prompt == proposal.prompt.id else 0.0
+    same = (elite.prompt, elite.prompt_version) == (proposal.prompt.id, proposal.prompt.version)
+    return elite.curiosity + credit if same else 0.0
 
 
 def _durations(trial: Trial) -> Durations:
@@ -361,16 +449,18 @@ def _with_individual(
     elite = PromptElite(
         job=placement.job.number,
         prompt=placement.prompt,
+        prompt_version=placement.prompt_version,
         temperature=offer.temperature,
         curiosity=offer.curiosity,
     )
     return archive.with_elite(offer.cell, offer.objective, elite)
 
 
-def _with_score(scores: Map[str, float], placement: Placement) -> Map[str, float]:
+def _with_score(scores: Map[Version, float], placement: Placement) -> Map[Version, float]:
     if not placement.score_change:
         return scores
-    return scores.set(placement.prompt, scores.get(placement.prompt, 0.0) + placement.score_change)
+    version = (placement.prompt, placement.prompt_version)
+    return scores.set(version, scores.get(version, 0.0) + placement.score_change)
 
 
 def _with_settled(evolution: Evolution, placement: Placement) -> Map[str, Duplicate]:

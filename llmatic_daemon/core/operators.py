@@ -1,6 +1,8 @@
-"""How a candidate is made: initialisation, mutation, crossover, and the request for each."""
+"""How a candidate is made: initialisation, mutation, crossover."""
 
-from dataclasses import dataclass
+from bisect import bisect
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from numpy.random import Generator
 
@@ -16,7 +18,6 @@ from llmatic_daemon.records import (
     PromptElite,
     PromptSet,
     Proposal,
-    Request,
     Task,
 )
 
@@ -108,21 +109,22 @@ def cross(archives: Archives, rng: Generator) -> Proposal:
     return _proposal(archives, Operator.CROSSOVER, None, cells, rng)
 
 
-def write_request(proposal: Proposal, sources: tuple[str, ...], task: Task) -> Request:
-    """Put the parents' sources and the prompt into what a writer is asked.
+def mutate_instead(archives: Archives, crossover: Proposal, rng: Generator) -> Proposal:
+    """Mutate the first parent of a crossover whose request was too long, by a random prompt.
 
-    Args:
-        proposal: What is to be tried.
-        sources: Of its parents, in their order; empty for the initial network.
-        task: What the network is for.
+    It keeps the crossover's temperature and seed.
     """
-    return Request(
-        operator=proposal.operator,
-        prompt=proposal.prompt,
-        parents=sources or (initial_source(task),),
-        temperature=proposal.sampling_temperature,
-        seed=proposal.seed,
-        task=task,
+    at = archives.rules.crossover_temperature
+    individual = _random_prompt(archives, at, rng)
+    return replace(
+        crossover,
+        operator=Operator.MUTATION,
+        prompt=individual.prompt,
+        temperature=at,
+        parents=crossover.parents[:1],
+        parent_digests=crossover.parent_digests[:1],
+        credited_cell=individual.credited_cell,
+        credited_job=individual.credited_job,
     )
 
 
@@ -145,8 +147,9 @@ def _most_curious(archives: Archives, rng: Generator) -> Individual | None:
 
 
 def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
-    """Draw a prompt; its credit goes to the elite of the cell where (prompt, temperature) lies."""
-    index = int(rng.integers(len(archives.prompts.mutation)))
+    """Draw a prompt by weight; credit goes to the elite of the cell where it and `at` lie."""
+    bounds = list(accumulate(prompt.weight for prompt in archives.prompts.mutation))
+    index = bisect(bounds, rng.random() * bounds[-1], hi=len(bounds) - 1)
     cell, _ = archives.individuals.locate(float(archives.prompts.slots[index]), at)
     held = archives.individuals.get(cell)
     prompt = archives.prompts.mutation[index]

@@ -12,7 +12,7 @@ from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.records import Artefacts, Outcome, Placement, Tessellation
-from tests.sample_placements import SampleSearch, failure, success
+from tests.sample_placements import SampleSearch, edition, failure, success
 
 CELLS = Tessellation(network=((0.1, 0.2), (0.3, 0.4)), prompt=((0.5, 0.6),))
 
@@ -36,7 +36,7 @@ SEARCH = SampleSearch()
 async def _search(folder: Path) -> None:
     store = await SQLiteStore.open(folder)
     await store.tessellation(_cells)
-    await store.prompt_slots(["deepen", "widen"])
+    await store.adopt(edition(1, "deepen", "widen"))
     for _ in range(30):
         placement, artefacts = SEARCH.next(await store.dispatch(0))
         await store.commit(placement, artefacts)
@@ -168,7 +168,9 @@ def test_prompts_are_listed_with_their_credit(folder: Path, placements: list[Pla
         credit = history.prompt_credit()
         elites = history.prompt_elites()
 
-    assert [(c.prompt, c.slot, c.num_used) for c in credit] == [("deepen", 0, 30), ("widen", 1, 0)]
+    assert [(c.prompt, c.version, c.slot, c.in_use, c.num_used) for c in credit] == [
+        ("deepen", 1, 0, True, 30), ("join", 1, None, True, 0), ("widen", 1, 1, True, 0),
+    ]  # fmt: skip
     assert credit[0].score == sum(p.score_change for p in placements)
     assert [e.curiosity for e in elites] == sorted((e.curiosity for e in elites), reverse=True)
 

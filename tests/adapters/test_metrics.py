@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from llmatic_daemon.adapters.http import listening
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Job, Snapshot
-from tests.sample_placements import failure, success
+from llmatic_daemon.records import EndpointState, Job, Snapshot
+from tests.sample_placements import edition, failure, success
 
 SNAPSHOT = Snapshot(
     num_settled=3, num_evaluations=2, max_evaluations=None, network_cells=100,
@@ -20,9 +20,13 @@ SNAPSHOT = Snapshot(
 )  # fmt: skip
 
 
+ENDPOINT = EndpointState(name="tgi", model="codegen", is_open=True, num_in_flight=3, limit=8)
+
+
 def metrics() -> Metrics:
-    made = Metrics("1.2.3", 2, ("deepen", "widen"))
-    made.watch(lambda: SNAPSHOT)
+    made = Metrics("1.2.3", 2, ("tgi",))
+    made.watch(lambda: SNAPSHOT, lambda: (ENDPOINT,))
+    made.use(edition(1, "deepen", "widen").prompts)
     return made
 
 
@@ -86,8 +90,9 @@ def test_gauges_are_read_from_the_search_at_scrape() -> None:
 
 
 def test_series_stay_few() -> None:
-    made = Metrics("1", 8, tuple(f"prompt-{number}" for number in range(32)))
-    made.watch(lambda: SNAPSHOT)
+    made = Metrics("1", 8, ("tgi", "chat"))
+    made.watch(lambda: SNAPSHOT, lambda: (ENDPOINT,))
+    made.use(edition(1, *(f"prompt-{number}" for number in range(32))).prompts)
 
     assert len(samples(made)) < 600
 

@@ -29,9 +29,12 @@ from llmatic_daemon.adapters.rewriting.steps import (
     steps,
 )
 from llmatic_daemon.adapters.rewriting.workbench import Limits
-from llmatic_daemon.records import Operator, Prompt, PromptKind, Request, Task
+from llmatic_daemon.records import Prompt, PromptKind, Task
+from tests.fakes import request_for
 
-MUTATION, CROSSOVER = read_prompts(default_folder())
+PROMPTS = read_prompts(default_folder())
+MUTATION = tuple(p for p in PROMPTS if p.kind is PromptKind.MUTATION)
+CROSSOVER = next(p for p in PROMPTS if p.kind is PromptKind.CROSSOVER)
 TASK = Task(
     name="images",
     input_shape=(3, 32, 32),
@@ -183,14 +186,8 @@ class Net(nn.Module):
 
 def ask(prompt_id, *parents, temperature=0.5, seed=1, task=TASK):
     prompt = next(prompt for prompt in (*MUTATION, CROSSOVER) if prompt.id == prompt_id)
-    crosses = prompt.kind is PromptKind.CROSSOVER
-    return Request(
-        operator=Operator.CROSSOVER if crosses else Operator.MUTATION,
-        prompt=prompt,
-        parents=parents or (INITIAL,),
-        temperature=temperature,
-        seed=seed,
-        task=task,
+    return request_for(
+        prompt, *(parents or (INITIAL,)), task=task, temperature=temperature, seed=seed
     )
 
 

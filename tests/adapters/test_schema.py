@@ -9,7 +9,7 @@ from llmatic_daemon.adapters import schema
 from llmatic_daemon.adapters.placement_rows import COLUMNS
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.records import Outcome
-from tests.sample_placements import SampleSearch
+from tests.sample_placements import SampleSearch, edition
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
     schema.migrate(database)
 
     assert database.total_changes == changes
-    assert schema.applied(database) == ("m001_search",)
+    assert schema.applied(database) == ("m001_search", "m002_writers")
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
 def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
-    def m002_breaks(db):
+    def m003_breaks(db):
         db.execute("CREATE TABLE half (a)")
         db.execute("CREATE TABLE search (a)")
 
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, m002_breaks))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, m003_breaks))
 
     with pytest.raises(sqlite3.OperationalError):
         schema.migrate(connection)
@@ -47,7 +47,7 @@ def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
 def test_placements_have_a_column_for_each_fact(database: sqlite3.Connection):
     columns = [row[1] for row in database.execute("PRAGMA table_info(placements)")]
 
-    assert columns == [*COLUMNS, "settled_at"]
+    assert sorted(columns) == sorted([*COLUMNS, "settled_at"])
 
 
 def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connection):
@@ -63,7 +63,7 @@ def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connecti
 
 async def test_views_tell_what_the_log_holds(tmp_path: Path):
     store = await SQLiteStore.open(tmp_path)
-    await store.prompt_slots(["deepen", "unused"])
+    await store.adopt(edition(1, "deepen", "unused"))
     search = SampleSearch()
     for _ in range(30):
         placement, artefacts = search.next(await store.dispatch(0))
@@ -81,7 +81,7 @@ async def test_views_tell_what_the_log_holds(tmp_path: Path):
     assert elites.keys() == {p.cell for p in search.placements if p.status.added}
     assert all(source.startswith("# network") for source in elites.values())
     credit = dict(database.execute("SELECT prompt, num_used FROM prompt_credit"))
-    assert credit == {"deepen": 30, "unused": 0}
+    assert credit == {"deepen": 30, "join": 0, "unused": 0}
     jobs = {job for (job,) in database.execute("SELECT elite FROM lineage WHERE ancestor = elite")}
     assert jobs == {job for (job,) in database.execute("SELECT job FROM elites")}
     database.close()

@@ -51,7 +51,6 @@ from llmatic_daemon.records import (
 from tests.fakes import (
     TASK,
     FakeLifter,
-    FakePrompts,
     FakeTrainer,
     FakeWriter,
     evolution,
@@ -182,12 +181,11 @@ def an_engine(
     observers: Sequence[Observer] = (),
 ) -> Engine:
     """Build an engine with fakes around the true store, metrics on."""
-    metrics = Metrics("0", num_slots, tuple(f"p{n}" for n in range(16)))
+    metrics = Metrics("0", num_slots, ())
     ports = Ports(
         writer=writer,
         lifter=FakeLifter(result=lifted, candidates=Forgetful()),
         trainer=trainer,
-        prompts=FakePrompts(),
         store=store,
         observers=(metrics, *observers),
     )

@@ -23,7 +23,8 @@ import torch
 
 from llmatic_daemon.adapters.offline import OfflineRewriter
 from llmatic_daemon.adapters.prompts import default_folder, read_prompts
-from llmatic_daemon.records import Operator, Request, Task
+from llmatic_daemon.records import PromptKind, Task
+from tests.fakes import request_for
 
 INITIAL = """
 import torch
@@ -102,7 +103,9 @@ def run(num_offspring: int, generations: int, seed: int) -> dict[str, object]:
     """Breed and lift offspring; report shares, sizes and times."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    mutation, crossover = read_prompts(default_folder())
+    prompts = read_prompts(default_folder())
+    crossover = next(prompt for prompt in prompts if prompt.kind is PromptKind.CROSSOVER)
+    mutation = [prompt for prompt in prompts if prompt is not crossover]
     rng, writer, tasks = Random(seed), OfflineRewriter(), (task(3, 32, 32), task(1, 8, 8))
     tried, lifted, unchanged = Counter[str](), Counter[str](), 0
     cpu_ms: list[float] = []
@@ -117,13 +120,12 @@ def run(num_offspring: int, generations: int, seed: int) -> dict[str, object]:
         crosses = rng.random() < 0.3
         prompt = crossover if crosses else rng.choice(mutation)
         others = rng.choices(pool[this], k=rng.choice((1, 2))) if crosses else []
-        request = Request(
-            operator=Operator.CROSSOVER if crosses else Operator.MUTATION,
-            prompt=prompt,
-            parents=(parent, *others),
+        request = request_for(
+            prompt,
+            *(parent, *others),
+            task=this,
             temperature=rng.uniform(0.1, 1.0),
             seed=rng.getrandbits(32),
-            task=this,
         )
         # The garbage of torch.export takes seconds to collect, and is not the rewriter's.
         gc.disable()

@@ -1,13 +1,14 @@
 """The rules of the paper's search, sections 2 to 4 of our digest, one by one."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.evolution import Evolution, apply, duplicate_of, place, propose, rng_for
-from llmatic_daemon.core.operators import initial_source, write_request
+from llmatic_daemon.core.operators import initial_source
 from llmatic_daemon.core.temperature import adapted
 from llmatic_daemon.records import (
     AddStatus,
@@ -23,7 +24,7 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
 )
-from tests.fakes import TASK, evolution, network, prompt_set, proposal, report, trial
+from tests.fakes import TASK, evolution, network, prompts, proposal, report, trial, with_prompts
 
 MANY = 1500
 
@@ -38,20 +39,20 @@ def grown(num_networks: int = 12, num_individuals: int = 12, **rules: Any) -> Ev
         networks = networks.with_elite(7 * n % 100, n / 100, elite)
     for n in range(num_individuals):
         individual = PromptElite(
-            job=n + 1, prompt=f"p{n % 16}", temperature=0.5, curiosity=float(n)
+            job=n + 1, prompt=f"p{n % 16:02}", prompt_version=1, temperature=0.5, curiosity=float(n)
         )
         individuals = individuals.with_elite(5 * n % 100, 0.0, individual)
-    return Evolution(rules=search.rules, networks=networks, individuals=individuals)
+    return replace(search, networks=networks, individuals=individuals)
 
 
 def proposals(search: Evolution, count: int = MANY) -> list[Proposal]:
     jobs = [Job(number=number, attempt=1) for number in range(1, count + 1)]
-    return [propose(search, job, prompt_set(), rng_for(1, job)) for job in jobs]
+    return [propose(search, job, rng_for(1, job)) for job in jobs]
 
 
 def settled(search: Evolution, *trials: tuple[Proposal, Any]) -> tuple[Evolution, Placement]:
     for made, result in trials:
-        placement = place(search, trial(made, result), prompt_set(), 0.0)
+        placement = place(search, trial(made, result), 0.0)
         search = apply(search, placement)
     return search, placement
 
@@ -92,12 +93,6 @@ def test_initial_network_is_the_papers_for_cifar():
     assert "nn.Linear(1024, 10)" in source
 
 
-def test_request_without_parents_carries_the_initial_network():
-    request = write_request(proposal(), (), TASK)
-
-    assert request.parents == (initial_source(TASK),)
-
-
 # --- variation -----------------------------------------------------------------------------------
 
 
@@ -125,7 +120,7 @@ def test_half_of_the_mutations_take_the_most_curious_individual():
 
     assert most_curious / MANY == pytest.approx(0.5, abs=0.04)
     assert Counter(p.prompt.id for p in made if p.temperature != 0.5).keys() == {
-        f"p{n}" for n in range(16)
+        f"p{n:02}" for n in range(16)
     }
 
 
@@ -133,11 +128,8 @@ def test_equally_curious_individuals_are_drawn_from():
     search = grown(mutation_ratio=1.0, curious_ratio=1.0)
     individuals = search.individuals
     for cell, held in list(individuals.items()):
-        elite = PromptElite(
-            job=held.elite.job, prompt=held.elite.prompt, temperature=0.5, curiosity=0
-        )
-        individuals = individuals.with_elite(cell, 0.0, elite)
-    search = Evolution(rules=search.rules, networks=search.networks, individuals=individuals)
+        individuals = individuals.with_elite(cell, 0.0, replace(held.elite, curiosity=0.0))
+    search = replace(search, individuals=individuals)
 
     assert len({p.credited_job for p in proposals(search, 500)}) == len(individuals)
 
@@ -216,7 +208,8 @@ def test_retired_prompt_is_not_chosen_although_it_is_the_most_curious():
     search = grown(mutation_ratio=1.0, curious_ratio=1.0)
     job = Job(number=1, attempt=1)
 
-    made = propose(search, job, prompt_set(without=(11,)), rng_for(1, job))
+    search = with_prompts(search, prompts(without=(11,)))
+    made = propose(search, job, rng_for(1, job))
 
     assert made.prompt.id == "p10"
 
@@ -226,8 +219,8 @@ def test_proposal_depends_on_the_job_and_the_search_alone():
     first, second = (Job(number=1, attempt=attempt) for attempt in (1, 2))
     search = grown()
 
-    assert propose(search, first, prompt_set(), rng_for(1, first)).seed != (
-        propose(search, second, prompt_set(), rng_for(1, second)).seed
+    assert propose(search, first, rng_for(1, first)).seed != (
+        propose(search, second, rng_for(1, second)).seed
     )
 
 
@@ -272,7 +265,7 @@ def test_score_and_temperature_compare_with_the_last_window(
     assert placement.score_change == score
     assert placement.offer.temperature == pytest.approx(temperature)
     assert placement.offer.objective == score
-    assert search.scores.get("p0", 0.0) == score
+    assert search.scores.get(("p00", 1), 0.0) == score
 
 
 def test_score_is_shared_by_all_individuals_of_a_prompt():
@@ -286,7 +279,7 @@ def test_score_is_shared_by_all_individuals_of_a_prompt():
 
     assert placement.offer is not None
     assert placement.offer.objective == 2.0
-    assert search.scores["p0"] == 2.0
+    assert search.scores["p00", 1] == 2.0
 
 
 def test_untrainable_candidate_is_offered_calmer_and_scores_nothing():

@@ -1,6 +1,6 @@
 """Folding the log rebuilds the search, however slots interleave and whatever becomes of jobs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +10,14 @@ from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
     duplicate_of,
+    edit,
     fold,
     place,
     propose,
     rng_for,
 )
 from llmatic_daemon.records import (
+    Edition,
     Failure,
     Job,
     Outcome,
@@ -25,7 +27,7 @@ from llmatic_daemon.records import (
     Report,
     Trial,
 )
-from tests.fakes import differences, evolution, network, prompt_set, proposal, report, trial
+from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
 
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
 Step = tuple[str, int, float]
@@ -35,7 +37,9 @@ causes = [
 ]
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["propose", "propose", "propose", "trained", "trained", "retire", *causes]),
+        st.sampled_from(
+            [*["propose"] * 3, *["trained"] * 3, "retire", "edit", "stand-in", *causes]
+        ),
         st.integers(0, 10**6),
         st.floats(0.0, 1.0),
     ),
@@ -59,25 +63,48 @@ class Scheduler:
 
     live: Evolution
     under_way: list[Proposal] = field(default_factory=list)
-    log: list[Placement] = field(default_factory=list)
+    log: list[Placement | Edition] = field(default_factory=list)
+    texts: dict[int, str] = field(default_factory=dict)
     num_jobs: int = 0
     retired: tuple[int, ...] = ()
 
     def take(self, step: Step) -> None:
         kind, choice, objective = step
-        prompts = prompt_set(6, without=self.retired)
         if kind == "retire":
             self.retired = () if self.retired else (choice % 6, (choice // 6) % 6)
+            self._edit()
+        elif kind == "edit":
+            self.texts[choice % 6] = f"now do {choice % 3}"
+            self._edit()
         elif kind == "propose" or not self.under_way:
             self.num_jobs += 1
             job = Job(number=self.num_jobs, attempt=1 + choice % 3)
-            self.under_way.append(propose(self.live, job, prompts, rng_for(1, job)))
+            self.under_way.append(propose(self.live, job, rng_for(1, job)))
         else:
             made = self.under_way.pop(choice % len(self.under_way))
             ended = self._end(made, kind, choice, objective)
-            placement = place(self.live, ended, prompts, float(len(self.log)))
-            self.live = apply(self.live, placement)
-            self.log.append(placement)
+            self._add(place(self.live, ended, float(len(self.log))))
+
+    @property
+    def placements(self) -> list[Placement]:
+        return [entry for entry in self.log if isinstance(entry, Placement)]
+
+    def _edit(self) -> None:
+        """Take what the files say now; a new one takes a retired one's slot, as there are six."""
+        files = [
+            replace(each, text=self.texts.get(number, each.text))
+            for number, each in enumerate(prompts(6))
+            if number not in self.retired
+        ]
+        if self.retired and self.num_jobs % 2:
+            files.insert(0, prompt("a-new-one", "do something new"))
+        edition = edit(self.live, files, 6)
+        if edition is not None:
+            self._add(edition)
+
+    def _add(self, entry: Placement | Edition) -> None:
+        self.live = apply(self.live, entry)
+        self.log.append(entry)
 
     def _end(self, made: Proposal, kind: str, choice: int, objective: float) -> Trial:
         lifted = network(
@@ -87,8 +114,8 @@ class Scheduler:
             return trial(made, Rejection(cause=Outcome(kind), detail="no"))
         if duplicate := duplicate_of(self.live, lifted.digest):
             return trial(made, duplicate, lifted)
-        if kind == "trained":
-            return trial(made, report(objective), lifted)
+        if kind in ("trained", "stand-in"):
+            return trial(made, report(objective), lifted, stand_in=kind == "stand-in")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
 
 
@@ -115,8 +142,10 @@ def test_search_never_loses_quality_in_a_cell(start: Evolution, script: list[Ste
     for step in script:
         before = qualities(scheduler.live)
         scheduler.take(step)
-        for old, new in zip(before, qualities(scheduler.live), strict=True):
-            assert all(new[cell] >= objective for cell, objective in old.items())
+        last = scheduler.log[-1:]
+        emptied = [(), last[0].emptied if last and isinstance(last[0], Edition) else ()]
+        for old, new, gone in zip(before, qualities(scheduler.live), emptied, strict=True):
+            assert all(cell in gone or new[cell] >= objective for cell, objective in old.items())
 
 
 @settings(max_examples=100, deadline=None)
@@ -125,7 +154,7 @@ def test_placements_add_up_to_the_counts_of_the_search(start: Evolution, script:
     scheduler = Scheduler(start)
     for step in script:
         scheduler.take(step)
-    log, live = scheduler.log, scheduler.live
+    log, live = scheduler.placements, scheduler.live
 
     assert [placement.number for placement in log] == list(range(1, live.num_settled + 1))
     assert live.num_evaluations == sum(isinstance(p.report, Report) for p in log)
@@ -143,10 +172,10 @@ def test_curiosity_of_an_elite_is_the_sum_of_its_credit(start: Evolution, script
         scheduler.take(step)
 
     for cell, held in scheduler.live.individuals.items():
-        offered = next(p for p in scheduler.log if p.job.number == held.elite.job).offer
+        offered = next(p for p in scheduler.placements if p.job.number == held.elite.job).offer
         credit = [
             placement.curiosity_change
-            for placement in scheduler.log
+            for placement in scheduler.placements
             if (placement.credited_cell, placement.credited_job) == (cell, held.elite.job)
         ]
         assert offered is not None
@@ -155,7 +184,7 @@ def test_curiosity_of_an_elite_is_the_sum_of_its_credit(start: Evolution, script
 
 def test_apply_refuses_a_placement_that_is_not_the_next():
     search = evolution()
-    placement = place(search, trial(proposal(), report(0.5)), prompt_set(), 0.0)
+    placement = place(search, trial(proposal(), report(0.5)), 0.0)
     search = apply(search, placement)
 
     with pytest.raises(ValueError, match="placement 2 must come next, got 1"):

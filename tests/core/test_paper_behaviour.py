@@ -37,12 +37,10 @@ from tests.fakes import (
     NETWORK_SPACE,
     TASK,
     FakeLifter,
-    FakePrompts,
     FakeTrainer,
     FakeWriter,
     evolution,
     network,
-    prompt_set,
     proposal,
     report,
     trial,
@@ -54,7 +52,7 @@ def settled(
     search: Evolution, made: Proposal, result: Any, **lifted: Any
 ) -> tuple[Evolution, Placement]:
     net = network(f"net {made.job.number}", **lifted) if lifted else None
-    placement = place(search, trial(made, result, net), prompt_set(), 0.0)
+    placement = place(search, trial(made, result, net), 0.0)
     return apply(search, placement), placement
 
 
@@ -99,7 +97,7 @@ def test_networks_are_trained_after_initialisation():
     search, _ = settled(search, proposal(1, operator=Operator.INITIALISATION), report(0.1))
     job = Job(number=2, attempt=1)
 
-    made = propose(search, job, prompt_set(), rng_for(1, job))
+    made = propose(search, job, rng_for(1, job))
 
     assert made.operator is not Operator.INITIALISATION
     assert num_epochs(search, made) is None
@@ -217,9 +215,7 @@ async def test_writer_is_made_once_and_asked_for_each_candidate():
 async def _search(
     writer: FakeWriter, trainer: FakeTrainer, store: MemoryStore, *, max_evaluations: int
 ) -> None:
-    ports = Ports(
-        writer=writer, lifter=FakeLifter(), trainer=trainer, prompts=FakePrompts(), store=store
-    )
+    ports = Ports(writer=writer, lifter=FakeLifter(), trainer=trainer, store=store)
     await Engine(
         evolution(train_initial=True),
         TASK,

@@ -1,0 +1,60 @@
+"""The keys of LLM servers: from a file, systemd's credentials, or LLMATIC_LLM_TOKEN; never logged."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmatic_daemon.config import EndpointSettings
+from llmatic_daemon.errors import ConfigurationError
+
+TOKEN = "LLMATIC_LLM_TOKEN"
+#: Name of the credential for systemd's LoadCredential=.
+CREDENTIAL = "llm-token"
+
+
+def token_of(
+    name: str,
+    endpoint: EndpointSettings,
+    *,
+    is_only: bool,
+    environment: Mapping[str, str] = os.environ,
+) -> str | None:
+    """Find the key of an endpoint; None: it has none.
+
+    Args:
+        name: Of the endpoint, for the message.
+        endpoint: Its settings.
+        is_only: No other endpoint is configured. A key that does not say whose it is goes to the
+            only endpoint there is, and to none of several.
+        environment: Where LLMATIC_LLM_TOKEN and CREDENTIALS_DIRECTORY are looked up.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is empty, or a key is there for nobody.
+    """
+    if endpoint.token_file:
+        return _read(Path(endpoint.token_file), name)
+    credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
+    known = environment.get(TOKEN) or None
+    if known is None and "CREDENTIALS_DIRECTORY" in environment and credential.exists():
+        known = _read(credential, name)
+    if known is not None and not is_only:
+        raise ConfigurationError(
+            f"{TOKEN} must belong to one endpoint, found several and no token_file for {name!r}; "
+            f"set writer.endpoints.{name}.token_file, for /dev/null if it has no key"
+        )
+    return known
+
+
+def _read(file: Path, name: str) -> str | None:
+    try:
+        token = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            f"{file} must be a readable file with the key of endpoint {name!r}, got: {why}"
+        ) from error
+    if not token and str(file) != os.devnull:
+        raise ConfigurationError(f"{file} must hold the key of endpoint {name!r}, found nothing")
+    if any(not " " < character <= "~" for character in token):
+        raise ConfigurationError(f"{file} must hold one line of printable ASCII, found more")
+    return token or None

@@ -1,0 +1,107 @@
+"""Where edits of the prompt files come in: taken into the running search whole, or not at all."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from llmatic_daemon.adapters.prompt_folder import PromptFolder
+from llmatic_daemon.engine import Engine
+from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.ports import Observer, SearchStore
+from llmatic_daemon.records import Edition
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reloaded:
+    """What came of looking at the prompt folder."""
+
+    #: False: the files say what is in force already.
+    changed: bool
+    #: Number of the edition that is in force.
+    edition: int
+    num_prompts: int
+
+
+class PromptDesk:
+    """Reads the folder when told, and keeps the last good set in force whatever it finds."""
+
+    def __init__(
+        self,
+        folder: PromptFolder,
+        engine: Engine,
+        store: SearchStore,
+        *,
+        num_slots: int,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._store = store
+        self._num_slots = num_slots
+        self._observers = observers
+        self._reading = asyncio.Lock()
+        self._refusal = ""
+
+    async def watch(self) -> None:
+        """Take edits as they come, for ever."""
+        async for _ in self._folder.stirrings():
+            with contextlib.suppress(ConfigurationError, StoreUnavailable):  # told, and kept
+                await self.reload()
+
+    async def reload(self) -> Reloaded:
+        """Take what lies in the folder now.
+
+        Raises:
+            ConfigurationError: it is no good set; says which file, which line, why.
+            StoreUnavailable: it cannot be kept now.
+        """
+        async with self._reading:
+            try:
+                prompts = await self._folder.read()
+                edition = await self._engine.take_prompts(prompts, self._num_slots)
+            except ConfigurationError as error:
+                await self.refuse(str(error))
+                raise
+            await self._accept(edition)
+        current = self._engine.evolution.prompts
+        assert current.edition is not None
+        return Reloaded(
+            changed=edition is not None,
+            edition=current.edition.number,
+            num_prompts=len(current.current.all),
+        )
+
+    async def refuse(self, why: str) -> None:
+        """Tell that a set was not taken: once, however often it is looked at."""
+        if why == self._refusal:
+            return
+        logger.error("prompts are not taken, the last good ones stay: %s", why, extra=_REFUSED)
+        for observer in self._observers:
+            observer.refused(why)
+        await self._store.note_refusal(why)
+        self._refusal = why
+
+    async def _accept(self, edition: Edition | None) -> None:
+        if edition is not None:
+            logger.info("%s", describe(edition), extra=_ADOPTED)
+        if self._refusal:
+            logger.info("the prompt folder is good again", extra=_ADOPTED)
+            await self._store.note_refusal("")
+            self._refusal = ""
+
+
+_REFUSED = {"action": "prompts_refused"}
+_ADOPTED = {"action": "prompts_adopted"}
+
+
+def describe(edition: Edition) -> str:
+    """Tell of an edition in one line."""
+    prompts = edition.prompts
+    return (
+        f"prompts: edition {edition.number}, {len(prompts.mutation)} for mutation and "
+        f"{prompts.crossover.name}, after {edition.num_settled} settled candidates; "
+        f"{len(edition.emptied)} cells emptied"
+    )
