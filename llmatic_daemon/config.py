@@ -339,14 +339,14 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Read relative paths in a file as relative to it, whatever folder it is used from."""
-    for place, name in _paths_in(values):
+    for place, name in path_settings(values):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
             place[name] = str(file.parent / place[name])
     return values
 
 
-def _paths_in(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
-    """List the tables that hold a path, and its name there."""
+def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
+    """List the tables that hold a path, and its name there; a table may be missing."""
     yield values, "state_dir"
     yield values.get("data"), "folder"
     yield values.get("prompts"), "folder"

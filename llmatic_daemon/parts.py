@@ -70,12 +70,21 @@ async def _writer(
         replay = Replay(Path(settings.replay))
         stack.callback(replay.close)
         return replay
-    servers = settings.servers
+    servers = endpoints(settings, observers)
     if not servers:
         return OfflineRewriter()
-    endpoints = [_endpoint(name, each, settings, observers) for name, each in servers.items()]
     stand_in = OfflineRewriter() if settings.outage == "offline" else None
-    return await stack.enter_async_context(LLMWriter(endpoints, stand_in=stand_in))
+    return await stack.enter_async_context(LLMWriter(servers, stand_in=stand_in))
+
+
+def endpoints(settings: WriterSettings, observers: Sequence[Observer] = ()) -> list[Endpoint]:
+    """Make the LLM servers that are configured; whoever gets them closes them.
+
+    Raises:
+        ConfigurationError: a key or a package is missing.
+    """
+    servers = settings.servers.items()
+    return [_endpoint(name, each, settings, observers) for name, each in servers]
 
 
 def _endpoint(

@@ -5,10 +5,11 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from llmatic_daemon.adapters.child import environment, python
 from llmatic_daemon.adapters.state_folder import sync_folder
-from llmatic_daemon.config import ArchiveSettings, Settings, restore
+from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
@@ -117,7 +118,7 @@ def write_settings(settings: Settings) -> None:
     new = file.with_suffix(".new")
     try:
         with new.open("w") as opened:
-            opened.write(settings.model_dump_json(indent=2) + "\n")
+            opened.write(json.dumps(_anywhere(settings), indent=2) + "\n")
             opened.flush()
             os.fsync(opened.fileno())
         new.replace(file)
@@ -126,6 +127,15 @@ def write_settings(settings: Settings) -> None:
         raise StoreUnavailable(
             f"{str(file)!r} must be writable, got: {error.strerror}; make room, and start again"
         ) from error
+
+
+def _anywhere(settings: Settings) -> dict[str, Any]:
+    """Write settings out so that they mean the same from whatever folder they are read."""
+    values = settings.model_dump(mode="json")
+    for place, name in path_settings(values):
+        if place[name]:
+            place[name] = str(Path(place[name]).absolute())
+    return values
 
 
 def read_settings(state_dir: Path) -> Settings:

@@ -52,9 +52,21 @@ def status(now: Status) -> Group:
         ("last settled", now.last_settled_at or "never"),
         ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
         ("queued", str(now.num_queued)),
+        *_prompts_in_force(now),
     ):
         facts.add_row(name, value)
     return Group(facts, *_running(now))
+
+
+def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:
+    if now.num_stand_ins:
+        yield "written by rule", f"{now.num_stand_ins}, while no LLM answered"
+    if now.prompts is None:
+        return
+    edition = now.prompts
+    yield "prompts", f"{edition.num_prompts}, edition {edition.edition} of {edition.adopted_at}"
+    if edition.refused:
+        yield "prompts refused", edition.refused
 
 
 def _running(now: Status) -> Iterable[RenderableType]:
@@ -158,9 +170,7 @@ def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:
     return [Text(f"learning curve: {bars}  {accuracies[0]:.3f} to {accuracies[-1]:.3f}")]
 
 
-def diff(parent: str, source: str) -> str:
-    """Write what changed from a parent's source, in unified form."""
-    lines = difflib.unified_diff(
-        parent.splitlines(), source.splitlines(), "parent", "candidate", lineterm=""
-    )
+def diff(parent: str, source: str, names: tuple[str, str] = ("parent", "candidate")) -> str:
+    """Write what changed from one text to another, in unified form."""
+    lines = difflib.unified_diff(parent.splitlines(), source.splitlines(), *names, lineterm="")
     return "\n".join(lines)

@@ -115,9 +115,13 @@ async def ask(state_dir: Path, verb: str) -> Mapping[str, Any]:
                 answer: dict[str, Any] = await response.json()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UserError(
-                f"a daemon must listen on {str(path)!r}, got: {error or type(error).__name__}; "
+                f"a daemon must listen on {str(path)!r}, got: {_why(error)}; "
                 "start it, or name its folder with --state"
             ) from error
     if response.status != 200:
         raise UserError(str(answer.get("error", response.status)))
     return answer
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -16,6 +16,8 @@ from llmatic_daemon.adapters import database_file, edition_rows, jobs, placement
 from llmatic_daemon.adapters.history_answers import (
     Ancestor,
     PromptCredit,
+    PromptsInForce,
+    PromptVersion,
     RunningJob,
     Status,
     StoredElite,
@@ -25,7 +27,15 @@ from llmatic_daemon.adapters.state_folder import database_path, holder
 from llmatic_daemon.adapters.store import interleaved, log_page, stored_identity
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.ports import Entry
-from llmatic_daemon.records import Identity, Measures, Operator, Outcome, Placement, Tessellation
+from llmatic_daemon.records import (
+    Identity,
+    Measures,
+    Operator,
+    Outcome,
+    Placement,
+    PromptKind,
+    Tessellation,
+)
 
 T = TypeVar("T")
 Order = Literal["objective", "flops", "num_parameters", "width_to_depth", "cell", "job"]
@@ -201,6 +211,29 @@ class History:
             for row in self._rows(query)
         )
 
+    def prompt_versions(self, prompt: str) -> tuple[PromptVersion, ...]:
+        """List the texts that a prompt has had, oldest first.
+
+        Raises:
+            UserError: the search has never used such a prompt.
+        """
+        rows = self._rows(_VERSIONS, prompt)
+        if not rows:
+            known = ", ".join(id_ for (id_,) in self._rows(_PROMPT_IDS)) or "none"
+            raise UserError(f"a prompt of this search must be one of {known}; got {prompt!r}")
+        return tuple(
+            PromptVersion(
+                prompt=prompt, version=version, kind=PromptKind(kind), text=text, adopted_at=since
+            )
+            for version, kind, text, since in rows
+        )
+
+    def prompt_weight(self, prompt: str) -> float:
+        """Return the weight that a prompt had last; 1 when it is unknown."""
+        query = "SELECT weight FROM edition_prompts WHERE prompt = ? ORDER BY edition DESC LIMIT 1"
+        rows = self._rows(query, prompt)
+        return float(rows[0][0]) if rows else 1.0
+
     def _open(self) -> sqlite3.Connection:
         connection = None
         try:
@@ -267,11 +300,24 @@ class History:
             num_prompt_cells=cells.get("prompt", 0),
             num_queued=num_queued,
             running=self._running(),
+            prompts=self._prompts_in_force(),
+            num_stand_ins=self._rows(_STAND_INS)[0][0],
             last_settled_at=last,
             elapsed_s=elapsed_s,
             train_s=train_s,
             holder=holder(self._folder),
         )
+
+    def _prompts_in_force(self) -> PromptsInForce | None:
+        rows = self._rows(_IN_FORCE)
+        if not rows:
+            return None
+        edition, adopted_at, num_prompts = rows[0]
+        refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
+        return PromptsInForce(
+            edition=edition, num_prompts=num_prompts, adopted_at=adopted_at,
+            refused=refused[0][0] if refused else None,
+        )  # fmt: skip
 
     def _running(self) -> tuple[RunningJob, ...]:
         boot_id, now_s = jobs.boot_id(), time.monotonic()
@@ -301,6 +347,17 @@ SELECT outcome, count(*) FROM placements GROUP BY outcome ORDER BY count(*) DESC
 _RUNNING = """
 SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
 WHERE state = 'running' ORDER BY slot, number"""
+_STAND_INS = "SELECT count(*) FROM placements WHERE stand_in"
+_IN_FORCE = """
+SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
+FROM editions ORDER BY number DESC LIMIT 1"""
+_PROMPT_IDS = "SELECT DISTINCT prompt FROM prompt_versions ORDER BY prompt"
+_VERSIONS = """
+SELECT version, kind, text,
+  (SELECT min(adopted_at) FROM editions JOIN edition_prompts ON edition = number
+    WHERE edition_prompts.prompt = prompt_versions.prompt
+    AND edition_prompts.version = prompt_versions.version)
+FROM prompt_versions WHERE prompt = ? ORDER BY version"""
 _ORDERS = {
     "objective": "objective DESC",
     "flops": "flops",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from llmatic_daemon.adapters.state_folder import Holder
-from llmatic_daemon.records import Measures, Operator, Outcome
+from llmatic_daemon.records import Measures, Operator, Outcome, PromptKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +15,18 @@ class RunningJob:
     slot: int
     #: Since it was dispatched; None when the machine has been started anew since.
     age_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptsInForce:
+    """The prompt set that a search uses."""
+
+    edition: int
+    num_prompts: int
+    #: UTC, ISO 8601.
+    adopted_at: str
+    #: Why what lies in the folder now is not in force; None when it is.
+    refused: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +47,10 @@ class Status:
     num_prompt_cells: int
     num_queued: int
     running: tuple[RunningJob, ...]
+    #: None before the first start has taken any.
+    prompts: PromptsInForce | None
+    #: Settled candidates that were written by rule while no LLM answered.
+    num_stand_ins: int
     #: UTC, ISO 8601; None before the first.
     last_settled_at: str | None
     #: Running time of the search over all restarts, and the time that trainings took of it.
@@ -42,6 +58,18 @@ class Status:
     train_s: float
     #: The daemon that works on it; None when nobody does.
     holder: Holder | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptVersion:
+    """A text that a prompt has had."""
+
+    prompt: str
+    version: int
+    kind: PromptKind
+    text: str
+    #: When a search took it first; UTC, ISO 8601.
+    adopted_at: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,24 +1,34 @@
-"""The words that a person types."""
+"""Commands around a search: run one, look at it, try a network, take what was found."""
 
 import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from llmatic_daemon import __version__, config, daemon, exporting, parts, views
+from llmatic_daemon import config, daemon, exporting, parts, views
 from llmatic_daemon import demo as demonstration
 from llmatic_daemon.adapters.console import LiveTable
 from llmatic_daemon.adapters.history import History, Order
+from llmatic_daemon.cli.base import (
+    a_console,
+    config_options,
+    example,
+    json_option,
+    main,
+    settings_of,
+    show,
+    state_dir,
+    state_option,
+)
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.errors import LLMaticError, UserError
+from llmatic_daemon.errors import UserError
 from llmatic_daemon.exporting import Exported
 from llmatic_daemon.first_files import write_first_files
 from llmatic_daemon.lifting import lift_file
@@ -27,95 +37,13 @@ from llmatic_daemon.records import Network, Rejection
 from llmatic_daemon.search import parse_task
 from llmatic_daemon.verification import verify as verify_state
 
-EXIT_CODES = """\
-Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 69 a part of the world is not
-there (disk full, no trainer can be started): try again; 75 another daemon has the state folder; 78 a
-setting, file or permission must be changed first.
-"""
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Friendly(click.Group):
-    """A group whose own errors are one line and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; our errors end it in one line."""
-        try:
-            return super().invoke(ctx)
-        except* LLMaticError as errors:
-            first = _first(errors)
-            assert isinstance(first, LLMaticError)
-            click.echo(f"llmatic-daemon: {first}", err=True)
-            ctx.exit(first.exit_code)
-        except* OSError as errors:  # of a folder that a person named for files of theirs
-            click.echo(f"llmatic-daemon: {_first(errors)}", err=True)
-            ctx.exit(1)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-@click.group(cls=Friendly, epilog=EXIT_CODES)
-@click.version_option(__version__, prog_name="llmatic-daemon")
-def main() -> None:
-    """Search for neural networks: an LLM writes them, two archives keep the best of each kind."""
-
-
-def _state_option(command: Command) -> Command:
-    option = click.option(
-        "--state", "state", type=click.Path(path_type=Path), envvar="LLMATIC_STATE_DIR",
-        help="Folder of the search.  [env: LLMATIC_STATE_DIR]",
-    )  # fmt: skip
-    return option(command)
-
-
-def _config_options(command: Command) -> Command:
-    command = click.option(
-        "--config", "file", type=click.Path(path_type=Path),
-        help="Configuration file.  [default: llmatic.toml, if there is one and no --preset]",
-    )(command)  # fmt: skip
-    return click.option(
-        "--preset", default="", metavar="|".join(config.PRESETS), help="Where defaults come from."
-    )(command)
-
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _example(text: str) -> Callable[[Command], Command]:
-    """Put an example under a command's help."""
-
-    def add(command: Command) -> Command:
-        command.__doc__ = f"{command.__doc__}\n\n    \b\n    Example:\n      {text}\n    "
-        return command
-
-    return add
-
-
-def _settings(file: Path | None, preset: str, state: Path | None, **more: Any) -> Settings:
-    if file is None and not preset and Path("llmatic.toml").exists():
-        file = Path("llmatic.toml")
-    overrides = {**more, **({"state_dir": str(state)} if state else {})}
-    return config.load(file, preset=preset, overrides=overrides)
-
-
-def _state_dir(state: Path | None) -> Path:
-    """Find the folder to look at; with its name given, no configuration is read."""
-    return state or _settings(None, "", None).state_dir
-
-
 # --- search --------------------------------------------------------------------------------------
 
 
 @main.command()
-@_state_option
+@state_option
 @click.option("--fresh", is_flag=True, help="Delete an earlier demo of this folder first.")
-@_example("llmatic-daemon demo")
+@example("llmatic-daemon demo")
 def demo(state: Path | None, fresh: bool) -> None:
     """Search networks for handwritten digits: no LLM, no GPU, no download, three minutes.
 
@@ -125,24 +53,26 @@ def demo(state: Path | None, fresh: bool) -> None:
     if fresh:
         demonstration.delete(settings.state_dir)
     settings = demonstration.with_next_goal(settings)
-    console = _console()
+    console = a_console()
     demonstration.introduce(settings, console)
     _run(settings, console)
     demonstration.conclude(settings.state_dir, console)
 
 
 @main.command()
-@_state_option
-@_config_options
-@_example("llmatic-daemon run --config llmatic.toml")
+@state_option
+@config_options
+@example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str) -> None:
     """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
-    settings = _settings(file, preset, state)
-    _run(settings, _console())
+    settings = settings_of(file, preset, state)
+    _run(settings, a_console())
 
 
 def _run(settings: Settings, console: Console) -> None:
     """Run the daemon: with a live table on a terminal, with plain log lines elsewhere."""
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     if not console.is_terminal:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
         console.print(asyncio.run(daemon.run(settings, parts.hands(settings))))
@@ -154,57 +84,61 @@ def _run(settings: Settings, console: Console) -> None:
     console.print(end)
 
 
+#: Libraries that log a line for each request.
+_TALKATIVE = ("httpx", "httpx2", "openai", "watchfiles")
+
+
 # --- look ----------------------------------------------------------------------------------------
 
 
 @main.command()
-@_state_option
+@state_option
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
-@_json_option
-@_example("llmatic-daemon status --watch")
+@json_option
+@example("llmatic-daemon status --watch")
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
     """Show how far a search has come, daemon running or not."""
-    console = _console()
-    with History(_state_dir(state)) as history:
+    console = a_console()
+    with History(state_dir(state)) as history:
         while True:
             now = history.status()
             if watch:
                 console.clear()
-            _print(views.as_json(now) if as_json else views.status(now), as_json)
+            show(views.as_json(now) if as_json else views.status(now), as_json)
             if not watch:
                 return
             time.sleep(2)
 
 
 @main.command()
-@_state_option
+@state_option
 @click.option("--order", default="objective", type=click.Choice(get_args(Order)), show_default=True)
-@_json_option
-@_example("llmatic-daemon elites --order flops")
+@json_option
+@example("llmatic-daemon elites --order flops")
 def elites(state: Path | None, order: Order, as_json: bool) -> None:
     """List the best network of each cell."""
-    with History(_state_dir(state)) as history:
+    with History(state_dir(state)) as history:
         found = history.elites(order)
-    _print(views.as_json(found) if as_json else views.elites(found), as_json)
+    show(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
-@main.command()
+@main.command("show")
 @click.argument("number", type=int)
-@_state_option
-@_json_option
-@_example("llmatic-daemon show 42")
-def show(number: int, state: Path | None, as_json: bool) -> None:
+@state_option
+@json_option
+@example("llmatic-daemon show 42")
+def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
-    with History(_state_dir(state)) as history:
+    with History(state_dir(state)) as history:
         placement, ancestors = history.placement(number), history.lineage(number)
         digest = placement.source_digest
         source = history.source(digest) if digest else None
         parent = _parent_source(history, placement.parents)
     if as_json:
         facts = {"placement": placement, "lineage": ancestors, "source": source, "parent": parent}
-        _print(views.as_json(facts), True)
+        show(views.as_json(facts), True)
         return
-    _print(views.candidate(placement, ancestors, source, parent), False)
+    show(views.candidate(placement, ancestors, source, parent), False)
 
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
@@ -215,7 +149,7 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
 
 
 @main.command()
-@_state_option
+@state_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -229,21 +163,21 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     default=("png", "svg"),
     show_default=True,
 )
-@_example("llmatic-daemon plot --format pdf --out pictures")
+@example("llmatic-daemon plot --format pdf --out pictures")
 def plot(state: Path | None, out: Path | None, formats: tuple[str, ...]) -> None:
     """Draw both archives, the best over evaluations, and the windows."""
-    folder = _state_dir(state)
+    folder = state_dir(state)
     for file in draw(folder, out or folder / "plots", formats):
         click.echo(file)
 
 
 @main.command()
-@_state_option
-@_json_option
-@_example("llmatic-daemon verify")
+@state_option
+@json_option
+@example("llmatic-daemon verify")
 def verify(state: Path | None, as_json: bool) -> None:
     """Fold the log of a search and compare the result with the archives that are stored."""
-    report = verify_state(_state_dir(state))
+    report = verify_state(state_dir(state))
     if as_json:
         click.echo(views.as_json(report))
     else:
@@ -259,16 +193,16 @@ def verify(state: Path | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("path", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False))
-@_config_options
+@config_options
 @click.option("--shape", default="3x32x32", show_default=True, help="Channels x height x width.")
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
-@_json_option
-@_example("llmatic-daemon lift network.py --shape 1x8x8")
+@json_option
+@example("llmatic-daemon lift network.py --shape 1x8x8")
 def lift(
     path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool
 ) -> None:
     """Tell whether a network would be accepted: its measures, or why not (exit code 1)."""
-    settings = _settings(file, preset, None)
+    settings = settings_of(file, preset, None)
     lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
     if isinstance(lifted, Rejection):
         facts = {"accepted": False, "cause": lifted.cause, "detail": lifted.detail}
@@ -278,7 +212,7 @@ def lift(
         text = f"accepted; lifted in {lifted.lift_s:.2f} s"
     click.echo(views.as_json(facts) if as_json else text)
     if isinstance(lifted, Network) and not as_json:
-        _print(views.measures(lifted.measures), False)
+        show(views.measures(lifted.measures), False)
     sys.exit(int(isinstance(lifted, Rejection)))
 
 
@@ -298,7 +232,7 @@ def _shape(text: str) -> tuple[int, int, int]:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Of the file.")
 @click.option("--force", is_flag=True, help="Overwrite what is there.")
-@_example("llmatic-daemon init my-search")
+@example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
     """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
     for file in write_first_files(folder, preset, force=force):
@@ -309,7 +243,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@_state_option
+@state_option
 @click.option("--only", "jobs", multiple=True, type=int, help="An elite's number.  [default: all]")
 @click.option(
     "--format",
@@ -319,13 +253,13 @@ def init(folder: Path, preset: str, force: bool) -> None:
     type=click.Choice(["pt2", "onnx"]),
     help="torch.export program, or ONNX (needs the extra 'onnx').",
 )
-@_json_option
-@_example("llmatic-daemon export networks --only 42 --format onnx")
+@json_option
+@example("llmatic-daemon export networks --only 42 --format onnx")
 def export(
     folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool
 ) -> None:
     """Train elites a last time, and write source, weights, program and card of each into DIR."""
-    done = asyncio.run(_export(_state_dir(state), folder, jobs, kind, as_json))
+    done = asyncio.run(_export(state_dir(state), folder, jobs, kind, as_json))
     if as_json:
         click.echo(views.as_json(done))
     sys.exit(int(any(exported.fault for exported in done)))
@@ -341,15 +275,3 @@ async def _export(
             fault = f"not exported: {exported.fault}"
             click.echo(f"{exported.job}: {fault if exported.fault else exported.folder}")
     return done
-
-
-def _console() -> Console:
-    """Write as wide as the terminal, or wide enough for our tables into a pipe."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
-
-
-def _print(what: Any, plain: bool) -> None:
-    if plain:
-        click.echo(what)
-    else:
-        _console().print(what)

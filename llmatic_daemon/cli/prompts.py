@@ -1,0 +1,148 @@
+"""Commands around the prompts: what they have brought about, what they were, and what they could be."""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from llmatic_daemon import parts, prompt_views, views
+from llmatic_daemon.adapters import control
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.prompts import read_prompts
+from llmatic_daemon.cli.base import (
+    config_options,
+    example,
+    json_option,
+    main,
+    settings_of,
+    show,
+    state_dir,
+    state_option,
+)
+from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.errors import UserError
+from llmatic_daemon.prompt_trial import try_prompt
+from llmatic_daemon.records import Network
+from llmatic_daemon.rollback import write_version
+from llmatic_daemon.search import read_settings
+
+
+@main.group(invoke_without_command=True)
+@state_option
+@click.option("--all", "everything", is_flag=True, help="Older versions and retired ones, too.")
+@json_option
+@example("llmatic-daemon prompts --all")
+@click.pass_context
+def prompts(ctx: click.Context, state: Path | None, everything: bool, as_json: bool) -> None:
+    """List the prompts: version, slot, how often selected and entered, curiosity, score."""
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = state
+        return
+    with History(state_dir(state)) as history:
+        found = [each for each in history.prompt_credit() if everything or each.in_use]
+    show(views.as_json(found) if as_json else prompt_views.credits(found), as_json)
+
+
+def _inherited_state(ctx: click.Context, state: Path | None) -> Path:
+    """Take --state from before or after the second word."""
+    return state_dir(state or ctx.obj)
+
+
+@prompts.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@config_options
+@example("llmatic-daemon prompts check my-search/prompts")
+def check(folder: Path, file: Path | None, preset: str) -> None:
+    """Tell whether a folder is a good set of prompts; else which file, which line, and why."""
+    num_slots = settings_of(file, preset, None).archives.prompt_slots
+    taken = EMPTY_BOOK.numbered(read_prompts(folder), num_slots)
+    click.echo(
+        f"{folder}: a good set of {len(taken.mutation)} prompts for mutation (of {num_slots} "
+        f"slots) and {taken.crossover.id!r} for crossover"
+    )
+
+
+@prompts.command()
+@click.argument("prompt", metavar="ID")
+@state_option
+@json_option
+@example("llmatic-daemon prompts history widen")
+@click.pass_context
+def history(ctx: click.Context, prompt: str, state: Path | None, as_json: bool) -> None:
+    """Show the versions of a prompt: their credit, and what was changed from one to the next."""
+    with History(_inherited_state(ctx, state)) as opened:
+        versions = opened.prompt_versions(prompt)
+        earned = [each for each in opened.prompt_credit() if each.prompt == prompt]
+    facts = {"versions": versions, "credit": earned}
+    show(views.as_json(facts) if as_json else prompt_views.versions(versions, earned), as_json)
+
+
+@prompts.command()
+@click.argument("prompt", metavar="ID")
+@click.argument("version", type=click.IntRange(min=1))
+@state_option
+@example("llmatic-daemon prompts rollback widen 1")
+@click.pass_context
+def rollback(ctx: click.Context, prompt: str, version: int, state: Path | None) -> None:
+    """Write an older version into the prompt's file, and have a running daemon take it."""
+    folder = _inherited_state(ctx, state)
+    with History(folder) as opened:
+        versions = opened.prompt_versions(prompt)
+        is_running = opened.status().holder is not None
+        weight = opened.prompt_weight(prompt)
+    if version > len(versions):
+        raise UserError(f"prompt {prompt!r} must have version {version}, found {len(versions)}")
+    prompt_folder = parts.prompt_path(read_settings(folder))
+    written = write_version(prompt_folder, versions[version - 1], weight)
+    click.echo(f"{written} holds version {version} again")
+    if is_running:
+        _reload(folder)
+    else:
+        click.echo("no daemon runs: it is taken at the next start")
+
+
+@prompts.command("reload")
+@state_option
+@example("llmatic-daemon prompts reload")
+@click.pass_context
+def reload(ctx: click.Context, state: Path | None) -> None:
+    """Have the running daemon take what lies in the prompt folder now, or say why not."""
+    _reload(_inherited_state(ctx, state))
+
+
+def _reload(folder: Path) -> None:
+    answer = asyncio.run(control.ask(folder, "prompts/reload"))
+    what = "is now in force" if answer["changed"] else "was in force already"
+    click.echo(f"edition {answer['edition']} with {answer['num_prompts']} prompts {what}")
+
+
+@prompts.command("try")
+@click.argument("prompt", metavar="ID")
+@state_option
+@config_options
+@click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(0.01, 1.0))
+@click.option("--seed", type=int, help="Of the completion.  [default: at random]")
+@example("llmatic-daemon prompts try widen --temperature 0.8")
+@click.pass_context
+def try_(
+    ctx: click.Context,
+    prompt: str,
+    state: Path | None,
+    file: Path | None,
+    preset: str,
+    temperature: float,
+    seed: int | None,
+) -> None:
+    """Have one completion written for the best network: its diff, and whether it lifts (else 1)."""
+    folder = _inherited_state(ctx, state)
+    settings = settings_of(file, preset, folder) if file or preset else read_settings(folder)
+    trial = asyncio.run(
+        try_prompt(
+            settings, folder, prompt, temperature=temperature,
+            seed=secrets.randbelow(2**31) if seed is None else seed,
+        )
+    )  # fmt: skip
+    show(prompt_views.trial(trial), False)
+    sys.exit(int(not isinstance(trial.network, Network)))
