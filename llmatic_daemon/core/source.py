@@ -143,15 +143,17 @@ def _first_network(
     mine = {id(found.statement) for found in answer}
     modules = [node for node in _modules(_classes(before)) if id(node) in mine]
     parts = {name for node in modules for name in _names_within(node) if name != node.name}
-    echoes = _echoes(modules, [node for found in given for node in _classes(found)])
     networks = [
         node
         for node in modules
         if _needs_no_arguments(node)
         and (node not in cut or _has_forward(node, {c.name: c for c in _classes(before)}))
     ]
+    if len(networks) <= 1:
+        return next(iter(networks), None)
+    echoes = _echoes(networks, [node for found in given for node in _classes(found)])
     # A part comes after an echo: a network that is repeated word for word around a new part is new.
-    return min(networks, key=lambda n: (n.name in parts, id(n) in echoes), default=None)
+    return min(networks, key=lambda n: (n.name in parts, id(n) in echoes))
 
 
 def _classes(found: Iterable[Found]) -> list[ast.ClassDef]:
