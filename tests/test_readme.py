@@ -48,9 +48,16 @@ def settings_table() -> str:
 def commands_table() -> str:
     rows = [
         f"| `{name}` | {(command.help or '').splitlines()[0]} | `{example(command)}` |"
-        for name, command in sorted(cli.main.commands.items())
+        for name, command in named_commands(cli.main)
     ]
     return "\n".join(["| command | what it does | example |", "|---|---|---|", *rows])
+
+
+def named_commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", each) for inner, each in named_commands(command))
 
 
 def example(command: click.Command) -> str:
