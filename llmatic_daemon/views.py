@@ -145,10 +145,27 @@ def candidate(
     return Group(*parts)
 
 
+def _written_by(placement: Placement) -> str:
+    """Tell who wrote a candidate; the offline rewriter counts no tokens."""
+    if not placement.writer:
+        return "nobody"
+    where = f" at {placement.endpoint}" if placement.endpoint else ""
+    model = f"{placement.model} {placement.model_version[:12]}".strip()
+    instead = ", as no LLM answered" if placement.stand_in else ""
+    spent = f" in {placement.durations.llm_s:.1f} s{instead}"
+    if not placement.num_tokens:
+        return f"{model}{where}{spent}"
+    tokens = f"{placement.num_prompt_tokens} tokens in, {placement.num_tokens} out"
+    return f"{model}{where}{spent}: {tokens}, ended by {placement.finish_reason}"
+
+
 def _became(placement: Placement) -> list[RenderableType]:
     at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
-    made = f"{placement.operator}, prompt {placement.prompt}{at}, writer {placement.writer or '-'}"
-    parts: list[RenderableType] = [Text(f"made by: {made}")]
+    prompt = f"{placement.prompt} v{placement.prompt_version}"
+    made = f"{placement.operator}, prompt {prompt}{at}, seed {placement.seed}"
+    parts: list[RenderableType] = [
+        Text(f"made by: {made}"), Text(f"written by: {_written_by(placement)}")
+    ]  # fmt: skip
     if placement.report is None:
         parts.append(Text(f"outcome: {placement.outcome}: {placement.detail}"))
     else:
