@@ -54,6 +54,7 @@ async def run(
     Raises:
         LLMaticError: it cannot start; the text says what to do.
     """
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _nothing_to_reload)
     async with AsyncExitStack() as stack:
         prompts = _first_prompts(settings)
         trainer = await stack.enter_async_context(hands.trainer)
@@ -81,6 +82,11 @@ async def run(
         await stack.enter_async_context(_listening(settings, metrics, engine))
         beside = (_check_task(trainer, task), _attend(settings.state_dir, desk))
         return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+
+
+def _nothing_to_reload() -> None:
+    """Survive a SIGHUP before there is a search."""
+    logger.info("SIGHUP: prompts are being read anyway", extra={"action": "reload"})
 
 
 def _first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationError:

@@ -5,9 +5,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.core.descriptions import describe
 from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
@@ -104,6 +106,8 @@ class Engine:
         #: Notified whenever a slot that waits may have to think again.
         self._news = asyncio.Condition()
         self._num_running = 0
+        #: Whose commit has not been seen to succeed.
+        self._adopting: Edition | None = None
         self._paused = False
         self._store_is_out = False
         self._draining = asyncio.Event()
@@ -350,6 +354,8 @@ class Engine:
     async def _settle(self, trial: Trial) -> None:
         """Decide, commit, obey, publish: one candidate at a time."""
         async with self._settling:
+            if self._adopting and not await self._persist(self._finish_adoption):
+                return
             placement = place(self._evolution, trial, self.elapsed_s)
             artefacts = Artefacts(
                 source=trial.candidate.source if trial.candidate else None,
@@ -364,14 +370,25 @@ class Engine:
 
     async def _adopt(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
         async with self._settling:
-            edition = edit(self._evolution, prompts, num_slots)
-            if edition is None:
-                return None
+            before = await self._finish_adoption()
+            self._adopting = edit(self._evolution, prompts, num_slots)
+            return await self._finish_adoption() or before
+
+    async def _finish_adoption(self) -> Edition | None:
+        """Keep the edition that is to be adopted, if there is one; then obey, and publish.
+
+        One whose commit reported an error may be on the disk nevertheless. So the same one is kept
+        again before anything follows it in the log: keeping it twice is keeping it once.
+        """
+        edition = self._adopting
+        if edition is not None:
             await self._ports.store.adopt(edition)
+            self._adopting = None
             self._evolution = apply(self._evolution, edition)
+            logger.info("%s", describe(edition), extra={"action": "adopted"})
             for observer in self._ports.observers:
                 observer.adopted(edition)
-            return edition
+        return edition
 
     async def _commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Commit, as soon as the store can: a finished training is never lost to a full disk.
@@ -379,20 +396,26 @@ class Engine:
         Returns:
             False when the fence refused it, or when the daemon is to stop and the store is out.
         """
+        kept = await self._persist(partial(self._ports.store.commit, placement, artefacts))
+        return bool(kept)
+
+    async def _persist(self, work: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Have something kept, as often as it takes; None when we were aborted and it is not."""
         num_faults = 0
-        extra = {"action": "commit", "job": placement.job.number}
         while True:  # once at least: also a result that waited for the lock when we were aborted
             try:
-                kept = await self._ports.store.commit(placement, artefacts)
+                kept = await work()
                 self._store_is_out = False
                 return kept
             except StoreUnavailable as error:
                 num_faults += 1
                 self._store_is_out = True
                 if num_faults == 1:
-                    logger.error("the store takes nothing; dispatch waits: %s", error, extra=extra)
+                    logger.error(
+                        "the store takes nothing; dispatch waits: %s", error, extra=_COMMIT
+                    )
             if self._aborted.is_set():
-                return False
+                return None
             await self._wait_for_store(num_faults)
 
     async def _wait_for_store(self, num_faults: int) -> None:
@@ -413,24 +436,9 @@ class Engine:
             observer.slot_changed(slot, phase, detail)
 
 
+_COMMIT = {"action": "commit"}
 _LETHAL = "the daemon ended {} times while it worked on this job"
 _UNFINISHED = Rejection(cause=Outcome.ERROR, detail="unfinished")
-
-
-def describe(placement: Placement) -> str:
-    """Tell a candidate's whole life in one line."""
-    parents = ", ".join(map(str, placement.parents)) or "the initial network"
-    at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
-    prompt = f"{placement.prompt} v{placement.prompt_version}"
-    stand_in = ", written by rule" if placement.stand_in else ""
-    who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
-    times = placement.durations
-    spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"
-    if placement.report is None or placement.measures is None:
-        return f"{who}: {placement.outcome}: {placement.detail}; {spent}"
-    size = f"{float(f'{placement.measures.flops / 1e6:.3g}'):g} MFLOPs"  # 0.0123, 41.2, 1230
-    happened = f"{placement.status.upper()} in cell {placement.cell}"
-    return f"{who}: {happened}, accuracy {placement.report.objective:.3f}, {size}; {spent}"
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

@@ -116,7 +116,7 @@ class Store(Protocol):
         ...
 
     async def adopt(self, edition: Edition) -> None:
-        """Keep a prompt set that the search takes, in one durable transaction.
+        """Keep a prompt set that the search takes, in one durable transaction; twice is once.
 
         Args:
             edition: Its number is the next one among the editions; its versions keep their texts.

@@ -9,7 +9,6 @@ from llmatic_daemon.adapters.prompt_folder import PromptFolder
 from llmatic_daemon.engine import Engine
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.ports import Observer, SearchStore
-from llmatic_daemon.records import Edition
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +42,17 @@ class PromptDesk:
         self._num_slots = num_slots
         self._observers = observers
         self._reading = asyncio.Lock()
+        #: Why the folder was refused last, as it was told; empty: it is good.
         self._refusal = ""
+        #: What the store has noted of it; None: an earlier life may have left a refusal there.
+        self._noted: str | None = None
 
     async def watch(self) -> None:
         """Take edits as they come, for ever."""
-        async for _ in self._folder.stirrings():
-            with contextlib.suppress(ConfigurationError, StoreUnavailable):  # told, and kept
-                await self.reload()
+        async with contextlib.aclosing(self._folder.stirrings()) as stirrings:
+            async for _ in stirrings:
+                with contextlib.suppress(ConfigurationError, StoreUnavailable):  # told, and kept
+                    await self.reload()
 
     async def reload(self) -> Reloaded:
         """Take what lies in the folder now.
@@ -63,9 +66,11 @@ class PromptDesk:
                 prompts = await self._folder.read()
                 edition = await self._engine.take_prompts(prompts, self._num_slots)
             except ConfigurationError as error:
-                await self.refuse(str(error))
+                with contextlib.suppress(StoreUnavailable):  # noted when it is looked at again
+                    await self.refuse(str(error))
                 raise
-            await self._accept(edition)
+            with contextlib.suppress(StoreUnavailable):
+                await self._end_refusal()
         current = self._engine.evolution.prompts
         assert current.edition is not None
         return Reloaded(
@@ -75,33 +80,28 @@ class PromptDesk:
         )
 
     async def refuse(self, why: str) -> None:
-        """Tell that a set was not taken: once, however often it is looked at."""
-        if why == self._refusal:
-            return
-        logger.error("prompts are not taken, the last good ones stay: %s", why, extra=_REFUSED)
-        for observer in self._observers:
-            observer.refused(why)
-        await self._store.note_refusal(why)
-        self._refusal = why
+        """Tell that a set was not taken: once, however often it is looked at.
 
-    async def _accept(self, edition: Edition | None) -> None:
-        if edition is not None:
-            logger.info("%s", describe(edition), extra=_ADOPTED)
+        Raises:
+            StoreUnavailable: it is told, but not kept for those who ask later.
+        """
+        if why != self._refusal:
+            self._refusal = why
+            logger.error("prompts are not taken, the last good ones stay: %s", why, extra=_REFUSED)
+            for observer in self._observers:
+                observer.refused(why)
+        await self._note(why)
+
+    async def _end_refusal(self) -> None:
         if self._refusal:
-            logger.info("the prompt folder is good again", extra=_ADOPTED)
-            await self._store.note_refusal("")
             self._refusal = ""
+            logger.info("the prompt folder is good again", extra=_REFUSED)
+        await self._note("")
+
+    async def _note(self, why: str) -> None:
+        if why != self._noted:
+            await self._store.note_refusal(why)
+            self._noted = why
 
 
 _REFUSED = {"action": "prompts_refused"}
-_ADOPTED = {"action": "prompts_adopted"}
-
-
-def describe(edition: Edition) -> str:
-    """Tell of an edition in one line."""
-    prompts = edition.prompts
-    return (
-        f"prompts: edition {edition.number}, {len(prompts.mutation)} for mutation and "
-        f"{prompts.crossover.name}, after {edition.num_settled} settled candidates; "
-        f"{len(edition.emptied)} cells emptied"
-    )

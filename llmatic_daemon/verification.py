@@ -27,7 +27,7 @@ def verify(state_dir: Path) -> Verification:
         LLMaticError: the folder holds no search, or cannot be read.
     """
     settings = read_settings(state_dir)
-    with History(state_dir) as history:
+    with History(state_dir) as history, history.moment():
         evolution = fold(empty(settings, history.centroids()), history.log())
         faults = (
             *history.check(),

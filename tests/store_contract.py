@@ -287,6 +287,14 @@ class StoreContract:
         expected = [first, second, *settled[:4], third, *settled[4:], last]
         assert await read_log(await open_store()) == expected
 
+    async def test_edition_that_is_adopted_twice_is_kept_once(self, open_store: OpenStore):
+        store = await open_store()
+
+        for _ in range(2):
+            await store.adopt(edition(1, "deepen"))
+
+        assert await read_log(store) == [edition(1, "deepen")]
+
     async def test_edition_must_be_the_next_one(self, open_store: OpenStore):
         store = await open_store()
 

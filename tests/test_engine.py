@@ -2,20 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from llmatic_daemon.core.evolution import fold
-from llmatic_daemon.engine import describe
-from llmatic_daemon.errors import (
-    WriterUnavailable,
-)
+from llmatic_daemon.core.descriptions import describe
+from llmatic_daemon.core.evolution import fold, propose, rng_for
+from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.errors import ConfigurationError, WriterUnavailable
 from llmatic_daemon.records import (
     AddStatus,
     Failure,
     Network,
+    Operator,
     Outcome,
+    Placement,
+    Prompt,
+    Proposal,
     Rejection,
     Report,
 )
@@ -23,12 +28,14 @@ from tests.engine_house import NEVER, House
 from tests.fakes import (
     NUM_SLOTS,
     Clock,
+    FakeObserver,
     FakeTrainer,
     FakeWriter,
     Faults,
     Gate,
     evolution,
     network,
+    prompt,
     prompts,
     report,
 )
@@ -157,6 +164,140 @@ async def test_prompt_that_changes_meanwhile_is_no_longer_offered():
     assert house.store.memory.placements[0].offer is None
 
 
+# --- other prompts meanwhile ---------------------------------------------------------------------
+
+
+async def test_search_with_editions_in_between_equals_the_fold_of_its_log():
+    house = House(start=evolution(num_initial=5, train_initial=True), num_slots=4)
+    engine = house.engine(max_evaluations=80)
+
+    async with asyncio.TaskGroup() as group:
+        house.observer = _EditingObserver(
+            lambda files: group.create_task(engine.take_prompts(files, NUM_SLOTS))
+        )
+        engine._ports = replace(engine._ports, observers=(house.observer,))
+        await engine.run()
+
+    editions = house.store.memory.editions
+    assert len(editions) == 12
+    assert all(first.num_settled < second.num_settled for first, second in pairwise(editions))
+    assert any(edition.emptied for edition in editions)
+    bare = replace(house.start, prompts=EMPTY_BOOK)
+    assert fold(bare, [entry async for entry in house.store.log()]) == engine.evolution
+
+
+async def test_next_proposal_uses_the_prompts_that_were_just_taken():
+    house = House()
+    engine = house.engine(max_evaluations=3)
+
+    await engine.take_prompts([prompt("only", "do this"), *prompts(0)], NUM_SLOTS)
+    await engine.run()
+
+    assert {(p.prompt, p.prompt_version) for p in house.store.memory.placements} == {("only", 1)}
+    assert [edition.number for edition in house.observer.editions] == [2]
+
+
+async def test_set_that_is_in_use_is_not_taken_again():
+    house = House()
+    engine = house.engine()
+
+    assert await engine.take_prompts(prompts(), NUM_SLOTS) is None
+
+    assert house.observer.editions == []
+    assert len(house.store.memory.editions) == 1
+
+
+async def test_refused_set_changes_nothing():
+    house = House()
+    engine = house.engine()
+    before = engine.evolution
+
+    with pytest.raises(ConfigurationError, match="at most 3 mutation prompts"):
+        await engine.take_prompts(prompts(4), 3)
+
+    assert engine.evolution == before
+    assert house.store.memory.editions == [before.prompts.edition]
+    assert house.observer.editions == []
+
+
+# --- requests that are too long ------------------------------------------------------------------
+
+
+async def test_crossover_that_is_too_long_loses_its_farthest_parent_first():
+    house, asked, placement = await _crossed(max_parents=3)
+
+    assert [len(request.parents) for request in house.writer.requests] == [4, 3]
+    assert placement.operator is Operator.CROSSOVER
+    assert placement.parents == asked.parents[:3]
+    assert placement.prompt == "crossover"
+    assert placement.outcome is Outcome.TRAINED
+
+
+async def test_crossover_with_one_neighbour_left_becomes_a_mutation_and_is_credited_as_one():
+    house, asked, placement = await _crossed(max_parents=1)
+
+    assert [len(request.parents) for request in house.writer.requests] == [4, 3, 2, 1]
+    assert house.writer.requests[-1].operator is Operator.MUTATION
+    assert house.writer.requests[-1].seed == asked.seed
+    assert placement.operator is Operator.MUTATION
+    assert placement.parents == asked.parents[:1]
+    assert placement.prompt in [p.id for p in house.start.prompts.current.mutation]
+    assert placement.temperature == house.start.rules.crossover_temperature
+    assert placement.offer is not None
+    assert placement.outcome is Outcome.TRAINED
+
+
+async def test_request_that_cannot_be_shortened_blames_no_prompt():
+    house, asked, placement = await _crossed(max_parents=0)
+
+    assert [len(request.parents) for request in house.writer.requests] == [4, 3, 2, 1]
+    assert placement.outcome is Outcome.CONTEXT
+    assert placement.detail == "the request has 1 tokens, endpoint 'fake' takes 0"
+    assert (placement.operator, placement.parents) == (Operator.MUTATION, asked.parents[:1])
+    assert (placement.curiosity_change, placement.score_change) == (0.0, 0.0)
+    assert (placement.credited_cell, placement.offer) == (None, None)
+    assert house.lifter.candidates[-1].digest != placement.source_digest
+
+
+async def test_shortened_request_is_the_same_whenever_it_is_tried():
+    first, second = [await _crossed(max_parents=1) for _ in range(2)]
+
+    assert first[2] == second[2]
+
+
+async def test_crossover_that_is_too_long_mutates_by_the_prompts_in_force():
+    only = [prompt("only", "do this"), *prompts(0)]
+
+    _, _, placement = await _crossed(max_parents=1, meanwhile=only)
+
+    assert (placement.prompt, placement.prompt_version) == ("only", 1)
+
+
+async def _crossed(
+    max_parents: int, meanwhile: Sequence[Prompt] = ()
+) -> tuple[House, Proposal, Placement]:
+    """Settle a crossover of four parents, after prompts were taken that it had not seen."""
+    house = House(
+        start=evolution(
+            num_initial=1, train_initial=True, mutation_ratio=0.0, min_neighbours=3
+        )
+    )  # fmt: skip
+    house.lifter.result = lambda candidate: network(
+        candidate.source, flops=(number := len(house.lifter.candidates)) * 500_000_000, ratio=number * 20
+    )  # fmt: skip
+    first = house.engine(max_evaluations=8)
+    await first.run()
+    house.start, house.writer = first.evolution, FakeWriter(max_parents=max_parents)
+    engine = house.engine()
+    job = await house.store.dispatch(0)
+    asked = propose(house.start, job, rng_for(house.start.rules.seed, job))
+    if meanwhile:
+        await engine.take_prompts(meanwhile, NUM_SLOTS)
+    await engine.run_job(asked, 0)
+    assert (asked.operator, len(asked.parents)) == (Operator.CROSSOVER, 4)
+    return house, asked, house.store.memory.placements[-1]
+
+
 # --- budgets -------------------------------------------------------------------------------------
 
 
@@ -256,6 +397,21 @@ async def test_description_names_the_parents():
     await house.engine(max_evaluations=2).run()
 
     assert describe(house.store.memory.placements[1]).startswith("candidate 2 (mutation of 1, ")
+
+
+class _EditingObserver(FakeObserver):
+    """Changes the prompts at every seventh candidate: other texts, fewer, more, as before."""
+
+    def __init__(self, take: Callable[[Sequence[Prompt]], object]) -> None:
+        super().__init__()
+        self._take = take
+
+    def placed(self, placement: Placement) -> None:
+        super().placed(placement)
+        turn = placement.number // 7
+        if placement.number % 7 == 0:
+            files = prompts(16, without=[turn % 5, turn * 3 % 16])
+            self._take([replace(p, text=f"{p.text} in way {turn % 3}") for p in files])
 
 
 def _net(number: int) -> str:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from llmatic_daemon.core.evolution import fold
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.errors import (
     LifterUnavailable,
@@ -14,17 +16,21 @@ from llmatic_daemon.errors import (
     WriterUnavailable,
 )
 from llmatic_daemon.records import (
+    Edition,
     Job,
     Outcome,
+    Placement,
 )
 from tests.engine_house import NEVER, House
 from tests.fakes import (
+    NUM_SLOTS,
     FakeTrainer,
     FakeWriter,
     Faults,
     FlakyStore,
     Gate,
     evolution,
+    prompts,
 )
 from tests.memory_store import Memory
 
@@ -328,3 +334,31 @@ async def _until(true: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never was")
+
+
+# --- an edition in doubt -------------------------------------------------------------------------
+
+
+class DoubtfulStore(FlakyStore):
+    """Keeps the first edition that it is given, and reports an error nevertheless."""
+
+    async def adopt(self, edition: Edition) -> None:
+        is_first = edition not in self.memory.editions
+        await super().adopt(edition)
+        if is_first:
+            raise StoreUnavailable("disk I/O error")
+
+
+async def test_edition_in_doubt_is_kept_before_anything_follows_it_in_the_log():
+    house = House(store=DoubtfulStore())
+    engine = house.engine(max_evaluations=3)
+    edited = [replace(prompt, text="now do this") for prompt in prompts(3)]
+
+    with pytest.raises(StoreUnavailable):
+        await engine.take_prompts(edited, NUM_SLOTS)
+    await engine.run()
+
+    log = [entry async for entry in house.store.log()]
+    assert [type(entry) for entry in log[:3]] == [Edition, Edition, Placement]
+    assert fold(house.start, log[1:]) == engine.evolution
+    assert engine.evolution.prompts.current.mutation[0].text == "now do this"

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import importlib
+import json
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,10 +17,13 @@ SOCKET = "control.sock"
 #: A verb's answer, as JSON.
 Verb = Callable[[], Awaitable[Mapping[str, Any]]]
 
+_MODE = 0o660
 #: Longest path that a unix socket takes, its end included.
 _MAX_PATH_BYTES = 107
 #: Longer than any verb may take: a prompt folder that does not come to rest.
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 300.0
+#: How long the end waits for a verb under way.
+_GRACE_S = 2.0
 
 
 @asynccontextmanager
@@ -35,22 +40,25 @@ async def listening(state_dir: Path, verbs: Mapping[str, Verb]) -> AsyncIterator
     application = web.Application(client_max_size=64 << 10)
     for name, verb in verbs.items():
         application.router.add_post(f"/{name}", _handler(verb))
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE_S)
     await runner.setup()
     path = state_dir / SOCKET
     try:
         await _listen(runner, path)
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
     finally:
         await runner.cleanup()
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def _handler(verb: Verb) -> Callable[[Any], Awaitable[Any]]:
     from aiohttp import web
 
-    async def handle(_: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
+        await request.read()  # no verb wants a body; here is where its length is limited
         try:
             return web.json_response(await verb())
         except LLMaticError as error:
@@ -61,25 +69,37 @@ def _handler(verb: Verb) -> Callable[[Any], Awaitable[Any]]:
 
 
 async def _listen(runner: Any, path: Path) -> None:
-    """Bind with the mode that lets the owner and the group in, from the first moment on."""
     from aiohttp import web
 
     try:
-        with _short(path) as short, _umask(0o117):
-            await web.UnixSite(runner, short).start()
+        await web.SockSite(runner, _bound(path)).start()
     except OSError as error:
         raise ConfigurationError(
             f"{path} must be free for the control socket, got: {error.strerror or error}"
         ) from error
 
 
-@contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
+def _bound(path: Path) -> socket.socket:
+    """Bind with the mode that lets the owner and the group in, and never with a looser one.
+
+    Linux gives the file the mode of the socket. The umask could do the same, but other threads
+    make files at this moment.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if (
+            path.is_socket()
+        ):  # of a daemon that was killed: the folder is locked, so it is not in use
+            path.unlink()
+    bound = socket.socket(socket.AF_UNIX)
     try:
-        yield
-    finally:
-        os.umask(before)
+        os.fchmod(bound.fileno(), _MODE)
+        with _short(path) as short:
+            bound.bind(short)
+        path.chmod(_MODE)  # what the umask has taken
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 @contextmanager
@@ -112,16 +132,28 @@ async def ask(state_dir: Path, verb: str) -> Mapping[str, Any]:
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
                 session.post(f"http://daemon/{verb}") as response,
             ):
-                answer: dict[str, Any] = await response.json()
+                status, text = response.status, await response.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UserError(
                 f"a daemon must listen on {str(path)!r}, got: {_why(error)}; "
                 "start it, or name its folder with --state"
             ) from error
-    if response.status != 200:
-        raise UserError(str(answer.get("error", response.status)))
+    if status in (404, 405):
+        raise UserError(f"the daemon must know {verb!r}, and does not; is it of another version?")
+    answer = _object(text)
+    if status != 200:
+        raise UserError(str(answer.get("error") or f"the daemon answers {status}; see its log"))
     return answer
 
 
 def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """Read a JSON object; what is none is an empty one."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -19,6 +19,7 @@ _END_REFUSALS = """
 UPDATE refusals SET ended_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE ended_at IS NULL"""
 _EMPTY_CELL = "DELETE FROM prompt_elites WHERE cell = ?"
 _LAST = "SELECT coalesce(max(number), 0) FROM editions"
+_KEPT = "SELECT number, num_settled, digest, emptied FROM editions WHERE number = ?"
 _VERSION = "SELECT kind, text FROM prompt_versions WHERE prompt = ? AND version = ?"
 _ALL = "SELECT number, num_settled, emptied FROM editions ORDER BY number"
 _PROMPTS = """
@@ -26,16 +27,21 @@ SELECT edition, prompt, version, slot, weight FROM edition_prompts ORDER BY edit
 
 
 def add(connection: sqlite3.Connection, edition: Edition) -> None:
-    """Keep an edition, its texts, and what it empties.
+    """Keep an edition, its texts, and what it empties; one that was kept already is left as it is.
+
+    A COMMIT that reported an error may be on the disk, and is asked for again.
 
     Raises:
         ValueError: its number is not the next one, or a known version has another text.
     """
+    row = (
+        edition.number, edition.num_settled, edition.prompts.digest, json.dumps(edition.emptied),
+    )  # fmt: skip
+    if connection.execute(_KEPT, (edition.number,)).fetchone() == row:
+        return
     (last,) = connection.execute(_LAST).fetchone()
     if edition.number != last + 1:
         raise ValueError(f"the next edition's number must be {last + 1}, got {edition.number}")
-    emptied = json.dumps(edition.emptied)
-    row = (edition.number, edition.num_settled, edition.prompts.digest, emptied)
     connection.execute(_ADD, row)
     for prompt, slot in _with_slots(edition.prompts):
         _add_version(connection, prompt)

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from itertools import groupby
@@ -119,9 +120,15 @@ class History:
 
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
-        self._rows("BEGIN")  # all of it at one moment, while a daemon writes
-        try:
+        with self.moment():
             return self._status()
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Answer all questions of this moment, while a daemon goes on writing."""
+        self._rows("BEGIN")
+        try:
+            yield
         finally:
             self._rows("COMMIT")
 

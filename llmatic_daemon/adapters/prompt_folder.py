@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from llmatic_daemon.adapters.prompts import Snapshot, parse_prompts, snapshot
@@ -61,33 +62,45 @@ class PromptFolder:
         """
         return parse_prompts(await self.settled())
 
-    async def stirrings(self) -> AsyncIterator[None]:
+    async def stirrings(self) -> AsyncGenerator[None, None]:
         """Tell whenever the folder may have changed, however its files are saved; for ever."""
         while True:
+            yield  # whatever has come while nobody watched
             try:
-                async for _ in self._watched():
-                    yield
+                async with aclosing(self._watched()) as changes:
+                    async for _ in changes:
+                        yield
             except OSError:  # it is not there, or may not be watched: look now and then
                 await asyncio.sleep(self._rescan_s)
-                yield
+            except ExceptionGroup as errors:  # a name that is not UTF-8, which ended the daemon
+                if errors.split(RuntimeError)[1]:
+                    raise
+                await asyncio.sleep(self._rescan_s)
 
-    async def _watched(self) -> AsyncIterator[None]:
+    async def _watched(self) -> AsyncGenerator[None, None]:
         """Tell of changes until the folder is another one than at the beginning."""
         from watchfiles import awatch  # 0.1 s, that a start need not wait for
 
-        inode = self._inode()
-        async for _ in awatch(
-            self._folder,
-            watch_filter=None,
-            debounce=_DEBOUNCE_MS,
-            step=_DEBOUNCE_MS // 2,
-            rust_timeout=int(self._rescan_s * 1000),
-            yield_on_timeout=True,
-            recursive=False,
-        ):
-            yield
-            if self._inode() != inode:
-                return
+        with _held(self._folder) as held:
+            async for _ in awatch(
+                self._folder,
+                watch_filter=None,
+                debounce=_DEBOUNCE_MS,
+                step=_DEBOUNCE_MS // 2,
+                rust_timeout=int(self._rescan_s * 1000),
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                yield
+                if not os.path.samestat(os.fstat(held), os.stat(self._folder)):
+                    return
 
-    def _inode(self) -> int:
-        return os.stat(self._folder).st_ino
+
+@contextmanager
+def _held(folder: Path) -> Iterator[int]:
+    """Hold a folder open: ext4 gives the number of a deleted inode to the next one that is made."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield held
+    finally:
+        os.close(held)

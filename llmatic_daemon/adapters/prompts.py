@@ -59,6 +59,8 @@ def snapshot(folder: Path) -> Snapshot:
 
 def _content(path: Path) -> bytes | str:
     """Read a file, a little beyond its limit; or say why that cannot be."""
+    if not path.name.isprintable():
+        return "must have a name of printable Unicode; rename it"
     try:
         if not path.resolve().is_relative_to(path.parent.resolve()):
             return f"must lie in its folder, found a link to {path.resolve()}; copy it there"
@@ -66,8 +68,8 @@ def _content(path: Path) -> bytes | str:
             return "must be a file; move it elsewhere"
         with path.open("rb") as file:
             return file.read(MAX_PROMPT_BYTES + 1)
-    except OSError as error:
-        return f"must be readable: {error.strerror or error}"
+    except (OSError, RuntimeError) as error:  # the latter for a link to itself
+        return f"must be readable: {getattr(error, 'strerror', None) or error}"
 
 
 def parse_prompts(taken: Snapshot) -> tuple[Prompt, ...]:
@@ -100,7 +102,8 @@ def parse_prompts(taken: Snapshot) -> tuple[Prompt, ...]:
 def _parsed(path: Path, content: bytes | str) -> Prompt | None:
     """Read one file: optional TOML between two `+++` lines, then the text; None: it is disabled."""
     if isinstance(content, str):
-        raise ConfigurationError(f"{path}: {content}")
+        shown = path if path.name.isprintable() else repr(str(path))
+        raise ConfigurationError(f"{shown}: {content}")
     head, text, first_line = _parted(path, _decoded(path, content))
     settings = _settings(path, head)
     if not text:

@@ -253,10 +253,14 @@ CREATE TABLE refusals ( -- prompt sets that were not taken, and why
 
 -- The first version kept no texts: each file counts as edited since.
 INSERT INTO prompt_versions SELECT id, 1, 'mutation', '' FROM prompts;
-INSERT OR IGNORE INTO prompt_versions
-  SELECT coalesce(max(prompt), 'crossover'), 1, 'crossover', '' FROM placements
-  WHERE operator = 'crossover' AND EXISTS (SELECT 1 FROM prompts);
-DELETE FROM prompt_versions WHERE NOT EXISTS (SELECT 1 FROM prompts);
+-- An id that has served both kinds stays a mutation prompt; '' is no file's.
+INSERT INTO prompt_versions
+  SELECT coalesce(
+    (SELECT max(prompt) FROM placements
+      WHERE operator = 'crossover' AND prompt NOT IN (SELECT id FROM prompts)),
+    (SELECT 'crossover' WHERE 'crossover' NOT IN (SELECT id FROM prompts)),
+    ''
+  ), 1, 'crossover', '' WHERE EXISTS (SELECT 1 FROM prompts);
 INSERT INTO editions (number, num_settled, digest, emptied)
   SELECT 1, 0, '', '[]' WHERE EXISTS (SELECT 1 FROM prompts);
 INSERT INTO edition_prompts (edition, prompt, version, slot, weight)

@@ -1,5 +1,6 @@
 """Prompt files: what is shipped, what is refused, and in which words."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,23 @@ def test_folder_in_the_place_of_a_prompt_is_refused(folder: Path):
     (folder / "deep.md").mkdir()
 
     with pytest.raises(ConfigurationError, match=r"deep\.md: must be a file"):
+        read_prompts(folder)
+
+
+@pytest.mark.parametrize("name", [b"two\nlines.md", b"not-utf-8-\xff.md", b"bell\x07.md"])
+def test_name_that_cannot_be_shown_is_refused_in_one_line(folder: Path, name: bytes):
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("Widen it.")
+
+    with pytest.raises(ConfigurationError, match="must have a name of printable Unicode") as caught:
+        read_prompts(folder)
+
+    assert str(caught.value).isprintable()
+
+
+def test_link_to_itself_is_refused(folder: Path):
+    (folder / "loop.md").symlink_to("loop.md")
+
+    with pytest.raises(ConfigurationError, match=r"loop\.md: must be readable"):
         read_prompts(folder)
 
 

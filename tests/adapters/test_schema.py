@@ -1,14 +1,24 @@
 """The schema: migrations that only grow, and tables that refuse nonsense."""
 
+import asyncio
+import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters import schema
+from llmatic_daemon import config, daemon
+from llmatic_daemon.adapters import database_file, schema
+from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.placement_rows import COLUMNS
+from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.records import Outcome
+from llmatic_daemon.ports import Entry
+from llmatic_daemon.records import Edition, Operator, Outcome, Placement, PromptKind
+from llmatic_daemon.search import settings_file
+from llmatic_daemon.verification import verify
+from tests.fake_daemon import fake_hands
 from tests.sample_placements import SampleSearch, edition
 
 
@@ -101,3 +111,184 @@ async def test_views_tell_what_the_log_holds(tmp_path: Path):
 def test_tables_refuse_nonsense(database: sqlite3.Connection, statement: str):
     with pytest.raises(sqlite3.IntegrityError):
         database.execute(statement)
+
+
+# --- a database of version 1 -----------------------------------------------------------------------
+
+#: What version 1 kept of a search, references before those who refer to them.
+TABLES = (
+    "search", "centroids", "jobs", "job_events", "sources", "graphs", "placements", "parents",
+    "network_elites", "prompt_elites",
+)  # fmt: skip
+NUM_BEFORE = 60
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder in which a search with one edition has been."""
+    folder = tmp_path_factory.mktemp("searched") / "state"
+    search(folder, NUM_BEFORE)
+    return folder
+
+
+def search(state: Path, num_evaluations: int) -> None:
+    """Let the true daemon with fake hands search."""
+    overrides = {
+        "state_dir": str(state),
+        "budget": {"max_evaluations": num_evaluations},
+        "engine": {"slots": 2},
+    }
+    settings = config.load(preset="demo", overrides=overrides, environment={})
+    asyncio.run(daemon.run(settings, fake_hands()))
+
+
+def first_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
+    """Make a database as version 1 made it."""
+    path.parent.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
+        patch.setattr(schema, "VERSION", 1)
+        database_file.ensure(path, busy_timeout_s=1.0)
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def downgraded(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
+    """Copy a search with one edition into a database of version 1, and its settings."""
+    connection = first_version(database_path(old), monkeypatch)
+    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    for table in TABLES:
+        kept = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+        names = ", ".join(kept)
+        connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM newer.{table}")
+    connection.execute(
+        "INSERT INTO prompts SELECT prompt, slot FROM newer.edition_prompts WHERE slot IS NOT NULL"
+    )
+    connection.execute("DETACH newer")
+    shutil.copy(settings_file(state), settings_file(old))
+    return connection
+
+
+async def _log(state: Path) -> list[Entry]:
+    store = await SQLiteStore.open(state)
+    try:
+        return [entry async for entry in store.log()]
+    finally:
+        await store.close()
+
+
+def log(state: Path) -> tuple[list[Edition], list[Placement]]:
+    """Read the log, which migrates the database first."""
+    entries = asyncio.run(_log(state))
+    assert isinstance(entries[0], Edition)
+    editions = [entry for entry in entries if isinstance(entry, Edition)]
+    return editions, [entry for entry in entries if isinstance(entry, Placement)]
+
+
+@pytest.mark.slow
+def test_log_of_version_1_is_read_with_one_edition_at_its_head(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    downgraded(searched, tmp_path / "old", monkeypatch).close()
+
+    editions, placements = log(tmp_path / "old")
+    (before,), as_they_were = log(searched)
+
+    (edition,) = editions
+    assert {p.operator for p in placements} == set(Operator)
+    assert placements == [replace(p, finish_reason="") for p in as_they_were]
+    assert (edition.number, edition.num_settled, edition.emptied) == (1, 0, ())
+    assert edition.prompts.slots == before.prompts.slots
+    assert [p.id for p in edition.prompts.all] == [p.id for p in before.prompts.all]
+    assert {(p.version, p.text, p.weight) for p in edition.prompts.all} == {(1, "", 1.0)}
+
+
+@pytest.mark.slow
+def test_migrated_search_verifies_and_its_views_can_be_read(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = tmp_path / "old"
+    downgraded(searched, old, monkeypatch).close()
+
+    log(old)
+
+    assert verify(old).faults == ()
+    with History(old) as history, History(searched) as before:
+        credit = {each.prompt: each for each in history.prompt_credit()}
+        for each in before.prompt_credit():
+            assert credit[each.prompt] == each
+        assert history.prompt_elites() == before.prompt_elites()
+
+
+@pytest.mark.slow
+def test_migrated_search_goes_on_with_its_files_as_new_versions(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Their first texts were not kept, so nobody knows whether they were edited since."""
+    old = tmp_path / "old"
+    downgraded(searched, old, monkeypatch).close()
+
+    search(old, NUM_BEFORE + 30)
+
+    (first, second), placements = log(old)
+    assert (second.number, second.num_settled) == (2, len(log(searched)[1]))
+    assert {p.version for p in second.prompts.all} == {2}
+    assert second.prompts.slots == first.prompts.slots
+    assert second.emptied != ()
+    later = placements[second.num_settled :]
+    assert len([p for p in later if p.report]) == 30
+    assert {p.prompt_version for p in later} == {2}
+    assert verify(old).faults == ()
+
+
+@pytest.mark.slow
+def test_empty_database_of_version_1_begins_like_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = tmp_path / "old"
+    first_version(database_path(old), monkeypatch).close()
+
+    assert asyncio.run(_log(old)) == []
+    search(old, 12)
+
+    (edition,), _ = log(old)
+    assert {p.version for p in edition.prompts.all} == {1}
+    assert all(p.text for p in edition.prompts.all)
+    assert verify(old).faults == ()
+
+
+def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    connection = first_version(database_path(tmp_path / "old"), monkeypatch)
+    connection.execute("INSERT INTO prompts VALUES ('deepen', 1), ('widen', 0)")
+    connection.close()
+
+    (edition,), _ = log(tmp_path / "old")
+
+    assert [p.name for p in edition.prompts.all] == ["deepen v1", "widen v1", "crossover v1"]
+    assert edition.prompts.slots == (1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crossover", ["a known one", "crossover"])
+def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindrance(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crossover: str
+):
+    """Its file said another kind at an earlier start, so it has a slot."""
+    with History(searched) as history:
+        known = history.prompt_credit()[0].prompt
+    crossover = known if crossover == "a known one" else crossover
+    old = tmp_path / "old"
+    connection = downgraded(searched, old, monkeypatch)
+    connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, 99)", (crossover,))
+    connection.execute(
+        "UPDATE placements SET prompt = ? WHERE operator = 'crossover'", (crossover,)
+    )
+    connection.close()
+
+    (edition,), _ = log(old)
+
+    assert edition.prompts.crossover.kind is PromptKind.CROSSOVER
+    assert crossover in [p.id for p in edition.prompts.mutation]
+    search(old, NUM_BEFORE + 1)
+    assert verify(old).faults == ()
