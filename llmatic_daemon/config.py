@@ -412,7 +412,7 @@ def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str)
         if _as_described(path) not in known:
             spelt = f"{ENVIRONMENT_PREFIX}{path.replace('.', '__').upper()}"
             shown = f"{spelt!r} ({path})" if origin == "environment" else repr(path)
-            raise ConfigurationError(f"{origin}: unknown setting {shown}{_nearest(path, known)}")
+            raise ConfigurationError(f"{origin}: unknown setting {shown}{_near(path, known)}")
 
 
 def _as_described(path: str) -> str:
@@ -424,6 +424,12 @@ def _as_described(path: str) -> str:
         return path
     inner = (name[1] or "url").split(".")[0]
     return f"writer.{inner}" if inner in EndpointSettings.model_fields else path
+
+
+def _near(path: str, known: Iterable[str]) -> str:
+    """Name the nearest setting; within an endpoint, of those that an endpoint may have."""
+    inner = re.fullmatch(r"writer\.endpoints\.[^.]+\.(.+)", path)
+    return _nearest(inner[1], EndpointSettings.model_fields) if inner else _nearest(path, known)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -447,6 +453,7 @@ _PLAIN = {
 _PATTERNS = {
     "places": "must be 'cpu', 'cuda' or 'cuda:N'",
     "url": "must be http:// or https://, a host, and no password: that belongs into token_file",
+    "[key]": "must be a name of small letters, digits, - and _, at most 32",
 }
 
 
@@ -460,7 +467,8 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[s
         found, near = fault["input"], ""
         if fault["type"] == "literal_error" and isinstance(found, str):
             near = _nearest(found, re.findall(r"'([^']+)'", message))
-        shown = "" if isinstance(found, dict | BaseModel) else f", got {found!r}"
+        is_secret = path.endswith("url") and re.search("[@?#]", str(found))
+        shown = "" if is_secret or isinstance(found, dict | BaseModel) else f", got {found!r}"
         inside = (origins[name] for name in origins if name.startswith(f"{path}."))
         origin = origins.get(path) or next(inside, "settings")
         joint = "." if fault["type"] == "value_error" else " "

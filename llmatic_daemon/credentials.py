@@ -34,7 +34,7 @@ def token_of(
     if endpoint.token_file:
         return _read(Path(endpoint.token_file), name)
     credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
-    known = environment.get(TOKEN) or None
+    known = _checked(environment.get(TOKEN, "").strip(), TOKEN)
     if known is None and "CREDENTIALS_DIRECTORY" in environment and credential.exists():
         known = _read(credential, name)
     if known is not None and not is_only:
@@ -55,6 +55,11 @@ def _read(file: Path, name: str) -> str | None:
         ) from error
     if not token and str(file) != os.devnull:
         raise ConfigurationError(f"{file} must hold the key of endpoint {name!r}, found nothing")
+    return _checked(token, str(file))
+
+
+def _checked(token: str, where: str) -> str | None:
+    """Refuse what no header can hold; it is not quoted, as it may be a key all the same."""
     if any(not " " < character <= "~" for character in token):
-        raise ConfigurationError(f"{file} must hold one line of printable ASCII, found more")
+        raise ConfigurationError(f"{where} must hold one line of printable ASCII, found more")
     return token or None

@@ -44,6 +44,7 @@ ONLY_IN = {
     "sqlite_utils": {"adapters"},
     "prometheus_client": {"adapters"},
     "aiohttp": {"adapters"},
+    "httpx2": {"adapters"},
     "huggingface_hub": {"adapters"},
     "openai": {"adapters"},
     "tenacity": {"adapters"},

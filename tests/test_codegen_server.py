@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.codegen_server import codegen_server, make_model, missing_parts
+from tests.codegen_server import clean_environment, codegen_server, make_model, missing_parts
 
 NAME = "codegen-tiny"
 PROMPT = "from torch import nn\n\n\nclass Net(nn.Module):\n"
@@ -106,6 +106,25 @@ def test_models_lists_folder_name(server: str) -> None:
 
     assert status == 200
     assert [model["id"] for model in json.loads(text)["data"]] == [NAME]
+
+
+def test_model_takes_as_many_tokens_as_were_asked_for(tmp_path: Path) -> None:
+    make_model(tmp_path / NAME, context=2048)
+
+    described = json.loads((tmp_path / NAME / "config.json").read_text())
+    assert (described["n_positions"], described["n_ctx"]) == (2048, 2048)
+
+
+def test_environment_of_the_server_knows_no_proxy_and_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "https_proxy", "HF_TOKEN", "TRANSFORMERS_CACHE"):
+        monkeypatch.setenv(name, "elsewhere")
+
+    environment = clean_environment(tmp_path)
+
+    assert "elsewhere" not in environment.values()
+    assert (environment["HF_HOME"], environment["HF_HUB_OFFLINE"]) == (str(tmp_path), "1")
 
 
 def test_failed_start_shows_log(tmp_path: Path) -> None:

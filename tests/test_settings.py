@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llmatic_daemon.config import PRESETS, Settings, load, preset_text
+from llmatic_daemon.config import PRESETS, Settings, WriterSettings, load, preset_text
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError
 from tests.fakes import rules
@@ -217,3 +217,188 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path):
 )
 def test_bad_environment_gives_one_line(environment: dict[str, str], says: str):
     assert says in fault(**environment)
+
+
+# --- writers -------------------------------------------------------------------------------------
+
+
+def writer(folder: Path, text: str) -> WriterSettings:
+    return load(written(folder, text), environment={}).writer
+
+
+def test_writer_without_a_server_asks_none():
+    assert load(environment={}).writer.servers == {}
+
+
+@pytest.mark.parametrize("name", ["tgi", "openai"])
+def test_writer_is_its_own_only_endpoint(tmp_path: Path, name: str):
+    settings = writer(tmp_path, f'[writer]\nname = "{name}"\nurl = "http://gpu:8000"\n')
+
+    assert list(settings.servers) == [name]
+    assert settings.servers[name].url == "http://gpu:8000"
+
+
+def test_endpoints_take_over_what_they_do_not_set(tmp_path: Path):
+    settings = writer(
+        tmp_path,
+        """
+        [writer]
+        name = "tgi"
+        max_new_tokens = 500
+        timeout_s = 30.0
+        extra_body = { top_k = 5 }
+        [writer.endpoints.big]
+        url = "http://big"
+        weight = 2.0
+        [writer.endpoints.small]
+        name = "openai"
+        url = "http://small"
+        timeout_s = 10.0
+        extra_body = { top_k = 9 }
+        """,
+    )
+
+    big, small = settings.servers["big"], settings.servers["small"]
+    assert list(settings.servers) == ["big", "small"]
+    assert (big.name, big.weight, big.timeout_s, big.max_new_tokens) == ("tgi", 2.0, 30.0, 500)
+    assert (small.name, small.weight, small.timeout_s) == ("openai", 1.0, 10.0)
+    assert (small.max_new_tokens, small.top_p) == (500, 0.95)
+    assert (big.extra_body, small.extra_body) == ({"top_k": 5}, {"top_k": 9})
+
+
+def test_endpoint_may_come_from_the_environment(tmp_path: Path):
+    file = written(tmp_path, '[writer.endpoints.big]\nname = "tgi"\nurl = "http://big"\n')
+    environment = {"LLMATIC_WRITER__ENDPOINTS__BIG__WEIGHT": "3", "LLMATIC_WRITER__TOP_P": "0.5"}
+
+    big = load(file, environment=environment).writer.servers["big"]
+
+    assert (big.url, big.weight, big.top_p) == ("http://big", 3.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_new_token = 5", "'writer.endpoints.big.max_new_token'; did you mean 'max_new_tokens'?"),
+        ("nmae = 5", "'writer.endpoints.big.nmae'; did you mean 'name'?"),
+        ("breaker_pause_s = 5", "unknown setting 'writer.endpoints.big.breaker_pause_s'"),
+        ("deep = {x = 1}", "unknown setting 'writer.endpoints.big.deep.x'"),
+        ('name = "offline"', 'writer.endpoints.big.name must be "tgi" or "openai"'),
+        ('name = "replay"', 'writer.endpoints.big.name must be "tgi" or "openai"'),
+        ('name = "tgi"\ntop_p = 2', "writer.endpoints.big.top_p must be less than or equal to 1, got 2"),
+        ('name = "tgi"\nweight = 0', "writer.endpoints.big.weight must be above 0, got 0"),
+    ],
+)  # fmt: skip
+def test_fault_within_an_endpoint_is_named(tmp_path: Path, text: str, says: str):
+    assert says in fault(written(tmp_path, f"[writer.endpoints.big]\n{text}\n"))
+
+
+@pytest.mark.parametrize("name", ["Big", "-big", "a b", "x" * 33])
+def test_odd_name_of_an_endpoint_is_refused(tmp_path: Path, name: str):
+    text = fault(written(tmp_path, f'[writer.endpoints."{name}"]\nname = "tgi"\n'))
+
+    assert "must be a name of small letters, digits, - and _, at most 32" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('name = "replay"', 'writer.replay must name a recording when name is "replay"'),
+        ('name = "tgy"', "did you mean 'tgi'?"),
+        ('url = "ftp://host"', "writer.url must be http:// or https://, a host"),
+        ('url = "host:8080"', "got 'host:8080'"),
+        ('style = "poem"', "writer.style must be 'completion' or 'chat', got 'poem'"),
+        ('outage = "weep"', "writer.outage must be 'offline' or 'wait', got 'weep'"),
+        ("extra_body = 5", "writer.extra_body must be"),
+        ("endpoints = 5", "writer.endpoints must be"),
+        ("endpoints = {big = 5}", "writer.endpoints.big must be a section of settings, got 5"),
+        ("max_tries = 0", "writer.max_tries must be above or equal to 1, got 0"),
+    ],
+)
+def test_fault_of_the_writer_is_named(tmp_path: Path, text: str, says: str):
+    assert says in fault(written(tmp_path, f"[writer]\n{text}\n"))
+
+
+@pytest.mark.parametrize("place", ["writer", "writer.endpoints.big"])
+@pytest.mark.parametrize(
+    "url", ["http://me:hushhush@host", "https://hushhush@host", "http://host/?key=hushhush"]
+)
+def test_url_with_a_password_is_refused_without_showing_it(tmp_path: Path, place: str, url: str):
+    """The message goes to the journal, which others read."""
+    text = fault(written(tmp_path, f'[{place}]\nname = "tgi"\nurl = "{url}"\n'))
+
+    assert f"{place}.url must be http:// or https://, a host, and no password" in text
+    assert "token_file" in text
+    assert "hushhush" not in text
+
+
+def test_url_with_a_password_in_the_environment_is_not_shown_either():
+    text = fault(LLMATIC_WRITER__URL="http://me:hushhush@host")
+
+    assert text.startswith("environment: writer.url must be")
+    assert "hushhush" not in text
+
+
+@pytest.mark.parametrize("url", ["http://host:80/", "http://host:80//", "http://host:80"])
+def test_slash_at_the_end_of_a_url_makes_no_difference(tmp_path: Path, url: str):
+    assert writer(tmp_path, f'[writer]\nurl = "{url}"\n').url == "http://host:80"
+
+
+def test_url_may_have_a_path(tmp_path: Path):
+    assert writer(tmp_path, '[writer]\nurl = "http://host/llm/"\n').url == "http://host/llm"
+
+
+def test_token_of_the_environment_is_no_setting():
+    settings = load(environment={"LLMATIC_LLM_TOKEN": "hushhush"})
+
+    assert settings == load(environment={})
+    assert "hushhush" not in repr(settings) + settings.model_dump_json()
+
+
+def test_token_in_a_file_of_settings_is_refused(tmp_path: Path):
+    text = fault(written(tmp_path, '[writer]\ntoken = "hushhush"\n'))
+
+    assert "unknown setting 'writer.token'; did you mean 'writer.token_file'?" in text
+    assert "hushhush" not in text
+
+
+def test_files_of_the_writer_lie_beside_the_file_of_settings(tmp_path: Path):
+    settings = writer(
+        tmp_path,
+        """
+        [writer]
+        name = "tgi"
+        token_file = "key"
+        record = "records/one.jsonl"
+        replay = "/elsewhere/two.jsonl"
+        [writer.endpoints.big]
+        token_file = "../other-key"
+        [writer.endpoints.small]
+        url = "http://small"
+        """,
+    )
+
+    assert settings.token_file == str(tmp_path / "key")
+    assert settings.record == str(tmp_path / "records/one.jsonl")
+    assert settings.replay == "/elsewhere/two.jsonl"
+    assert settings.servers["big"].token_file == str(tmp_path / "../other-key")
+    assert settings.servers["small"].token_file == str(tmp_path / "key")
+
+
+def test_file_of_the_environment_is_where_it_says():
+    settings = load(environment={"LLMATIC_WRITER__TOKEN_FILE": "key"})
+
+    assert settings.writer.token_file == "key"
+
+
+def test_extra_body_is_free(tmp_path: Path):
+    text = "[writer.extra_body]\ntop_k = 5\nguided = {regex = 'a+', deep = {x = [1, 'y']}}\n"
+
+    extra = writer(tmp_path, text).extra_body
+
+    assert extra == {"top_k": 5, "guided": {"regex": "a+", "deep": {"x": [1, "y"]}}}
+
+
+def test_extra_body_may_come_from_the_environment():
+    for name, value in (("EXTRA_BODY", "{top_k = 5}"), ("EXTRA_BODY__TOP_K", "5")):
+        settings = load(environment={f"LLMATIC_WRITER__{name}": value})
+        assert settings.writer.extra_body == {"top_k": 5}

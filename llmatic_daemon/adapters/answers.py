@@ -38,7 +38,8 @@ class Length:
 
     def complaint(self) -> TooLong:
         """Say that it does not fit; the endpoint adds its name."""
-        known = self.max_tokens if self.max_tokens is not None else self.num_tokens - 1
+        below = self.num_tokens - 1  # when only the server knows better
+        known = below if self.max_tokens is None else min(self.max_tokens, below)
         return TooLong(endpoint="", num_tokens=self.num_tokens, max_tokens=known)
 
 
@@ -47,11 +48,21 @@ def is_length_complaint(text: str) -> bool:
     return _TOO_LONG.search(text) is not None
 
 
-def finish_reason(word: str | None) -> str:
+def sendable(text: str) -> str:
+    """Replace lone surrogates, which no request can hold: other answers may have brought them."""
+    return text.encode(errors="replace").decode()
+
+
+def counted(number: object) -> int:
+    """Read a number of tokens as a server gives it; 0 for what is none."""
+    return number if isinstance(number, int) and number > 0 else 0
+
+
+def finish_reason(word: object) -> str:
     """Read a server's word for why an answer has ended: "length", "stop", or the word itself."""
     if word in _LENGTH_WORDS:
         return "length"
-    return "stop" if word is None or word in _STOP_WORDS else word[:40]
+    return "stop" if word is None or word in _STOP_WORDS else shortened(str(word))[:40]
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:

@@ -77,19 +77,18 @@ class Breaker:
         self._failures.clear()
         return was_open
 
-    def failed(self, *, is_probe: bool) -> bool:
-        """Note a failure. Returns whether that has opened it."""
-        if is_probe:
-            return self.trip()
-        if self.is_open:
+    def failed(self, *, is_probe: bool, is_hopeless: bool = False) -> bool:
+        """Note a failure; a hopeless one is enough. Returns whether that has opened it."""
+        if self.is_open and not is_probe:
             return False
         now = self._clock()
         self._failures.append(now)
         is_full = len(self._failures) == self._rules.num_failures
-        return is_full and self._failures[0] >= now - self._rules.window_s and self.trip()
+        is_enough = is_full and self._failures[0] >= now - self._rules.window_s
+        return (is_probe or is_hopeless or is_enough) and self._trip()
 
-    def trip(self) -> bool:
-        """Open it at once, for longer each time in a row. Returns whether it was closed."""
+    def _trip(self) -> bool:
+        """Open it, for longer each time in a row. Returns whether it was closed."""
         was_open, now = self.is_open, self._clock()
         if was_open:
             self._pause_s = min(2 * self._pause_s, self._rules.max_pause_s)

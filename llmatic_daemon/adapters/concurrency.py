@@ -42,7 +42,7 @@ class AdaptiveLimit:
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
                     self._leave()
-                else:
+                elif turn in self._waiting:  # else a turn has passed it by meanwhile
                     self._waiting.remove(turn)
                 raise
         else:

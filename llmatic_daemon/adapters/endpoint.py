@@ -192,11 +192,9 @@ class Endpoint:
             is_probe = self.breaker.is_open
             try:
                 return await self._call(request, number, is_probe=is_probe)
-            except asyncio.CancelledError:
+            finally:
                 if is_probe:
-                    self.breaker.abandoned()
-                    self.changed()
-                raise
+                    self._after_probe()
 
     async def _call(self, request: Request, number: int, *, is_probe: bool) -> Completion | TooLong:
         started = self._clock()
@@ -210,10 +208,10 @@ class Endpoint:
             self._after_fault(error, number, is_probe=is_probe)
             raise
         duration_s = self._clock() - started
-        self._after_answer()
-        if isinstance(answer, TooLong):
+        if isinstance(answer, TooLong):  # perhaps by our own estimate: no sign of life
             self._tell(CallOutcome.TOO_LONG, duration_s)
             return replace(answer, endpoint=self.name)
+        self._after_answer()
         answer = replace(answer, endpoint=self.name, duration_s=duration_s)
         self._tell(CallOutcome.ANSWERED, duration_s, answer)
         return answer
@@ -241,18 +239,20 @@ class Endpoint:
             has_room = self._limit.limit > 1
             self._limit.shrink(number)
             if has_room:
-                if is_probe:
-                    self.breaker.abandoned()
                 return
         elif not isinstance(error, EndpointRefused):
             self._served = None  # it may come back as another one
         self._num_failed += 1
-        hopeless = _is_hopeless(error)
-        if self.breaker.trip() if hopeless else self.breaker.failed(is_probe=is_probe):
+        if self.breaker.failed(is_probe=is_probe, is_hopeless=_is_hopeless(error)):
             self._complain(error)
         if self.breaker.is_open:
             self.changed()
             raise EndpointOut(str(error)) from error
+
+    def _after_probe(self) -> None:
+        """Let another call be the probe when this one came to no end; those who wait hear of it."""
+        self.breaker.abandoned()
+        self.changed()
 
     def _complain(self, error: WriterUnavailable) -> None:
         level = logging.ERROR if isinstance(error, EndpointRefused) else logging.WARNING

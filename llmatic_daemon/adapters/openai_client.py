@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from llmatic_daemon.adapters.answers import (
     Length,
+    counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
+    sendable,
     shortened,
     status_fault,
 )
@@ -25,6 +27,8 @@ from llmatic_daemon.records import Completion, Request, TooLong
 
 #: Bytes that a token stands for, at least on average, in Python: the protocol counts no tokens.
 _BYTES_PER_TOKEN = 3.0
+#: What a server answers that has no list of models, or shows it to nobody.
+_NO_LIST = (403, 404, 405)
 
 
 class OpenAIClient(Client):
@@ -73,20 +77,17 @@ class OpenAIClient(Client):
 
     async def describe(self) -> Served:
         """Ask for the list of models; a server without one must have its model in the settings."""
-        try:
-            listed = [card.model_dump() async for card in await self._listing()]
-        except WriterUnavailable as error:
-            if self._model and isinstance(error, EndpointRefused) and "401" not in str(error):
-                return Served(model=self._model, max_input_tokens=self._max_input_tokens or None)
-            raise
-        card = next((c for c in listed if c["id"] == self._model), None)
-        if card is None and (self._model or not listed):
+        listed = await self._listing()
+        if not listed and self._model:
+            return Served(model=self._model, max_input_tokens=self._max_input_tokens or None)
+        card = next((c for c in listed if self._model in ("", c["id"])), None)
+        if card is None:
             known = ", ".join(repr(c["id"]) for c in listed) or "none"
             raise EndpointRefused(
-                f"{self._url} must serve model {self._model!r}, found {known}; set writer.model",
+                f"{self._url} must serve {self._model or 'a model'}, found {known}; "
+                "set writer.model",
                 concerns_all=True,
             )
-        card = card or listed[0]
         return Served(
             model=card["id"],
             version=str(card.get("created") or ""),
@@ -95,20 +96,35 @@ class OpenAIClient(Client):
 
     def _input_limit(self, card: Mapping[str, Any]) -> int | None:
         """Read what vLLM and SGLang say; the settings win."""
-        context = card.get("max_model_len")
-        said = context - self._max_new_tokens if isinstance(context, int) else None
-        return self._max_input_tokens or said
+        context = counted(card.get("max_model_len"))
+        if context and context <= self._max_new_tokens:
+            raise EndpointRefused(
+                f"writer.max_new_tokens must be below the {context} tokens that {self._url} takes "
+                f"in all, got {self._max_new_tokens}",
+                concerns_all=True,
+            )
+        return self._max_input_tokens or (context - self._max_new_tokens if context else None)
 
-    async def _listing(self) -> Any:
+    async def _listing(self) -> list[Mapping[str, Any]]:
+        """Read the list of models as it stands; the package takes what is none for one."""
         try:
-            return await self._client.models.list()
+            said = await self._client.get("/models", cast_to=object)
         except Exception as error:
+            if self._model and getattr(error, "status_code", None) in _NO_LIST:
+                return []
             raise _explained(error, self._url) from error
+        cards = said.get("data") if isinstance(said, dict) else None
+        if not isinstance(cards, list):
+            raise EndpointFailed(
+                f"{self._url} must list its models, got {shortened(repr(said))}; is it a server "
+                "of OpenAI's protocol?"
+            )
+        return [c for c in cards if isinstance(c, dict) and isinstance(c.get("id"), str)]
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Have one completion written."""
         length = Length(
-            round(len(_text(request, chat=self._chat).encode()) / _BYTES_PER_TOKEN),
+            round(len(_text(request, chat=self._chat).encode(errors="replace")) / _BYTES_PER_TOKEN),
             served.max_input_tokens,
         )
         if length.is_too_much:
@@ -131,12 +147,12 @@ class OpenAIClient(Client):
         }
         if self._chat:
             messages: Any = [
-                {"role": "system", "content": request.system},
-                {"role": "user", "content": request.question},
+                {"role": "system", "content": sendable(request.system)},
+                {"role": "user", "content": sendable(request.question)},
             ]
             return await self._client.chat.completions.create(messages=messages, **options)
         return await self._client.completions.create(
-            prompt=request.continuation, stop=list(request.stops), **options
+            prompt=sendable(request.continuation), stop=list(request.stops), **options
         )
 
     def _completion(self, answer: Any, request: Request, served: Served) -> Completion:
@@ -145,7 +161,7 @@ class OpenAIClient(Client):
             choice = answer.choices[0]
             text = choice.message.content if self._chat else choice.text
             reason, usage = choice.finish_reason, answer.usage
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
             raise EndpointFailed(
@@ -153,13 +169,13 @@ class OpenAIClient(Client):
             )
         stops = () if self._chat else request.stops
         return Completion(
-            text=cut_at_stop(text.removeprefix(request.continuation), stops),
+            text=cut_at_stop(text.removeprefix(sendable(request.continuation)), stops),
             writer="openai",
             model=served.model,
             version=served.version,
             finish_reason=finish_reason(reason),
-            num_prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-            num_tokens=getattr(usage, "completion_tokens", None) or 0,
+            num_prompt_tokens=counted(getattr(usage, "prompt_tokens", None)),
+            num_tokens=counted(getattr(usage, "completion_tokens", None)),
         )
 
     async def close(self) -> None:
@@ -204,5 +220,8 @@ def _said(error: Any) -> str:
     return shortened(error.response.text or str(error))
 
 
-def _says_too_long(error: Exception) -> bool:
-    return isinstance(error, _openai().APIStatusError) and is_length_complaint(_said(error))
+def _says_too_long(error: Any) -> bool:
+    """Read the refusal of a request; a gateway that waited too long says nothing of its length."""
+    if not isinstance(error, _openai().APIStatusError) or error.status_code not in (400, 413, 422):
+        return False
+    return is_length_complaint(error.response.text)

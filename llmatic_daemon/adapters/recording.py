@@ -1,10 +1,13 @@
 """Completions on file: written while an LLM answers, and replayed without one."""
 
 import asyncio
+import errno
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from threading import Lock
+from typing import BinaryIO
 
 from llmatic_daemon.errors import ConfigurationError, UserError, WriterUnavailable
 from llmatic_daemon.ports import Writer
@@ -28,7 +31,9 @@ class Recorder(Writer):
         self._writing = asyncio.Lock()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._file = file.open("ab", buffering=0)
+            added = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = os.fdopen(added, "ab", buffering=0)
+            _cut_half_line(file)
         except OSError as error:
             raise ConfigurationError(
                 f"writer.record must name a file that we can write, got {str(file)!r}: "
@@ -50,7 +55,9 @@ class Recorder(Writer):
 
     def _add(self, line: bytes) -> None:
         try:
-            self._file.write(line)
+            if self._file.write(line) < len(line):  # the disk is full
+                _cut_half_line(self._path)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise WriterUnavailable(
                 f"the recording {str(self._path)!r} must be writable, got: {error.strerror}; "
@@ -60,6 +67,22 @@ class Recorder(Writer):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _cut_half_line(file: Path) -> None:
+    """Cut off what a crash or a full disk has left at the end: the next line would run on from it."""
+    if not file.is_file():
+        return
+    with file.open("rb+") as opened:
+        end = opened.seek(0, os.SEEK_END)
+        while end and _byte_at(opened, end - 1) != b"\n":
+            end -= 1
+        opened.truncate(end)
+
+
+def _byte_at(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(1)
 
 
 class Replay(Writer):
@@ -83,24 +106,31 @@ class Replay(Writer):
             raise ConfigurationError(
                 f"writer.replay must name a recording, got {str(file)!r}: {error.strerror or error}"
             ) from error
-        self._places = self._indexed()
-        self._reading = asyncio.Lock()
+        try:
+            self._places = self._indexed()
+        except ConfigurationError:
+            self._file.close()
+            raise
+        self._reading = Lock()
 
     def _indexed(self) -> dict[str, int]:
         """Find where each answer begins; what a crash has cut off at the end is left out."""
         places, place = {}, 0
         for number, line in enumerate(self._file, 1):
             if line.endswith(b"\n"):
-                places[self._parsed(line, number)["request"]] = place
+                request, _ = self._parsed(line, number)
+                places[request] = place
             place += len(line)
         return places
 
-    def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
+    def _parsed(self, line: bytes, number: int) -> tuple[str, Completion | TooLong]:
         try:
-            answer = json.loads(line)
-            if isinstance(answer["request"], str) and answer.keys() & _KINDS.keys():
-                return dict(answer)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            recorded = json.loads(line)
+            (kind,) = recorded.keys() - {"request"}
+            request, answer = recorded["request"], _KINDS[kind](**recorded[kind])
+            if isinstance(request, str):
+                return request, answer
+        except (ValueError, LookupError, TypeError, AttributeError):
             pass
         raise ConfigurationError(
             f"{self._path}, line {number}: must be a recorded answer, found {line[:40]!r}"
@@ -118,15 +148,14 @@ class Replay(Writer):
                 f"the recording {str(self._path)!r} holds no answer to this request; replay with "
                 "the settings and prompts that it was made with, engine.slots = 1 both times"
             )
-        async with self._reading:
-            line = await asyncio.to_thread(self._line_at, place)
-        answer = self._parsed(line, 0)
-        (kind,) = answer.keys() & _KINDS.keys()
-        return _KINDS[kind](**answer[kind])
+        _, answer = self._parsed(await asyncio.to_thread(self._line_at, place), 0)
+        return answer
 
     def _line_at(self, place: int) -> bytes:
-        self._file.seek(place)
-        return self._file.readline()
+        """Read a line; a request that was cancelled still reads, so the lock is the thread's."""
+        with self._reading:
+            self._file.seek(place)
+            return self._file.readline()
 
     def close(self) -> None:
         """Close the file."""

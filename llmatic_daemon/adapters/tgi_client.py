@@ -4,14 +4,14 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from llmatic_daemon.adapters.answers import (
     Length,
+    counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
+    sendable,
     shortened,
     status_fault,
 )
@@ -44,7 +44,7 @@ class TGIClient(Client):
         top_p: In (0, 1]; 1 is left out, as the server refuses it.
 
     Raises:
-        ConfigurationError: the environment would keep huggingface_hub from asking this server.
+        ConfigurationError: HF_HUB_OFFLINE keeps huggingface_hub from asking any server.
     """
 
     def __init__(
@@ -58,7 +58,10 @@ class TGIClient(Client):
     ) -> None:
         from huggingface_hub import AsyncInferenceClient  # 0.5 s, for those who ask for it
 
+        from llmatic_daemon.adapters import hub_transport
+
         _check_environment(url)
+        hub_transport.install()
         self._url = url
         self._token = token
         self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
@@ -97,17 +100,18 @@ class TGIClient(Client):
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Have one completion written."""
-        length = await self._length(request.continuation, served.max_input_tokens)
+        text = sendable(request.continuation)
+        length = await self._length(text, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()
         try:
-            answer = await self._ask(request)
+            answer = await self._ask(text, request)
         except Exception as error:
             fault = _explained(error, self._url)
             if isinstance(fault, EndpointRefused) and is_length_complaint(str(fault)):
                 return length.complaint()
             raise fault from error
-        return self._completion(answer, request, served, length.num_tokens)
+        return self._completion(answer, text, request, served, length.num_tokens)
 
     async def _length(self, text: str, limit: int | None) -> Length:
         """Measure a request by `/tokenize`."""
@@ -116,10 +120,10 @@ class TGIClient(Client):
             raise EndpointFailed(f"{self._url}/tokenize must answer with a list of tokens")
         return Length(len(tokens), limit)
 
-    async def _ask(self, request: Request) -> Any:
+    async def _ask(self, text: str, request: Request) -> Any:
         """Ask for one sample; without `do_sample` a temperature of 1 would mean none."""
         return await self._client.text_generation(
-            request.continuation,
+            text,
             details=True,
             stream=False,
             do_sample=True,
@@ -132,7 +136,7 @@ class TGIClient(Client):
         )
 
     def _completion(
-        self, answer: Any, request: Request, served: Served, num_prompt_tokens: int
+        self, answer: Any, asked: str, request: Request, served: Served, num_prompt_tokens: int
     ) -> Completion:
         """Check an answer: `{}` under a 200 passes the library."""
         text, details = answer.generated_text, answer.details
@@ -140,15 +144,14 @@ class TGIClient(Client):
             raise EndpointFailed(
                 f"{self._url} must answer with generated_text, got {shortened(repr(answer))}"
             )
-        prefill = len(getattr(details, "prefill", None) or ())
         return Completion(
-            text=cut_at_stop(text.removeprefix(request.continuation), request.stops),
+            text=cut_at_stop(text.removeprefix(asked), request.stops),
             writer="tgi",
             model=served.model,
             version=served.version,
             finish_reason=finish_reason(getattr(details, "finish_reason", None)),
-            num_prompt_tokens=prefill or num_prompt_tokens,
-            num_tokens=getattr(details, "generated_tokens", None) or 0,
+            num_prompt_tokens=num_prompt_tokens,
+            num_tokens=counted(getattr(details, "generated_tokens", None)),
         )
 
     async def _fetch(self, method: str, path: str, body: object = None) -> Any:
@@ -187,19 +190,10 @@ def _check_environment(url: str) -> None:
             "HF_HUB_OFFLINE must not be set, as huggingface_hub would not even ask "
             f'{url}; unset it, or use writer.name = "openai"'
         )
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_local = host in ("localhost", "127.0.0.1", "::1")
-    if is_local and parts.scheme in getproxies() and not proxy_bypass(host):
-        raise ConfigurationError(
-            f"NO_PROXY must name {host}, as huggingface_hub would ask the proxy of "
-            f"{parts.scheme.upper()}_PROXY for {url}; set NO_PROXY={host}"
-        )
 
 
 def _count(info: Mapping[str, Any], name: str) -> int | None:
-    value = info.get(name)
-    return value if isinstance(value, int) and value > 0 else None
+    return counted(info.get(name)) or None
 
 
 def _explained(error: Exception, url: str) -> WriterUnavailable:
@@ -213,10 +207,11 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
         return EndpointOverloaded(f"{url} has no room: {said}")
     if isinstance(error, errors.ValidationError):
         return EndpointRefused(f"{url} refuses the request: {said}", concerns_all=False)
-    if isinstance(error, errors.TextGenerationError):
+    if isinstance(error, errors.GenerationError | errors.IncompleteGenerationError):
         return EndpointFailed(f"{url} failed while it wrote: {said}")
-    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        response = error.response
+    answered = error.__cause__ if isinstance(error, errors.TextGenerationError) else error
+    if isinstance(answered, errors.HfHubHTTPError) and answered.response is not None:
+        response = answered.response
         return status_fault(response.status_code, shortened(response.text), url)
     if isinstance(error, json.JSONDecodeError):
         return _not_json(url, error.doc)
