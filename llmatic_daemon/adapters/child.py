@@ -28,8 +28,11 @@ def python(module: str) -> list[str]:
 
 #: What a child needs of our environment that is to know nothing of us.
 _HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
-#: What no child needs: the key of the LLM.
-_SECRET = frozenset({"LLMATIC_LLM_TOKEN", "CREDENTIALS_DIRECTORY", "HF_TOKEN"})
+#: What no child needs: keys.
+_SECRET = frozenset(
+    {"LLMATIC_LLM_TOKEN", "CREDENTIALS_DIRECTORY", "OPENAI_API_KEY"}
+    | {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN"}
+)
 
 
 def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """One LLM server: its client behind a concurrency limit, retries and a circuit breaker."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
-
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from typing import TYPE_CHECKING, Protocol
 
 from llmatic_daemon.adapters.breaker import Breaker, BreakerRules
 from llmatic_daemon.adapters.concurrency import AdaptiveLimit
@@ -28,6 +26,9 @@ from llmatic_daemon.records import (
     Request,
     TooLong,
 )
+
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class Endpoint:
         self._served: Served | None = None
         #: One for all that wait for it.
         self._describing: asyncio.Task[Served] | None = None
+        #: Set while the breaker is open.
+        self._is_out = asyncio.Event()
         self._num_failed = 0
 
     @property
@@ -176,14 +179,23 @@ class Endpoint:
             self._describing.cancel()
         await self._client.close()
 
-    def _tries(self) -> AsyncRetrying:
+    def _tries(self) -> "AsyncRetrying":
+        import tenacity  # 0.05 s, for those who ask an LLM
+
         persistence = self._persistence
-        return AsyncRetrying(
-            retry=retry_if_exception(_is_passing),
-            stop=stop_after_attempt(persistence.max_tries),
-            wait=wait_random_exponential(persistence.retry_s, persistence.max_retry_s),
+        return tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_passing),
+            stop=tenacity.stop_after_attempt(persistence.max_tries),
+            wait=tenacity.wait_random_exponential(persistence.retry_s, persistence.max_retry_s),
+            sleep=self._pause,
             reraise=True,
         )
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait before the next try; not when there will be none, as the breaker has opened."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._is_out.wait()
 
     async def _try(self, request: Request) -> Completion | TooLong:
         async with self._limit as number:
@@ -225,6 +237,7 @@ class Endpoint:
                 self.name, open_s, self._num_failed, extra=_EXTRA,
             )  # fmt: skip
             self._num_failed = 0
+            self._is_out.clear()
             self.changed()
 
     def _after_fault(self, error: WriterUnavailable, number: int, *, is_probe: bool) -> None:
@@ -244,6 +257,7 @@ class Endpoint:
             self._served = None  # it may come back as another one
         self._num_failed += 1
         if self.breaker.failed(is_probe=is_probe, is_hopeless=_is_hopeless(error)):
+            self._is_out.set()
             self._complain(error)
         if self.breaker.is_open:
             self.changed()
@@ -290,7 +304,7 @@ def _is_hopeless(error: WriterUnavailable) -> bool:
     return isinstance(error, EndpointRefused) and error.concerns_all
 
 
-@contextmanager
+@contextlib.contextmanager
 def _timed(name: str, limit_s: float) -> Iterator[None]:
     """Say which endpoint took how long; a time-out of the transport reads the same."""
     try:

@@ -67,6 +67,8 @@ class OpenAIClient(Client):
         self._client = openai.AsyncOpenAI(
             base_url=f"{url}/v1", api_key=token or "none", max_retries=0, http_client=http
         )
+        # Read from the environment, and for nobody but OpenAI.
+        self._client.organization = self._client.project = None
         self._url = url
         self._model = model
         self._chat = chat
@@ -90,7 +92,6 @@ class OpenAIClient(Client):
             )
         return Served(
             model=card["id"],
-            version=str(card.get("created") or ""),
             max_input_tokens=self._input_limit(card),
         )
 

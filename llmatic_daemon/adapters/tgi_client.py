@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Sent when there is no key: without one, huggingface_hub sends the user's saved token.
 _NO_TOKEN = "none"
+#: More than any tokenizer adds to a text.
+_NUM_SPECIAL = 8
 
 
 class TGIClient(Client):
@@ -111,10 +113,16 @@ class TGIClient(Client):
             if isinstance(fault, EndpointRefused) and is_length_complaint(str(fault)):
                 return length.complaint()
             raise fault from error
-        return self._completion(answer, text, request, served, length.num_tokens)
+        return self._completion(answer, text, request, served)
 
     async def _length(self, text: str, limit: int | None) -> Length:
-        """Measure a request by `/tokenize`."""
+        """Measure a request by `/tokenize`, unless its bytes tell that it fits.
+
+        No token stands for less than a byte, those aside that a tokenizer puts around a text.
+        """
+        num_bytes = len(text.encode())
+        if limit is None or num_bytes + _NUM_SPECIAL <= limit:
+            return Length(num_bytes, limit)
         tokens = await self._fetch("POST", "/tokenize", {"inputs": text})
         if not isinstance(tokens, list):
             raise EndpointFailed(f"{self._url}/tokenize must answer with a list of tokens")
@@ -135,9 +143,7 @@ class TGIClient(Client):
             stop=list(request.stops),
         )
 
-    def _completion(
-        self, answer: Any, asked: str, request: Request, served: Served, num_prompt_tokens: int
-    ) -> Completion:
+    def _completion(self, answer: Any, asked: str, request: Request, served: Served) -> Completion:
         """Check an answer: `{}` under a 200 passes the library."""
         text, details = answer.generated_text, answer.details
         if not isinstance(text, str):
@@ -150,7 +156,7 @@ class TGIClient(Client):
             model=served.model,
             version=served.version,
             finish_reason=finish_reason(getattr(details, "finish_reason", None)),
-            num_prompt_tokens=num_prompt_tokens,
+            num_prompt_tokens=counted(_number(getattr(details, "prompt_tokens", None))),
             num_tokens=counted(getattr(details, "generated_tokens", None)),
         )
 
@@ -190,6 +196,10 @@ def _check_environment(url: str) -> None:
             "HF_HUB_OFFLINE must not be set, as huggingface_hub would not even ask "
             f'{url}; unset it, or use writer.name = "openai"'
         )
+
+
+def _number(header: str | None) -> int | None:
+    return int(header) if header is not None and header.isdecimal() else None
 
 
 def _count(info: Mapping[str, Any], name: str) -> int | None:

@@ -136,7 +136,11 @@ async def test_stops_are_those_of_the_prompts_kind(tgi: FakeTgi, request_, kind:
 
 
 async def test_key_is_sent_to_every_route():
-    async with fake_tgi(api_key=KEY) as tgi, asking(tgi.url, token=KEY) as here:
+    size = len(tokenize(mutation().continuation))
+    async with (
+        fake_tgi(api_key=KEY, max_input_tokens=size) as tgi,
+        asking(tgi.url, token=KEY) as here,
+    ):
         assert isinstance(await here.complete(mutation()), Completion)
 
     assert [r.route for r in tgi.requests] == ["/info", "/tokenize", "/generate"]
@@ -258,11 +262,23 @@ async def test_odd_limits_are_no_limits():
 # --- length --------------------------------------------------------------------------------------
 
 
-async def test_request_is_measured_before_it_is_sent(tgi: FakeTgi):
-    async with asking(tgi.url) as here:
+async def test_request_is_measured_before_it_is_sent():
+    size = len(tokenize(mutation().continuation))
+    async with fake_tgi(max_input_tokens=size + 1) as tgi, asking(tgi.url) as here:
         answer = await here.complete(mutation())
 
     assert [r.route for r in tgi.requests] == ["/info", "/tokenize", "/generate"]
+    assert isinstance(answer, Completion)
+    assert answer.num_prompt_tokens == size
+
+
+async def test_request_whose_bytes_fit_needs_no_measuring(tgi: FakeTgi):
+    async with asking(tgi.url) as here:
+        answer = await here.complete(mutation())
+
+    assert len(mutation().continuation.encode()) < 1698
+    assert [r.route for r in tgi.requests] == ["/info", "/generate"]
+    assert isinstance(answer, Completion)
     assert answer.num_prompt_tokens == len(tokenize(mutation().continuation))
 
 
@@ -295,7 +311,7 @@ async def test_server_that_finds_it_too_long_is_believed(tgi: FakeTgi, limit: st
 
 
 async def test_tokenizer_that_gives_no_list_is_a_fault():
-    info = (200, JSON, '{"model_id": "m"}')
+    info = (200, JSON, '{"model_id": "m", "max_input_tokens": 5}')
     async with (
         stub(info=info, tokenize=(200, JSON, '{"x": 1}')) as server,
         asking(server.url) as here,
