@@ -14,16 +14,35 @@ import contextlib
 import functools
 import json
 import random
-import re
 import time
-import zlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+
+from tests.fake_tgi_answers import (
+    Answer,
+    Latency,
+    Model,
+    Written,
+    _token,
+    chatter,
+    continuation,
+)
+from tests.fake_tgi_rules import (
+    GenerateRequest,
+    Limits,
+    Malformed,
+    Refused,
+    read_chat,
+    read_completion,
+    read_json,
+    read_request,
+    token_id,
+    tokenize,
+)
 
 #: Routes that write, in the order of the manual: those that faults and `in_flight` are about.
 WRITING = ("/generate", "/", "/generate_stream", "/v1/completions", "/v1/chat/completions")
@@ -31,340 +50,6 @@ WRITING = ("/generate", "/", "/generate_stream", "/v1/completions", "/v1/chat/co
 OPEN = ("/info", "/health", "/metrics")
 #: The default of the launcher's `--payload-limit`.
 MAX_BODY_BYTES = 2_000_000
-
-_TOKENS = re.compile(r"\w+|[^\w\s]|\n|[^\S\n]+")
-#: Counted as a token, and no part of a text.
-EOS = "<|endoftext|>"
-_CHANNELS = re.compile(r"Conv2d\(\s*(?:in_channels\s*=\s*)?(\d+)")
-_CLASSES = re.compile(r"Linear\([^,()]*,\s*(?:out_features\s*=\s*)?(\d+)")
-
-
-# What is asked, and what may be asked
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What /info tells: the launcher's settings for CodeGen-6B-mono."""
-
-    model_id: str = "Salesforce/codegen-6B-mono"
-    model_sha: str = "f" * 40
-    max_input_tokens: int = 1698
-    max_total_tokens: int = 2048
-    max_concurrent_requests: int = 32
-    max_best_of: int = 2
-    max_stop_sequences: int = 4
-    max_client_batch_size: int = 4
-    disable_grammar_support: bool = True
-    version: str = "3.3.5"
-
-
-Size = Annotated[int, Field(ge=0, lt=1 << 32)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 64)]
-
-
-class GenerateRequest(BaseModel):
-    """A body of /generate, its parameters beside its inputs; unknown ones are ignored."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    inputs: str
-    best_of: Size | None = None
-    details: bool = False
-    do_sample: bool = False
-    grammar: dict[str, Any] | None = None
-    max_new_tokens: Size | None = None
-    return_full_text: bool | None = None
-    seed: Seed | None = None
-    stop: list[str] = []
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    truncate: Size | None = None
-
-    @property
-    def sampled(self) -> bool:
-        """A temperature of exactly 1.0 asks for nothing: without `do_sample` it is greedy."""
-        warm = self.temperature not in (None, 1.0)
-        return self.do_sample or warm or self.top_k is not None or self.top_p is not None
-
-
-class Refused(Exception):
-    """An error as the router words it: a status and {"error", "error_type"}."""
-
-    def __init__(self, status: int, error_type: str, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.body = {"error": error, "error_type": error_type}
-
-
-class Malformed(Exception):
-    """A body that never reaches the router: a status and plain text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-def _mistyped(error: object) -> Malformed:
-    reason = "Failed to deserialize the JSON body into the target type"
-    return Malformed(422, f"{reason}: {error}")
-
-
-async def read_json(http: web.Request) -> dict[str, Any]:
-    """Read a body as axum does: what it cannot read is answered as plain text."""
-    if http.content_type != "application/json":
-        raise Malformed(415, "Expected request with `Content-Type: application/json`")
-    try:
-        body = json.loads(await http.read())
-    except web.HTTPRequestEntityTooLarge:
-        raise Malformed(413, "Failed to buffer the request body: length limit exceeded") from None
-    except ValueError as error:
-        reason = f"Failed to parse the request body as JSON: {error}"
-        raise Malformed(400, reason) from error
-    if not isinstance(body, dict):
-        raise _mistyped("must be an object")
-    return body
-
-
-def read_request(body: dict[str, Any]) -> GenerateRequest:
-    """Read a body of /generate; a wrong type or a seed beyond u64 never reaches the rules."""
-    try:
-        parameters = dict(body.get("parameters", {}))
-        return GenerateRequest.model_validate(parameters | {"inputs": body.get("inputs")})
-    except (TypeError, ValueError) as error:
-        raise _mistyped(error) from error
-
-
-def read_completion(body: dict[str, Any], limits: Limits) -> list[GenerateRequest]:
-    """Read a body of /v1/completions: one request a prompt; temperature 0 is greedy."""
-    prompts = [body["prompt"]] if isinstance(body.get("prompt"), str) else body.get("prompt")
-    if not isinstance(prompts, list):
-        raise _mistyped("prompt must be a text or a list of texts")
-    if body.get("suffix") is not None:
-        raise Refused(422, "suffix not supported", "Suffix is not supported")
-    if len(prompts) > (most := limits.max_client_batch_size):
-        reason = f"Number of prompts exceeds the maximum allowed batch size of {most}"
-        raise Refused(422, "batch size exceeded", reason)
-    return [_openai_request(body, prompt) for prompt in prompts]
-
-
-def read_chat(body: dict[str, Any]) -> GenerateRequest:
-    """Read a body of /v1/chat/completions, with a template of our own."""
-    try:
-        turns = [f"<|{turn['role']}|>\n{turn['content']}" for turn in body["messages"]]
-    except (KeyError, TypeError):
-        raise _mistyped("messages must have roles and contents") from None
-    return _openai_request(body, "\n".join(turns))
-
-
-def _openai_request(body: dict[str, Any], inputs: str) -> GenerateRequest:
-    if body.get("stream"):
-        raise Refused(422, "validation", "this fake does not stream on the OpenAI routes")
-    temperature, stop = body.get("temperature"), body.get("stop") or []
-    parameters = {
-        "do_sample": temperature != 0,
-        "temperature": temperature or None,
-        "top_p": body.get("top_p"),
-        "seed": body.get("seed"),
-        "stop": [stop] if isinstance(stop, str) else stop,
-        "max_new_tokens": body.get("max_tokens", 100),
-    }
-    return read_request({"inputs": inputs, "parameters": parameters})
-
-
-def tokenize(text: str) -> list[str]:
-    """Split into words, signs, line ends and runs of blanks; together they are the text."""
-    return _TOKENS.findall(text)
-
-
-def token_id(token: str) -> int:
-    """Number a token: CodeGen's own number for the end of text, a digest for all others."""
-    return 50_256 if token == EOS else zlib.crc32(token.encode(errors="replace")) % 50_256
-
-
-def check(request: GenerateRequest, limits: Limits) -> list[str]:
-    """Refuse what breaks a rule, the first in the router's order.
-
-    Returns:
-        The prompt's tokens, the last `truncate` of them.
-    """
-    tokens = tokenize(request.inputs)[-(request.truncate or 0) :]
-    rules = _sampling_rules(request, limits) + _length_rules(request, limits, len(tokens))
-    for kept, message in rules:
-        if not kept:
-            raise Refused(422, "validation", f"Input validation error: {message}")
-    return tokens
-
-
-def _positive(value: float | None) -> bool:
-    return value is None or value > 0
-
-
-def _sampling_rules(request: GenerateRequest, limits: Limits) -> list[tuple[bool, str]]:
-    best_of, most = request.best_of or 1, limits.max_best_of
-    chance = request.sampled or request.temperature is not None
-    alone = best_of == 1 or request.seed is None
-    unit = request.top_p is None or 0 < request.top_p < 1
-    return [
-        (best_of <= most, f"`best_of` must be > 0 and <= {most}. Given: {best_of}"),
-        (best_of == 1 or chance, "you must use sampling when `best_of` is > 1"),
-        (_positive(request.temperature), "`temperature` must be strictly positive"),
-        (unit, "`top_p` must be > 0.0 and < 1.0"),
-        (_positive(request.top_k), "`top_k` must be strictly positive"),
-        (alone, "`seed` must not be set when `best_of` > 1"),
-    ]
-
-
-def _length_rules(request: GenerateRequest, limits: Limits, size: int) -> list[tuple[bool, str]]:
-    new, total, longest = request.max_new_tokens, limits.max_total_tokens, limits.max_input_tokens
-    stops, most, last = len(request.stop), limits.max_stop_sequences, request.truncate
-    few = f"`truncate` must be strictly positive and less than {longest}. Given: {last}"
-    sizes = f"{size} `inputs` tokens and {new or 0} `max_new_tokens`"
-    room = f"`inputs` tokens + `max_new_tokens` must be <= {total}. Given: {sizes}"
-    return [
-        (_positive(new), "`max_new_tokens` must be strictly positive"),
-        (stops <= most, f"`stop` supports up to {most} stop sequences. Given: {stops}"),
-        (request.inputs != "", "`inputs` cannot be empty"),
-        (last is None or 0 < last <= longest, few),
-        (size + (new or 0) <= total, room),
-        (size <= longest, f"`inputs` must have less than {longest} tokens. Given: {size}"),
-        (not (request.grammar and limits.disable_grammar_support), "grammar is not supported"),
-    ]
-
-
-# What is answered
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
-    """One answer."""
-
-    text: str
-    #: The stop text at its end, "" without.
-    stop: str
-    finish_reason: str
-    tokens: list[str]
-    prompt_tokens: int
-    seed: int | None
-
-    def details(self) -> dict[str, Any]:
-        told = {"finish_reason": self.finish_reason, "generated_tokens": len(self.tokens)}
-        tokens = [_token(token) for token in self.tokens]
-        return told | {"seed": self.seed, "prefill": [], "tokens": tokens}
-
-
-def write(text: str, request: GenerateRequest, num_prompt: int, most: int) -> Written:
-    """Write until the stop text, the end or the last of `most` tokens, whichever comes first."""
-    ends = [(text.find(stop) + len(stop), stop) for stop in request.stop if stop and stop in text]
-    end, stop = min(ends, default=(len(text), ""))
-    tokens = tokenize(text[:end]) + ([] if stop else [EOS])
-    cut = len(tokens) >= most
-    reason = "length" if cut else "stop_sequence" if stop else "eos_token"
-    return Written(
-        text="".join(token for token in tokens[:most] if token != EOS),
-        stop="" if cut else stop,
-        finish_reason=reason,
-        tokens=tokens[:most],
-        prompt_tokens=num_prompt,
-        seed=request.seed,
-    )
-
-
-@functools.lru_cache(maxsize=4096)
-def _token(token: str) -> dict[str, Any]:
-    return {"id": token_id(token), "text": token, "logprob": -0.5, "special": token == EOS}
-
-
-def continuation(request: GenerateRequest) -> str:
-    """Continue a file as CodeGen does: the next class, now and then more; fixed by inputs and seed."""
-    chance = random.Random(zlib.crc32(f"{request.seed} {request.inputs}".encode(errors="replace")))
-    shape = _shape(request.inputs)
-    text = _network("Net", *shape, chance)
-    if request.inputs.rstrip().endswith("(nn.Module):"):
-        text = text.partition("\n")[2]
-    more = chance.random()
-    if more < 0.15:
-        text += "\n\n" + _network("Net2", *shape, chance)
-    elif more < 0.3:
-        text += '\n\nif __name__ == "__main__":\n    net = Net()\n    print(net)\n'
-    return text if request.inputs.endswith("\n") else f"\n\n\n{text}"
-
-
-def chatter(request: GenerateRequest) -> str:
-    """Answer as a chat model does: prose, and a whole file in a fence."""
-    code = continuation(request.model_copy(update={"inputs": request.inputs + "\n"}))
-    return f"Here is a better network.\n\n```python\nfrom torch import nn\n\n\n{code}```\nIt is wider.\n"
-
-
-def _shape(text: str) -> tuple[int, int]:
-    """Find the channels of the images and the number of classes in a parent's source."""
-    channels, classes = _CHANNELS.search(text), _CLASSES.findall(text)
-    return int(channels[1]) if channels else 3, int(classes[-1]) if classes else 10
-
-
-def _network(name: str, channels: int, classes: int, chance: random.Random) -> str:
-    """Write a network of some convolutions and two dense layers, for images of any size."""
-    widths = [channels] + [chance.choice((4, 8, 12, 16, 24)) for _ in range(chance.randint(1, 3))]
-    side, hidden = chance.randint(1, 4), chance.choice((16, 32, 48, 64))
-    activation = "nn.functional." + chance.choice(("relu", "gelu", "silu", "leaky_relu"))
-    lines = [f"class {name}(nn.Module):", "    def __init__(self):", "        super().__init__()"]
-    body = ["", "    def forward(self, x):"]
-    for layer in range(1, len(widths)):
-        kernel, sizes = chance.choice((1, 3, 5)), f"{widths[layer - 1]}, {widths[layer]}"
-        lines.append(
-            f"        self.conv{layer} = nn.Conv2d({sizes}, {kernel}, padding={kernel // 2})"
-        )
-        body.append(f"        x = {activation}(self.conv{layer}(x))")
-    lines.append(f"        self.pool = nn.AdaptiveAvgPool2d({side})")
-    lines.append(f"        self.fc1 = nn.Linear({widths[-1] * side * side}, {hidden})")
-    lines.append(f"        self.fc2 = nn.Linear({hidden}, {classes})")
-    body.append(f"        x = {activation}(self.fc1(self.pool(x).flatten(1)))")
-    return "\n".join([*lines, *body, "        return self.fc2(x)", ""])
-
-
-Answer = Callable[[GenerateRequest], str]
-Latency = Callable[[GenerateRequest], float]
-
-
-class Model:
-    """Stands for the shard: at most so many requests at a time, each checked, then written."""
-
-    def __init__(self, limits: Limits, answer: Answer, latency_s: Latency) -> None:
-        self.limits = limits
-        self.answer = answer
-        self.latency_s = latency_s
-        self.num_writing = 0
-        self._chance = random.Random(0)
-
-    async def generate(self, request: GenerateRequest) -> Written:
-        """Write an answer.
-
-        Raises:
-            Refused: too many at a time, or a broken rule.
-        """
-        with self._permit():
-            prompt = check(request, self.limits)
-            await asyncio.sleep(self.latency_s(request))
-            return self._write(request, prompt)
-
-    @contextlib.contextmanager
-    def _permit(self) -> Iterator[None]:
-        if self.num_writing >= self.limits.max_concurrent_requests:
-            raise Refused(429, "overloaded", "Model is overloaded")
-        self.num_writing += 1
-        try:
-            yield
-        finally:
-            self.num_writing -= 1
-
-    def _write(self, request: GenerateRequest, prompt: list[str]) -> Written:
-        """Answer what is left after truncation; without sampling the seed has no effect."""
-        seed = self._chance.getrandbits(64) if request.seed is None else request.seed
-        inputs = request.inputs if request.truncate is None else "".join(prompt)
-        seen = {"inputs": inputs, "seed": seed if request.sampled else None}
-        most = request.max_new_tokens or self.limits.max_total_tokens - len(prompt)
-        request = request.model_copy(update=seen)
-        return write(self.answer(request), request, len(prompt), most)
 
 
 # What goes wrong

@@ -15,7 +15,9 @@ import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout
 from huggingface_hub import AsyncInferenceClient, errors
 
-from tests.fake_tgi import KINDS, FakeTgi, Faults, GenerateRequest, continuation, fake_tgi, tokenize
+from tests.fake_tgi import KINDS, FakeTgi, Faults, fake_tgi
+from tests.fake_tgi_answers import continuation
+from tests.fake_tgi_rules import GenerateRequest, tokenize
 
 PARENT = """\
 from torch import nn

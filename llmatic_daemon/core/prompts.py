@@ -143,11 +143,12 @@ def score_change(objective: float | None, window_best: float | None) -> float:
 
 def most_curious(archive: CVTArchive[PromptElite], prompts: PromptSet) -> list[int]:
     """Find the cells whose individuals share the highest curiosity, among prompts still in use."""
+    in_use = {(prompt.id, prompt.version) for prompt in prompts.mutation}
     cells: list[int] = []
     best = -math.inf
     for cell, held in archive.items():
         elite = held.elite
-        if elite.curiosity < best or prompts.slot_of(elite.prompt, elite.prompt_version) is None:
+        if elite.curiosity < best or (elite.prompt, elite.prompt_version) not in in_use:
             continue
         if elite.curiosity > best:
             best, cells = elite.curiosity, []

@@ -23,7 +23,8 @@ from llmatic_daemon.errors import (
 )
 from llmatic_daemon.records import Completion, PromptKind, TooLong
 from tests.codegen_server import codegen_server, make_model, missing_parts
-from tests.fake_tgi import FakeTgi, GenerateRequest, fake_tgi, tokenize
+from tests.fake_tgi import FakeTgi, fake_tgi
+from tests.fake_tgi_rules import GenerateRequest, tokenize
 from tests.llm_house import (
     HTML,
     JSON,

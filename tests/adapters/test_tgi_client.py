@@ -22,7 +22,8 @@ from llmatic_daemon.errors import (
     EndpointTimeout,
 )
 from llmatic_daemon.records import CallOutcome, Completion, PromptKind, TooLong
-from tests.fake_tgi import FakeTgi, GenerateRequest, fake_tgi, tokenize
+from tests.fake_tgi import FakeTgi, fake_tgi
+from tests.fake_tgi_rules import GenerateRequest, tokenize
 from tests.fakes import FakeObserver
 from tests.llm_house import (
     JSON,
