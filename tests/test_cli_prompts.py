@@ -19,6 +19,7 @@ from llmatic_daemon.doctor import Check, Verdict, examine
 from llmatic_daemon.verification import verify
 from tests.fake_daemon import fake_hands
 from tests.fake_tgi import Faults, fake_tgi
+from tests.llm_house import forget_environment
 
 #: As `README` says: a text of one's own in the place of one that is shipped.
 EDITED = "Write a class that inherits from nn.Module and makes the network above wider at its end."
@@ -67,6 +68,7 @@ def state(tmp_path: Path, searched: Path, prompts: Path) -> Path:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in an empty folder, and leave logging as it was."""
     monkeypatch.chdir(tmp_path)
+    forget_environment(monkeypatch)
     handlers = logging.getLogger().handlers[:]
     yield
     logging.getLogger().handlers[:] = handlers

@@ -18,6 +18,7 @@ from llmatic_daemon.records import CallOutcome, Candidate, Network, Outcome, Pla
 from tests.engine_house import House
 from tests.fake_tgi import Faults, fake_tgi
 from tests.fakes import FakeObserver, evolution, network
+from tests.llm_house import forget_environment
 
 #: A tenth of the real pauses and less: what is tested is the order of things, not their length.
 QUICK = {
@@ -27,6 +28,11 @@ QUICK = {
 
 
 START = evolution(train_initial=True)
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_environment(monkeypatch)
 
 
 def settings(**writer: Any) -> config.Settings:
