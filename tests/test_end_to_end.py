@@ -1,15 +1,19 @@
 """The real thing: the daemon as a process, its lifter, its trainers, real images."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.prompts import default_folder
 from llmatic_daemon.verification import verify
 
 ROOT = Path(__file__).parent.parent
@@ -167,3 +171,54 @@ def test_lifter_is_told_nothing_of_the_daemon(tmp_path: Path) -> None:
 
     assert code == 1, log
     assert json.loads(output)["detail"].startswith("ValueError: 0 ")
+
+
+def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> None:
+    """Over HTTP, with the real lifter and trainers; the key stays with the daemon."""
+    prompts = tmp_path / "prompts"
+    shutil.copytree(default_folder(), prompts)
+    state, key = tmp_path / "state", "sk-nobody-may-see-this"
+    with an_llm("--api-key", key) as url:
+        process = llmatic(
+            "run", "--preset", "demo", "--state", str(state),
+            LLMATIC_WRITER__NAME="tgi", LLMATIC_WRITER__URL=url, LLMATIC_LLM_TOKEN=key,
+            LLMATIC_PROMPTS__FOLDER=str(prompts), LLMATIC_BUDGET__MAX_EVALUATIONS="0",
+            LLMATIC_TRAINING__EPOCHS="1", MARK=str(state),
+        )  # fmt: skip
+        assert process.stderr is not None
+        seen = [next(line for line in process.stderr if "candidate" in line)]
+        with History(state) as history:
+            slot = next(c.slot for c in history.prompt_credit() if c.prompt == "widen")
+        (prompts / "widen.md").write_text("+++\nweight = 1000.0\n+++\nMake it much wider.\n")
+        seen += [next(line for line in process.stderr if "widen v2" in line)]
+        children = [pid for pid in processes_with(f"MARK={state}") if pid != process.pid]
+        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in children]
+        process.send_signal(signal.SIGTERM)
+        output, log = process.communicate(timeout=60)
+
+    assert process.returncode == 0, output + log
+    assert verify(state).faults == ()
+    with History(state) as history:
+        wide = {c.version: c for c in history.prompt_credit() if c.prompt == "widen"}
+        written = [p for p in history.placements() if p.num_tokens]
+    assert (wide[2].in_use, wide[2].slot) == (True, slot)
+    assert {(p.writer, p.endpoint, p.model) for p in written} == {
+        ("tgi", "tgi", "Salesforce/codegen-6B-mono")
+    }
+    assert any(p.report for p in written)
+    assert key not in "".join(seen) + output + log
+    assert not any(key.encode() in found for found in environments)
+    assert not any(key.encode() in file.read_bytes() for file in state.iterdir() if file.is_file())
+
+
+@contextlib.contextmanager
+def an_llm(*options: str) -> Iterator[str]:
+    """Run the fake text-generation-inference as a process; yields its address."""
+    command = [sys.executable, "-m", "tests.fake_tgi", "--port", "0", *options]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.kill()
+        server.communicate()
