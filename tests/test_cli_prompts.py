@@ -244,19 +244,15 @@ def test_first_start_with_a_bad_folder_writes_nothing(tmp_path: Path, prompts: P
 # --- doctor --------------------------------------------------------------------------------------
 
 
-def examined(folder: Path, **overrides: object) -> dict[str, Check]:
+async def examined(folder: Path, **overrides: object) -> dict[str, Check]:
     changes = {"state_dir": str(folder / "state"), **overrides}
     settings = config.load(preset="demo", overrides=changes, environment={})
-
-    async def all_checks() -> dict[str, Check]:
-        return {check.name: check async for check in examine(settings)}
-
-    return asyncio.run(all_checks())
+    return {check.name: check async for check in examine(settings)}
 
 
 @pytest.mark.slow
 def test_doctor_finds_a_new_search_ready(tmp_path: Path):
-    checks = examined(tmp_path)
+    checks = asyncio.run(examined(tmp_path))
 
     assert [c for c in checks.values() if c.verdict is Verdict.FAILED] == []
     assert checks["state folder"].detail.endswith(": new")
@@ -269,40 +265,28 @@ def test_doctor_finds_a_new_search_ready(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_doctor_names_everything_that_must_be_changed(tmp_path: Path):
+def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path: Path):
     (tmp_path / "prompts").mkdir()
-    checks = examined(
-        tmp_path,
-        prompts={"folder": str(tmp_path / "prompts")},
-        data={"name": "cifar10", "folder": str(tmp_path / "nowhere")},
-        writer={"name": "tgi", "url": "http://127.0.0.1:9"},
-    )
+    overrides = {
+        "prompts": {"folder": str(tmp_path / "prompts")},
+        "data": {"name": "cifar10", "folder": str(tmp_path / "nowhere")},
+    }
 
-    failed = {name for name, check in checks.items() if check.verdict is Verdict.FAILED}
-    assert failed == {"prompts", "data and devices", "endpoint tgi"}
-    assert all("\n" not in check.detail for check in checks.values())
-    assert "http://127.0.0.1:9" in checks["endpoint tgi"].detail
-
-
-@pytest.mark.slow
-def test_doctor_times_a_completion_of_each_endpoint(tmp_path: Path):
     async def checks() -> dict[str, Check]:
         async with fake_tgi() as good, fake_tgi(faults=Faults("generation")) as bad:
-            endpoints = {
-                "good": {"name": "tgi", "url": good.url},
-                "bad": {"name": "tgi", "url": bad.url},
-            }
-            overrides = {"state_dir": str(tmp_path / "state"), "writer": {"endpoints": endpoints}}
-            settings = config.load(preset="demo", overrides=overrides, environment={})
-            return {check.name: check async for check in examine(settings)}
+            urls = {"good": good.url, "bad": bad.url, "gone": "http://127.0.0.1:9"}
+            endpoints = {name: {"name": "tgi", "url": url} for name, url in urls.items()}
+            return await examined(tmp_path, **overrides, writer={"endpoints": endpoints})
 
     found = asyncio.run(checks())
 
-    assert found["endpoint good"].verdict is Verdict.OK
+    failed = {name for name, check in found.items() if check.verdict is Verdict.FAILED}
+    assert failed == {"prompts", "data and devices", "endpoint bad", "endpoint gone"}
+    assert all("\n" not in check.detail for check in found.values())
     assert "1698 tokens in" in found["endpoint good"].detail
     assert "one completion of" in found["endpoint good"].detail
-    assert found["endpoint bad"].verdict is Verdict.FAILED
     assert "CUDA out of memory" in found["endpoint bad"].detail
+    assert "http://127.0.0.1:9" in found["endpoint gone"].detail
 
 
 def test_state_folder_keeps_absolute_paths(tmp_path: Path, prompts: Path):

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("codegen")
-    make_model(folder / NAME)
-    with codegen_server(folder / NAME, folder / "server.log") as url:
-        yield url
+@pytest.fixture
+def server(codegen: str) -> str:
+    return codegen
 
 
 def ask(url: str, method: str, route: str, body: object = None) -> tuple[int, str]:
@@ -85,7 +81,7 @@ def test_stop_text_ends_completion_and_is_kept(server: str) -> None:
 
 
 def test_prompt_beyond_context_is_an_internal_error(server: str) -> None:
-    body = {"model": NAME, "prompt": "x\n" * 1000, "max_tokens": 1}
+    body = {"model": NAME, "prompt": "x\n" * 3000, "max_tokens": 1}
 
     status, text = ask(server, "POST", "/v1/completions", body)
 

@@ -120,7 +120,7 @@ def test_sigterm_drains_and_leaves_no_process(tmp_path: Path) -> None:
     state = tmp_path / "state"
     process = llmatic("demo", "--state", str(state), LLMATIC_TRAINING__EPOCHS="1", MARK=str(state))
     assert process.stderr is not None
-    seen = next(line for line in process.stderr if "candidate" in line)
+    seen = next(line for line in process.stderr if "INFO candidate" in line)
     assert len(processes_with(f"MARK={state}")) >= 3  # the daemon and two trainers
 
     process.send_signal(signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> Non
             LLMATIC_TRAINING__EPOCHS="1", MARK=str(state),
         )  # fmt: skip
         assert process.stderr is not None
-        seen = [next(line for line in process.stderr if "candidate" in line)]
+        seen = [next(line for line in process.stderr if "INFO candidate" in line)]
         with History(state) as history:
             slot = next(c.slot for c in history.prompt_credit() if c.prompt == "widen")
         (prompts / "widen.md").write_text("+++\nweight = 1000.0\n+++\nMake it much wider.\n")

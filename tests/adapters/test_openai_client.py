@@ -3,10 +3,9 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from llmatic_daemon.errors import (
     EndpointTimeout,
 )
 from llmatic_daemon.records import Completion, PromptKind, TooLong
-from tests.codegen_server import codegen_server, make_model, missing_parts
+from tests.codegen_server import missing_parts
 from tests.fake_tgi import FakeTgi, fake_tgi
 from tests.fake_tgi_rules import GenerateRequest, tokenize
 from tests.llm_house import (
@@ -631,14 +630,6 @@ real = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(missing_parts()), reason=missing_parts() or "nothing is missing"),
 ]
-
-
-@pytest.fixture(scope="module")
-def codegen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("codegen")
-    make_model(folder / NAME, context=2048)
-    with codegen_server(folder / NAME, folder / "server.log") as url:
-        yield url
 
 
 class TestTransformersServe:

@@ -11,7 +11,7 @@ from llmatic_daemon import config, parts
 from llmatic_daemon.adapters.offline import OfflineRewriter
 from llmatic_daemon.adapters.recording import Recorder, Replay
 from llmatic_daemon.ports import Writer
-from tests.codegen_server import codegen_server, make_model, missing_parts
+from tests.codegen_server import missing_parts
 from tests.fake_tgi import fake_tgi
 from tests.fakes import FakeWriter
 from tests.llm_house import forget_environment
@@ -113,14 +113,6 @@ class TestEnsemble(WriterContract):
             }
             async with asking("http://127.0.0.1:9", "tgi", endpoints=endpoints) as writer:
                 yield writer
-
-
-@pytest.fixture(scope="module")
-def codegen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("codegen")
-    make_model(folder / NAME, context=2048)
-    with codegen_server(folder / NAME, folder / "server.log") as url:
-        yield url
 
 
 @pytest.mark.slow
