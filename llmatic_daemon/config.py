@@ -160,6 +160,7 @@ class WriterSettings(EndpointSettings):
         if not isinstance(named, dict):
             return values
         own = {name: values[name] for name in EndpointSettings.model_fields if name in values}
+        own["token_file"] = ""  # a key goes to the endpoint that names it, and to no other
         whole = {n: {**own, **e} if isinstance(e, dict) else e for n, e in named.items()}
         return {**values, "endpoints": whole}
 
@@ -168,6 +169,12 @@ class WriterSettings(EndpointSettings):
         odd = [name for name, e in self.endpoints.items() if e.name not in ("tgi", "openai")]
         if odd:
             raise ValueError(f'endpoints.{odd[0]}.name must be "tgi" or "openai"')
+        if self.endpoints and self.token_file:
+            raise ValueError("token_file must stand in the table of the endpoint that it is for")
+        if self.max_tries < self.breaker_failures:
+            raise ValueError(
+                "max_tries must be at least breaker_failures, so that an outage is seen as one"
+            )
         if self.name == "replay" and not self.replay:
             raise ValueError('replay must name a recording when name is "replay"')
         return self

@@ -135,7 +135,13 @@ async def _attend(state_dir: Path, desk: PromptDesk) -> None:
     async def reload() -> dict[str, Any]:
         return asdict(await desk.reload())
 
-    async with control.listening(state_dir, {"prompts/reload": reload}):
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(
+                control.listening(state_dir, {"prompts/reload": reload})
+            )
+        except ConfigurationError as error:  # a search needs no control socket
+            logger.warning("%s; going on without it", error, extra={"action": "control"})
         await desk.watch()
 
 

@@ -24,7 +24,7 @@ from llmatic_daemon.core.evolution import (
 from llmatic_daemon.core.operators import initial_source
 from llmatic_daemon.core.requests import write_request
 from llmatic_daemon.core.source import read_source
-from llmatic_daemon.errors import StoreUnavailable, Unavailable
+from llmatic_daemon.errors import EndpointOverloaded, StoreUnavailable, Unavailable
 from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
@@ -259,8 +259,9 @@ class Engine:
         job = proposal.job
         extra = {"action": "fault", "job": job.number, "slot": slot}
         logger.warning("job %d, attempt %d: %s", job.number, job.attempt, error, extra=extra)
-        if job.num_charged + 1 < self._patience.max_attempts:
-            await _to_the_end(self._release(job, charged=True))
+        charged = not isinstance(error, EndpointOverloaded)  # others are served meanwhile
+        if not charged or job.num_charged + 1 < self._patience.max_attempts:
+            await _to_the_end(self._release(job, charged=charged))
             return
         await self._give_up(proposal, slot, str(error))
 

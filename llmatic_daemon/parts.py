@@ -101,7 +101,8 @@ def _endpoint(
             max_retry_s=settings.max_retry_s,
             breaker=BreakerRules(
                 num_failures=settings.breaker_failures,
-                window_s=settings.breaker_window_s,
+                # A call that hangs takes its whole time: that is not time between failures.
+                window_s=settings.breaker_window_s + settings.breaker_failures * server.timeout_s,
                 pause_s=settings.breaker_pause_s,
                 max_pause_s=settings.max_breaker_pause_s,
             ),

@@ -56,7 +56,7 @@ async def try_prompt(
         seed: Of the completion and of the network's initial weights.
 
     Raises:
-        LLMaticError: there is no such prompt or search, or no LLM answers.
+        LLMaticError: there is no such prompt or search. When no LLM answers, the rewriter does.
     """
     prompt = _prompt(settings, prompt_id)
     task, sources = _parents(state_dir, _NUM_PARENTS[prompt.kind])

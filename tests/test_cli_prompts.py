@@ -214,6 +214,16 @@ def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
     assert type_in("status", "--json", "--state", state).output == before
 
 
+@pytest.mark.slow
+def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n')
+
+    result = type_in("prompts", "try", "widen", "--config", file, "--seed", "3")
+
+    assert result.exit_code == 0, result.output + result.stderr
+
+
 # --- a folder that went bad ----------------------------------------------------------------------
 
 

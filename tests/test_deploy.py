@@ -22,7 +22,7 @@ def test_every_service_has_a_health_check_and_comes_back(services: dict[str, Any
     assert set(services) == {"tgi", "daemon"}
     for service in services.values():
         assert service["healthcheck"]["test"][0] == "CMD"
-        assert service["restart"] == "unless-stopped"
+        assert service["restart"] in ("unless-stopped", "on-failure")
 
 
 def test_every_service_reserves_a_gpu(services: dict[str, Any]):

@@ -10,6 +10,7 @@ import pytest
 from llmatic_daemon.core.evolution import fold
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.errors import (
+    EndpointOverloaded,
     LifterUnavailable,
     StoreUnavailable,
     TrainerUnavailable,
@@ -334,6 +335,16 @@ async def _until(true: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never was")
+
+
+async def test_server_without_room_charges_no_attempt():
+    house = House(writer=FakeWriter(faults=Faults(*[EndpointOverloaded("no room")] * 5)))
+
+    await house.engine(max_evaluations=1).run()
+
+    (placement,) = house.store.memory.placements
+    assert placement.outcome is Outcome.TRAINED
+    assert (placement.job.attempt, placement.job.num_charged) == (6, 0)
 
 
 # --- an edition in doubt -------------------------------------------------------------------------

@@ -108,6 +108,20 @@ async def test_outage_in_a_running_search_burns_nothing(
     assert len(told) < 10, [r.getMessage() for r in told]
 
 
+async def test_server_that_hangs_is_an_outage_as_well():
+    """As with a shard that is wedged: /info answers, and nothing else does."""
+    async with (
+        fake_tgi(faults=Faults(*["hang"] * 40)) as tgi,
+        parts.writer(settings(url=tgi.url, breaker_window_s=0.01)) as writer,
+        searching(writer, num_slots=1, max_evaluations=20) as (house, engine),
+    ):
+        await engine.run()
+
+    placements = house.store.memory.placements
+    assert [p for p in placements if p.outcome is Outcome.ERROR or p.job.num_charged] == []
+    assert any(p.stand_in for p in placements)
+
+
 async def test_each_candidate_records_who_wrote_it():
     async with (
         fake_tgi() as tgi,

@@ -367,7 +367,6 @@ def test_files_of_the_writer_lie_beside_the_file_of_settings(tmp_path: Path):
         """
         [writer]
         name = "tgi"
-        token_file = "key"
         record = "records/one.jsonl"
         replay = "/elsewhere/two.jsonl"
         [writer.endpoints.big]
@@ -377,11 +376,22 @@ def test_files_of_the_writer_lie_beside_the_file_of_settings(tmp_path: Path):
         """,
     )
 
-    assert settings.token_file == str(tmp_path / "key")
     assert settings.record == str(tmp_path / "records/one.jsonl")
     assert settings.replay == "/elsewhere/two.jsonl"
     assert settings.servers["big"].token_file == str(tmp_path / "../other-key")
-    assert settings.servers["small"].token_file == str(tmp_path / "key")
+    assert settings.servers["small"].token_file == ""
+
+
+def test_key_of_one_endpoint_is_never_another_ones(tmp_path: Path):
+    text = '[writer]\nname = "openai"\ntoken_file = "key"\n[writer.endpoints.other]\nname = "tgi"\n'
+
+    assert "token_file must stand in the table of the endpoint" in fault(written(tmp_path, text))
+
+
+def test_request_is_tried_until_its_endpoint_is_seen_to_be_out(tmp_path: Path):
+    text = "[writer]\nmax_tries = 4\nbreaker_failures = 5\n"
+
+    assert "max_tries must be at least breaker_failures" in fault(written(tmp_path, text))
 
 
 def test_file_of_the_environment_is_where_it_says():

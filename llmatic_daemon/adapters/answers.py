@@ -20,6 +20,10 @@ _TOO_LONG = re.compile(
 )
 #: What a server answers when a key or an address is wrong, whatever the request.
 _HOPELESS = (401, 403, 404, 405)
+#: More tokens than any model writes.
+_MANY = 2**31
+#: Hosts that no proxy of the environment is asked for.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LENGTH_WORDS = ("length", "max_tokens", "model_length")
 _STOP_WORDS = ("stop", "eos_token", "stop_sequence", "end_turn")
 
@@ -55,14 +59,14 @@ def sendable(text: str) -> str:
 
 def counted(number: object) -> int:
     """Read a number of tokens as a server gives it; 0 for what is none."""
-    return number if isinstance(number, int) and number > 0 else 0
+    return min(number, _MANY) if isinstance(number, int) and number > 0 else 0
 
 
 def finish_reason(word: object) -> str:
     """Read a server's word for why an answer has ended: "length", "stop", or the word itself."""
     if word in _LENGTH_WORDS:
         return "length"
-    return "stop" if word is None or word in _STOP_WORDS else shortened(str(word))[:40]
+    return "stop" if word is None or word in _STOP_WORDS else sendable(shortened(str(word)))[:40]
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ class Persistence:
     timeout_s: float
     #: Tries of one request.
     max_tries: int
-    #: The pause before the n-th further try is drawn from [0, retry_s * 2^n], at most max_retry_s.
+    #: The pause before the n-th further try is drawn from [0, retry_s * 2^(n - 1)], at most max_retry_s.
     retry_s: float
     max_retry_s: float
     breaker: BreakerRules

@@ -9,6 +9,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 from huggingface_hub import set_async_client_factory
 
+from llmatic_daemon.adapters.answers import LOOPBACK
+
 #: What an answer's details are kept of. The library makes an object of each token, which costs 12 ms
 #: of CPU for 230 tokens: ten times of all else. Nobody asks for them.
 _LIGHT = ("finish_reason", "generated_tokens", "seed")
@@ -16,7 +18,6 @@ _LIGHT = ("finish_reason", "generated_tokens", "seed")
 _TOKENS = re.compile(rb',\s*"tokens":\s*\[')
 #: What the server counted, as a field of the details.
 PROMPT_TOKENS = "prompt_tokens"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def install() -> None:
@@ -25,7 +26,7 @@ def install() -> None:
 
 
 def _client() -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(transport=LeanTransport(), timeout=None)
+    return httpx2.AsyncClient(transport=LeanTransport(), timeout=None, follow_redirects=True)
 
 
 class LeanTransport(httpx2.AsyncBaseTransport):
@@ -50,7 +51,7 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(answer.status_code, headers=_kept(answer.headers), content=content)
 
     def _transport_for(self, url: httpx2.URL) -> httpx2.AsyncBaseTransport:
-        if url.host in _LOOPBACK or proxy_bypass(url.host):
+        if url.host in LOOPBACK or proxy_bypass(url.host):
             return self._direct
         return self._by_proxy.get(url.scheme) or self._by_proxy.get("all", self._direct)
 

@@ -62,8 +62,8 @@ class LLMWriter(Writer):
     async def complete(self, request: Request) -> Completion | TooLong:
         """Answer one request.
 
-        A mutation that is too long for one endpoint goes to the others; a crossover comes back, to
-        be asked with fewer parents.
+        A mutation that is too long for one endpoint goes to the others, also when it has to wait
+        for them; a crossover comes back, to be asked with fewer parents.
 
         Raises:
             WriterUnavailable: each endpoint that may be asked has failed this request.
@@ -80,14 +80,16 @@ class LLMWriter(Writer):
                 except WriterUnavailable as error:
                     answer, last = None, error
                 if answer is not None:
-                    self._end_outage(answer)
-                    if isinstance(answer, Completion) or len(request.parents) > 1:
+                    if isinstance(answer, Completion):
+                        self._end_outage()
+                        return answer
+                    if len(request.parents) > 1:
                         return answer
                     last = answer
                 passed.append(endpoint)
-            elif isinstance(last, TooLong):
+            elif isinstance(last, TooLong) and len(passed) == len(self._endpoints):
                 return last
-            elif last is not None:
+            elif isinstance(last, WriterUnavailable):
                 raise last
             else:
                 self._begin_outage()
@@ -125,7 +127,7 @@ class LLMWriter(Writer):
             what = "the offline rewriter stands in" if self._stand_in else "candidates wait"
             logger.warning("no LLM answers: %s until one does", what, extra=_EXTRA)
 
-    def _end_outage(self, answer: Completion | TooLong) -> None:
+    def _end_outage(self) -> None:
         if self._num_in_outage:
             what = "were written by rule" if self._stand_in else "turns were waited"
             logger.info("an LLM answers again; %d %s", self._num_in_outage, what, extra=_EXTRA)

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmatic_daemon.adapters.answers import (
+    LOOPBACK,
     Length,
     counted,
     cut_at_stop,
@@ -61,11 +62,16 @@ class OpenAIClient(Client):
         extra_body: Mapping[str, Any],
     ) -> None:
         openai = _openai()
-        is_local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-        # A proxy for the world outside must not be asked for what runs on this machine.
-        http = openai.DefaultAsyncHttpxClient(trust_env=not is_local)
+        is_local = urlsplit(url).hostname in LOOPBACK
+        # A proxy for the world outside must not be asked for what runs on this machine; and how
+        # long a call may take is not decided here.
+        http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=token or "none", max_retries=0, http_client=http
+            base_url=f"{url}/v1",
+            api_key=token or "none",
+            max_retries=0,
+            http_client=http,
+            timeout=None,
         )
         # Read from the environment, and for nobody but OpenAI.
         self._client.organization = self._client.project = None
@@ -91,7 +97,7 @@ class OpenAIClient(Client):
                 concerns_all=True,
             )
         return Served(
-            model=card["id"],
+            model=sendable(card["id"]),
             max_input_tokens=self._input_limit(card),
         )
 

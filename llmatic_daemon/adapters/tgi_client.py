@@ -4,8 +4,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from llmatic_daemon.adapters.answers import (
+    LOOPBACK,
     Length,
     counted,
     cut_at_stop,
@@ -81,8 +83,8 @@ class TGIClient(Client):
                 'for other servers set writer.name = "openai"'
             )
         return Served(
-            model=info["model_id"],
-            version=str(info.get("model_sha") or info.get("version") or ""),
+            model=sendable(info["model_id"]),
+            version=sendable(str(info.get("model_sha") or info.get("version") or "")),
             max_input_tokens=self._input_limit(info),
             max_concurrency=_count(info, "max_concurrent_requests"),
         )
@@ -166,7 +168,8 @@ class TGIClient(Client):
 
         if self._session is None:
             key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-            self._session = aiohttp.ClientSession(headers=key)
+            is_local = urlsplit(self._url).hostname in LOOPBACK
+            self._session = aiohttp.ClientSession(headers=key, trust_env=not is_local)
         try:
             url = f"{self._url}{path}"
             async with self._session.request(method, url, json=body) as response:

@@ -136,8 +136,12 @@ def try_(
     seed: int | None,
 ) -> None:
     """Have one completion written for the best network: its diff, and whether it lifts (else 1)."""
-    folder = _inherited_state(ctx, state)
-    settings = settings_of(file, preset, folder) if file or preset else read_settings(folder)
+    if file or preset:
+        settings = settings_of(file, preset, state or ctx.obj)
+        folder = settings.state_dir
+    else:
+        folder = _inherited_state(ctx, state)
+        settings = read_settings(folder)
     trial = asyncio.run(
         try_prompt(
             settings, folder, prompt, temperature=temperature,

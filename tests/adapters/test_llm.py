@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from llmatic_daemon.adapters.endpoint import EndpointOut
 from llmatic_daemon.adapters.llm import LLMWriter
 from llmatic_daemon.errors import (
     EndpointFailed,
@@ -360,3 +361,21 @@ async def test_greeting_and_first_requests_ask_once():
         await asyncio.gather(*(writer.complete(mutation(seed)) for seed in range(5)))
 
     assert client.num_described == 1
+
+
+@pytest.mark.parametrize("outage", ["offline", "wait"])
+async def test_mutation_that_only_an_endpoint_that_is_out_can_take_is_not_given_up(outage: str):
+    small = endpoint(Script(otherwise=TOO_LONG), "small")
+    large = endpoint(
+        Script(answers=[EndpointFailed("down")]),
+        "large",
+        breaker=breaker_rules(num_failures=1, pause_s=0.02),
+    )
+    writer = LLMWriter([small, large], stand_in=stand_in() if outage == "offline" else None)
+    with pytest.raises(EndpointOut):
+        await large.complete(mutation())
+
+    answer = await writer.complete(mutation())
+
+    assert isinstance(answer, Completion)
+    assert answer.stand_in is (outage == "offline")

@@ -373,3 +373,19 @@ async def test_watch_that_ends_keeps_nothing_open(folder: Path):
         await look_once()
 
     assert _num_descriptors() <= before
+
+
+async def test_folder_that_cannot_be_watched_is_looked_at_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As when inotify's instances are used up: watchfiles raises a plain RuntimeError then."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("Too many open files (os error 24)")
+
+    monkeypatch.setattr("watchfiles.main.RustNotify", refused)
+    folder = PromptFolder(tmp_path, settle_s=0.01, rescan_s=0.02)
+
+    async with asyncio.timeout(5), aclosing(folder.stirrings()) as stirrings:
+        for _ in range(3):
+            await anext(stirrings)
