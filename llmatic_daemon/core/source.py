@@ -268,7 +268,7 @@ def _needed(network: ast.ClassDef, definitions: Definitions) -> list[Found]:
             continue
         found[name] = definitions[name]
         used = {n.id for n in ast.walk(found[name].statement) if isinstance(n, ast.Name)}
-        wanted.extend(used - found.keys())
+        wanted.extend(name for name in used if name not in found)
     unique = {id(entry.statement): entry for entry in found.values()}
     return sorted(unique.values(), key=lambda entry: (_rank(entry.statement, network), entry.place))
 

@@ -1,6 +1,8 @@
 """From a completion to a candidate's source: found, cut, written out; never run, never repaired."""
 
+import ast
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -277,14 +279,25 @@ def test_deeply_nested_text_is_read_without_raising(text: str):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("finish_reason", ["stop", "length"])
-def test_worst_text_is_read_within_a_second(text: str, finish_reason: str):
-    """Reading blocks the event loop; CPU time, so that a busy machine does not fail the test."""
+def test_worst_text_is_read_at_a_small_multiple_of_pythons_own_cost(text: str, finish_reason: str):
+    """Reading blocks the event loop. A multiple is the same on a slow and on a busy machine."""
     parent = "class Net(nn.Module):\n" + "    b = 1\n" * 4000
-    start = time.process_time()
+    dense = "class Net(nn.Module):\n" + "    a = 1\n" * 6500
 
-    read(text, parent, parent, parent, finish_reason=finish_reason)
+    ours = least_cpu_s(lambda: read(text, parent, parent, parent, finish_reason=finish_reason))
 
-    assert time.process_time() - start < 1
+    assert ours < 50 * least_cpu_s(lambda: ast.parse(dense))
+
+
+def least_cpu_s(work: Callable[[], object]) -> float:
+    """Take the best of three: what is left of the others is the machine's."""
+
+    def once() -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
 
 
 def test_candidate_carries_the_proposals_seed_and_its_task():
