@@ -1,0 +1,33 @@
+"""The layers around the code that an LLM wrote: their names, and which are asked for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Layer(StrEnum):
+    """What a machine may offer; triage, a fresh process, supervisor, parser and validator are always there."""
+
+    #: A private view of files, no network, its own table of processes.
+    BUBBLEWRAP = "bubblewrap"
+    #: Another user than the daemon's.
+    USER = "user"
+    #: The kernel's own rules on paths, ports, signals.
+    LANDLOCK = "landlock"
+    #: A list of allowed system calls.
+    SECCOMP = "seccomp"
+    #: Resource limits of the process.
+    RLIMITS = "rlimits"
+    #: Resource limits of everything in the sandbox together.
+    CGROUP = "cgroup"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sandbox:
+    """Which layers are used: all that the machine offers."""
+
+    #: Without these there is no start.
+    require: frozenset[Layer] = frozenset()
+    #: Whom the lifter becomes where the daemon may switch.
+    user: str = "nobody"
+    #: Left out; only the tests do that, to see which layer bears which load.
+    without: frozenset[Layer] = frozenset()
