@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.sandbox import Layer
 
 ENVIRONMENT_PREFIX = "LLMATIC_"
 #: Read elsewhere: by the store, for tests that kill it.
@@ -198,6 +199,13 @@ class LifterSettings(Section):
     max_activation_mib: Count
 
 
+class SandboxSettings(Section):
+    """What is around the code that an LLM wrote."""
+
+    require: tuple[Layer, ...]
+    user: Annotated[str, Field(min_length=1)]
+
+
 class TrainingSettings(Section):
     """How and where networks are trained."""
 
@@ -258,6 +266,7 @@ class Settings(Section):
     prompts: PromptSettings
     writer: WriterSettings
     lifter: LifterSettings
+    sandbox: SandboxSettings
     training: TrainingSettings
     engine: EngineSettings
     budget: BudgetSettings

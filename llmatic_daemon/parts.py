@@ -23,6 +23,7 @@ from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.credentials import token_of
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
+from llmatic_daemon.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,21 @@ def _client(server: EndpointSettings, token: str | None) -> Client:
     )
 
 
+def sandbox(settings: Settings) -> Sandbox:
+    """Say which layers are around the code that an LLM wrote."""
+    return Sandbox(require=frozenset(settings.sandbox.require), user=settings.sandbox.user)
+
+
 def lifter(settings: Settings) -> ProcessLifter:
     """Make the lifter; entering it starts its warm parents."""
+    hidden = [settings.state_dir, *([settings.data.folder] if settings.data.folder.name else [])]
     return ProcessLifter(
         num_parents=settings.lifter.places,
         timeout_s=settings.lifter.timeout_s,
         memory_bytes=settings.lifter.memory_mib << 20,
         limits=limits(settings),
+        sandbox=sandbox(settings),
+        hidden=hidden,
     )
 
 

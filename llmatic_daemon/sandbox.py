@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Packages that carry data sets, which no candidate may see: it could train itself on what it is measured by.
+HIDDEN_PACKAGES = frozenset({"sklearn"})
+
 
 class Layer(StrEnum):
     """What a machine may offer; triage, a fresh process, supervisor, parser and validator are always there."""

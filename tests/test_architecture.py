@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "frames": set[str](),
     "failpoints": set[str](),
+    "sandbox": set[str](),
     "ports": {"records", "errors"},
     "core": {"records", "errors"},
     "engine": {"core", "ports", "records", "errors"},
@@ -25,8 +26,8 @@ MAY_IMPORT = {
     "worker": {"records"},
     "config": {"errors"},
 }
-#: Wires and kill points of the standard library alone, that anyone may import.
-LEAVES = {"frames", "failpoints"}
+#: Wires, kill points and names of the standard library alone, that anyone may import.
+LEAVES = {"frames", "failpoints", "sandbox"}
 #: Everything else puts parts together: it may import all rooms but these.
 NOT_FOR_COMPOSITION = {"worker"}
 #: What only the one above may import.
@@ -38,6 +39,7 @@ ONLY_IN = {
     "torchvision": {"worker"},
     "ptflops": {"worker"},
     "safetensors": {"worker"},
+    "pyseccomp": {"worker"},
     "pydantic": {"config"},
     "immutables": {"core"},
     "sqlite3": {"adapters"},

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,12 @@ class Child:
 
     @classmethod
     async def start(
-        cls, module: str, *arguments: str, name: str, only: Mapping[str, str] | None = None
+        cls,
+        module: str,
+        *arguments: str,
+        name: str,
+        only: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> "Child":
         """Start `python -m module` with pipes, closed descriptors and a session of its own.
 
@@ -67,9 +72,10 @@ class Child:
             arguments: Of the command.
             name: For people.
             only: As for `environment`.
+            inside: What is put before the command, to run it inside of something.
         """
         process = await asyncio.create_subprocess_exec(
-            *python(module), *arguments,
+            *inside, *python(module), *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

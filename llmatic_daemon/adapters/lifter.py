@@ -1,15 +1,23 @@
 """The lifter: warm parents that fork a process for each candidate; a dead one is replaced."""
 
 import asyncio
+import json
 import logging
-from collections.abc import Mapping
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from llmatic_daemon.adapters import bubblewrap
+from llmatic_daemon.adapters.bubblewrap import NoBubblewrap
+from llmatic_daemon.adapters.cgroup import Cgroup, NoCgroup
 from llmatic_daemon.adapters.child import Child, ChildGone
-from llmatic_daemon.errors import LifterUnavailable
+from llmatic_daemon.errors import ConfigurationError, LifterUnavailable
 from llmatic_daemon.frames import Frame
 from llmatic_daemon.ports import Lifter
 from llmatic_daemon.records import Candidate, Measures, Network, Outcome, Rejection
+from llmatic_daemon.sandbox import Layer, Sandbox
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +30,8 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     # A source that walks over a set of names must give the same network in every parent.
     "PYTHONHASHSEED": "0",
+    # What is shown is read-only.
+    "PYTHONDONTWRITEBYTECODE": "1",
 }
 #: How long a parent may take to end its candidate after its input is closed.
 _DISMISSAL_S = 5.0
@@ -30,8 +40,9 @@ _DISMISSAL_S = 5.0
 class _Place:
     """Room for one lift at a time, and the warm parent that does it."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, number: int) -> None:
+        self.name = f"lifter {number}"
+        self.group = f"lifter-{number}"
         self.child: Child | None = None
 
 
@@ -45,6 +56,8 @@ class ProcessLifter(Lifter):
         timeout_s: float = 30.0,
         memory_bytes: int = 4 << 30,
         limits: Mapping[str, int] | None = None,
+        sandbox: Sandbox | None = None,
+        hidden: Sequence[Path] = (),
         start_timeout_s: float = 120.0,
         grace_s: float = 10.0,
         module: str = MODULE,
@@ -57,6 +70,8 @@ class ProcessLifter(Lifter):
             memory_bytes: Address space that a candidate may add to its parent's.
             limits: What a network may cost: `max_parameters`, `max_flops` of one image,
                 `max_activation_bytes` of one image; the worker's defaults where left out.
+            sandbox: Which layers are around each candidate; None: all that the machine offers.
+            hidden: Folders that no candidate may see, wherever they lie.
             start_timeout_s: From start to ready; importing torch takes seconds.
             grace_s: How far beyond `timeout_s` an answer may be late before the parent is replaced.
             module: What to run; tests run others.
@@ -66,10 +81,18 @@ class ProcessLifter(Lifter):
             "memory_bytes": memory_bytes,
             **(limits or {}),
         }
+        self._memory_bytes = memory_bytes
+        self._sandbox = sandbox or Sandbox()
+        self._hidden = tuple(hidden)
+        self._surroundings = asyncio.Lock()
+        self._inside: tuple[str, ...] | None = None
+        self._cgroup: Cgroup | None = None
+        self._missing: dict[Layer, str] = {}
+        self._told = False
         self._patience_s = timeout_s + grace_s
         self._start_timeout_s = start_timeout_s
         self._module = module
-        self._places = [_Place(f"lifter {number}") for number in range(num_parents)]
+        self._places = [_Place(number) for number in range(num_parents)]
         self._free: asyncio.Queue[_Place] = asyncio.Queue()
         self._warming: list[asyncio.Task[None]] = []
         self._closed = False
@@ -79,9 +102,23 @@ class ProcessLifter(Lifter):
         """Processes of the warm parents that run now."""
         return tuple(place.child.pid for place in self._places if place.child)
 
+    @property
+    def missing(self) -> Mapping[Layer, str]:
+        """Layers that this machine does not offer, and why; known once a parent is warm."""
+        return self._missing
+
     async def __aenter__(self) -> "ProcessLifter":
-        """Start to warm up all parents, side by side; returns before they are ready."""
+        """Start to warm up all parents, side by side; returns before they are ready.
+
+        Where a layer is required it waits for them.
+
+        Raises:
+            ConfigurationError: a required layer is missing.
+        """
         self._warming = [asyncio.create_task(self._warm_up(place)) for place in self._places]
+        if self._sandbox.require:
+            await self.warmed_up()
+            self._check_required()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -163,15 +200,14 @@ class ProcessLifter(Lifter):
         if place.child is not None:
             return place.child
         try:
-            place.child = child = await Child.start(
-                self._module, name=place.name, only=_ENVIRONMENT
-            )
+            place.child = child = await self._start(place)
         except OSError as error:  # no memory, processes or descriptors left
             raise LifterUnavailable(f"{place.name} could not be started: {error}") from error
         ready = False
         try:
             async with asyncio.timeout(self._start_timeout_s):
-                await child.receive()
+                header, _ = await child.receive()
+            self._take_note(header["missing"])
             ready = True
         except TimeoutError as error:
             raise LifterUnavailable(
@@ -185,6 +221,63 @@ class ProcessLifter(Lifter):
         logger.debug("%s is warm, process %d", place.name, child.pid)
         return child
 
+    async def _start(self, place: _Place) -> Child:
+        async with self._surroundings:
+            if self._inside is None:
+                self._inside = await self._look_around()
+        inside = self._inside
+        if self._cgroup is not None:
+            inside = (*self._cgroup.inside(place.group, self._memory_bytes), *inside)
+        asked = {"user": self._user(), "without": sorted(self._sandbox.without)}
+        return await Child.start(
+            self._module, json.dumps(asked), name=place.name, only=_ENVIRONMENT, inside=inside
+        )
+
+    # --- the sandbox ------------------------------------------------------------------------------
+
+    async def _look_around(self) -> tuple[str, ...]:
+        """Find what this machine offers to put around a warm parent."""
+        without = self._sandbox.without
+        if Layer.CGROUP not in without:
+            try:
+                self._cgroup = Cgroup.find()
+            except NoCgroup as error:
+                self._missing[Layer.CGROUP] = str(error)
+        if Layer.BUBBLEWRAP not in without:
+            try:
+                return await bubblewrap.find(self._hidden)
+            except NoBubblewrap as error:
+                self._missing[Layer.BUBBLEWRAP] = str(error)
+        return ()
+
+    def _user(self) -> tuple[int, int] | None:
+        """Return whom the parent becomes, if we may switch."""
+        if Layer.USER in self._sandbox.without:
+            return None
+        if os.geteuid() != 0:
+            self._missing[Layer.USER] = "only root may switch users"
+            return None
+        try:
+            entry = pwd.getpwnam(self._sandbox.user)
+        except KeyError:
+            self._missing[Layer.USER] = f"there is no user {self._sandbox.user!r}"
+            return None
+        return entry.pw_uid, entry.pw_gid
+
+    def _take_note(self, missing: Mapping[str, str]) -> None:
+        """Name what is missing, once; not in bubblewrap's words and ours again for each parent."""
+        self._missing.update((Layer(name), why) for name, why in missing.items())
+        if self._missing and not self._told:
+            self._told = True
+            what = "; ".join(f"{layer}: {why}" for layer, why in self._missing.items())
+            logger.warning("the sandbox lacks %s", what, extra={"action": "sandbox"})
+
+    def _check_required(self) -> None:
+        for layer in sorted(self._sandbox.require & self._missing.keys()):
+            raise ConfigurationError(
+                f"sandbox.require names {layer}, which is not to be had: {self._missing[layer]}"
+            )
+
     async def _dismiss(self, place: _Place) -> None:
         """End a place's parent and, by closing its input first, whatever it has forked."""
         if place.child is not None:
@@ -192,6 +285,8 @@ class ProcessLifter(Lifter):
                 await place.child.dismiss(_DISMISSAL_S)
             finally:
                 place.child = None  # killed in any case, even when cancelled here
+                if self._cgroup is not None:
+                    self._cgroup.end(place.group)
 
 
 def _result(header: dict[str, Any], blobs: list[bytes]) -> Network | Rejection:

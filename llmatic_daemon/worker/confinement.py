@@ -1,22 +1,45 @@
 """What a candidate's process gives up before its first line runs.
 
-Covered here: descriptors, environment, working folder, session, resource limits, the life of the parent. NOT
-covered, each to be added as a step of `confine` without changing anything else: another user, a private view of
-files, no network, a system call filter. Processes that escape are killed by the supervisor.
-
-As root the limit on processes does not bind; the supervisor's hunt for descendants does.
+The warm parent prepares once: it becomes another user where it may, and lays out the rules of Landlock and
+seccomp. Each child then confines itself by them within a millisecond. Always: its own session, no descriptors
+but the result pipe, no environment, an empty folder, the life of the parent. Bubblewrap and the cgroup are
+around the warm parent already, when the daemon could have them. Processes that escape are killed by the supervisor.
 """
 
 import ctypes
 import os
 import resource
 import signal
-from dataclasses import dataclass
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmatic_daemon.sandbox import HIDDEN_PACKAGES, Layer
+from llmatic_daemon.worker import landlock
+from llmatic_daemon.worker.seccomp import Filter, NoSeccomp
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 #: Where a candidate's process finds its result pipe; 0, 1 and 2 are /dev/null.
 RESULT_DESCRIPTOR = 3
+#: Beside Python's own folders: libraries, and devices that hold nothing.
+_SYSTEM = (
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/urandom",
+)
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 #: Loaded before any fork: looking for it later would need files.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,30 +53,91 @@ class Bounds:
     time_s: float
     #: Address space beyond what the warm parent has.
     memory_bytes: int
-    #: Of one file that it may write.
-    file_bytes: int = 1 << 20
     #: Open descriptors, for lazy imports.
     num_files: int = 64
 
 
-def confine(bounds: Bounds, folder: str, result: int) -> None:
-    """Leave the parent's world; called in the fresh child, once.
+@dataclass(kw_only=True, slots=True)
+class Confinement:
+    """What the warm parent has prepared for its children."""
 
-    Args:
-        bounds: Its resource limits.
-        folder: An empty folder of its own.
-        result: Descriptor of the result pipe; becomes `RESULT_DESCRIPTOR`.
+    #: Layers that are not there, and why; one line each.
+    missing: dict[Layer, str] = field(default_factory=dict)
+    rlimits: bool = True
+    #: Descriptor of Landlock's rules.
+    rules: int | None = None
+    filter: Filter | None = None
 
-    Raises:
-        OSError: a step failed; nothing of the candidate may run.
-    """
-    # Before setsid: at each moment either this or the signal to our parent's group ends us.
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()
-    _keep_only(result)
-    os.environ.clear()
-    os.chdir(folder)
-    _limit(bounds)
+    @classmethod
+    def prepare(cls, user: tuple[int, int] | None, without: frozenset[Layer]) -> "Confinement":
+        """Become another user, and lay out what each child obeys; called once, after all imports.
+
+        Args:
+            user: Ids of user and group to become; None: stay who we are.
+            without: Layers to leave out.
+
+        Raises:
+            OSError: a layer that is there cannot be used.
+        """
+        made = cls(rlimits=Layer.RLIMITS not in without)
+        if Layer.USER not in without:
+            if user is not None:
+                made._become(*user)
+            _prctl(
+                _PR_SET_DUMPABLE, 0
+            )  # a process of the same user cannot trace us, or read our memory
+        if Layer.LANDLOCK not in without:
+            made._write_rules()
+        if Layer.SECCOMP not in without:
+            made._make_filter()
+        return made
+
+    def _become(self, user: int, group: int) -> None:
+        unreadable = _unreadable_to(user, group)
+        if unreadable:
+            self.missing[Layer.USER] = f"user {user} cannot read {unreadable}"
+            return
+        os.setgroups([])
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+
+    def _write_rules(self) -> None:
+        if landlock.version():
+            self.rules = landlock.read_only(_readable_places())
+        else:
+            self.missing[Layer.LANDLOCK] = "the kernel has none, or it is not among its lsm="
+
+    def _make_filter(self) -> None:
+        try:
+            self.filter = Filter()
+        except NoSeccomp as error:
+            self.missing[Layer.SECCOMP] = str(error)
+
+    def confine(self, bounds: Bounds, folder: str, result: int) -> None:
+        """Leave the parent's world; called in the fresh child, once.
+
+        Args:
+            bounds: Its resource limits.
+            folder: An empty folder of its own.
+            result: Descriptor of the result pipe; becomes `RESULT_DESCRIPTOR`.
+
+        Raises:
+            OSError: a step failed; nothing of the candidate may run.
+        """
+        # Before setsid: at each moment either this or the signal to our parent's group ends us.
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        os.environ.clear()
+        os.chdir(folder)
+        null = os.open(os.devnull, os.O_RDWR)
+        if self.rlimits:
+            _limit(bounds)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if self.rules is not None:
+            landlock.restrict(self.rules)
+        _keep_only(result, null)
+        if self.filter is not None:
+            self.filter.load()
 
 
 def adopt_orphans() -> None:
@@ -67,10 +151,55 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(error, f"prctl {option}: {os.strerror(error)}")
 
 
-def _keep_only(result: int) -> None:
-    """Close every descriptor but the result pipe."""
+# --- another user --------------------------------------------------------------------------------
+
+
+def _unreadable_to(user: int, group: int) -> str | None:
+    """Name a module of ours that this user could not import; candidates import lazily."""
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        files = [sys.modules[name].__file__ for name in ("os", "torch", __name__)]
+        return next((f for f in files if f and not _readable(f)), None)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def _readable(file: str) -> bool:
+    return os.access(file, os.R_OK, effective_ids=True)
+
+
+# --- what may be read ----------------------------------------------------------------------------
+
+
+def _readable_places() -> Iterator[Path]:
+    """Python, its packages without those that carry data sets, and the system's libraries."""
+    yield from map(Path, _SYSTEM)
+    yield Path(__file__).parents[1]
+    for folder in _python_folders():
+        yield from (place for place in _listed(folder) if place.name not in HIDDEN_PACKAGES)
+
+
+def _python_folders() -> set[Path]:
+    standard = Path(sysconfig.get_path("stdlib"))
+    on_path = {Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS}
+    return {standard, standard / "lib-dynload", *on_path}
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [place for place in folder.iterdir() if place.name not in _PACKAGE_FOLDERS]
+    except OSError:
+        return []
+
+
+# --- descriptors and limits ----------------------------------------------------------------------
+
+
+def _keep_only(result: int, null: int) -> None:
+    """Close every descriptor but the result pipe; `null` becomes 0, 1 and 2."""
     kept = os.dup(result)  # above 2 in any case, so that the next lines cannot overwrite it
-    null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
     os.dup2(kept, RESULT_DESCRIPTOR, inheritable=False)
@@ -81,7 +210,7 @@ def _limit(bounds: Bounds) -> None:
     cpu_s = int(bounds.time_s) + 1
     for kind, limit in (
         (resource.RLIMIT_AS, _address_space() + bounds.memory_bytes),
-        (resource.RLIMIT_FSIZE, bounds.file_bytes),
+        (resource.RLIMIT_FSIZE, 0),  # no file may be written at all
         (resource.RLIMIT_NOFILE, bounds.num_files),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -1,7 +1,9 @@
-"""The warm parent that lifts candidates: `python -m llmatic_daemon.worker.lift`, frames on its pipes.
+"""The warm parent that lifts candidates: `python -m llmatic_daemon.worker.lift SANDBOX`, frames on its pipes.
 
-It has imported torch and exported a network once, so that a fork of it starts in milliseconds. First
-it answers {"ready": true}. Then for each request
+SANDBOX is JSON: {"user": null or [user id, group id], "without": [layers to leave out]}. It has imported torch
+and exported a network once, so that a fork of it starts in milliseconds. First it answers
+    {"ready": true, "missing": {layer: why it is not there}}
+Then for each request
     {"source", "class_name", "seed", "input_shape", "num_classes",
      "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes"}}
 one answer, in the order of the requests:
@@ -14,11 +16,13 @@ import errno
 import functools
 import gc
 import io
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
@@ -30,7 +34,8 @@ import torch
 
 from llmatic_daemon import frames
 from llmatic_daemon.records import Outcome
-from llmatic_daemon.worker.confinement import RESULT_DESCRIPTOR, Bounds, adopt_orphans, confine
+from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.worker.confinement import RESULT_DESCRIPTOR, Bounds, Confinement, adopt_orphans
 from llmatic_daemon.worker.export import describe, export
 from llmatic_daemon.worker.graph import MAX_GRAPH_BYTES
 from llmatic_daemon.worker.pipes import own_pipes
@@ -42,8 +47,8 @@ _HEADER_BYTES = 1 << 16
 _DETAIL_CHARACTERS = 500
 #: Kept by a candidate's process so that it can still say that it has no memory left.
 _RESERVE_BYTES = 32 << 20
-#: What the kernel says to a file too large, too many open files, or too many processes.
-_LIMITS_MET = (errno.EFBIG, errno.EMFILE, errno.EAGAIN)
+#: What the kernel says to a file too large, too many open files or processes, and to what is not allowed.
+_LIMITS_MET = (errno.EFBIG, errno.EMFILE, errno.EAGAIN, errno.EPERM, errno.EACCES, errno.EROFS)
 #: What a candidate's process may say of itself; it can only do harm to itself.
 _CONFESSIONS = (Outcome.OOM, Outcome.SANDBOX)
 #: Signals by which the kernel ends a process that has used its time.
@@ -111,14 +116,17 @@ def main() -> NoReturn:
     _stay_single_threaded()
     adopt_orphans()
     warm_up()
-    answers.write(frames.encode({"ready": True}))
+    confinement = _prepare(json.loads(sys.argv[1]))
+    gc.collect()
+    gc.freeze()  # forks share these pages as long as no collection touches them
+    answers.write(frames.encode({"ready": True, "missing": confinement.missing}))
     while True:
         answers.flush()
         try:
             header, _ = frames.read_file(requests)
         except EOFError:
             os._exit(0)  # nothing to clean up, and torch takes a second for it
-        answers.write(answer(Request.from_header(header), asker=requests.fileno()))
+        answers.write(answer(Request.from_header(header), confinement, asker=requests.fileno()))
 
 
 def _stay_single_threaded() -> None:
@@ -137,27 +145,35 @@ def warm_up() -> None:
     exported = export(_WARM_UP, "WarmUp", (3, 32, 32), 10)
     weights = safetensors.torch.save(exported.weights)
     validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
-    gc.collect()
-    gc.freeze()  # forks share these pages as long as no collection touches them
 
 
-def answer(request: Request, asker: int) -> bytes:
+def _prepare(asked: dict[str, Any]) -> Confinement:
+    user = asked["user"]
+    return Confinement.prepare(
+        user=(user[0], user[1]) if user else None,
+        without=frozenset(map(Layer, asked["without"])),
+    )
+
+
+def answer(request: Request, confinement: Confinement, asker: int) -> bytes:
     """Lift one candidate and lay out the answer."""
     started = time.monotonic()
     try:
-        header, blobs = lift(request, asker)
+        header, blobs = lift(request, confinement, asker)
     except Rejected as rejected:
         header, blobs = {"outcome": rejected.cause.value, "detail": _one_line(str(rejected))}, ()
     return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
 
 
-def lift(request: Request, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+def lift(
+    request: Request, confinement: Confinement, asker: int
+) -> tuple[dict[str, Any], tuple[bytes, ...]]:
     """Run the candidate in a process of its own, and judge what it wrote.
 
     Raises:
         Rejected: with the cause.
     """
-    ending = _run_confined(request, asker)
+    ending = _run_confined(request, confinement, asker)
     _check_ending(ending, request.bounds)
     graph, weights = _read_result(ending.output, request.limits)
     try:
@@ -175,11 +191,11 @@ def lift(request: Request, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...
 # --- the candidate's side of the fork -------------------------------------------------------------
 
 
-def _run_confined(request: Request, asker: int) -> Ending:
+def _run_confined(request: Request, confinement: Confinement, asker: int) -> Ending:
     folder = tempfile.mkdtemp(prefix="llmatic-lift-")
     try:
         return run(
-            functools.partial(_be_candidate, request, folder),
+            functools.partial(_be_candidate, request, confinement, folder),
             time_s=request.bounds.time_s,
             max_bytes=_max_bytes(request.limits),
             asker=asker,
@@ -196,9 +212,9 @@ def _remove(folder: str) -> None:
         subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
-def _be_candidate(request: Request, folder: str, pipe: int) -> None:
+def _be_candidate(request: Request, confinement: Confinement, folder: str, pipe: int) -> None:
     """Confine, build, export, say the result, end; the only place where untrusted code runs."""
-    confine(request.bounds, folder, pipe)
+    confinement.confine(request.bounds, folder, pipe)
     reserve = bytearray(_RESERVE_BYTES)
     _seed(request.seed)
     try:

@@ -11,6 +11,7 @@ import pytest
 from llmatic_daemon.adapters.lifter import ProcessLifter
 from llmatic_daemon.errors import LifterUnavailable
 from llmatic_daemon.records import Candidate, Network, Outcome, Rejection, Task
+from llmatic_daemon.sandbox import Layer, Sandbox
 
 TASK = Task(
     name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1
@@ -122,7 +123,11 @@ async def test_parent_that_cannot_be_started_is_unavailable(monkeypatch):
 
 
 async def test_parent_that_never_gets_ready_is_unavailable():
-    async with ProcessLifter(module="lifter_child", start_timeout_s=0.1) as lifter:
+    async with ProcessLifter(
+        module="lifter_child",
+        start_timeout_s=0.1,
+        sandbox=Sandbox(without=frozenset({Layer.BUBBLEWRAP})),  # in whose view the tests are not
+    ) as lifter:
         with pytest.raises(LifterUnavailable, match=r"within 0\.1 s of its start"):
             await lifter.lift(candidate())
 

@@ -9,7 +9,7 @@ import pytest
 
 from llmatic_daemon import frames
 from llmatic_daemon.worker import lift
-from llmatic_daemon.worker.confinement import Bounds
+from llmatic_daemon.worker.confinement import Bounds, Confinement
 from llmatic_daemon.worker.supervisor import Ending
 from llmatic_daemon.worker.validate import Limits
 
@@ -33,8 +33,8 @@ def judged(monkeypatch):
         ending = Ending(
             output=output, exit_code=exit_code, timed_out=False, flooded=False, abandoned=False
         )
-        monkeypatch.setattr(lift, "_run_confined", lambda request, asker: ending)
-        header, _ = frames.read_file(io.BytesIO(lift.answer(REQUEST, asker=-1)))
+        monkeypatch.setattr(lift, "_run_confined", lambda request, confinement, asker: ending)
+        header, _ = frames.read_file(io.BytesIO(lift.answer(REQUEST, Confinement(), asker=-1)))
         return header
 
     return answered

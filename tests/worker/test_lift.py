@@ -1,5 +1,6 @@
 """The warm parent against true processes: whatever a candidate tries, it ends with a cause."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from network_sources import DENSE, LENET
 
 from llmatic_daemon import frames
 
+#: Nothing around it but what each child does to itself.
+SANDBOX = json.dumps({"user": None, "without": []})
 LIMITS = {"time_s": 3.0, "memory_bytes": 1 << 30, "max_parameters": 2_000_000}
 
 
@@ -21,12 +24,12 @@ class Parent:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmatic_daemon.worker.lift"],
+            [sys.executable, "-m", "llmatic_daemon.worker.lift", SANDBOX],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        assert self._receive()[0] == {"ready": True}
+        assert self._receive()[0] == {"ready": True, "missing": {}}
 
     def lift(self, source: str, **limits: Any) -> frames.Frame:
         assert self.process.stdin is not None
