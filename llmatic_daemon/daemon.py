@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters import control
+from llmatic_daemon.adapters import control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
@@ -27,7 +27,7 @@ from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.parts import Hands
-from llmatic_daemon.ports import Observer, SearchStore, Trainer
+from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
 from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
@@ -80,7 +80,11 @@ async def run(
         view = _view(engine, settings)
         metrics.watch(view, writer.endpoints)
         await stack.enter_async_context(_listening(settings, metrics, engine))
-        beside = (_check_task(trainer, task), _attend(settings.state_dir, desk))
+        beside = (
+            _check_task(trainer, task),
+            _attend(settings.state_dir, desk),
+            _tell_of_sandbox(lifter, metrics, settings.state_dir),
+        )
         return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
 
 
@@ -143,6 +147,16 @@ async def _attend(state_dir: Path, desk: PromptDesk) -> None:
         except ConfigurationError as error:  # a search needs no control socket
             logger.warning("%s; going on without it", error, extra={"action": "control"})
         await desk.watch()
+
+
+async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) -> None:
+    """Say which layers are around the code that an LLM wrote, in metrics and for `status`."""
+    missing = await lifter.missing()
+    metrics.surrounded(missing)
+    try:
+        await asyncio.to_thread(sandbox_note.write, state_dir, missing)
+    except OSError as error:
+        logger.warning("no note of the sandbox: %s", error, extra={"action": "sandbox"})
 
 
 async def _until_the_end(

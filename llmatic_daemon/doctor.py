@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from llmatic_daemon import parts
+from llmatic_daemon import parts, sandbox_trial
 from llmatic_daemon.adapters.endpoint import Endpoint
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path, holder
@@ -29,6 +29,8 @@ from llmatic_daemon.records import (
     Task,
     TooLong,
 )
+from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.sandbox_trial import Found
 from llmatic_daemon.verification import verify
 
 #: Below this a night's results may not fit; below the second, not even a start.
@@ -75,7 +77,7 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
     yield await _tried("data and devices", _devices(settings, loaded))
     task = loaded[0] if loaded else _SOME_TASK
     yield await _tried("lifter", _lifter(settings, task))
-    yield Check(name="sandbox", verdict=Verdict.WARNING, detail=_SANDBOX)
+    yield await _tried("sandbox", _sandbox(settings))
     async for check_ in _writers(settings, task):
         yield check_
 
@@ -83,10 +85,6 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
 #: For the checks that need one when the data set cannot be had.
 _SOME_TASK = Task(
     name="some", input_shape=(1, 8, 8), num_classes=10, num_train=0, num_validation=0, num_test=0
-)
-_SANDBOX = (
-    "untrusted code has limits of time, memory and processes, and is not yet confined in files and "
-    "network; run the daemon as a user of its own that can read nothing dear to you"
 )
 
 
@@ -183,6 +181,23 @@ async def _lifter(settings: Settings, task: Task) -> Finding:
     if not isinstance(network, Network):
         return Verdict.FAILED, f"the initial network must lift, got: {network.detail}"
     return Verdict.OK, f"the initial network lifts in {network.lift_s:.2f} s"
+
+
+async def _sandbox(settings: Settings) -> Finding:
+    rows = [row async for row in sandbox_trial.try_out(settings)]
+    broken = [row for row in rows if row.found is Found.BROKEN]
+    if broken:
+        first = broken[0]
+        return Verdict.FAILED, f"{first.layer} does not hold: {first.attempt}: {first.detail}"
+    missing = {row.layer: row.detail for row in rows if row.found is Found.MISSING}
+    held = f"{len(rows) - len(missing)} probes were held"
+    lacks = "; ".join(f"{layer} ({why})" for layer, why in missing.items())
+    # Without a view of its own, only the kernel's rules are between a candidate and your files.
+    grave = Layer.BUBBLEWRAP in missing or Layer.SECCOMP in missing
+    return (
+        Verdict.WARNING if grave else Verdict.OK,
+        f"{held}; {f'lacks {lacks}' if lacks else 'lacks nothing'}",
+    )
 
 
 # --- the LLM -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 from llmatic_daemon.records import (
@@ -24,6 +24,7 @@ from llmatic_daemon.records import (
     TooLong,
     Training,
 )
+from llmatic_daemon.sandbox import Layer
 
 #: What the log of a search is made of.
 Entry = Placement | Edition
@@ -55,6 +56,10 @@ class Lifter(Protocol):
             LifterUnavailable: the lifter itself died or cannot start.
         """
         ...
+
+    async def missing(self) -> Mapping[Layer, str]:
+        """Wait until it is known which layers of the sandbox this machine lacks; each with its reason."""
+        return {}
 
 
 class Trainer(Protocol):

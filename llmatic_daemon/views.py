@@ -53,6 +53,7 @@ def status(now: Status) -> Group:
         ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
         ("queued", str(now.num_queued)),
         *_prompts_in_force(now),
+        *_sandbox(now),
     ):
         facts.add_row(name, value)
     return Group(facts, *_running(now))
@@ -67,6 +68,11 @@ def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:
     yield "prompts", f"{edition.num_prompts}, edition {edition.edition} of {edition.adopted_at}"
     if edition.refused:
         yield "prompts refused", edition.refused
+
+
+def _sandbox(now: Status) -> Iterable[tuple[str, str]]:
+    if now.holder and now.sandbox:
+        yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
 def _running(now: Status) -> Iterable[RenderableType]:

@@ -13,7 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from llmatic_daemon.adapters import database_file, edition_rows, jobs, placement_rows, schema
+from llmatic_daemon.adapters import (
+    database_file,
+    edition_rows,
+    jobs,
+    placement_rows,
+    sandbox_note,
+    schema,
+)
 from llmatic_daemon.adapters.history_answers import (
     Ancestor,
     PromptCredit,
@@ -313,6 +320,7 @@ class History:
             elapsed_s=elapsed_s,
             train_s=train_s,
             holder=holder(self._folder),
+            sandbox=sandbox_note.read(self._folder),
         )
 
     def _prompts_in_force(self) -> PromptsInForce | None:

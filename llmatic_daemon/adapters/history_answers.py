@@ -58,6 +58,8 @@ class Status:
     train_s: float
     #: The daemon that works on it; None when nobody does.
     holder: Holder | None
+    #: Layers of the sandbox that the last daemon's machine lacked, and why; None while it is not known.
+    sandbox: dict[str, str] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

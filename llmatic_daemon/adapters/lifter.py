@@ -102,11 +102,6 @@ class ProcessLifter(Lifter):
         """Processes of the warm parents that run now."""
         return tuple(place.child.pid for place in self._places if place.child)
 
-    @property
-    def missing(self) -> Mapping[Layer, str]:
-        """Layers that this machine does not offer, and why; known once a parent is warm."""
-        return self._missing
-
     async def __aenter__(self) -> "ProcessLifter":
         """Start to warm up all parents, side by side; returns before they are ready.
 
@@ -128,6 +123,11 @@ class ProcessLifter(Lifter):
     async def warmed_up(self) -> None:
         """Wait until each parent is warm, or has failed to start."""
         await asyncio.gather(*self._warming)
+
+    async def missing(self) -> Mapping[Layer, str]:
+        """Wait until the parents are warm; return the layers that this machine lacks, and why."""
+        await self.warmed_up()
+        return {layer: self._missing[layer] for layer in Layer if layer in self._missing}
 
     async def close(self) -> None:
         """End all parents and their candidates, and wait until they are gone."""

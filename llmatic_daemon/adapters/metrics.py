@@ -1,7 +1,7 @@
 """Prometheus metrics: counted as candidates are placed, read from the search at scrape."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +27,7 @@ from llmatic_daemon.records import (
     PromptSet,
     Snapshot,
 )
+from llmatic_daemon.sandbox import Layer
 
 PHASES = ("idle", "llm", "lift", "wait", "train", "commit")
 #: Labels that come from no enum of the records.
@@ -129,6 +130,11 @@ class Metrics(Observer):
             registry=registry,
         )  # fmt: skip
 
+        self._layers = Gauge(
+            "llmatic_sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing.",
+            ["layer"], registry=registry,
+        )  # fmt: skip
+
     def _start_at_zero(self, num_slots: int, endpoints: tuple[str, ...]) -> None:
         for outcome in Outcome:
             self._evaluations.labels(outcome.value)
@@ -206,6 +212,11 @@ class Metrics(Observer):
     def refused(self, why: str) -> None:
         """Count a prompt set that was not taken."""
         self._reloads.labels("refused").inc()
+
+    def surrounded(self, missing: Collection[Layer]) -> None:
+        """Export which layers are around the lifter."""
+        for layer in Layer:
+            self._layers.labels(layer.value).set(layer not in missing)
 
     def exposition(self) -> bytes:
         """Write all metrics in Prometheus' text format."""

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from llmatic_daemon import doctor as examination
-from llmatic_daemon import views
+from llmatic_daemon import sandbox_trial, views
 from llmatic_daemon.cli.base import (
     a_console,
     config_options,
@@ -20,7 +21,9 @@ from llmatic_daemon.cli.base import (
 )
 from llmatic_daemon.config import Settings
 from llmatic_daemon.doctor import Check, Verdict
+from llmatic_daemon.sandbox_trial import Found, Row
 
+_FOUND = {Found.HOLDS: "green", Found.MISSING: "yellow", Found.BROKEN: "bold red"}
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 
 
@@ -38,6 +41,39 @@ def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) ->
     if failed and not as_json:
         click.echo(f"{len(failed)} of {len(checks)} must be changed first")
     sys.exit(int(bool(failed)))
+
+
+@main.group()
+def sandbox() -> None:
+    """Look at what is around the code that an LLM wrote."""
+
+
+@sandbox.command("test")
+@config_options
+@json_option
+@example("llmatic-daemon sandbox test")
+def sandbox_test(file: Path | None, preset: str, as_json: bool) -> None:
+    """Let probes try to get out of this machine's sandbox (1 if one does)."""
+    rows = asyncio.run(_rows(settings_of(file, preset, None)))
+    if as_json:
+        click.echo(views.as_json(rows))
+    else:
+        a_console().print(_probe_table(rows))
+    sys.exit(int(any(row.found is Found.BROKEN for row in rows)))
+
+
+async def _rows(settings: Settings) -> list[Row]:
+    return [row async for row in sandbox_trial.try_out(settings)]
+
+
+def _probe_table(rows: list[Row]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("layer", "", "how it was tried", "what came of it"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        found = f"[{_FOUND[row.found]}]{row.found.value}[/]"
+        table.add_row(row.layer, found, row.attempt, escape(row.detail))
+    return table
 
 
 async def _examine(settings: Settings, *, quiet: bool) -> list[Check]:
