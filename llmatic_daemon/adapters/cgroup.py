@@ -61,15 +61,17 @@ class Cgroup:
         with contextlib.suppress(OSError):  # where there is no swap
             (group / "memory.swap.max").write_text("0")
         (group / "pids.max").write_text(str(_MAX_PROCESSES))
-        return ("/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(group / "cgroup.procs"))
+        return joining(group)
 
     def end(self, name: str) -> None:
-        """Kill all that is left in a group, at one stroke; and remove it."""
-        group = self._folder / name
-        with contextlib.suppress(OSError):
-            (group / "cgroup.kill").write_text("1")
-        with contextlib.suppress(OSError):  # the dying are still in it: it is used again
-            group.rmdir()
+        """Kill all that is left in a group, at one stroke; the group is used again."""
+        with contextlib.suppress(OSError):  # it was never made
+            (self._folder / name / "cgroup.kill").write_text("1")
+
+
+def joining(group: Path) -> tuple[str, ...]:
+    """Return what is put before a command to have it, and all that it starts, in a group."""
+    return ("/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(group / "cgroup.procs"))
 
 
 def _own(mount: Path, listing: Path) -> Path:
