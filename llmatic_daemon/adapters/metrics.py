@@ -131,7 +131,7 @@ class Metrics(Observer):
         )  # fmt: skip
 
         self._layers = Gauge(
-            "llmatic_sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing.",
+            "llmatic_sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing or not yet known.",
             ["layer"], registry=registry,
         )  # fmt: skip
 
@@ -147,6 +147,8 @@ class Metrics(Observer):
             self._call_durations.labels(endpoint)
         for kind in TOKEN_KINDS:
             self._tokens.labels(kind)
+        for layer in Layer:
+            self._layers.labels(layer.value)
         for reason in FINISH_REASONS:
             self._finished.labels(reason)
         for result in RELOADS:

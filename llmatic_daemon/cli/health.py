@@ -44,6 +44,7 @@ def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) ->
 
 
 @main.group()
+@example("llmatic-daemon sandbox test")
 def sandbox() -> None:
     """Look at what is around the code that an LLM wrote."""
 

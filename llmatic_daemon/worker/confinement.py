@@ -82,7 +82,10 @@ class Confinement:
         made = cls(rlimits=Layer.RLIMITS not in without)
         if Layer.USER not in without:
             if user is not None:
-                made._become(*user)
+                try:
+                    made._become(*user)
+                except PermissionError:  # root in a container without CAP_SETUID
+                    made.missing[Layer.USER] = "we may not switch users"
             _prctl(
                 _PR_SET_DUMPABLE, 0
             )  # a process of the same user cannot trace us, or read our memory
