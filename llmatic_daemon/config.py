@@ -242,6 +242,13 @@ class BudgetSettings(Section):
     target_accuracy: Ratio
 
 
+class AuditSettings(Section):
+    """Which elites are trained a second time; the fields of `core.audits.AuditRules`."""
+
+    share: Ratio
+    threshold: Annotated[float, Field(gt=0, le=100)]
+
+
 class MetricsSettings(Section):
     """Where Prometheus may look."""
 
@@ -261,6 +268,7 @@ class Settings(Section):
     training: TrainingSettings
     engine: EngineSettings
     budget: BudgetSettings
+    audit: AuditSettings
     metrics: MetricsSettings
 
 
