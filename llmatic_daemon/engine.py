@@ -472,13 +472,13 @@ class Engine:
             pass
 
     def _publish_between(self, entry: Edition | Audit) -> None:
-        is_edition = isinstance(entry, Edition)
-        extra = {"action": "adopted" if is_edition else "audited"}
-        logger.info("%s", describe(entry), extra=extra)
-        for observer in self._ports.observers:
-            if isinstance(entry, Edition):
+        if isinstance(entry, Edition):
+            logger.info("%s", describe(entry), extra={"action": "adopted"})
+            for observer in self._ports.observers:
                 observer.adopted(entry)
-            else:
+        else:
+            logger.info("%s", describe(entry), extra={"action": "audited", "job": entry.job})
+            for observer in self._ports.observers:
                 observer.audited(entry)
 
     def _publish(self, placement: Placement) -> None:
