@@ -250,6 +250,13 @@ class BudgetSettings(Section):
     target_accuracy: Ratio
 
 
+class AuditSettings(Section):
+    """Which elites are trained a second time; the fields of `core.audits.AuditRules`."""
+
+    share: Ratio
+    threshold: Annotated[float, Field(gt=0, le=100)]
+
+
 class MetricsSettings(Section):
     """Where Prometheus may look."""
 
@@ -270,6 +277,7 @@ class Settings(Section):
     training: TrainingSettings
     engine: EngineSettings
     budget: BudgetSettings
+    audit: AuditSettings
     metrics: MetricsSettings
 
 

@@ -21,6 +21,7 @@ from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK
@@ -84,6 +85,7 @@ async def run(
             _check_task(trainer, task),
             _attend(settings.state_dir, desk),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
+            *_audits(settings, engine, task, ports),
         )
         return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
 
@@ -221,6 +223,20 @@ def _engine(settings: Settings, evolution: Evolution, task: Task, ports: Ports) 
         budget=parts.budget(settings),
         patience=parts.patience(settings),
     )
+
+
+def _audits(
+    settings: Settings, engine: Engine, task: Task, ports: Ports
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """Audit elites beside the search, if that is wanted."""
+    if not settings.audit.share:
+        return ()
+    patience = parts.patience(settings)
+    auditor = Auditor(
+        engine, task,
+        store=ports.store, lifter=ports.lifter, trainer=ports.trainer, patience=patience,
+    )  # fmt: skip
+    return (auditor.run(),)
 
 
 def _view(engine: Engine, settings: Settings) -> View:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from llmatic_daemon.core.audits import Due
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.descriptions import describe
 from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
+    audit,
+    due_for_audit,
     duplicate_of,
     edit,
     num_epochs,
@@ -28,6 +31,7 @@ from llmatic_daemon.errors import EndpointOverloaded, StoreUnavailable, Unavaila
 from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
+    Audit,
     Edition,
     Failure,
     Job,
@@ -37,6 +41,7 @@ from llmatic_daemon.records import (
     Prompt,
     Proposal,
     Rejection,
+    Report,
     Request,
     Task,
     TooLong,
@@ -107,7 +112,7 @@ class Engine:
         self._news = asyncio.Condition()
         self._num_running = 0
         #: Whose commit has not been seen to succeed.
-        self._adopting: Edition | None = None
+        self._pending: Edition | Audit | None = None
         self._paused = False
         self._store_is_out = False
         self._draining = asyncio.Event()
@@ -167,6 +172,24 @@ class Engine:
             StoreUnavailable: the search goes on with the prompts that it has.
         """
         return await _to_the_end(self._adopt(prompts, num_slots))
+
+    @property
+    def due_for_audit(self) -> Due | None:
+        """The elite that may be trained again now; None while there is none, or we are paused."""
+        return None if self._paused else due_for_audit(self._evolution)
+
+    async def audit_due(self) -> None:
+        """Wait until an elite may be trained again."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.due_for_audit is not None)
+
+    async def take_audit(self, due: Due, result: Report | Failure | Rejection) -> None:
+        """Settle a second training; while the store is out it waits, until the search drains."""
+        await _to_the_end(self._take_audit(due, result))
+
+    async def drains(self) -> None:
+        """Wait until no job is started any more."""
+        await self._draining.wait()
 
     async def drain(self, why: str, drain_s: float) -> None:
         """Start no job any more; let those under way end within `drain_s`, then give them back.
@@ -355,7 +378,7 @@ class Engine:
     async def _settle(self, trial: Trial) -> None:
         """Decide, commit, obey, publish: one candidate at a time."""
         async with self._settling:
-            if self._adopting and not await self._persist(self._finish_adoption):
+            if self._pending and not await self._persist(self._keep_pending):
                 return
             placement = place(self._evolution, trial, self.elapsed_s)
             artefacts = Artefacts(
@@ -371,25 +394,39 @@ class Engine:
 
     async def _adopt(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
         async with self._settling:
-            before = await self._finish_adoption()
-            self._adopting = edit(self._evolution, prompts, num_slots)
-            return await self._finish_adoption() or before
+            before = await self._keep_pending()
+            self._pending = edit(self._evolution, prompts, num_slots)
+            taken = await self._keep_pending() or before
+            return taken if isinstance(taken, Edition) else None
 
-    async def _finish_adoption(self) -> Edition | None:
-        """Keep the edition that is to be adopted, if there is one; then obey, and publish.
+    async def _take_audit(self, due: Due, result: Report | Failure | Rejection) -> None:
+        async with self._settling:
+            keep = partial(self._persist, self._keep_pending, until=self._draining)
+            if self._pending and not await keep():
+                return
+            num_images = self._task.num_validation or self._task.num_test
+            self._pending = audit(self._evolution, due, result, num_images)
+            await keep()
+
+    async def _keep_pending(self) -> Edition | Audit | None:
+        """Keep the edition or audit that is to be kept, if there is one; then obey, and publish.
 
         One whose commit reported an error may be on the disk nevertheless. So the same one is kept
         again before anything follows it in the log: keeping it twice is keeping it once.
         """
-        edition = self._adopting
-        if edition is not None:
-            await self._ports.store.adopt(edition)
-            self._adopting = None
-            self._evolution = apply(self._evolution, edition)
-            logger.info("%s", describe(edition), extra={"action": "adopted"})
-            for observer in self._ports.observers:
-                observer.adopted(edition)
-        return edition
+        entry = self._pending
+        if entry is not None:
+            await self._keep(entry)
+            self._pending = None
+            self._evolution = apply(self._evolution, entry)
+            self._publish_between(entry)
+        return entry
+
+    async def _keep(self, entry: Edition | Audit) -> None:
+        if isinstance(entry, Edition):
+            await self._ports.store.adopt(entry)
+        else:
+            await self._ports.store.keep_audit(entry)
 
     async def _commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Commit, as soon as the store can: a finished training is never lost to a full disk.
@@ -400,8 +437,16 @@ class Engine:
         kept = await self._persist(partial(self._ports.store.commit, placement, artefacts))
         return bool(kept)
 
-    async def _persist(self, work: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Have something kept, as often as it takes; None when we were aborted and it is not."""
+    async def _persist(
+        self, work: Callable[[], Awaitable[Result]], until: asyncio.Event | None = None
+    ) -> Result | None:
+        """Have something kept, as often as it takes; None when it is not and an event has come.
+
+        Args:
+            work: Keeps it, or raises StoreUnavailable.
+            until: The event; our abortion when it is left out.
+        """
+        until = until or self._aborted
         num_faults = 0
         while True:  # once at least: also a result that waited for the lock when we were aborted
             try:
@@ -415,16 +460,26 @@ class Engine:
                     logger.error(
                         "the store takes nothing; dispatch waits: %s", error, extra=_COMMIT
                     )
-            if self._aborted.is_set():
+            if until.is_set():
                 return None
-            await self._wait_for_store(num_faults)
+            await self._wait_for_store(num_faults, until)
 
-    async def _wait_for_store(self, num_faults: int) -> None:
+    async def _wait_for_store(self, num_faults: int, until: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(self._patience.pause_s(num_faults)):
-                await self._aborted.wait()
+                await until.wait()
         except TimeoutError:
             pass
+
+    def _publish_between(self, entry: Edition | Audit) -> None:
+        if isinstance(entry, Edition):
+            logger.info("%s", describe(entry), extra={"action": "adopted"})
+            for observer in self._ports.observers:
+                observer.adopted(entry)
+        else:
+            logger.info("%s", describe(entry), extra={"action": "audited", "job": entry.job})
+            for observer in self._ports.observers:
+                observer.audited(entry)
 
     def _publish(self, placement: Placement) -> None:
         extra = {"action": "placed", "job": placement.job.number, "slot": placement.slot}

@@ -143,7 +143,11 @@ class _Export:
                 **asdict(elite.measures),
                 "width_to_depth": elite.measures.width_to_depth,
             },
-            "search": {"accuracy": elite.objective, "test_accuracy": elite.test_accuracy},
+            "search": {
+                "accuracy": elite.objective,
+                "test_accuracy": elite.test_accuracy,
+                "audit": elite.verdict,
+            },
             "final_training": {
                 "accuracy": report.objective,
                 "test_accuracy": report.test_accuracy,

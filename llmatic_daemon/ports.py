@@ -5,6 +5,7 @@ from typing import Protocol
 
 from llmatic_daemon.records import (
     Artefacts,
+    Audit,
     Call,
     Candidate,
     Completion,
@@ -27,7 +28,7 @@ from llmatic_daemon.records import (
 from llmatic_daemon.sandbox import Layer
 
 #: What the log of a search is made of.
-Entry = Placement | Edition
+Entry = Placement | Edition | Audit
 
 
 class Writer(Protocol):
@@ -63,13 +64,25 @@ class Lifter(Protocol):
 
 
 class Trainer(Protocol):
-    """Trains a network on the first device place that gets free."""
+    """Trains a network on the first device place that gets free.
+
+    A training that is `spare` comes after all others: it takes a place only while nobody else
+    waits for one.
+    """
 
     async def task(self) -> Task:
         """Describe the data set; waits until a trainer has loaded it.
 
         Raises:
             ConfigurationError: the data set is unknown, missing or of a wrong shape.
+            TrainerUnavailable: no trainer could be started.
+        """
+        ...
+
+    async def spare(self) -> None:
+        """Wait until a place is free and nobody waits for it; another may take it first.
+
+        Raises:
             TrainerUnavailable: no trainer could be started.
         """
         ...
@@ -132,6 +145,19 @@ class Store(Protocol):
         """
         ...
 
+    async def keep_audit(self, audit: Audit) -> None:
+        """Keep a second training of an elite, in one durable transaction; twice is once.
+
+        Args:
+            audit: Its number is the next one among the audits, and its networks were placed.
+
+        Raises:
+            StoreUnavailable: nothing was written; the same call may be tried again.
+            ValueError: the number is not the next one, a number is not finite, or a network was
+                never placed.
+        """
+        ...
+
     async def note_refusal(self, why: str) -> None:
         """Keep the reason for which a prompt set was not taken, for those who ask later.
 
@@ -173,10 +199,11 @@ class SearchStore(Store, Protocol):
         ...
 
     def log(self) -> AsyncIterator[Entry]:
-        """Read placements and editions, oldest first; a stream, as a long log need not fit in memory.
+        """Read the log, oldest first; a stream, as a long one need not fit in memory.
 
         Equal to what was committed, but for the weights of a report, which are never stored. An
-        edition comes after the placements that it counts.
+        edition or audit comes after the placements that it counts; of those that follow the same
+        placement editions come first, which changes nothing, as neither touches what the other does.
 
         Raises:
             StoreUnavailable: the log cannot be read now.
@@ -205,6 +232,10 @@ class Observer(Protocol):
 
     def adopted(self, edition: Edition) -> None:
         """Hear of a prompt set that the search has taken."""
+        return
+
+    def audited(self, audit: Audit) -> None:
+        """Hear of an audit after its commit."""
         return
 
     def refused(self, why: str) -> None:

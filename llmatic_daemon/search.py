@@ -11,6 +11,7 @@ from llmatic_daemon.adapters.child import environment, python
 from llmatic_daemon.adapters.state_folder import sync_folder
 from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
+from llmatic_daemon.core.audits import AuditRules
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
 from llmatic_daemon.core.measures import Axis, MeasureSpace
@@ -38,8 +39,8 @@ def identity(settings: Settings, task: Task) -> Identity:
 async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
     """Fold the log of a store over an empty search: a restart and `verify` are this function."""
     evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
-    async for placement in store.log():
-        evolution = apply(evolution, placement)
+    async for entry in store.log():
+        evolution = apply(evolution, entry)
     return evolution
 
 
@@ -56,6 +57,7 @@ def empty(settings: Settings, tessellation: Tessellation) -> Evolution:
         rules=rules(settings),
         networks=CVTArchive(space=network_space, centroids=Centroids(tessellation.network)),
         individuals=CVTArchive(space=prompt_space, centroids=Centroids(tessellation.prompt)),
+        audit_rules=AuditRules(**settings.audit.model_dump()),
     )
 
 

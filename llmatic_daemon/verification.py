@@ -42,9 +42,12 @@ def verify(state_dir: Path) -> Verification:
 
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:
-    tested = {p.job.number: p.report.test_accuracy for p in history.placements() if p.report}
     folded = {
-        cell: (held.elite.job, held.objective, tested[held.elite.job])
+        cell: (
+            held.elite.job,
+            held.objective,
+            evolution.contenders.of(cell)[0].figures.test_accuracy,
+        )
         for cell, held in evolution.networks.items()
     }
     stored = {

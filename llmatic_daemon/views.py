@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
-from llmatic_daemon.records import Epoch, Measures, Placement
+from llmatic_daemon.records import Audit, Epoch, Measures, Placement, Verdict
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -52,6 +52,7 @@ def status(now: Status) -> Group:
         ("last settled", now.last_settled_at or "never"),
         ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
         ("queued", str(now.num_queued)),
+        *_audits(now),
         *_prompts_in_force(now),
         *_sandbox(now),
     ):
@@ -75,6 +76,11 @@ def _sandbox(now: Status) -> Iterable[tuple[str, str]]:
         yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
+def _audits(now: Status) -> Iterable[tuple[str, str]]:
+    if now.num_audits:
+        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
+
+
 def _running(now: Status) -> Iterable[RenderableType]:
     for job in now.running:
         age = "" if job.age_s is None else f" for {job.age_s:.0f} s"
@@ -87,6 +93,9 @@ def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
     for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
         table.add_column(name, justify="right", header_style="bold cyan")
     table.add_column("made by", header_style="bold cyan", no_wrap=True)
+    is_audited = any(elite.verdict for elite in found[:limit])
+    if is_audited:
+        table.add_column("audit", header_style="bold cyan")
     for elite in found[:limit]:
         table.add_row(
             str(elite.job),
@@ -97,8 +106,14 @@ def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
             ratio(elite.measures),
             str(elite.cell),
             f"{elite.operator} ({elite.prompt})",
+            *([_verdict(elite.verdict)] if is_audited else []),
         )
     return table
+
+
+def _verdict(verdict: Verdict | None) -> Text:
+    style = "bold red" if verdict is Verdict.UNSTABLE else "dim"
+    return Text(verdict or "", style=style)
 
 
 def ratio(measures: Measures) -> str:
@@ -129,11 +144,17 @@ def lineage(ancestors: Sequence[Ancestor]) -> str:
 
 
 def candidate(
-    placement: Placement, ancestors: Sequence[Ancestor], source: str | None, parent: str | None
+    placement: Placement,
+    audit: Audit | None,
+    ancestors: Sequence[Ancestor],
+    source: str | None,
+    parent: str | None,
 ) -> Group:
     """Show one candidate: what became of it, its lineage, curve, source and diff to its parent."""
     parts: list[RenderableType] = [Text(f"candidate {placement.job.number}", style="bold")]
     parts += _became(placement)
+    if audit is not None:
+        parts.append(_audited(audit))
     parts.append(Text(f"lineage: {lineage(ancestors)}"))
     if placement.report and placement.report.curve:
         parts += _curve(placement.report.curve)
@@ -183,6 +204,19 @@ def _became(placement: Placement) -> list[RenderableType]:
     if placement.measures is not None:
         parts.append(measures(placement.measures))
     return parts
+
+
+def _audited(audit: Audit) -> Text:
+    """Tell of both trainings, and what follows from them."""
+    failed = f" ({audit.outcome}: {audit.detail})" if audit.detail else ""
+    apart = abs(audit.first.objective - audit.second.objective) / audit.standard_error
+    return Text.assemble(
+        "audit: ",
+        _verdict(audit.verdict),
+        f", accuracy {audit.first.objective:.4f} and {audit.second.objective:.4f} with seed "
+        f"{audit.seed}{failed}, {apart:.1f} standard errors apart; mean "
+        f"{audit.mean.objective:.4f}, test {audit.mean.test_accuracy:.4f}",
+    )
 
 
 def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.engine import Engine, Patience, Ports
@@ -57,6 +58,16 @@ class House:
             budget=Budget(**limits),
             patience=self.patience,
             clock=self.clock,
+        )
+
+    def auditor(self, engine: Engine) -> Auditor:
+        return Auditor(
+            engine,
+            TASK,
+            store=self.store,
+            lifter=self.lifter,
+            trainer=self.trainer,
+            patience=self.patience,
         )
 
     @property

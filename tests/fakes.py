@@ -17,6 +17,7 @@ from llmatic_daemon.errors import StoreUnavailable
 from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
+    Audit,
     Call,
     Candidate,
     Completion,
@@ -294,7 +295,7 @@ class FakeLifter(Lifter):
 
 @dataclass
 class FakeTrainer(Trainer):
-    """Trains at once; the n-th network reaches `objective(n)`."""
+    """Trains at once; the n-th network reaches `objective(n)`. By itself it always has a place."""
 
     objective: Callable[[int], float] = lambda number: min(0.1 + number / 1000, 0.99)
     result: Callable[[Network], Report | Failure] | None = None
@@ -305,6 +306,9 @@ class FakeTrainer(Trainer):
 
     async def task(self) -> Task:
         return TASK
+
+    async def spare(self) -> None:
+        """Return at once."""
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
@@ -328,6 +332,7 @@ class FakeObserver(Observer):
     calls: list[Call] = field(default_factory=list)
     editions: list[Edition] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
@@ -343,6 +348,9 @@ class FakeObserver(Observer):
 
     def refused(self, why: str) -> None:
         self.refusals.append(why)
+
+    def audited(self, audit: Audit) -> None:
+        self.audits.append(audit)
 
 
 class FlakyStore(MemoryStore):

@@ -9,6 +9,7 @@ from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
+    Audit,
     Edition,
     Identity,
     Job,
@@ -25,6 +26,7 @@ class Memory:
     identity: Identity | None = None
     tessellation: Tessellation | None = None
     editions: list[Edition] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     #: Jobs in the order in which they were released.
@@ -101,6 +103,19 @@ class MemoryStore(SearchStore):
                 raise ValueError(f"prompt {prompt.name} must keep its text")
         self.memory.editions.append(edition)
 
+    async def keep_audit(self, audit: Audit) -> None:
+        if audit in self.memory.audits[-1:]:
+            return
+        settled = {placement.job.number for placement in self.memory.placements}
+        audited = {other.job for other in self.memory.audits}
+        if audit.number != len(self.memory.audits) + 1 or audit.job in audited:
+            raise ValueError("the number is not the next one, or the job audited before")
+        if not {audit.job, audit.holder} <= settled:
+            raise ValueError("a job that is named was not settled")
+        if not all(isfinite(number) for number in _floats(audit)):
+            raise ValueError("a number must be finite")
+        self.memory.audits.append(audit)
+
     async def note_refusal(self, why: str) -> None:
         self.memory.refusals.append(why)
 
@@ -108,7 +123,8 @@ class MemoryStore(SearchStore):
         return self.memory.sources[digest]
 
     async def log(self) -> AsyncIterator[Entry]:
-        entries: list[Entry] = [*self.memory.editions, *self.memory.placements]
+        memory = self.memory
+        entries: list[Entry] = [*memory.editions, *memory.audits, *memory.placements]
         for entry in sorted(entries, key=_position):
             yield entry
 
@@ -139,7 +155,8 @@ class MemoryStore(SearchStore):
 
 
 def _position(entry: Entry) -> tuple[int, int]:
-    return (entry.num_settled, 1) if isinstance(entry, Edition) else (entry.number, 0)
+    is_placement = isinstance(entry, Placement)
+    return (entry.number, 0) if is_placement else (entry.num_settled, 1)
 
 
 def _check(placement: Placement, artefacts: Artefacts) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
+    Audit,
     Durations,
     Edition,
     Epoch,
+    Figures,
     Job,
     Measures,
     Operator,
@@ -19,6 +21,7 @@ from llmatic_daemon.records import (
     PromptOffer,
     PromptSet,
     Report,
+    Verdict,
     digest,
 )
 
@@ -104,6 +107,33 @@ def edition(number: int, *ids: str, **changes: Any) -> Edition:
         "emptied": (),
     }
     return Edition(number=number, **(facts | changes))
+
+
+def audit(number: int, placement: Placement, **changes: Any) -> Audit:
+    """Make an audit of an elite by which it keeps its cell."""
+    assert placement.report is not None
+    assert placement.cell is not None
+    first = Figures(
+        objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
+    )
+    facts: dict[str, Any] = {
+        "num_settled": placement.number,
+        "job": placement.job.number,
+        "cell": placement.cell,
+        "seed": 2**31 + number,
+        "outcome": Outcome.TRAINED,
+        "detail": "",
+        "first": first,
+        "second": first,
+        "standard_error": 0.05,
+        "verdict": Verdict.STABLE,
+        "holder": placement.job.number,
+        "holder_figures": first,
+        "place": "cpu:0",
+        "wait_s": 0.1,
+        "train_s": 0.4,
+    }
+    return Audit(number=number, **(facts | changes))
 
 
 def _report(number: int, num_epochs: int) -> Report:

@@ -15,13 +15,15 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
+    Figures,
     Identity,
     Job,
     Outcome,
     Placement,
     Tessellation,
+    Verdict,
 )
-from tests.sample_placements import SampleSearch, edition, failure, success
+from tests.sample_placements import SampleSearch, audit, edition, failure, success
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
@@ -314,6 +316,80 @@ class StoreContract:
             await store.adopt(replace(other, prompts=changed))
 
         assert await read_log(store) == [edition(1, "deepen")]
+
+    async def test_audits_stand_in_the_log_where_they_came(self, open_store: OpenStore):
+        """With all that they say, and behind an edition of the same moment."""
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 4)
+        first = audit(
+            1, search.placements[0], num_settled=4, outcome=Outcome.NAN, detail="it is nan é\0x",
+            second=Figures(objective=0.0, test_accuracy=0.0), standard_error=0.1 + 0.2,
+            verdict=Verdict.UNSTABLE, holder=2,
+            holder_figures=Figures(objective=1 / 3, test_accuracy=0.25), place="",
+        )  # fmt: skip
+        between = edition(1, "deepen", num_settled=4)
+        await store.keep_audit(first)
+        await store.adopt(between)
+        await grow(store, search, 2)
+        last = audit(2, search.placements[1], num_settled=6)
+        await store.keep_audit(last)
+
+        settled = search.placements
+        expected = [*settled[:4], between, first, *settled[4:], last]
+        assert await read_log(await open_store()) == expected
+
+    async def test_audit_that_is_kept_twice_is_kept_once(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 2)
+        made = audit(1, search.placements[0])
+
+        for _ in range(2):
+            await store.keep_audit(made)
+        await store.keep_audit(audit(2, search.placements[1]))
+
+        assert len(await read_log(store)) == 4
+
+    async def test_audit_must_be_the_next_one(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 2)
+        await store.keep_audit(audit(1, search.placements[0]))
+
+        for number in (1, 3):
+            with pytest.raises(ValueError, match="number"):
+                await store.keep_audit(audit(number, search.placements[1]))
+
+        assert len(await read_log(store)) == 3
+
+    async def test_network_is_audited_once(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 2)
+        await store.keep_audit(audit(1, search.placements[0]))
+
+        with pytest.raises(ValueError, match=r"\w"):
+            await store.keep_audit(audit(2, search.placements[0]))
+
+        await store.keep_audit(audit(2, search.placements[1]))
+
+    async def test_audit_of_what_was_never_placed_is_refused(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+
+        for changes in ({"job": 9}, {"holder": 9}):
+            with pytest.raises(ValueError, match=r"\w"):
+                await store.keep_audit(audit(1, search.placements[0], **changes))
+
+        assert await read_log(store) == search.placements
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("field", ["standard_error", "train_s"])
+    async def test_audit_must_be_finite(self, open_store: OpenStore, field: str, bad: float):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+
+        with pytest.raises(ValueError, match="finite"):
+            await store.keep_audit(audit(1, search.placements[0], **{field: bad}))
+
+        await store.keep_audit(audit(1, search.placements[0]))
 
     async def test_many_slots_at_once_get_different_jobs(self, open_store: OpenStore):
         store = await open_store()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from llmatic_daemon.adapters.history import History
 from llmatic_daemon.verification import verify
 
 NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "20"))
@@ -68,6 +69,8 @@ def test_killed_daemon_loses_no_result_and_counts_none_twice(tmp_path: Path) -> 
         assert set(placed.values()) == {1}
         assert verify(state).faults == ()
     assert all(GRAMMAR.fullmatch(words) for words in job_events(state).values())
+    with History(state) as history:
+        assert history.status().num_audits > 0, "they are killed as well"
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections import deque
 from typing import Any
 
 from llmatic_daemon.records import Edition, Prompt, PromptKind, PromptSet
@@ -69,7 +68,7 @@ def add_refusal(connection: sqlite3.Connection, why: str) -> None:
         connection.execute(_ADD_REFUSAL, (why,))
 
 
-def read_all(connection: sqlite3.Connection) -> deque[Edition]:
+def read_all(connection: sqlite3.Connection) -> list[Edition]:
     """Read all editions, oldest first; versions that stay are the same objects."""
     texts = {
         (prompt, version): (PromptKind(kind), text)
@@ -78,7 +77,7 @@ def read_all(connection: sqlite3.Connection) -> deque[Edition]:
     members: dict[int, list[tuple[Any, ...]]] = {}
     for number, *member in connection.execute(_PROMPTS):
         members.setdefault(number, []).append(tuple(member))
-    return deque(
+    return [
         Edition(
             number=number,
             num_settled=num_settled,
@@ -86,7 +85,7 @@ def read_all(connection: sqlite3.Connection) -> deque[Edition]:
             emptied=tuple(json.loads(emptied)),
         )
         for number, num_settled, emptied in connection.execute(_ALL)
-    )
+    ]
 
 
 def _prompt_set(

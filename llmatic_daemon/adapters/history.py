@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters import (
+    audit_rows,
     database_file,
-    edition_rows,
     jobs,
     placement_rows,
     sandbox_note,
@@ -32,10 +32,16 @@ from llmatic_daemon.adapters.history_answers import (
     StoredPromptElite,
 )
 from llmatic_daemon.adapters.state_folder import database_path, holder
-from llmatic_daemon.adapters.store import interleaved, log_page, stored_identity
+from llmatic_daemon.adapters.store import (
+    entries_between,
+    interleaved,
+    log_page,
+    stored_identity,
+)
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.ports import Entry
 from llmatic_daemon.records import (
+    Audit,
     Identity,
     Measures,
     Operator,
@@ -43,6 +49,7 @@ from llmatic_daemon.records import (
     Placement,
     PromptKind,
     Tessellation,
+    Verdict,
 )
 
 T = TypeVar("T")
@@ -96,13 +103,13 @@ class History:
         return found
 
     def log(self) -> Iterator[Entry]:
-        """Read placements and editions, oldest first, a page at a time."""
-        editions = self._ask(edition_rows.read_all)
+        """Read placements, editions and audits, oldest first, a page at a time."""
+        between = self._ask(entries_between)
         last = 0
         while page := self._ask(partial(log_page, after=last)):
-            yield from interleaved(page, editions)
+            yield from interleaved(page, between)
             last = page[-1].number
-        yield from editions
+        yield from between
 
     def placements(self) -> Iterator[Placement]:
         """Read all placements, oldest first."""
@@ -164,6 +171,10 @@ class History:
             )
         parents = self._rows("SELECT parent FROM parents WHERE job = ? ORDER BY position", job)
         return placement_rows.from_row(rows[0], tuple(parent for (parent,) in parents))
+
+    def audit(self, job: int) -> Audit | None:
+        """Return what a second training of a network has said; None when there was none."""
+        return self._ask(lambda connection: audit_rows.read(connection, job))
 
     def lineage(self, job: int) -> tuple[Ancestor, ...]:
         """List a network and all its ancestors, nearest first.
@@ -298,7 +309,8 @@ class History:
         counts = "SELECT count(*) FROM network_elites UNION ALL SELECT count(*) FROM prompt_elites"
         (num_filled,), (num_prompt_filled,) = self._rows(counts)
         cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
-        ((num_settled, num_evaluations, train_s, elapsed_s, last),) = self._rows(_TOTALS)
+        ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
+        num_audits, num_unstable = audits
         ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
         best = self._rows(
             "SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1"
@@ -316,6 +328,8 @@ class History:
             running=self._running(),
             prompts=self._prompts_in_force(),
             num_stand_ins=self._rows(_STAND_INS)[0][0],
+            num_audits=num_audits,
+            num_unstable=num_unstable,
             last_settled_at=last,
             elapsed_s=elapsed_s,
             train_s=train_s,
@@ -356,7 +370,9 @@ _JOBS = """
 SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
 FROM jobs LEFT JOIN placements ON placements.job = jobs.number
 WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
-_TOTALS = "SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at FROM totals"
+_TOTALS = """
+SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
+FROM totals"""
 _OUTCOMES = """
 SELECT outcome, count(*) FROM placements GROUP BY outcome ORDER BY count(*) DESC, outcome"""
 _RUNNING = """
@@ -383,7 +399,7 @@ _ORDERS = {
 }
 _ELITES = """
 SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,
-  operator, prompt, temperature, train_s, source_digest, network_digest FROM elites"""
+  operator, prompt, temperature, train_s, source_digest, network_digest, verdict FROM elites"""
 #: Each ancestor once: by ways, there can be millions.
 _ANCESTORS = """
 WITH RECURSIVE ancestors (job) AS (
@@ -401,7 +417,7 @@ ORDER BY parents.job, parents.position"""
 
 def _elite(row: Sequence[Any]) -> StoredElite:
     cell, job, objective, test_accuracy, num_parameters, flops, width, depth, *origin = row
-    operator, prompt, temperature, train_s, source_digest, network_digest = origin
+    operator, prompt, temperature, train_s, source_digest, network_digest, verdict = origin
     return StoredElite(
         cell=cell,
         job=job,
@@ -414,6 +430,7 @@ def _elite(row: Sequence[Any]) -> StoredElite:
         train_s=train_s,
         source_digest=source_digest,
         network_digest=network_digest,
+        verdict=Verdict(verdict) if verdict else None,
     )
 
 

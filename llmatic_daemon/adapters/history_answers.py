@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from llmatic_daemon.adapters.state_folder import Holder
-from llmatic_daemon.records import Measures, Operator, Outcome, PromptKind
+from llmatic_daemon.records import Measures, Operator, Outcome, PromptKind, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,9 @@ class Status:
     prompts: PromptsInForce | None
     #: Settled candidates that were written by rule while no LLM answered.
     num_stand_ins: int
+    #: Second trainings, and how many of them told of an unstable network.
+    num_audits: int
+    num_unstable: int
     #: UTC, ISO 8601; None before the first.
     last_settled_at: str | None
     #: Running time of the search over all restarts, and the time that trainings took of it.
@@ -80,7 +83,7 @@ class StoredElite:
 
     cell: int
     job: int
-    #: Both in [0, 1].
+    #: Both in [0, 1]; means of two trainings where there is a verdict.
     objective: float
     test_accuracy: float
     measures: Measures
@@ -90,6 +93,8 @@ class StoredElite:
     train_s: float
     source_digest: str
     network_digest: str
+    #: Of its audit; None when it was not audited.
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from llmatic_daemon.ports import Observer
 from llmatic_daemon.records import (
     AddStatus,
+    Audit,
     Call,
     CallOutcome,
     Edition,
@@ -26,6 +27,7 @@ from llmatic_daemon.records import (
     Placement,
     PromptSet,
     Snapshot,
+    Verdict,
 )
 from llmatic_daemon.sandbox import Layer
 
@@ -121,6 +123,14 @@ class Metrics(Observer):
         self._train_s = Counter(
             "llmatic_gpu_seconds", "Time that device places were held.", registry=registry
         )
+        self._audits = Counter(
+            "llmatic_audits", "Second trainings of elites, by what they said.", ["verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self._audit_s = Counter(
+            "llmatic_audit_seconds", "Time that device places were held by audits.",
+            registry=registry,
+        )  # fmt: skip
         self._slot_state = Gauge(
             "llmatic_slot_state", "1 for the phase that a slot is in.", ["slot", "state"],
             registry=registry,
@@ -141,6 +151,8 @@ class Metrics(Observer):
         for status in AddStatus:
             self._insertions.labels("network", status.value)
             self._insertions.labels("prompt", status.value)
+        for verdict in Verdict:
+            self._audits.labels(verdict.value)
         for endpoint in endpoints:
             for call in CallOutcome:
                 self._calls.labels(endpoint, call.value)
@@ -203,6 +215,12 @@ class Metrics(Observer):
         """Count a prompt set that was taken."""
         self._reloads.labels("adopted").inc()
         self.use(edition.prompts)
+
+    def audited(self, audit: Audit) -> None:
+        """Count an audit."""
+        self._audits.labels(audit.verdict.value).inc()
+        self._audit_s.inc(audit.train_s)
+        self._train_s.inc(audit.train_s)
 
     def use(self, prompts: PromptSet) -> None:
         """Export the prompts that are in use from now on, each as 0 at first."""

@@ -1,7 +1,7 @@
 """The database's tables and views, and the migrations that make them: a list that only grows.
 
-`placements` and `editions` are the log: one row for each settled job, with all that it changed, and
-one for each prompt set. The archives are kept beside it in the same transaction; whatever else can be
+`placements`, `editions` and `audits` are the log: one row for each settled job, with all that it
+changed, one for each prompt set, and one for each second training. The archives are kept beside it in the same transaction; whatever else can be
 computed from the log is a view.
 """
 
@@ -289,6 +289,56 @@ FROM prompt_versions LEFT JOIN placements ON placements.prompt = prompt_versions
 GROUP BY prompt_versions.prompt, prompt_versions.version"""
 
 
+_AUDITS = f"""
+CREATE TABLE audits ( -- of the log: second trainings of elites, by another seed
+  number INTEGER PRIMARY KEY,
+  num_settled INTEGER NOT NULL CHECK (num_settled >= 0), -- placements before it
+  job INTEGER NOT NULL UNIQUE REFERENCES placements (job),
+  cell INTEGER NOT NULL CHECK (cell >= 0),
+  seed INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  first_objective REAL NOT NULL CHECK (first_objective BETWEEN 0 AND 1),
+  first_test_accuracy REAL NOT NULL CHECK (first_test_accuracy BETWEEN 0 AND 1),
+  objective REAL NOT NULL CHECK (objective BETWEEN 0 AND 1), -- 0 when it did not train
+  test_accuracy REAL NOT NULL CHECK (test_accuracy BETWEEN 0 AND 1),
+  standard_error REAL NOT NULL CHECK (standard_error > 0), -- of the difference
+  verdict TEXT NOT NULL CHECK (verdict IN ('stable', 'unstable')),
+  holder INTEGER NOT NULL REFERENCES placements (job), -- of the cell, afterwards
+  holder_objective REAL NOT NULL,
+  holder_test_accuracy REAL NOT NULL,
+  place TEXT NOT NULL,
+  wait_s REAL NOT NULL,
+  train_s REAL NOT NULL,
+  audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) {_STRICT};
+DROP VIEW elites;
+DROP VIEW totals;
+"""
+
+_AUDITED_VIEWS = {
+    # Objective and test accuracy are means of two trainings where there is a verdict.
+    "elites": """
+SELECT network_elites.cell, network_elites.job, network_elites.objective,
+  network_elites.test_accuracy, num_parameters, flops, width, depth,
+  1.0 * width / max(1, depth) AS width_to_depth, operator, prompt, temperature, writer, model,
+  placements.train_s, source_digest, network_digest, sources.text AS source, audits.verdict
+FROM network_elites JOIN placements ON placements.job = network_elites.job
+  LEFT JOIN sources ON sources.digest = placements.source_digest
+  LEFT JOIN audits ON audits.job = network_elites.job""",
+    "totals": """
+SELECT count(*) AS num_settled,
+  coalesce(sum(outcome = 'trained'), 0) AS num_evaluations,
+  coalesce(sum(train_s), 0.0) + (SELECT coalesce(sum(train_s), 0.0) FROM audits) AS train_s,
+  coalesce(max(elapsed_s), 0.0) AS elapsed_s,
+  max(objective) AS best_objective,
+  max(settled_at) AS last_settled_at,
+  (SELECT count(*) FROM audits) AS num_audits,
+  (SELECT count(*) FROM audits WHERE verdict = 'unstable') AS num_unstable
+FROM placements""",
+}
+
+
 def m001_search(db: "Database") -> None:
     """Make everything that a first search needs."""
     db.executescript(_JOBS)
@@ -303,8 +353,19 @@ def m002_writers(db: "Database") -> None:
     db.create_view("prompt_credit", _PROMPT_CREDIT)
 
 
+def m003_audits(db: "Database") -> None:
+    """Keep second trainings, and what they say of an elite."""
+    db.executescript(_AUDITS)
+    for name, query in _AUDITED_VIEWS.items():
+        db.create_view(name, query)
+
+
 #: In the order in which they are applied. Append only: each is in somebody's database.
-_MIGRATIONS: tuple[Callable[["Database"], None], ...] = (m001_search, m002_writers)
+_MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
+    m001_search,
+    m002_writers,
+    m003_audits,
+)
 
 VERSION = len(_MIGRATIONS)
 

@@ -1,4 +1,4 @@
-"""The search's state in SQLite: jobs, the log of placements, and both archives beside it.
+"""The search's state in SQLite: jobs, the log, and both archives beside it.
 
 One transaction keeps all that a placement changes. The archives' tables follow from the placement
 alone (what was added, who was credited), so folding the log gives the same; nothing here decides.
@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from llmatic_daemon.adapters import edition_rows, jobs, placement_rows
+from llmatic_daemon.adapters import audit_rows, edition_rows, jobs, placement_rows
 from llmatic_daemon.adapters.database import Database
 from llmatic_daemon.adapters.state_folder import StateFolder
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
+    Audit,
     Edition,
     Identity,
     Job,
@@ -150,6 +151,10 @@ class SQLiteStore(SearchStore):
         """Keep a prompt set that the search takes, in one durable transaction."""
         await self._database.write("adopt", lambda c: edition_rows.add(c, edition))
 
+    async def keep_audit(self, audit: Audit) -> None:
+        """Keep a second training of an elite, in one durable transaction."""
+        await self._database.write("audit", lambda c: audit_rows.add(c, audit))
+
     async def note_refusal(self, why: str) -> None:
         """Keep the reason for which a prompt set was not taken."""
         await self._database.write("refusal", lambda c: edition_rows.add_refusal(c, why))
@@ -167,15 +172,15 @@ class SQLiteStore(SearchStore):
         return self._recent.setdefault(digest, str(found[0]))
 
     async def log(self) -> AsyncIterator[Entry]:
-        """Read placements and editions, oldest first, a page at a time."""
-        editions = await self._database.read(edition_rows.read_all)
+        """Read placements, editions and audits, oldest first, a page at a time."""
+        between = await self._database.read(entries_between)
         last = 0
         while page := await self._database.read(partial(log_page, after=last)):
-            for entry in interleaved(page, editions):
+            for entry in interleaved(page, between):
                 yield entry
             last = page[-1].number
-        for edition in editions:
-            yield edition
+        for entry in between:
+            yield entry
 
     async def close(self) -> None:
         """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
@@ -290,11 +295,20 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
 
 
-def interleaved(page: list[Placement], editions: deque[Edition]) -> Iterator[Entry]:
-    """Put the editions that came before each placement in front of it, and take them away."""
+def entries_between(connection: sqlite3.Connection) -> deque[Edition | Audit]:
+    """Read what stands between the placements, oldest first."""
+    found: list[Edition | Audit] = [
+        *edition_rows.read_all(connection),
+        *audit_rows.read_all(connection),
+    ]
+    return deque(sorted(found, key=lambda entry: entry.num_settled))  # the sort is stable
+
+
+def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Iterator[Entry]:
+    """Put what came before each placement in front of it, and take it away."""
     for placement in page:
-        while editions and editions[0].num_settled < placement.number:
-            yield editions.popleft()
+        while between and between[0].num_settled < placement.number:
+            yield between.popleft()
         yield placement
 
 

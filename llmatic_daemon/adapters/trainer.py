@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -77,7 +77,9 @@ class TrainerPool(Trainer):
         self._module = module
         self._places = [_Place(name, device) for name, device in _named(places)]
         self._free: deque[_Place] = deque()
+        #: Who waits for a place, and who does so only while nobody of those does.
         self._waiters: deque[asyncio.Future[_Place]] = deque()
+        self._spare_waiters: deque[asyncio.Future[_Place]] = deque()
         self._openings: set[asyncio.Task[None]] = set()
         self._task: Task | None = None
         self._bug: BaseException | None = None
@@ -120,6 +122,10 @@ class TrainerPool(Trainer):
         assert self._task is not None  # a place is free only after its child has told the task
         return self._task
 
+    async def spare(self) -> None:
+        """Wait until a place is free and nobody waits for it; another may take it first."""
+        self._give(await self._take(spare=True))
+
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
@@ -132,7 +138,7 @@ class TrainerPool(Trainer):
             ConfigurationError: a place could not be set up at all.
         """
         asked = time.monotonic()
-        place = await self._take()
+        place = await self._take(spare=training.spare)
         held = time.monotonic()
         whole = False
         try:
@@ -158,8 +164,8 @@ class TrainerPool(Trainer):
 
     # --- who gets which place ---------------------------------------------------------------------
 
-    async def _take(self) -> _Place:
-        """Wait for a free place; first come, first served."""
+    async def _take(self, *, spare: bool = False) -> _Place:
+        """Wait for a free place; first come, first served, and those who want a spare one last."""
         if self._bug is not None:
             raise self._bug
         if self._fault is not None:
@@ -167,7 +173,7 @@ class TrainerPool(Trainer):
         if self._free:
             return self._free.popleft()
         waiter: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        (self._spare_waiters if spare else self._waiters).append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -177,8 +183,7 @@ class TrainerPool(Trainer):
             raise
 
     def _give(self, place: _Place) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_result(place)
                 return
@@ -186,10 +191,15 @@ class TrainerPool(Trainer):
 
     def _refuse(self, fault: LLMaticError) -> None:
         """Tell all who wait that nothing will come soon."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_exception(type(fault)(str(fault)))
+
+    def _called_up(self) -> Iterator[asyncio.Future[_Place]]:
+        """Take those who wait out of their queues, in the order in which they are served."""
+        for queue in (self._waiters, self._spare_waiters):
+            while queue:
+                yield queue.popleft()
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -208,7 +218,7 @@ class TrainerPool(Trainer):
         if bug is None:
             return
         self._bug = bug
-        for waiter in self._waiters:
+        for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_exception(bug)
 

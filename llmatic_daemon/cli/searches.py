@@ -131,14 +131,18 @@ def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
     with History(state_dir(state)) as history:
         placement, ancestors = history.placement(number), history.lineage(number)
+        audit = history.audit(number)
         digest = placement.source_digest
         source = history.source(digest) if digest else None
         parent = _parent_source(history, placement.parents)
     if as_json:
-        facts = {"placement": placement, "lineage": ancestors, "source": source, "parent": parent}
+        facts = {
+            "placement": placement, "audit": audit, "lineage": ancestors,
+            "source": source, "parent": parent,
+        }  # fmt: skip
         show(views.as_json(facts), True)
         return
-    show(views.candidate(placement, ancestors, source, parent), False)
+    show(views.candidate(placement, audit, ancestors, source, parent), False)
 
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:

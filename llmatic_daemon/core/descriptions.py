@@ -1,11 +1,17 @@
 """What is said of an entry of the log, in one line for a person."""
 
-from llmatic_daemon.records import Edition, Placement
+from llmatic_daemon.records import Audit, Edition, Placement
 
 
-def describe(entry: Placement | Edition) -> str:
-    """Tell a candidate's whole life, or of a prompt set that was taken, in one line."""
-    return _edition(entry) if isinstance(entry, Edition) else _placement(entry)
+def describe(entry: Placement | Edition | Audit) -> str:
+    """Tell a candidate's whole life, of a prompt set that was taken, or of an audit, in one line."""
+    match entry:
+        case Placement():
+            return _placement(entry)
+        case Edition():
+            return _edition(entry)
+        case Audit():
+            return _audit(entry)
 
 
 def _placement(placement: Placement) -> str:
@@ -29,4 +35,20 @@ def _edition(edition: Edition) -> str:
         f"prompts: edition {edition.number}, {len(prompts.mutation)} for mutation and "
         f"{prompts.crossover.name}, after {edition.num_settled} settled candidates; "
         f"{len(edition.emptied)} cells emptied"
+    )
+
+
+def _audit(audit: Audit) -> str:
+    failed = f" ({audit.outcome}: {audit.detail})" if audit.detail else ""
+    if audit.holder == audit.job:
+        after = f"holds cell {audit.cell} with {audit.mean.objective:.3f}"
+    else:
+        after = (
+            f"mean {audit.mean.objective:.3f}, candidate {audit.holder} holds cell {audit.cell} "
+            f"with {audit.holder_figures.objective:.3f}"
+        )
+    return (
+        f"audit of candidate {audit.job}: {audit.verdict.upper()}, accuracy "
+        f"{audit.first.objective:.3f} and {audit.second.objective:.3f}{failed}, "
+        f"standard error {audit.standard_error:.3f}; {after}; training {audit.train_s:.1f} s"
     )

@@ -1,7 +1,7 @@
 """The whole search as one immutable value: what to try next, and what a result changes.
 
 `propose` draws the next candidate, `place` decides what a finished one changes, `edit` what other
-prompts change, and `apply` obeys. Folding `apply` over the stored log rebuilds the search exactly.
+prompts change, `audit` what a second training changes, and `apply` obeys. Folding `apply` over the stored log rebuilds the search exactly.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,18 +11,28 @@ import numpy as np
 from immutables import Map
 from numpy.random import Generator
 
-from llmatic_daemon.core import operators, prompts, temperature
+from llmatic_daemon.core import audits, operators, prompts, temperature
 from llmatic_daemon.core.archive import CVTArchive, Insertion
+from llmatic_daemon.core.audits import (
+    NO_AUDITS,
+    NO_CONTENDERS,
+    AuditRules,
+    Contender,
+    Contenders,
+    Due,
+)
 from llmatic_daemon.core.prompts import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.records import (
     AddStatus,
+    Audit,
     Completion,
     Duplicate,
     Durations,
     Edition,
     Elite,
     Failure,
+    Figures,
     Job,
     Measures,
     Operator,
@@ -66,7 +76,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evolution:
-    """The search after some number of placements and editions."""
+    """The search after some number of placements, editions and audits."""
 
     rules: Rules
     networks: CVTArchive[Elite]
@@ -81,10 +91,14 @@ class Evolution:
     num_settled: int = 0
     #: Settled candidates that were trained and measured.
     num_evaluations: int = 0
-    #: Time that networks held a device place, in seconds.
+    #: Time that networks held a device place, audits included, in seconds.
     train_s: float = 0.0
     #: Running time over all restarts, in seconds.
     elapsed_s: float = 0.0
+    audit_rules: AuditRules = NO_AUDITS
+    #: Who holds a cell of the network archive if its elite falls.
+    contenders: Contenders = NO_CONTENDERS
+    num_audits: int = 0
 
     @property
     def is_initialising(self) -> bool:
@@ -235,7 +249,41 @@ def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edi
     return replace(edition, emptied=tuple(sorted(cells)))
 
 
-def apply(evolution: Evolution, entry: Placement | Edition) -> Evolution:
+def due_for_audit(evolution: Evolution) -> Due | None:
+    """Choose the elite that is to be trained again next; None when there is none."""
+    return audits.next_due(evolution.contenders, evolution.rules.seed)
+
+
+def audit(
+    evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int
+) -> Audit:
+    """Decide all that a second training changes: the mean of both counts from now on.
+
+    Whoever is better than the mean takes the cell, the network that the first figure had turned
+    down or out. The prompts keep what they have earned by the first figure, and so does the window
+    that it was the best of: credit is given for what was known, and is not taken back.
+
+    Args:
+        evolution: The search as it is now, not as the audit began.
+        due: What was audited.
+        result: What became of it.
+        num_images: Of the split that selects, at least 1.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
+    return audits.judge(
+        evolution.contenders,
+        evolution.audit_rules,
+        due,
+        result,
+        number=evolution.num_audits + 1,
+        num_settled=evolution.num_settled,
+        num_images=num_images,
+    )
+
+
+def apply(evolution: Evolution, entry: Placement | Edition | Audit) -> Evolution:
     """Return the search after an entry of its log. Total and deterministic: it decides nothing.
 
     Raises:
@@ -243,6 +291,8 @@ def apply(evolution: Evolution, entry: Placement | Edition) -> Evolution:
     """
     if isinstance(entry, Edition):
         return _after_edition(evolution, entry)
+    if isinstance(entry, Audit):
+        return _after_audit(evolution, entry)
     return _after_placement(evolution, entry)
 
 
@@ -261,6 +311,26 @@ def _after_edition(evolution: Evolution, edition: Edition) -> Evolution:
     )
 
 
+def _after_audit(evolution: Evolution, audit: Audit) -> Evolution:
+    due = (evolution.num_audits + 1, evolution.num_settled)
+    if (audit.number, audit.num_settled) != due:
+        raise ValueError(
+            f"audit {due[0]} after {due[1]} placements must come next, got {audit.number} after "
+            f"{audit.num_settled}"
+        )
+    contenders = evolution.contenders.after(audit)
+    holder = contenders.of(audit.cell)[0]
+    networks = evolution.networks.with_elite(audit.cell, holder.figures.objective, holder.elite)
+    return replace(
+        evolution,
+        networks=networks,
+        contenders=contenders,
+        best=_best_of(networks),
+        num_audits=audit.number,
+        train_s=evolution.train_s + audit.train_s,
+    )
+
+
 def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
     if placement.number != evolution.num_settled + 1:
         raise ValueError(
@@ -268,9 +338,11 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         )
     objective = placement.objective
     complete = placement.number % evolution.rules.window_size == 0
+    contender = _contender(evolution, placement)
     return replace(
         evolution,
-        networks=_with_network(evolution.networks, placement),
+        networks=_with_network(evolution.networks, placement, contender),
+        contenders=_with_contender(evolution.contenders, placement, contender),
         individuals=_with_individual(evolution.individuals, placement),
         scores=_with_score(evolution.scores, placement),
         settled=_with_settled(evolution, placement),
@@ -283,7 +355,7 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
     )
 
 
-def fold(evolution: Evolution, log: Iterable[Placement | Edition]) -> Evolution:
+def fold(evolution: Evolution, log: Iterable[Placement | Edition | Audit]) -> Evolution:
     """Rebuild a search from its log."""
     for entry in log:
         evolution = apply(evolution, entry)
@@ -420,20 +492,47 @@ def _durations(trial: Trial) -> Durations:
 # --- the parts of `apply` ------------------------------------------------------------------------
 
 
-def _with_network(archive: CVTArchive[Elite], placement: Placement) -> CVTArchive[Elite]:
-    if not placement.status.added:
-        return archive
-    assert placement.cell is not None
+def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
+    """Make a contender of what was offered to the network archive; None when nothing was."""
+    if placement.cell is None or placement.report is None:
+        return None
     assert placement.measures is not None
     assert placement.source_digest is not None
-    assert placement.objective is not None
     elite = Elite(
         job=placement.job.number,
         source_digest=placement.source_digest,
         measures=placement.measures,
         solution=_measured(placement.measures),
     )
-    return archive.with_elite(placement.cell, placement.objective, elite)
+    figures = Figures(
+        objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
+    )
+    drawn = audits.is_drawn(evolution.audit_rules, evolution.rules.seed, elite.job)
+    wants_audit = drawn and not _is_untrained(evolution, placement)
+    return Contender(elite=elite, figures=figures, wants_audit=wants_audit)
+
+
+def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
+    """Tell whether a network was measured as it was built."""
+    return placement.operator is Operator.INITIALISATION and not evolution.rules.train_initial
+
+
+def _with_network(
+    archive: CVTArchive[Elite], placement: Placement, contender: Contender | None
+) -> CVTArchive[Elite]:
+    if not placement.status.added:
+        return archive
+    assert placement.cell is not None
+    assert contender is not None
+    return archive.with_elite(placement.cell, contender.figures.objective, contender.elite)
+
+
+def _with_contender(
+    contenders: Contenders, placement: Placement, contender: Contender | None
+) -> Contenders:
+    if placement.cell is None or contender is None:
+        return contenders
+    return contenders.joined_by(placement.cell, contender)
 
 
 def _with_individual(
@@ -466,7 +565,7 @@ def _with_score(scores: Map[Version, float], placement: Placement) -> Map[Versio
 def _with_settled(evolution: Evolution, placement: Placement) -> Map[str, Duplicate]:
     """Remember how a network ended, unless it was not trained, or the machine may be to blame."""
     settled, digest = evolution.settled, placement.network_digest
-    untrained = placement.operator is Operator.INITIALISATION and not evolution.rules.train_initial
+    untrained = _is_untrained(evolution, placement)
     unsure = (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
     if digest is None or untrained or placement.outcome in unsure or digest in settled:
         return settled
@@ -478,3 +577,9 @@ def _with_best(best: Best | None, placement: Placement) -> Best | None:
     if objective is None or (best is not None and objective <= best.objective):
         return best
     return Best(objective, placement.job.number)
+
+
+def _best_of(networks: CVTArchive[Elite]) -> Best | None:
+    """Find the best elite; of equals, the one with the lowest job."""
+    found = [Best(held.objective, held.elite.job) for _, held in networks.items()]
+    return max(found, key=lambda best: (best.objective, -best.job), default=None)

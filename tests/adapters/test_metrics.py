@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from llmatic_daemon.adapters.http import listening
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import EndpointState, Job, Snapshot
-from tests.sample_placements import edition, failure, success
+from llmatic_daemon.records import EndpointState, Job, Snapshot, Verdict
+from tests.sample_placements import audit, edition, failure, success
 
 SNAPSHOT = Snapshot(
     num_settled=3, num_evaluations=2, max_evaluations=None, network_cells=100,
@@ -58,6 +58,21 @@ def test_placement_is_counted_once() -> None:
     assert found["llmatic_evaluations_total", "trained"] == 1
     assert found["llmatic_evaluations_total", "error"] == 1
     assert found["llmatic_phase_duration_seconds_count", "train"] == 2
+
+
+def test_audit_is_counted_with_the_time_that_it_took() -> None:
+    made = metrics()
+    placement, _ = success(1, Job(number=1, attempt=1))
+    made.placed(placement)
+
+    made.audited(audit(1, placement, verdict=Verdict.UNSTABLE))
+
+    found = samples(made)
+    assert found["llmatic_audits_total", "unstable"] == 1
+    assert found["llmatic_audits_total", "stable"] == 0
+    assert found["llmatic_audit_seconds_total",] == 0.4
+    assert found["llmatic_gpu_seconds_total",] == 0.8
+    assert found["llmatic_evaluations_total", "trained"] == 1
 
 
 def test_network_outside_the_bounds_is_counted() -> None:

@@ -35,17 +35,17 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
     schema.migrate(database)
 
     assert database.total_changes == changes
-    assert schema.applied(database) == ("m001_search", "m002_writers")
+    assert schema.applied(database) == ("m001_search", "m002_writers", "m003_audits")
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
 def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
-    def m003_breaks(db):
+    def m999_breaks(db):
         db.execute("CREATE TABLE half (a)")
         db.execute("CREATE TABLE search (a)")
 
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, m003_breaks))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, m999_breaks))
 
     with pytest.raises(sqlite3.OperationalError):
         schema.migrate(connection)
@@ -68,7 +68,7 @@ def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connecti
     }  # fmt: skip
     for (name,) in views:
         rows = database.execute(f"SELECT * FROM {name}").fetchall()
-        assert rows in ([], [(0, 0, 0.0, 0.0, None, None)])
+        assert rows in ([], [(0, 0, 0.0, 0.0, None, None, 0, 0)])
 
 
 async def test_views_tell_what_the_log_holds(tmp_path: Path):
@@ -131,23 +131,26 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def search(state: Path, num_evaluations: int) -> None:
+def search(state: Path, num_evaluations: int, share: float = 0.0) -> None:
     """Let the true daemon with fake hands search."""
     overrides = {
         "state_dir": str(state),
         "budget": {"max_evaluations": num_evaluations},
         "engine": {"slots": 2},
+        "audit": {"share": share},
     }
     settings = config.load(preset="demo", overrides=overrides, environment={})
     asyncio.run(daemon.run(settings, fake_hands()))
 
 
-def first_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
-    """Make a database as version 1 made it."""
+def first_version(
+    path: Path, monkeypatch: pytest.MonkeyPatch, version: int = 1
+) -> sqlite3.Connection:
+    """Make a database as version 1, or a later one, made it."""
     path.parent.mkdir(parents=True)
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
-        patch.setattr(schema, "VERSION", 1)
+        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:version])
+        patch.setattr(schema, "VERSION", version)
         database_file.ensure(path, busy_timeout_s=1.0)
     return sqlite3.connect(path, isolation_level=None)
 
@@ -238,6 +241,37 @@ def test_migrated_search_goes_on_with_its_files_as_new_versions(
     assert len([p for p in later if p.report]) == 30
     assert {p.prompt_version for p in later} == {2}
     assert verify(old).faults == ()
+
+
+def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a search into a database of version 2, which knew no audits, and its settings."""
+    connection = first_version(database_path(old), monkeypatch, version=2)
+    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    editions = ("editions", "prompt_versions", "edition_prompts")
+    for table in (*TABLES, *editions):
+        connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
+    connection.close()
+    shutil.copy(settings_file(state), settings_file(old))
+
+
+@pytest.mark.slow
+def test_search_of_version_2_goes_on_and_is_audited(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = tmp_path / "old"
+    of_version_2(searched, old, monkeypatch)
+    connection = sqlite3.connect(database_path(old))
+    assert schema.applied(connection) == ("m001_search", "m002_writers")
+    connection.close()
+
+    before = asyncio.run(_log(old))
+    search(old, NUM_BEFORE + 60, share=1.0)
+
+    assert before == asyncio.run(_log(searched))
+    assert asyncio.run(_log(old))[: len(before)] == before
+    assert verify(old).faults == ()
+    with History(old) as history:
+        assert history.status().num_audits > 0
 
 
 @pytest.mark.slow

@@ -172,6 +172,65 @@ async def test_a_place_given_to_somebody_cancelled_at_once_is_not_lost():
         assert isinstance(await _train(pool), Report)
 
 
+async def test_spare_training_begins_only_when_nobody_else_waits():
+    watcher, ended = _Watcher(), []
+    async with _pool() as pool:
+        first = _train(pool, watch=watcher)
+        await watcher.holds.wait()
+        spare = asyncio.create_task(
+            pool.train(_network(), Training(seed=2, spare=True), lambda _: ended.append("spare"))
+        )
+        await asyncio.sleep(0)
+        others = [_train(pool, watch=lambda _: ended.append("other")) for _ in range(2)]
+        await asyncio.gather(first, spare, *others)
+
+    assert ended == ["other"] * 4 + ["spare"] * 2
+
+
+async def test_place_is_to_spare_when_it_is_free_and_nobody_waits():
+    watcher = _Watcher()
+    async with _pool() as pool:
+        await pool.task()
+        await pool.spare()
+        first, second = _train(pool, watch=watcher), _train(pool)
+        await watcher.holds.wait()
+        spare = asyncio.create_task(pool.spare())
+        await first
+        assert not spare.done()
+
+        await second
+        await spare
+
+        assert isinstance(await _train(pool), Report), "it holds nothing"
+
+
+async def test_who_waits_for_a_spare_place_is_refused_at_the_end():
+    watcher = _Watcher()
+    pool = _pool()
+    async with pool:
+        hanging = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        spare = asyncio.create_task(pool.spare())
+        await asyncio.sleep(0)
+        hanging.cancel()
+
+    with pytest.raises(TrainerUnavailable, match="closed"):
+        await spare
+
+
+async def test_who_stops_waiting_for_a_spare_place_leaves_it_to_the_next():
+    async with _pool() as pool:
+        await pool.task()
+        place = await pool._take()
+        spare = asyncio.create_task(pool.spare())
+        await asyncio.sleep(0)
+        pool._give(place)  # it is granted, and has not run yet
+        spare.cancel()
+        await asyncio.gather(spare, return_exceptions=True)
+
+        assert isinstance(await _train(pool), Report)
+
+
 # --- death ----------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
+    audit,
+    due_for_audit,
     duplicate_of,
     edit,
     fold,
@@ -17,6 +19,7 @@ from llmatic_daemon.core.evolution import (
     rng_for,
 )
 from llmatic_daemon.records import (
+    Audit,
     Edition,
     Failure,
     Job,
@@ -35,16 +38,16 @@ Step = tuple[str, int, float]
 causes = [
     outcome.value for outcome in Outcome if outcome not in (Outcome.TRAINED, Outcome.DUPLICATE)
 ]
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            [*["propose"] * 3, *["trained"] * 3, "retire", "edit", "stand-in", *causes]
-        ),
-        st.integers(0, 10**6),
-        st.floats(0.0, 1.0),
-    ),
-    max_size=80,
-)
+kinds = [*["propose"] * 3, *["trained"] * 3, "retire", "edit", "stand-in", *causes]
+
+
+def scripts(*more: str) -> st.SearchStrategy[list[Step]]:
+    """Draw what happens in a search, some kinds of steps more."""
+    kind = st.sampled_from([*kinds, *more])
+    return st.lists(st.tuples(kind, st.integers(0, 10**6), st.floats(0.0, 1.0)), max_size=80)
+
+
+steps = scripts()
 searches = st.builds(
     evolution,
     num_cells=st.sampled_from([1, 4, 30]),
@@ -63,7 +66,7 @@ class Scheduler:
 
     live: Evolution
     under_way: list[Proposal] = field(default_factory=list)
-    log: list[Placement | Edition] = field(default_factory=list)
+    log: list[Placement | Edition | Audit] = field(default_factory=list)
     texts: dict[int, str] = field(default_factory=dict)
     num_jobs: int = 0
     retired: tuple[int, ...] = ()
@@ -76,6 +79,8 @@ class Scheduler:
         elif kind == "edit":
             self.texts[choice % 6] = f"now do {choice % 3}"
             self._edit()
+        elif kind == "audit":
+            self._audit(choice, objective)
         elif kind == "propose" or not self.under_way:
             self.num_jobs += 1
             job = Job(number=self.num_jobs, attempt=1 + choice % 3)
@@ -102,7 +107,15 @@ class Scheduler:
         if edition is not None:
             self._add(edition)
 
-    def _add(self, entry: Placement | Edition) -> None:
+    def _audit(self, choice: int, objective: float) -> None:
+        """Train the elite that is due again, if there is one; one in four does not train."""
+        due = due_for_audit(self.live)
+        if due is not None:
+            failure = Failure(cause=Outcome.NAN, detail="no", train_s=1.5)
+            result = report(objective) if choice % 4 else failure
+            self._add(audit(self.live, due, result, 100))
+
+    def _add(self, entry: Placement | Edition | Audit) -> None:
         self.live = apply(self.live, entry)
         self.log.append(entry)
 

@@ -1,0 +1,86 @@
+"""What the commands say of audits."""
+
+import io
+
+import pytest
+from rich.console import Console, RenderableType
+
+from llmatic_daemon import views
+from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
+from llmatic_daemon.records import Audit, Figures, Job, Operator, Outcome, Placement, Verdict
+from tests.sample_placements import audit, success
+
+
+def shown(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def placement() -> Placement:
+    return success(7, Job(number=7, attempt=1))[0]
+
+
+def elite(placement: Placement, verdict: Verdict | None) -> StoredElite:
+    assert placement.measures
+    return StoredElite(
+        cell=3, job=placement.job.number, objective=0.5, test_accuracy=0.5,
+        measures=placement.measures, operator=Operator.MUTATION, prompt="widen", temperature=0.5,
+        train_s=1.0, source_digest="s", network_digest="n", verdict=verdict,
+    )  # fmt: skip
+
+
+def status(num_audits: int, num_unstable: int) -> Status:
+    return Status(
+        num_settled=9, num_evaluations=8, outcomes=(), best=None, num_filled=3, num_cells=10,
+        num_prompt_filled=0, num_prompt_cells=10, num_queued=0, running=(), prompts=None,
+        num_stand_ins=0, num_audits=num_audits, num_unstable=num_unstable, last_settled_at=None,
+        elapsed_s=1.0, train_s=1.0, holder=None,
+    )  # fmt: skip
+
+
+def candidate(placement: Placement, made: Audit | None) -> str:
+    ancestor = Ancestor(
+        job=7, distance=0, parents=(), operator=Operator.MUTATION, prompt="widen",
+        temperature=None, objective=None, source_digest=None,
+    )  # fmt: skip
+    return shown(views.candidate(placement, made, [ancestor], None, None))
+
+
+def test_status_counts_audits_when_there_are_any():
+    assert "12, 3 of them unstable" in shown(views.status(status(12, 3)))
+    assert "audits" not in shown(views.status(status(0, 0)))
+
+
+def test_elites_are_marked_when_any_was_audited(placement: Placement):
+    unstable, unknown = elite(placement, Verdict.UNSTABLE), elite(placement, None)
+
+    first, second = shown(views.elites([unstable, unknown])).splitlines()[1:]
+
+    assert first.rstrip().endswith("unstable")
+    assert second.rstrip().endswith("(widen)")
+    assert "audit" not in shown(views.elites([unknown]))
+
+
+def test_show_tells_both_figures_and_the_verdict(placement: Placement):
+    made = audit(
+        1, placement, first=Figures(objective=0.99, test_accuracy=0.9),
+        second=Figures(objective=0.5, test_accuracy=0.4), standard_error=0.05,
+        verdict=Verdict.UNSTABLE,
+    )  # fmt: skip
+
+    text = candidate(placement, made)
+
+    assert (
+        f"audit: unstable, accuracy 0.9900 and 0.5000 with seed {made.seed}, 9.8 standard errors "
+        "apart; mean 0.7450, test 0.6500"
+    ) in text
+    assert "audit" not in candidate(placement, None)
+
+
+def test_show_tells_why_an_audit_failed(placement: Placement):
+    made = audit(1, placement, outcome=Outcome.NAN, detail="the loss is nan")
+
+    assert "(nan: the loss is nan)" in candidate(placement, made)
