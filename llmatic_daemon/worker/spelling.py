@@ -238,7 +238,7 @@ def _argument(call: Call, argument: operations.Argument, value: Any) -> Any:
     if argument.name in ("dim", "dims") and value is not None:
         return _dims(call, value)
     if argument.name in _SPATIAL and isinstance(value, tuple) and len(value) == 1:
-        return value * (2 if "2d" in call.name else 1)
+        return value * (3 if "3d" in call.name else 2 if "2d" in call.name else 1)
     return _number(call, argument, value)
 
 
