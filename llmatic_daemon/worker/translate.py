@@ -19,6 +19,7 @@ from llmatic_daemon.worker.spelling import (
     DTYPES,
     Call,
     Draft,
+    Positions,
     TranslationError,
     extent,
     spell,
@@ -86,6 +87,8 @@ class Translator:
         tensor = self._program.state_dict.get(spec.target)
         if tensor is None:
             tensor = self._program.constants[spec.target]  # a buffer that is not persistent
+        if tensor.dtype is torch.int64 and tensor.ndim and _counts(tensor):
+            return Positions(tensor.shape[-1])
         if tensor.dtype is torch.bool:
             self._weights.append((spec.target, tensor.float(), False))
             return self._draft.emit("ne.Scalar", WeightRef(len(self._weights) - 1), 0.0)
@@ -254,6 +257,12 @@ class Translator:
                     "a tensor is changed in place and also used through a view of it; "
                     "write it without the in-place operation"
                 )
+
+
+def _counts(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is one row of 0, 1, ..."""
+    count = tensor.shape[-1]
+    return tensor.numel() == count and tensor.flatten().tolist() == list(range(count))
 
 
 def _no_value(node: fx.Node) -> Unsayable:
