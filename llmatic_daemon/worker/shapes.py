@@ -313,7 +313,8 @@ def _single_cell(op: str, args: list[Any]) -> Any:
         _require(list(each.shape) == [data.shape[0], hidden], "states do not fit")
     given = [each for each in weights if each is not None]
     _require(len(given) in (2, 4), "a cell needs both biases or none")
-    _cell(given, *data.shape, hidden, _CELL_GATES[op])
+    rows, features = data.shape
+    _cell(given, rows, features, hidden, _CELL_GATES[op])
     results = tuple(_meta(each.shape) for each in states)
     return results if op == "lstm_cell.default" else results[0]
 
