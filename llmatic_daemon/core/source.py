@@ -24,6 +24,8 @@ ALLOWED_IMPORTS = frozenset(
     {"__future__", "collections", "copy", "dataclasses", "functools", "itertools", "math"}
     | {"numpy", "operator", "random", "torch", "torchvision", "typing"}
 )
+#: What a network inherits from; a Sequential may be all of one.
+_BASES = frozenset({"Module", "Sequential"})
 #: What is parsed of all parents together: the first one always fits.
 _MAX_PARENT_BYTES = MAX_SOURCE_BYTES + (8 << 10)
 
@@ -173,8 +175,8 @@ def _modules(classes: list[ast.ClassDef]) -> list[ast.ClassDef]:
 
 def _is_module(base: ast.expr, known: set[str]) -> bool:
     if isinstance(base, ast.Attribute):
-        return base.attr == "Module"
-    return isinstance(base, ast.Name) and (base.id == "Module" or base.id in known)
+        return base.attr in _BASES
+    return isinstance(base, ast.Name) and (base.id in _BASES or base.id in known)
 
 
 def _names_within(node: ast.ClassDef) -> set[str]:

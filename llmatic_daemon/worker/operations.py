@@ -22,15 +22,18 @@ _PRODUCTS = """
 linear.default matmul.default mm.default bmm.default mv.default dot.default addmm.default
 baddbmm.default einsum.default bilinear.default scaled_dot_product_attention.default
 """
-_RECURRENT = "lstm.input gru.input rnn_tanh.input rnn_relu.input"
+_RECURRENT = """
+lstm.input gru.input rnn_tanh.input rnn_relu.input
+lstm_cell.default gru_cell.default rnn_tanh_cell.default rnn_relu_cell.default
+"""
 _POOLINGS = """
-max_pool1d.default max_pool2d.default avg_pool1d.default avg_pool2d.default
+max_pool1d.default max_pool2d.default avg_pool1d.default avg_pool2d.default avg_pool3d.default
 adaptive_avg_pool1d.default adaptive_avg_pool2d.default
 adaptive_max_pool1d.default adaptive_max_pool2d.default max_pool2d_with_indices.default
 """
 _NORMS = """
 batch_norm.default layer_norm.default group_norm.default instance_norm.default rms_norm.default
-linalg_vector_norm.default norm.ScalarOpt_dim
+linalg_vector_norm.default norm.ScalarOpt_dim _weight_norm.default
 """
 _ACTIVATIONS = """
 relu.default relu6.default leaky_relu.default elu.default selu.default celu.default gelu.default
@@ -48,7 +51,7 @@ narrow.default pad.default constant_pad_nd.default repeat.default tile.default f
 roll.default pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default unfold.default
 im2col.default upsample_nearest1d.vec upsample_nearest2d.vec upsample_bilinear2d.vec
 upsample_linear1d.vec upsample_bicubic2d.vec new_full.default detach.default
-repeat_interleave.self_int
+repeat_interleave.self_int affine_grid_generator.default grid_sampler.default
 """
 _ARITHMETIC = """
 add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor mul.Tensor mul.Scalar div.Tensor
@@ -60,6 +63,7 @@ addcdiv.default lerp.Scalar lerp.Tensor mean.default mean.dim sum.default sum.di
 amin.default max.dim min.dim max.other min.other var.correction std.correction var.dim std.dim
 logsumexp.default cumsum.default prod.dim_int where.self where.ScalarSelf where.ScalarOther
 gt.Scalar gt.Tensor ge.Scalar ge.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor
+eq.Scalar eq.Tensor ne.Scalar ne.Tensor logical_not.default bitwise_not.default
 masked_fill.Scalar tril.default triu.default argmax.default
 """
 _ALL = " ".join(

@@ -58,6 +58,12 @@ _SAME_SHAPE = frozenset(
     ]
 )
 _GATES = {"lstm.input": 4, "gru.input": 3, "rnn_tanh.input": 1, "rnn_relu.input": 1}
+_CELL_GATES = {
+    "lstm_cell.default": 4,
+    "gru_cell.default": 3,
+    "rnn_tanh_cell.default": 1,
+    "rnn_relu_cell.default": 1,
+}
 #: They hold no new memory.
 _VIEWS = frozenset(
     [
@@ -233,6 +239,23 @@ def _group_norm(op: str, args: list[Any]) -> Any:
     return data
 
 
+def _weight_norm(op: str, args: list[Any]) -> Any:
+    """Check what torch's kernel does not, and would read beyond its end."""
+    direction, scale, dim = args[0], args[1], args[2] if len(args) > 2 else 0
+    _require(-1 <= dim < direction.ndim, "a weight norm's dimension does not fit")
+    kept = [size if place == dim else 1 for place, size in enumerate(direction.shape)]
+    _require(list(scale.shape) in (kept, [] if dim == -1 else kept), "a weight norm does not fit")
+    return direction
+
+
+def _grid_sampler(op: str, args: list[Any]) -> Any:
+    data, grid, interpolation, padding, _ = args
+    _require(data.ndim == 4 and grid.ndim == 4, "a grid samples (batch, channels, height, width)")
+    _require(grid.shape[0] == data.shape[0] and grid.shape[3] == 2, "the grid does not fit")
+    _require(interpolation in (0, 1, 2) and padding in (0, 1, 2), "a mode is unknown")
+    return _meta((*data.shape[:2], *grid.shape[1:3]))
+
+
 def _upsample(op: str, args: list[Any]) -> Any:
     data, size, scales = args[0], args[1], args[-1]
     rank = 1 if "1d" in op else 2
@@ -279,6 +302,23 @@ def _recurrent(op: str, args: list[Any]) -> Any:
     return (_meta((*shape, hidden * directions)), *(_meta(each.shape) for each in states))
 
 
+def _single_cell(op: str, args: list[Any]) -> Any:
+    """Write one step of a recurrent layer out as its two products."""
+    data, state, *weights = args
+    states = state if op == "lstm_cell.default" else [state]
+    _require(len(states) == (2 if op == "lstm_cell.default" else 1), "states do not fit")
+    _require(data.ndim == 2 and weights[1].ndim == 2, "a cell needs (batch, features)")
+    hidden = weights[1].shape[-1]
+    for each in states:
+        _require(list(each.shape) == [data.shape[0], hidden], "states do not fit")
+    given = [each for each in weights if each is not None]
+    _require(len(given) in (2, 4), "a cell needs both biases or none")
+    rows, features = data.shape
+    _cell(given, rows, features, hidden, _CELL_GATES[op])
+    results = tuple(_meta(each.shape) for each in states)
+    return results if op == "lstm_cell.default" else results[0]
+
+
 def _cell(weights: list[Any], rows: int, features: int, hidden: int, gates: int) -> None:
     from_input, from_state, *biases = weights
     _require(from_input.shape == (gates * hidden, features), "input weights do not fit")
@@ -309,6 +349,8 @@ _RULES: Mapping[str, Callable[[str, list[Any]], Any]] = {
     "instance_norm.default": _channel_norm,
     "layer_norm.default": _layer_norm,
     "group_norm.default": _group_norm,
+    "_weight_norm.default": _weight_norm,
+    "grid_sampler.default": _grid_sampler,
     "upsample_nearest1d.vec": _upsample,
     "upsample_linear1d.vec": _upsample,
     "upsample_nearest2d.vec": _upsample,
@@ -316,6 +358,7 @@ _RULES: Mapping[str, Callable[[str, list[Any]], Any]] = {
     "upsample_bicubic2d.vec": _upsample,
     "scaled_dot_product_attention.default": _attention,
     **dict.fromkeys(_GATES, _recurrent),
+    **dict.fromkeys(_CELL_GATES, _single_cell),
     **dict.fromkeys(
         ("unbind.int", "split.Tensor", "split_with_sizes.default", "chunk.default"), _pieces
     ),

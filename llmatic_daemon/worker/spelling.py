@@ -1,6 +1,6 @@
 """One spelling for each operation: the rules that make two sources of one network give one graph."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze vie
 _PERMUTES = "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims"
 _EXPANDS = "expand expand_as broadcast_to"
 _CASTS = "to _to_copy type_as"
+#: Positions stay what they are through these, as long as their last dimension does.
+_KEEP_POSITIONS = frozenset(f"{_SAME} {_RESHAPES} {_EXPANDS} {_CASTS} slice repeat detach".split())
 _FILLS = "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor"
 _DROPOUTS = "dropout feature_dropout alpha_dropout feature_alpha_dropout"
 _RANDOM = frozenset(
@@ -81,6 +83,13 @@ def extent(size: Any) -> int | Extent:
 Shape = tuple[int | Extent, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The whole numbers from 0 along the last dimension: good for an embedding of positions, which is a weight."""
+
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """One traced operation, made pure."""
@@ -114,6 +123,8 @@ class Draft:
 
     def emit(self, op: str, *args: Arg) -> Ref:
         """Append an operation; the same one on the same values is appended once."""
+        if any(isinstance(each, Positions) for each in _flat(args)):
+            raise TranslationError("whole numbers may only be positions of an embedding")
         args = trimmed(operations.table()[op], args)
         key = (op, repr(args))  # not the values: 1 == 1.0 == True
         if key in self._seen:
@@ -127,6 +138,11 @@ class Draft:
     def producer(self, ref: Any) -> Node | None:
         """Find the operation whose only result this is."""
         return self.nodes[ref.node] if isinstance(ref, Result) and ref.item is None else None
+
+
+def _flat(args: tuple[Any, ...]) -> Iterator[Any]:
+    for arg in args:
+        yield from _flat(arg) if isinstance(arg, tuple) else (arg,)
 
 
 Rule = Callable[[Call, Draft], Any]
@@ -193,6 +209,29 @@ def _fill(call: Call, draft: Draft) -> Any:
     return draft.emit("new_full.default", Input(), call.shape(), float(value))
 
 
+def _arange(call: Call, draft: Draft) -> Any:
+    (count,) = call.shape()
+    plain = call.args.get("start", 0) == 0 and call.args.get("step", 1) == 1
+    if not (plain and isinstance(count, int) and call.output.dtype is torch.int64):
+        raise TranslationError("arange may only make the positions of an embedding")
+    return Positions(count)
+
+
+def _embedding(call: Call, draft: Draft) -> Any:
+    """Take the rows of an embedding that positions name: the first ones, in their order."""
+    positions, shape = call.args["indices"], call.shape()
+    if not isinstance(positions, Positions) or call.args.get("padding_idx", -1) != -1:
+        raise TranslationError("an embedding may only be of positions, 0, 1, ... by arange")
+    rows, whole = call.first, call.inputs[0].shape
+    if positions.count != whole[0]:
+        rows = draft.emit("slice.Tensor", rows, 0, 0, positions.count)
+    if len(shape) > 2:
+        single = (*(1 for _ in shape[:-2]), *shape[-2:])
+        rows = draft.emit("reshape.default", rows, single)
+        rows = rows if single == shape else draft.emit("expand.default", rows, shape)
+    return rows
+
+
 def _dropout(call: Call, draft: Draft) -> Any:
     unused = not call.args["train"] or call.args["p"] == 0
     return call.first if unused else _plain(call, draft)
@@ -238,7 +277,7 @@ def _argument(call: Call, argument: operations.Argument, value: Any) -> Any:
     if argument.name in ("dim", "dims") and value is not None:
         return _dims(call, value)
     if argument.name in _SPATIAL and isinstance(value, tuple) and len(value) == 1:
-        return value * (2 if "2d" in call.name else 1)
+        return value * (3 if "3d" in call.name else 2 if "2d" in call.name else 1)
     return _number(call, argument, value)
 
 
@@ -275,11 +314,22 @@ def _rules() -> Mapping[str, Rule]:
         (_DROPOUTS, _dropout),
         ("slice", _slice),
         ("detach", _detach),
+        ("arange", _arange),
+        ("embedding", _embedding),
     )
     return {name: rule for names, rule in families for name in names.split()}
 
 
 _RULES = _rules()
+
+
+def _keeps_positions(call: Call) -> bool:
+    return (
+        isinstance(call.first, Positions)
+        and call.name in _KEEP_POSITIONS
+        and call.output.dtype is torch.int64
+        and call.shape()[-1:] == (call.first.count,)
+    )
 
 
 def spell(call: Call, draft: Draft) -> Any:
@@ -288,4 +338,6 @@ def spell(call: Call, draft: Draft) -> Any:
     Raises:
         TranslationError: it is not allowed, or its types are not.
     """
+    if _keeps_positions(call):
+        return call.first
     return _RULES.get(call.name, _plain)(call, draft)

@@ -19,6 +19,7 @@ from llmatic_daemon.worker.spelling import (
     DTYPES,
     Call,
     Draft,
+    Positions,
     TranslationError,
     extent,
     spell,
@@ -86,6 +87,11 @@ class Translator:
         tensor = self._program.state_dict.get(spec.target)
         if tensor is None:
             tensor = self._program.constants[spec.target]  # a buffer that is not persistent
+        if tensor.dtype is torch.int64 and tensor.ndim and _counts(tensor):
+            return Positions(tensor.shape[-1])
+        if tensor.dtype is torch.bool:
+            self._weights.append((spec.target, tensor.float(), False))
+            return self._draft.emit("ne.Scalar", WeightRef(len(self._weights) - 1), 0.0)
         if tensor.dtype is not torch.float32:
             return Unsayable(f"{spec.target} must be float32, is {_dtype_name(tensor.dtype)}")
         trainable = spec.kind is InputKind.PARAMETER and tensor.requires_grad
@@ -214,7 +220,7 @@ class Translator:
         if isinstance(arg, list | tuple):
             return tuple(self._value(each) for each in arg)
         if isinstance(arg, fx.Node):
-            return self._values.get(arg, Unsayable(f"{arg} is not a value"))
+            return self._values.get(arg, _no_value(arg))
         if arg is None or isinstance(arg, bool | int | float | str):
             return arg
         if isinstance(arg, torch.dtype | torch.device | torch.layout | torch.memory_format):
@@ -251,6 +257,18 @@ class Translator:
                     "a tensor is changed in place and also used through a view of it; "
                     "write it without the in-place operation"
                 )
+
+
+def _counts(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is one row of 0, 1, ..."""
+    count = tensor.shape[-1]
+    return tensor.numel() == count and tensor.flatten().tolist() == list(range(count))
+
+
+def _no_value(node: fx.Node) -> Unsayable:
+    if node.op == "get_attr":  # a part of forward that torch has wrapped up
+        return Unsayable("forward must not switch gradients on or off")
+    return Unsayable(f"{node} is not a value")
 
 
 def _unsayable(values: Sequence[Value]) -> Iterator[Unsayable]:

@@ -34,6 +34,12 @@ _FLAT = frozenset(
         "lt.Tensor",
         "le.Scalar",
         "le.Tensor",
+        "eq.Scalar",
+        "eq.Tensor",
+        "ne.Scalar",
+        "ne.Tensor",
+        "logical_not.default",
+        "bitwise_not.default",
         "new_full.default",
     ]
 )

@@ -172,7 +172,9 @@ def test_network_of_the_same_name_as_a_helper_is_the_one_written_out():
     assert source_of(text) == "from torch import nn\n\n\n" + NET
 
 
-@pytest.mark.parametrize("base", ["nn.Module", "torch.nn.Module", "Module", "Base"])
+@pytest.mark.parametrize(
+    "base", ["nn.Module", "torch.nn.Module", "Module", "Base", "nn.Sequential", "Sequential"]
+)
 def test_network_inherits_from_module_directly_or_not(base: str):
     text = f"class Base(nn.Module):\n    def __init__(self, x): pass\nclass Net({base}):\n    def __init__(self): pass\n"
 

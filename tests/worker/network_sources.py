@@ -181,6 +181,21 @@ BROKEN = {
         _forward("return nn.Linear(10, 10)(self.f(x.flatten(1)))"),
         "must be made in __init__",
     ),
+    "embedding of pixels": (
+        network("self.e = nn.Embedding(32, 10)", "return self.e(x.argmax(3)).mean((1, 2))"),
+        "an embedding may only be of positions",
+    ),
+    "numbers of its own": (
+        _forward("return self.f(x.flatten(1) * torch.arange(3072))"),
+        "may only be positions of an embedding",
+    ),
+    "no gradients": (
+        network(
+            "self.f = nn.Linear(3072, 10)",
+            "with torch.no_grad():\n    x = self.f(x.flatten(1))\nreturn x * self.f.bias",
+        ),
+        "must not switch gradients on or off",
+    ),
     "noise": (_forward("return self.f(x.flatten(1)) + torch.randn(10)"), "'randn'"),
     "literal weights": (
         _forward("return self.f(x.flatten(1)) * torch.tensor([1.0] * 10)"),

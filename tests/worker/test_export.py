@@ -160,6 +160,17 @@ def test_graph_differs_for_another_network():
     assert lift(other).graph != lift(SAME["modules"]).graph
 
 
+def test_embedding_of_positions_is_its_weight():
+    head = "\nself.f = nn.Linear(32, 10)"
+    forward = "return self.f((x[:, 0] + {}).mean(1))"
+    looked_up = network(
+        "self.e = nn.Embedding(32, 32)" + head, forward.format("self.e(torch.arange(32))")
+    )
+    plain = network("self.e = nn.Parameter(torch.randn(32, 32))" + head, forward.format("self.e"))
+
+    assert lift(looked_up).graph == lift(plain).graph
+
+
 def test_graph_does_not_depend_on_the_seed_but_weights_do():
     first, second = lift(DENSE, seed=1), lift(DENSE, seed=2)
 

@@ -120,6 +120,32 @@ REFUSED = {
         ),
         "at most 65536 results",
     ),
+    "a weight norm that reads beyond its end": (
+        network(
+            FLAT,
+            Node(op="_weight_norm.default", args=(WeightRef(0), WeightRef(1))),
+            Node(op="linear.default", args=(Result(0), Result(1))),
+            shapes=((10, 48), (1, 1)),
+        ),
+        "a weight norm does not fit",
+    ),
+    "an unknown way to sample a grid": (
+        network(
+            FLAT, HEAD,
+            Node(op="reshape.default", args=(Result(1), (Extent(1, 0), 1, 5, 2))),
+            Node(op="grid_sampler.default", args=(Input(), Result(2), 7, 0, False)),
+            Node(op="sum.dim_IntList", args=(Result(3), (1, 2, 3))),
+        ),
+        "a mode is unknown",
+    ),
+    "a cell whose state does not fit": (
+        network(
+            FLAT, HEAD,
+            Node(op="gru_cell.default", args=(Result(0), Result(1), WeightRef(1), WeightRef(2))),
+            shapes=((10, 48), (27, 48), (27, 9)),
+        ),
+        "states do not fit",
+    ),
 }  # fmt: skip
 
 
