@@ -3,7 +3,8 @@
 It has imported torch and exported a network once, so that a fork of it starts in milliseconds. First
 it answers {"ready": true}. Then for each request
     {"source", "class_name", "seed", "input_shape", "num_classes",
-     "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes"}}
+     "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes",
+                "max_source_bytes"}}
 one answer, in the order of the requests:
     {"outcome": "lifted", "measures": {...}, "activation_bytes", "lift_s"} with the blobs graph, weights
     {"outcome": cause, "detail", "lift_s"}
@@ -157,6 +158,7 @@ def lift(request: Request, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...
     Raises:
         Rejected: with the cause.
     """
+    _check_source(request.source, request.limits)
     ending = _run_confined(request, asker)
     _check_ending(ending, request.bounds)
     graph, weights = _read_result(ending.output, request.limits)
@@ -240,6 +242,13 @@ def _write(result: bytes) -> None:
 def _max_bytes(limits: Limits) -> int:
     """Bound a result: buffers may take as much as parameters."""
     return _HEADER_BYTES + MAX_GRAPH_BYTES + 8 * limits.max_parameters + (1 << 20)
+
+
+def _check_source(source: str, limits: Limits) -> None:
+    size = len(source.encode(errors="replace"))
+    if size > limits.max_source_bytes:
+        detail = f"a source may have at most {limits.max_source_bytes} bytes, has {size}"
+        raise Rejected(Outcome.NOT_CODE, detail)
 
 
 def _check_ending(ending: Ending, bounds: Bounds) -> None:
