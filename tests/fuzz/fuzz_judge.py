@@ -63,17 +63,19 @@ def main() -> None:
     limit_memory(asked.memory_mib)
     signal.signal(signal.SIGPROF, _hang)
     counts: collections.Counter[str] = collections.Counter()
-    started, findings, done = time.monotonic(), 0, 0
-    for number in range(asked.first, asked.first + asked.count):
+    started, findings = time.monotonic(), 0
+    for done, number in enumerate(range(asked.first, asked.first + asked.count), 1):
         finding = run_one(number, counts)
-        done += 1
         if finding:
             findings += 1
             print(f"input {number}: {finding}", flush=True)
         late = bool(asked.seconds) and time.monotonic() - started > asked.seconds
         if done % 10_000 == 0 or late or done == asked.count:
             spent = time.monotonic() - started
-            print(f"{done} inputs, the last {number}, {findings} findings, {dict(counts)}, {spent:.0f} s", flush=True)
+            print(
+                f"{done} inputs, the last {number}, {findings} findings, {dict(counts)}, {spent:.0f} s",
+                flush=True,
+            )
         if late:
             break
     sys.exit(1 if findings else 0)

@@ -68,7 +68,9 @@ def _nudge_number(document: Any, rng: random.Random) -> None:
             places += [(each, key) for key in each]
     place, key = rng.choice(places) if places else ([0], 0)
     if type(place[key]) in (int, float):
-        place[key] = rng.choice([place[key] + 1, place[key] - 1, -place[key], place[key] * 2, rng.choice(INTEGERS)])
+        place[key] = rng.choice(
+            [place[key] + 1, place[key] - 1, -place[key], place[key] * 2, rng.choice(INTEGERS)]
+        )
 
 
 def _change_reference(document: Any, rng: random.Random) -> None:
@@ -197,7 +199,9 @@ def weight_bytes(rng: random.Random, graph: bytes) -> bytes:
         _break_header(header, rng)
         body = rng.choice([body, body[: end // 2], rng.randbytes(min(end, 4000)), body + b"\x01"])
     text = json.dumps(header, separators=(",", ":")).encode()
-    length = len(text) if rng.random() < 0.95 else rng.choice([0, 1, 1 << 20, 1 << 62, len(text) + 1])
+    length = (
+        len(text) if rng.random() < 0.95 else rng.choice([0, 1, 1 << 20, 1 << 62, len(text) + 1])
+    )
     return struct.pack("<Q", length) + text + body
 
 
@@ -235,6 +239,6 @@ def result_bytes(rng: random.Random) -> bytes:
     whole = bytearray(frames.encode({}, graph, weight_bytes(rng, graph)))
     for _ in range(rng.choice([0, 1, 2, 8])):
         whole[rng.randrange(min(len(whole), 400))] = rng.randrange(256)
-    return bytes(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.2 else whole) + b"\x00" * (
-        rng.random() < 0.1
-    )
+    return bytes(
+        whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.2 else whole
+    ) + b"\x00" * (rng.random() < 0.1)
