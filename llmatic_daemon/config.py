@@ -197,6 +197,7 @@ class LifterSettings(Section):
     max_parameters: Count
     max_flops: Count
     max_activation_mib: Count
+    max_source_kib: Annotated[int, Field(ge=1, le=64)]
 
 
 class SandboxSettings(Section):
@@ -210,6 +211,7 @@ class TrainingSettings(Section):
     """How and where networks are trained."""
 
     recipe: Literal["fast", "paper"]
+    initial_weights: Literal["keep", "reseed"]
     epochs: CountOrNone
     batch_size: CountOrNone
     learning_rate: Annotated[float, Field(ge=0)]

@@ -46,6 +46,7 @@ def limits(settings: Settings) -> dict[str, int]:
         "max_parameters": settings.lifter.max_parameters,
         "max_flops": settings.lifter.max_flops,
         "max_activation_bytes": settings.lifter.max_activation_mib << 20,
+        "max_source_bytes": settings.lifter.max_source_kib << 10,
     }
 
 
@@ -158,6 +159,7 @@ def trainers(settings: Settings) -> TrainerPool:
             "data": _data(settings),
             "recipe": _recipe(settings),
             "limits": limits(settings),
+            "initial_weights": settings.training.initial_weights,
             "threads": settings.training.threads,
             "timeout_s": settings.training.timeout_s,
             "memory_bytes": settings.training.memory_mib << 20,

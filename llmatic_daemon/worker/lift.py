@@ -5,7 +5,8 @@ and exported a network once, so that a fork of it starts in milliseconds. First 
     {"ready": true, "missing": {layer: why it is not there}}
 Then for each request
     {"source", "class_name", "seed", "input_shape", "num_classes",
-     "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes"}}
+     "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes",
+                "max_source_bytes"}}
 one answer, in the order of the requests:
     {"outcome": "lifted", "measures": {...}, "activation_bytes", "lift_s"} with the blobs graph, weights
     {"outcome": cause, "detail", "lift_s"}
@@ -173,6 +174,7 @@ def lift(
     Raises:
         Rejected: with the cause.
     """
+    _check_source(request.source, request.limits)
     ending = _run_confined(request, confinement, asker)
     _check_ending(ending, request.bounds)
     graph, weights = _read_result(ending.output, request.limits)
@@ -256,6 +258,13 @@ def _write(result: bytes) -> None:
 def _max_bytes(limits: Limits) -> int:
     """Bound a result: buffers may take as much as parameters."""
     return _HEADER_BYTES + MAX_GRAPH_BYTES + 8 * limits.max_parameters + (1 << 20)
+
+
+def _check_source(source: str, limits: Limits) -> None:
+    size = len(source.encode(errors="replace"))
+    if size > limits.max_source_bytes:
+        detail = f"a source may have at most {limits.max_source_bytes} bytes, has {size}"
+        raise Rejected(Outcome.NOT_CODE, detail)
 
 
 def _check_ending(ending: Ending, bounds: Bounds) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from llmatic_daemon.worker import operations
 from llmatic_daemon.worker.flops import counter
-from llmatic_daemon.worker.nodes import Arg, Extent, Graph, Input, Node, Result, WeightRef
+from llmatic_daemon.worker.nodes import Arg, Extent, Graph, Input, Node, Result, WeightRef, refs
 
 #: What torch raises when shapes or arguments do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError)
@@ -95,8 +95,12 @@ class Shapes:
     results: tuple[Any, ...]
     output: torch.Tensor
     flops: int
-    #: Of all results that are no views, in bytes.
+    #: Of all results that are no views, and of what attention and recurrent layers keep inside, in bytes.
     activation_bytes: int
+    #: The most that one operation puts out.
+    largest_bytes: int
+    #: The most that is needed at once in evaluation, where a result goes with its last use.
+    live_bytes: int
 
 
 def infer(graph: Graph, batch: int, max_elements: int) -> Shapes:
@@ -122,17 +126,26 @@ class _Pass:
         self._weights = [_meta(weight.shape) for weight in graph.weights]
         self._results: list[Any] = []
         self._num_results = 0
+        self._inner_bytes = [0] * len(graph.nodes)
 
     def run(self) -> Shapes:
         count = counter()
         with torch.no_grad(), count:
             for number, node in enumerate(self._graph.nodes):
                 self._results.append(self._checked(node, f"n{number} ({node.op})"))
+        sizes = [
+            inner + _bytes(node, result)
+            for inner, node, result in zip(
+                self._inner_bytes, self._graph.nodes, self._results, strict=True
+            )
+        ]
         return Shapes(
             results=tuple(self._results),
             output=self._value(self._graph.output),
             flops=int(count.complexity),
-            activation_bytes=sum(map(_bytes, self._graph.nodes, self._results)),
+            activation_bytes=sum(sizes),
+            largest_bytes=max(sizes, default=0),
+            live_bytes=_live_bytes(self._graph, sizes),
         )
 
     def _checked(self, node: Node, where: str) -> Any:
@@ -161,8 +174,13 @@ class _Pass:
         if base in _SAME_SHAPE and args[0].dtype is torch.float32:
             return args[0]
         rule = _RULES.get(node.op)
-        if rule is not None:
-            return rule(node.op, args)
+        result = rule(node.op, args) if rule is not None else self._by_torch(node, args)
+        inner = _INNER.get(node.op)
+        if inner is not None:
+            self._inner_bytes[len(self._results)] = inner(node.op, args, result)
+        return result
+
+    def _by_torch(self, node: Node, args: list[Any]) -> Any:
         operation = operations.table()[node.op]
         num_positional = sum(not argument.keyword_only for argument in operation.arguments)
         names = [argument.name for argument in operation.arguments]
@@ -198,6 +216,52 @@ def _bytes(node: Node, result: Any) -> int:
         return 0
     tensors = result if isinstance(result, tuple | list) else (result,)
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _live_bytes(graph: Graph, sizes: list[int]) -> int:
+    """Walk over the operations; a result is kept until the last use of it, or of a view of it."""
+    owner: list[int] = []
+    last = list(range(len(graph.nodes)))
+    for number, node in enumerate(graph.nodes):
+        used = [owner[ref.node] for ref in refs(node.args) if isinstance(ref, Result)]
+        owner.append(used[0] if used and node.op in _VIEWS else number)
+        for each in used:
+            last[each] = number
+    goes: dict[int, int] = {}
+    for number, end in enumerate(last):
+        goes[end] = goes.get(end, 0) + sizes[number]
+    live = peak = 0
+    for number, size in enumerate(sizes):
+        live += size
+        peak = max(peak, live)
+        live -= goes.get(number, 0)
+    return peak
+
+
+# --- what operations keep inside, in bytes --------------------------------------------------------
+
+
+def _scores(op: str, args: list[Any], result: Any) -> int:
+    """Scores of attention, before and after softmax; a fused kernel may keep fewer."""
+    return int(2 * 4 * result[..., 0].numel() * args[1].shape[-2])
+
+
+def _gates(op: str, args: list[Any], result: Any) -> int:
+    """Gates and states of each cell at each step."""
+    data, num_cells, hidden = args[0], result[1].shape[0], args[2][1].shape[-1]
+    return int(4 * data.shape[0] * data.shape[1] * num_cells * hidden * (_GATES[op] + 2))
+
+
+def _positions(op: str, args: list[Any], result: Any) -> int:
+    """Where each maximum was found, as int64."""
+    return int(8 * result.numel()) if isinstance(result, torch.Tensor) else 0
+
+
+_INNER: Mapping[str, Callable[[str, list[Any], Any], int]] = {
+    "scaled_dot_product_attention.default": _scores,
+    **dict.fromkeys(_GATES, _gates),
+    **dict.fromkeys(("max_pool1d.default", "max_pool2d.default"), _positions),
+}
 
 
 # --- rules of our own, where torch's are slow, loose, or hide products ----------------------------

@@ -1,7 +1,7 @@
 """The trainer process: warm, trusted, one for each device place; frames in, frames out.
 
 First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
-"timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
+"initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
 Then for each {"train": {"seed", "epochs", "keep_weights", "measures"}} with the blobs graph and weights: an
 {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
 its blob when they are kept, or {"failure": {"cause", "detail"}}.
@@ -22,11 +22,11 @@ import safetensors.torch
 import torch
 
 from llmatic_daemon import frames
-from llmatic_daemon.records import Epoch
-from llmatic_daemon.worker import data, recipes, training
+from llmatic_daemon.records import Epoch, Outcome
+from llmatic_daemon.worker import data, initial, memory, recipes, training
 from llmatic_daemon.worker.graph import build
 from llmatic_daemon.worker.pipes import own_pipes
-from llmatic_daemon.worker.validate import InvalidNetwork, Limits, validate
+from llmatic_daemon.worker.validate import InvalidNetwork, Limits, Validated, validate
 
 T = TypeVar("T")
 
@@ -44,7 +44,11 @@ class Setup:
     data: data.DataSet
     recipe: recipes.Recipe
     limits: Limits
+    #: keep or reseed.
+    initial_weights: str
     timeout_s: float
+    #: That the device place may take; 0: no limit of ours.
+    memory_bytes: int = 0
 
 
 def set_up(configuration: Mapping[str, Any]) -> Setup:
@@ -67,7 +71,9 @@ def set_up(configuration: Mapping[str, Any]) -> Setup:
         data=found.resident(device, training.image_dtype(recipe)),
         recipe=recipe,
         limits=_build(Limits, configuration.get("limits", {}), "limit"),
+        initial_weights=configuration.get("initial_weights", "keep"),
         timeout_s=configuration["timeout_s"],
+        memory_bytes=configuration.get("memory_bytes") or 0,
     )
 
 
@@ -139,8 +145,10 @@ def _train(
     valid = validate(graph, weights, setup.limits, setup.data.input_shape, setup.data.num_classes)
     if asked["measures"] != asdict(valid.measures):
         raise InvalidNetwork(f"its measures are {valid.measures}, not {asked['measures']}")
+    _check_memory(setup, recipe, valid)
+    weights_used = initial.begin(valid, asked["seed"], reseed=setup.initial_weights == "reseed")
     with training.failures_named():
-        network = build(valid.graph, valid.weights)
+        network = build(valid.graph, weights_used)
         network.to(setup.device).to(memory_format=torch.channels_last)
     run = training.Run(
         network,
@@ -164,6 +172,21 @@ def _train(
         yield {"report": report}, []
         return
     yield {"report": {**report, "normalisation": setup.data.normalisation}}, [_saved(network)]
+
+
+def _check_memory(setup: Setup, recipe: recipes.Recipe, valid: Validated) -> None:
+    """Refuse a network that would not fit, before the device sees it."""
+    if not setup.memory_bytes:
+        return
+    at_once = training.at_once(setup.device.type, recipe, valid.activation_bytes)
+    needed = memory.needed_bytes(valid, recipe, at_once)
+    free = memory.free_bytes(setup.device, setup.memory_bytes)
+    if needed > free:
+        raise training.TrainingFailed(
+            Outcome.OOM,
+            f"training it in batches of {recipe.batch_size} would take about {needed >> 20} MiB, "
+            f"and this place has {free >> 20} of {setup.memory_bytes >> 20} MiB left",
+        )
 
 
 def _epoch(epoch: Epoch | None, recipe: recipes.Recipe) -> dict[str, Any]:

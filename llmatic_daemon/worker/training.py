@@ -85,7 +85,7 @@ class Run:
         """
         self._network, self._data, self._recipe, self._seed = network, data, recipe, seed
         self._deadline = Deadline(timeout_s)
-        self._at_once = _at_once(data.test.images.device.type, recipe, activation_bytes)
+        self._at_once = at_once(data.test.images.device.type, recipe, activation_bytes)
         self._curve: list[Epoch] = []
 
     def epochs(self) -> Iterator[Epoch]:
@@ -266,7 +266,7 @@ def measure(
     return float(correct) / len(split), _finite(total) / len(split)
 
 
-def _at_once(device_type: str, recipe: Recipe, activation_bytes: int) -> int:
+def at_once(device_type: str, recipe: Recipe, activation_bytes: int) -> int:
     """Count the images to measure at once; never fewer than a step trains on, which needs more."""
     fitting = MEASURED_BYTES.get(device_type, 512 << 20) // max(1, activation_bytes)
     return max(recipe.batch_size, min(MEASURED_AT_ONCE.get(device_type, 256), fitting))

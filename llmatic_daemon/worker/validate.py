@@ -1,10 +1,17 @@
 """Judge a graph and its weights before any device second is spent; runs nothing of the candidate.
 
-Pure and cheap (milliseconds): whoever receives a graph calls it again. Every shape is inferred anew for two batch
-sizes; what holds for both, linearly, holds for all.
+Pure and cheap (milliseconds): whoever receives a graph calls it again. Every shape is inferred anew for three batch
+sizes, which must lie on one line, and `lanes` follows the images through the graph: no image's output
+depends on another image, nor on how many there are. So what holds for these sizes holds for all.
+
+What a source can smuggle in is bounded by its size. Constants (tensors that are neither trained nor running
+statistics) hold at most as much information as a source may be long. Trained weights cannot be told from a
+random draw: a source that computes good ones from a short formula is stopped by nothing here. That
+is what `training.initial_weights = "reseed"` is for: the trainer then draws all of them anew.
 """
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import safetensors.torch
@@ -13,13 +20,17 @@ from safetensors import SafetensorError
 
 from llmatic_daemon.records import Measures, Outcome
 from llmatic_daemon.worker.graph import GraphError, loads, weight_name
+from llmatic_daemon.worker.lanes import Lane, LaneError, trace
 from llmatic_daemon.worker.layers import depth_and_width
 from llmatic_daemon.worker.nodes import Extent, Graph, Node, Result, WeightRef, refs
 from llmatic_daemon.worker.operations import RUNNING_STATISTICS
+from llmatic_daemon.worker.ranges import RangeError, check_ranges
 from llmatic_daemon.worker.shapes import ShapeError, Shapes, infer
 
-#: Two batch sizes that no network has as another size by accident.
-_BATCHES = (5, 11)
+#: Two batch sizes that no network has as another size by accident, and the smallest one.
+_BATCHES = (5, 11, 1)
+#: Beyond this, constants are not even looked at; compressing so many zeros takes 0.2 s.
+_MAX_RAW_CONSTANTS = 64 << 20
 #: Through these no gradient flows.
 _FLAT = frozenset(
     [
@@ -56,6 +67,8 @@ class Limits:
     #: Of one image, forward, all results together.
     max_activation_bytes: int = 256 << 20
     max_nodes: int = 5_000
+    #: Of a source; and of what all constants together say, raw or compressed.
+    max_source_bytes: int = 64 << 10
 
 
 class InvalidNetwork(Exception):
@@ -76,6 +89,9 @@ class Validated:
     measures: Measures
     #: Of one image, forward, all results together.
     activation_bytes: int
+    #: Of one image: the most that one operation puts out, and that evaluation holds at once.
+    largest_bytes: int
+    live_bytes: int
 
 
 def validate(
@@ -98,19 +114,27 @@ def validate(
         InvalidNetwork: with the cause `invalid_graph`, or `nan` where a weight is not finite.
     """
     network = _read(graph, limits, input_shape)
+    _check_numbers(network)
     _check_statistics(network)
     _check_constants(network)
     _check_gradients(network)
-    small, large = (_infer(network, batch, limits) for batch in _BATCHES)
-    _check_output(small, large, num_classes)
+    small, large, least = passes = [_infer(network, batch, limits) for batch in _BATCHES]
+    _check_output(passes, num_classes)
+    _check_line(small, large, least)
+    for batch, shapes in zip(_BATCHES[:2], (small, large), strict=True):
+        _check_lanes(network, shapes, batch)
     measures = _measure(network, small, large)
     activation_bytes = _per_image(small.activation_bytes, large.activation_bytes)
     _check_limits(measures, activation_bytes, limits)
+    tensors = _read_weights(network, weights)
+    _check_information(network, tensors, limits)
     return Validated(
         graph=network,
-        weights=_read_weights(network, weights),
+        weights=tensors,
         measures=measures,
         activation_bytes=activation_bytes,
+        largest_bytes=_per_image(small.largest_bytes, large.largest_bytes),
+        live_bytes=_per_image(small.live_bytes, large.live_bytes),
     )
 
 
@@ -135,13 +159,43 @@ def _read(data: bytes, limits: Limits, input_shape: tuple[int, ...]) -> Graph:
     return graph
 
 
+def _check_numbers(graph: Graph) -> None:
+    try:
+        check_ranges(graph)
+    except RangeError as error:
+        raise InvalidNetwork(str(error)) from error
+
+
+def running_statistics(graph: Graph) -> dict[int, float]:
+    """Find the running statistics, by the number of their weight, and what they begin with."""
+    return {
+        arg.number: begin
+        for node in graph.nodes
+        for position, begin in zip(RUNNING_STATISTICS.get(node.op, ()), (0.0, 1.0), strict=False)
+        if isinstance(arg := node.args[position], WeightRef)
+    }
+
+
 def _check_statistics(graph: Graph) -> None:
-    """Running statistics are changed without a gradient, so none may be a parameter."""
+    """Running statistics are changed without a gradient, so none may be a parameter, or read."""
     for number, node in enumerate(graph.nodes):
         for position in RUNNING_STATISTICS.get(node.op, ()):
             arg = node.args[position]
             fixed = isinstance(arg, WeightRef) and not graph.weights[arg.number].trainable
             _expect(arg is None or fixed, f"n{number}: running statistics must be buffers")
+    found = running_statistics(graph)
+    roles = [
+        (ref.number, RUNNING_STATISTICS.get(node.op, ()).index(place) if is_role else None)
+        for node in graph.nodes
+        for place, arg in enumerate(node.args)
+        for is_role in (place in RUNNING_STATISTICS.get(node.op, ()),)
+        for ref in refs((arg,))
+        if isinstance(ref, WeightRef) and ref.number in found
+    ]
+    _expect(
+        len(set(roles)) == len(found),
+        "running statistics must be a norm's mean or variance, and nothing else",
+    )
 
 
 def _check_constants(graph: Graph) -> None:
@@ -186,14 +240,35 @@ def _infer(graph: Graph, batch: int, limits: Limits) -> Shapes:
         raise InvalidNetwork(str(error)) from error
 
 
-def _check_output(small: Shapes, large: Shapes, num_classes: int) -> None:
-    for batch, shapes in zip(_BATCHES, (small, large), strict=True):
+def _check_output(passes: Iterable[Shapes], num_classes: int) -> None:
+    for batch, shapes in zip(_BATCHES, passes, strict=True):
         shape = tuple(shapes.output.shape)
         _expect(
             shape == (batch, num_classes),
             f"the output must be (batch, {num_classes}), is {shape} for a batch of {batch}",
         )
         _expect(shapes.output.dtype is torch.float32, "the output must be float32")
+
+
+def _check_line(small: Shapes, large: Shapes, least: Shapes) -> None:
+    """What a batch costs must grow with it by the same amount for each image."""
+    for name, *costs in (
+        ("multiply-adds", small.flops, large.flops, least.flops),
+        ("activations", small.activation_bytes, large.activation_bytes, least.activation_bytes),
+    ):
+        (a, b, c), (x, y, z) = _BATCHES, costs
+        _expect(
+            (y - x) * (a - c) == (x - z) * (b - a),
+            f"{name} must grow linearly with the batch, are {z}, {x} and {y} for {c}, {a} and {b} images",
+        )
+
+
+def _check_lanes(graph: Graph, shapes: Shapes, batch: int) -> None:
+    try:
+        lane = trace(graph, shapes, batch)
+    except LaneError as error:
+        raise InvalidNetwork(str(error)) from error
+    _expect(lane == Lane(0), "the output must have one row for each image, in their order")
 
 
 def _per_image(small: int, large: int) -> int:
@@ -226,6 +301,35 @@ def _check_limits(measures: Measures, activation_bytes: int, limits: Limits) -> 
         ("bytes of activations per image", activation_bytes, limits.max_activation_bytes),
     ):
         _expect(value <= limit, f"a network may have at most {limit} {name}, has {value}")
+
+
+def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits: Limits) -> None:
+    """Bound what constants say: raw, or compressed where they are longer than that."""
+    statistics = running_statistics(graph)
+    constants = [
+        tensors[weight_name(number)]
+        for number, weight in enumerate(graph.weights)
+        if not weight.trainable and number not in statistics
+    ]
+    raw = sum(4 * tensor.numel() for tensor in constants)
+    limit = limits.max_source_bytes
+    _expect(
+        raw <= limit or (raw <= _MAX_RAW_CONSTANTS and _compresses(constants, limit)),
+        f"tensors that are not trained may say at most {limit} bytes, as long as a source may be; "
+        f"they have {raw} bytes, and do not compress to that",
+    )
+
+
+def _compresses(tensors: Iterable[torch.Tensor], limit: int) -> bool:
+    """Tell whether tensors have at most so many bytes when compressed; stops as soon as they do not."""
+    packer, size = zlib.compressobj(1), 0
+    for tensor in tensors:
+        numbers = tensor.reshape(-1).numpy()
+        for start in range(0, len(numbers), 1 << 16):
+            size += len(packer.compress(numbers[start : start + (1 << 16)].data))
+            if size > limit:
+                return False
+    return size + len(packer.flush()) <= limit
 
 
 def _read_weights(graph: Graph, data: bytes) -> dict[str, torch.Tensor]:

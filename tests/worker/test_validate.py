@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
+from graphs import B, W, X, graph, head, n, op
+from graphs import judged as judged_freely
 
 from llmatic_daemon.records import Outcome
+from llmatic_daemon.worker import validate as validate_module
 from llmatic_daemon.worker.graph import dumps
 from llmatic_daemon.worker.nodes import (
     Extent,
@@ -18,7 +21,14 @@ from llmatic_daemon.worker.nodes import (
     WeightRef,
     canonical,
 )
-from llmatic_daemon.worker.validate import InvalidNetwork, Limits, Validated, validate
+from llmatic_daemon.worker.shapes import Shapes
+from llmatic_daemon.worker.validate import (
+    InvalidNetwork,
+    Limits,
+    Validated,
+    _check_line,
+    validate,
+)
 
 SHAPE = (3, 4, 4)
 FLAT = Node(op="reshape.default", args=(Input(), (Extent(1, 0), 48)))
@@ -219,3 +229,113 @@ def test_weights_that_are_no_safetensors_are_refused(data):
 def test_weights_beyond_those_of_the_graph_are_refused():
     with pytest.raises(InvalidNetwork, match="must be those of the graph"):
         judged(network(FLAT, HEAD), extra=torch.ones(1))
+
+
+# --- what costs, and what can be smuggled in ------------------------------------------------------
+
+
+def test_cost_that_is_quadratic_in_the_batch_is_refused():
+    """A second look at it, should the images' lanes ever be lost."""
+    small, large, least = (
+        Shapes(results=(), output=torch.empty(0), flops=flops, activation_bytes=4 * flops, largest_bytes=0, live_bytes=0)
+        for flops in (25, 121, 1)
+    )  # fmt: skip
+
+    with pytest.raises(InvalidNetwork, match="multiply-adds must grow linearly with the batch"):
+        _check_line(small, large, least)
+
+
+def masked(size: int):
+    """A constant of (size, 48) numbers, of which a weighted sum is used."""
+    return graph(
+        op("reshape.default", X, (B, 48)),
+        op("mean.dim", W(1), (0,)),
+        op("mul.Tensor", n(0), n(1)),
+        op("linear.default", n(2), W(0)),
+        weights=((10, 48), (size, 48)),
+        frozen=1,
+    )
+
+
+def test_constants_may_say_as_much_as_a_source():
+    assert judged_freely(masked(341), w0=torch.randn(341, 48)).measures.num_parameters == 480
+
+
+def test_constants_beyond_a_source_are_refused():
+    with pytest.raises(InvalidNetwork, match="not trained may say at most 65536 bytes"):
+        judged_freely(masked(400), w0=torch.randn(400, 48))
+
+
+def test_large_mask_of_ones_says_little():
+    assert judged_freely(masked(6000)).measures.num_parameters == 480
+
+
+def test_information_is_bounded_by_the_setting():
+    limits = Limits(max_source_bytes=1024)
+
+    with pytest.raises(InvalidNetwork, match="may say at most 1024 bytes"):
+        judged_freely(masked(6), limits, w0=torch.randn(6, 48))
+
+
+def test_compression_stops_early(monkeypatch):
+    seen = []
+
+    class Packer:
+        def compress(self, piece):
+            seen.append(len(piece))
+            return b"x" * len(piece)
+
+    monkeypatch.setattr(validate_module.zlib, "compressobj", lambda level: Packer())
+
+    assert not validate_module._compresses([torch.zeros(1 << 20)], 64 << 10)
+    assert len(seen) == 2
+
+
+def test_running_statistics_may_not_be_read_as_numbers():
+    norm = op("batch_norm.default", n(1), None, None, W(1), W(2), True, 0.1, 1e-5, True)
+    made = head(norm, op("add.Tensor", n(2), W(1)), weights=((10,), (10,)), frozen=2)
+
+    with pytest.raises(InvalidNetwork, match="and nothing else"):
+        judged_freely(made)
+
+
+def test_mean_may_not_be_another_norms_variance():
+    first = op("batch_norm.default", n(1), None, None, W(1), W(2), True, 0.1, 1e-5, True)
+    second = op("batch_norm.default", n(2), None, None, W(2), W(1), True, 0.1, 1e-5, True)
+
+    with pytest.raises(InvalidNetwork, match="and nothing else"):
+        judged_freely(head(first, second, weights=((10,), (10,)), frozen=2))
+
+
+def test_shared_norm_is_accepted():
+    norms = [
+        op("batch_norm.default", n(k), None, None, W(1), W(2), True, 0.1, 1e-5, True)
+        for k in (1, 2)
+    ]
+
+    assert judged_freely(head(*norms, weights=((10,), (10,)), frozen=2))
+
+
+def test_scores_of_fused_attention_count_as_activations():
+    made = head(
+        op("reshape.default", X, (B, 48, 1)),
+        op("scaled_dot_product_attention.default", n(2), n(2), n(2)),
+        op("mean.dim", n(3), (1,)),
+        op("add.Tensor", n(1), n(4)),
+    )
+
+    valid = judged_freely(made)
+
+    assert valid.activation_bytes == 4 * (10 + 48 + 2 * 48 * 48 + 1 + 10)
+
+
+def test_gates_of_recurrent_layers_count_as_activations():
+    made = graph(
+        op("reshape.default", X, (B, 6, 8)),
+        op("new_full.default", X, (1, B, 10), 0.0),
+        op("gru.input", n(0), n(1), (W(0), W(1)), False, 1, 0.0, True, False, True),
+        op("select.int", n(2, 0), 1, 5),
+        weights=((30, 8), (30, 10)),
+    )
+
+    assert judged_freely(made).activation_bytes == 4 * (10 + 60 + 10 + 6 * 10 * 5)
