@@ -409,6 +409,18 @@ def _recurrent(step: _Step) -> tuple[Lane, ...]:
     return (lane, *(state for _ in states))
 
 
+def _single_cell(step: _Step) -> Lanes:
+    data, *others = step.tensors()
+    is_pair = isinstance(step["hx"], tuple)
+    states, weights = others[: 1 + is_pair], others[1 + is_pair :]
+    lane = step.lane_of(data)
+    _apart(lane is not None and lane.dim == 0)
+    assert lane is not None
+    _apart(all(step.lane_of(each) == lane for each in states))
+    _apart(not any(map(step.lane_of, weights)))
+    return (lane, lane) if is_pair else lane
+
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 
@@ -493,6 +505,13 @@ def _roll(step: _Step) -> Lane:
     return lane
 
 
+def _grid(step: _Step) -> Lane:
+    """Each image has a grid of its own, and is sampled by it."""
+    lane = _elementwise_alike(step)
+    _apart(lane.dim == 0)
+    return lane
+
+
 def _prelu(step: _Step) -> Lane:
     lane, _ = step.first()
     _apart(lane.dim != 1 or math.prod(step.shape(step["weight"])) == 1)
@@ -523,7 +542,8 @@ rsqrt.default square.default reciprocal.default sin.default cos.default erf.defa
 sign.default pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar clamp.default clamp.Tensor
 clamp_min.default clamp_max.default maximum.default minimum.default addcmul.default addcdiv.default
 lerp.Scalar lerp.Tensor max.other min.other where.self where.ScalarSelf where.ScalarOther gt.Scalar
-gt.Tensor ge.Scalar ge.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor masked_fill.Scalar
+gt.Tensor ge.Scalar ge.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor eq.Scalar eq.Tensor ne.Scalar
+ne.Tensor logical_not.default bitwise_not.default masked_fill.Scalar
 """
 _REDUCTIONS = """
 mean.dim sum.dim_IntList amax.default amin.default max.dim min.dim var.correction std.correction
@@ -546,11 +566,12 @@ conv_transpose2d.input
 _RULES: Mapping[str, Callable[[_Step], Lanes]] = {
     **_names(_ELEMENTWISE, _elementwise),
     **_names(_REDUCTIONS, _reduction),
-    **_names("mean.default sum.default dot.default", _total),
+    **_names("mean.default sum.default dot.default _weight_norm.default", _total),
     **_names(_CONVOLUTIONS, _convolution),
     **_names(_PLANE, _last(2)),
     **_names(_LINE, _last(1)),
-    **_names("pixel_shuffle.default pixel_unshuffle.default", _last(3)),
+    **_names("affine_grid_generator.default grid_sampler.default", _grid),
+    **_names("pixel_shuffle.default pixel_unshuffle.default avg_pool3d.default", _last(3)),
     **_names("softmax.int log_softmax.int cumsum.default glu.default", _spared("dim")),
     **_names("flip.default", _spared("dims")),
     **_names("unfold.default", _spared("dimension")),
@@ -567,6 +588,8 @@ _RULES: Mapping[str, Callable[[_Step], Lanes]] = {
     **_names("bilinear.default", _bilinear),
     **_names("einsum.default", _einsum),
     **_names("scaled_dot_product_attention.default", _attention),
+    **_names("lstm_cell.default gru_cell.default", _single_cell),
+    **_names("rnn_tanh_cell.default rnn_relu_cell.default", _single_cell),
     **_names("lstm.input gru.input rnn_tanh.input rnn_relu.input", _recurrent),
     **_names("permute.default", _permute),
     **_names("transpose.int", _transpose),
