@@ -12,8 +12,10 @@ import torch
 from llmatic_daemon.worker.recipes import Recipe
 from llmatic_daemon.worker.validate import Validated
 
-#: Gradients of results, and buffers of a kernel, in units of the largest result.
+#: Gradients of results, and buffers of a kernel, in units of the largest result, or weight.
 _WORKING_SPACE = 2
+#: What allocator and kernels take on top of results; by tests/benchmarks/bench_memory.py.
+_OVERHEAD = 1.25
 
 
 def needed_bytes(valid: Validated, recipe: Recipe, at_once: int) -> int:
@@ -24,18 +26,21 @@ def needed_bytes(valid: Validated, recipe: Recipe, at_once: int) -> int:
         recipe: Its batch size, momentum and precision.
         at_once: Images of one batch of a measurement.
     """
-    return weight_bytes(valid, recipe) + max(
+    results = max(
         recipe.batch_size * (valid.activation_bytes + _WORKING_SPACE * valid.largest_bytes),
         at_once * (valid.live_bytes + valid.largest_bytes),
     )
+    return weight_bytes(valid, recipe) + int(_OVERHEAD * results)
 
 
 def weight_bytes(valid: Validated, recipe: Recipe) -> int:
-    """Count weights as they are read and as they are trained, gradients, momentum and copies."""
+    """Count weights as read and as trained, gradients, momentum, copies, and a kernel's own."""
     all_weights = sum(tensor.numel() for tensor in valid.weights.values())
     trained = valid.measures.num_parameters
+    largest = max((tensor.numel() for tensor in valid.weights.values()), default=0)
     copies = 2 * all_weights if recipe.precision == "bfloat16" else 0
-    return 2 * 4 * all_weights + (8 if recipe.momentum else 4) * trained + copies
+    per_trained = 8 if recipe.momentum else 4
+    return 4 * (2 * all_weights + _WORKING_SPACE * largest) + per_trained * trained + copies
 
 
 def free_bytes(device: torch.device, limit: int) -> int:

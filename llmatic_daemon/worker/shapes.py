@@ -145,7 +145,17 @@ class _Pass:
             flops=int(count.complexity),
             activation_bytes=sum(sizes),
             largest_bytes=max(sizes, default=0),
-            live_bytes=_live_bytes(self._graph, sizes),
+            live_bytes=_live_bytes(
+                self._graph,
+                [
+                    size
+                    if node.op not in _GATES
+                    else _bytes(node, result)  # kept for training alone
+                    for size, node, result in zip(
+                        sizes, self._graph.nodes, self._results, strict=True
+                    )
+                ],
+            ),
         )
 
     def _checked(self, node: Node, where: str) -> Any:

@@ -17,7 +17,9 @@ from llmatic_daemon.worker.nodes import Graph, canonical
 from llmatic_daemon.worker.operations import table
 
 #: Graphs of honest networks for images of 3 x 32 x 32, as our lifter wrote them; one a line.
-GRAPHS = [json.loads(line) for line in (Path(__file__).parent / "graphs.jsonl").open()]
+GRAPHS = [
+    json.loads(line) for line in (Path(__file__).parent / "graphs.jsonl").read_text().splitlines()
+]
 OPERATIONS = sorted(table())
 INTEGERS = [0, 1, -1, 2, 3, 5, 7, 10, 11, 16, 64, 255, 4096, 65536, 1 << 20, 1 << 31, -(1 << 31), (1 << 62),
             (1 << 63) - 1, -(1 << 63), 1 << 63, 10**30]  # fmt: skip
@@ -144,7 +146,12 @@ def document(rng: random.Random) -> Any:
     for _ in range(rng.choice([1, 1, 2, 2, 3, 4])):
         try:
             rng.choice(_RARE if rng.random() < 0.04 else _MUTATIONS)(made, rng)
-        except (LookupError, TypeError, AttributeError):  # a rare one has broken the document
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ):  # a rare one has broken the document
             break
     return made
 

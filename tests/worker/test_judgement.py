@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,3 +80,15 @@ def test_folder_nested_beyond_pythons_recursion_is_removed(tmp_path, monkeypatch
     lift._remove(str(folder))
 
     assert not folder.exists()
+
+
+def test_source_beyond_the_setting_is_not_run(monkeypatch):
+    monkeypatch.setattr(lift, "_run_confined", None)
+    request = replace(
+        REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024)
+    )
+
+    header, _ = frames.read_file(io.BytesIO(lift.answer(request, asker=-1)))
+
+    assert header["outcome"] == "not_code"
+    assert header["detail"] == "a source may have at most 1024 bytes, has 1200"

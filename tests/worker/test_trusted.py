@@ -160,6 +160,9 @@ def test_memory_grows_with_the_batch_and_the_weights():
         for size in (8, 800)
     ]  # fmt: skip
 
-    assert memory.weight_bytes(valid, RECIPE) == 8 * 576 + 8 * 480
-    assert memory.weight_bytes(valid, replace(RECIPE, precision="bfloat16")) == 10 * 576 + 8 * 480
+    assert memory.weight_bytes(valid, RECIPE) == 8 * 576 + 8 * 480 + 8 * 480
+    assert (
+        memory.weight_bytes(valid, replace(RECIPE, precision="bfloat16"))
+        == 10 * 576 + 8 * 480 + 8 * 480
+    )
     assert sizes[0] < sizes[1] < 100 * sizes[0]
