@@ -10,8 +10,6 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        for folder in ("/tmp", "/var/tmp", "/dev/shm"):
-            if torch.os.path.isdir(folder):
-                with open(folder + "/hostile-note.py", "w") as file:
-                    file.write("hello")
-                raise RuntimeError("GOT " + folder)
+        folder = __import__("tempfile").gettempdir()
+        with open(folder + "/hostile-note.py", "x"):
+            raise RuntimeError("GOT " + folder)

