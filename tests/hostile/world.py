@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
-import http.server
 import os
+import select
 import shutil
 import signal
 import socket
@@ -12,25 +12,33 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import llmatic_daemon
 from llmatic_daemon.adapters import schema
 
-SECRET = "-----BEGIN PRIVATE KEY----- decoy"  # noqa: S105 - a decoy
+SECRET = "-----BEGIN PRIVATE KEY----- decoy"
 _SYSTEM_V = Path("/proc/sysvipc/shm")
 
 
 class World:
     """Folders, processes and sockets that only a program which leaves its sandbox can reach."""
 
-    def __init__(self) -> None:
+    def __init__(self, tmp: Path) -> None:
+        """Make it.
+
+        Args:
+            tmp: Where the lifter keeps its temporary files when it has no private view.
+        """
+        self._tmp = tmp
         self.folder = Path(tempfile.mkdtemp(prefix="hostile-world-"))
         self.folder.chmod(0o755)  # another user may enter: only modes and layers keep it out
         self._fill()
         self.contacts: list[str] = []
-        self._listeners = [self._serve_http(), *self._listen()]
+        self._listeners = self._listen()
+        self._end, self._stop = socket.socketpair()
+        self._server = threading.Thread(target=self._serve, daemon=True)
+        self._server.start()
         self.daemon, self.bystander = self._start("daemon"), self._start("bystander")
         self.victim: dict[str, object] = {
             "secret": str(self.folder / "home/.ssh/id_ed25519"),
@@ -46,23 +54,22 @@ class World:
         }
         self._before = self._state()
 
-    @property
-    def tmp(self) -> Path:
-        """Where the lifter keeps its temporary files when it has no private view."""
-        return self.folder / "tmp"
-
     def changes(self) -> list[str]:
         """Name all that is not as it was, in a line each."""
         now = self._state()
         changed = sorted(
-            name for name in now.keys() | self._before.keys() if now.get(name) != self._before.get(name)
+            name
+            for name in now.keys() | self._before.keys()
+            if now.get(name) != self._before.get(name)
         )
         dead = [p.args[0] for p in (self.daemon, self.bystander) if not _is_well(p)]
         return [*changed, *dead, *self.contacts]
 
     def close(self) -> None:
         """End its processes and remove it, whatever became of it."""
-        for listener in self._listeners:
+        self._stop.close()
+        self._server.join()
+        for listener in (*self._listeners, self._end):
             listener.close()
         for process in (self.daemon, self.bystander):
             process.kill()
@@ -71,10 +78,12 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _fill(self) -> None:
-        for name, mode in (("home", 0o755), ("home/.ssh", 0o755), ("state", 0o755)):
-            (self.folder / name).mkdir()
-            (self.folder / name).chmod(mode)
-        for name, mode in (("writable", 0o777), ("tmp", 0o1777)):
+        for name, mode in (
+            ("home", 0o755),
+            ("home/.ssh", 0o755),
+            ("state", 0o755),
+            ("writable", 0o777),
+        ):
             (self.folder / name).mkdir()
             (self.folder / name).chmod(mode)
         key = self.folder / "home/.ssh/id_ed25519"
@@ -99,57 +108,48 @@ class World:
         environment = {"LLMATIC_LLM_TOKEN": "decoy"}
         return subprocess.Popen([name, "600"], executable="/bin/sleep", env=environment)
 
-    def _serve_http(self) -> socket.socket:
-        contacts = self.contacts
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                contacts.append(f"{self.command} {self.path}")
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            do_POST = do_GET
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = server.server_address[1]
-        threading.Thread(target=_until_closed, args=(server.handle_request,), daemon=True).start()
-        return server.socket
-
-    def _listen(self) -> Iterator[socket.socket]:
+    def _listen(self) -> dict[socket.socket, bytes]:
+        """Open all that answers; each socket with what it says to whoever reaches it."""
+        web = socket.create_server(("127.0.0.1", 0))
+        self.port = web.getsockname()[1]
         names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         names.bind(("127.0.0.1", self.port))
-
-        def answer_name() -> None:
-            _, asker = names.recvfrom(512)
-            self.contacts.append("a name was looked up")
-            names.sendto(b"an address", asker)
-
-        threading.Thread(target=_until_closed, args=(answer_name,), daemon=True).start()
-        yield names
-        control = self.folder / "state/control.sock"
-        for address in ("\0" + self.abstract, str(control)):
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(address)
+        hidden, control = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        hidden.bind("\0" + self.abstract)
+        place = self.folder / "state/control.sock"
+        control.bind(str(place))
+        place.chmod(0o600)
+        for listener in (hidden, control):
             listener.listen()
+        page = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        return {web: page, names: b"an address", hidden: b"hello", control: b"hello"}
 
-            def greet(listener: socket.socket = listener, name: str = repr(address)) -> None:
-                line, _ = listener.accept()
-                self.contacts.append(f"{name} was connected to")
-                with line:
-                    line.sendall(b"hello")
+    def _serve(self) -> None:
+        while True:
+            ready, _, _ = select.select([*self._listeners, self._end], [], [])
+            if self._end in ready:
+                return
+            for listener in ready:
+                self.contacts.append(f"{listener.getsockname()!r} was reached")
+                self._answer(listener, self._listeners[listener])
 
-            threading.Thread(target=_until_closed, args=(greet,), daemon=True).start()
-            yield listener
-        control.chmod(0o600)
+    def _answer(self, listener: socket.socket, answer: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if listener.type == socket.SOCK_DGRAM:
+                listener.sendto(answer, listener.recvfrom(512)[1])
+                return
+            line, _ = listener.accept()
+            with line:
+                if listener.family == socket.AF_INET:
+                    line.settimeout(1)
+                    line.recv(4096)
+                line.sendall(answer)
 
     def _state(self) -> dict[str, object]:
-        found: dict[str, object] = {"key memory": _SYSTEM_V.read_text() if _SYSTEM_V.exists() else ""}
-        for place in (self.shared, *self.folder.rglob("*")):
+        found: dict[str, object] = {
+            "key memory": _SYSTEM_V.read_text() if _SYSTEM_V.exists() else ""
+        }
+        for place in (self.shared, *self.folder.rglob("*"), *self._tmp.rglob("*")):
             if not any(name.startswith("torchinductor_") for name in place.parts):
                 found[str(place)] = _description(place)
         with contextlib.suppress(OSError):
@@ -163,12 +163,6 @@ def _description(place: Path) -> tuple[object, ...]:
         return status.st_mode, status.st_uid
     content = hashlib.sha256(place.read_bytes()).digest()
     return status.st_mode, status.st_uid, status.st_nlink, status.st_mtime_ns, content
-
-
-def _until_closed(step: object) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while True:
-            step()  # type: ignore[operator]
 
 
 def _is_well(process: subprocess.Popen[bytes]) -> bool:

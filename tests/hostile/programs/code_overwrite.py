@@ -1,6 +1,7 @@
 # what: overwrites the code of our functions
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: looks for keys in its own environment, now and as it was inherited
 # kind: escape
 # ends: lifted or lift_failed or sandbox
+# twin: dense
 # stopped by: process
 
 import torch

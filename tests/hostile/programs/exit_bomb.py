@@ -1,6 +1,7 @@
 # what: loops when the interpreter ends
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

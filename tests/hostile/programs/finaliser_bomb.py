@@ -1,6 +1,7 @@
 # what: loops when it is thrown away
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

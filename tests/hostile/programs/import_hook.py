@@ -1,6 +1,7 @@
 # what: replaces every module that is imported after it
 # kind: escape
 # ends: lifted or lift_failed
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: leaves links to the state folder where the clean-up will go
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

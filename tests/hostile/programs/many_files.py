@@ -1,6 +1,7 @@
 # what: a thousand small files
 # kind: resources
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 from torch import nn

@@ -1,6 +1,7 @@
 # what: writes over the interpreter's memory by its file
 # kind: escape
 # ends: lifted or lift_failed or sandbox
+# twin: dense
 # stopped by: process
 
 import torch

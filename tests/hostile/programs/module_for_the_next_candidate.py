@@ -1,6 +1,7 @@
 # what: leaves a module named torch in its own folder
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: 1,500 folders, one in the other: too deep for a recursive clean-up
 # kind: resources
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: reads the daemon's requests from stdin
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: looks for a result file to put a link in its place
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: looks for descriptors that somebody forgot to close
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: a source of 10 MB
 # kind: resources
 # ends: not_code
+# goal: lifted
 # padded to: 10000000
 # stopped by: triage
 

@@ -1,6 +1,7 @@
 # what: an honest network that writes 4 MiB to stderr
 # kind: resources
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

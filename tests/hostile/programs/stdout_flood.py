@@ -1,6 +1,7 @@
 # what: an honest network that prints 4 MiB
 # kind: resources
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: breaks torch for whoever uses it next
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch

@@ -1,6 +1,7 @@
 # what: writes to the file that its source says it is from
 # kind: escape
 # ends: lifted
+# twin: dense
 # stopped by: process
 
 import torch
