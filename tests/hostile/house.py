@@ -11,7 +11,7 @@ from pathlib import Path
 from llmatic_daemon.records import Candidate, Network, Outcome, Rejection
 from llmatic_daemon.sandbox import Layer
 from tests.hostile.corpus import KINDS, SEED, TASK, Program
-from tests.hostile.slots import EVERYTHING, PATIENT_S, SHORT_S, Ended, Slots
+from tests.hostile.slots import PATIENT_S, SHORT_S, Ended, Slots
 from tests.hostile.world import World, descendants, kill_all
 
 _SUBREAPER = 36
@@ -92,6 +92,15 @@ class House:
             read = program.untriaged(self.world.victim)
         return self.slots.without(without).lift(read, time_of(program))
 
+    def tidy(self, without: frozenset[Layer], ended: Ended, before: set[int]) -> set[int]:
+        """End what a lift has left behind, and say what it was; `before` it these processes were there."""
+        if ended.outcome == "error":  # its parent is gone: the next one is no orphan
+            self.slots.without(without).lift(candidate(DENSE))
+            return set()
+        orphans = descendants(os.getpid()) - before
+        kill_all(orphans)
+        return orphans
+
     def outlasts(self, program: Program, seconds: float) -> bool:
         """Tell whether a program still runs after so many seconds, when nobody ends it; then end it."""
         read = program.triaged(self.world.victim)
@@ -147,15 +156,3 @@ def time_of(program: Program) -> float:
 def reaches(program: Program, ended: Ended) -> bool:
     """Tell whether a program got what it wanted."""
     return re.search(program.goal, str(ended)) is not None
-
-
-__all__ = [
-    "DENSE",
-    "EVERYTHING",
-    "MIXED",
-    "House",
-    "candidate",
-    "descendants",
-    "kill_all",
-    "reaches",
-]

