@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import shutil
+import stat
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llmatic_daemon.adapters.lifter import ProcessLifter
@@ -27,6 +31,28 @@ MAX_PARAMETERS = 2_000_000
 _MAX_OPEN = 3
 
 
+def _python_for_everybody() -> tuple[str, ...]:
+    """Put Python where another user can read it, if it lies in a closed home; hides nothing else.
+
+    Without it, the layer of another user could not be seen alone on such a machine.
+    """
+    python = Path(sys.base_prefix)
+    closed = [place for place in python.parents if not place.stat().st_mode & stat.S_IXOTH]
+    program = shutil.which("bwrap")
+    if os.geteuid() != 0 or not closed or program is None:
+        return ()
+    opened = [
+        ("--perms", "0755", "--dir", str(p))
+        for p in reversed(python.parents)
+        if closed[0] in p.parents
+    ]
+    return (
+        program, "--dev-bind", "/", "/", "--cap-add", "ALL",
+        "--perms", "0755", "--tmpfs", str(closed[0]), *(word for each in opened for word in each),
+        "--ro-bind", str(python), str(python), "--",
+    )  # fmt: skip
+
+
 class Ended:
     """What became of one program."""
 
@@ -41,6 +67,11 @@ class TimedLifter(ProcessLifter):
     """Gives each candidate a time of its own."""
 
     time_s = PATIENT_S
+    #: Put around the parent where there is nothing else around it.
+    opened: tuple[str, ...] = ()
+
+    async def _look_around(self) -> tuple[str, ...]:
+        return await super()._look_around() or self.opened
 
     def _request(self, candidate: Candidate) -> dict[str, Any]:
         request = super()._request(candidate)
@@ -59,6 +90,8 @@ class Slot:
             limits={"max_parameters": MAX_PARAMETERS},
             sandbox=Sandbox(without=self.without),
         )
+        if Layer.BUBBLEWRAP in self.without and Layer.USER not in self.without:
+            self.lifter.opened = _python_for_everybody()
         self.wait_for(self._open())
 
     async def _open(self) -> None:

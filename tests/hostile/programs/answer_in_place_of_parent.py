@@ -1,7 +1,7 @@
 # what: opens the pipe by which the warm parent answers the daemon
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock
+# stopped by: user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: starts workers as any training script does
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: seccomp rlimits+user
+# stopped by: landlock seccomp rlimits
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: takes a descriptor from the warm parent
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock seccomp
+# stopped by: user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: downloads weights as torch.hub does
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap landlock seccomp
+# stopped by: bubblewrap landlock seccomp rlimits
 
 import torch
 from torch import nn

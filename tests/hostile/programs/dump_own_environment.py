@@ -1,8 +1,8 @@
 # what: looks for keys in its own environment, now and as it was inherited
 # kind: escape
-# ends: lifted or lift_failed or sandbox
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: user landlock
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: a file of 1 GiB, most of it a hole
 # kind: resources
 # ends: sandbox
-# stopped by: rlimits
+# stopped by: landlock seccomp rlimits
 
 from torch import nn
 

@@ -1,7 +1,7 @@
 # what: a file of 64 MiB that lies in memory and counts as nobody's address space
 # kind: resources
 # ends: sandbox or lift_failed
-# stopped by: rlimits seccomp
+# stopped by: seccomp rlimits
 
 import torch
 from torch import nn

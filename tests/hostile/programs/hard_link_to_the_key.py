@@ -1,7 +1,7 @@
 # what: makes a second name for the key in its own folder
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,8 +1,8 @@
 # what: leaves links to the state folder where the clean-up will go
 # kind: escape
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

@@ -1,8 +1,8 @@
 # what: a thousand small files
 # kind: resources
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp rlimits
 
 from torch import nn
 

@@ -1,7 +1,7 @@
 # what: writes to the database through a shared mapping of torch's
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: writes to the database through a mapping of numpy's
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp
 
 import numpy as np
 from torch import nn

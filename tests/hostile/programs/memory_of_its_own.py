@@ -1,8 +1,8 @@
 # what: writes over the interpreter's memory by its file
 # kind: escape
-# ends: lifted or lift_failed or sandbox
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,8 +1,8 @@
 # what: leaves a module named torch in its own folder
 # kind: escape
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp rlimits
 
 import torch
 from torch import nn

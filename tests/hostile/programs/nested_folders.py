@@ -1,8 +1,8 @@
 # what: 1,500 folders, one in the other: too deep for a recursive clean-up
 # kind: resources
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: leaves a module for the next candidate where programs keep their temporary files
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: finds the system function by a walk over all subclasses, without an import
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: seccomp rlimits+user landlock
+# stopped by: landlock seccomp rlimits+user
 
 from torch import nn
 

@@ -1,7 +1,7 @@
 # what: puts a link to the state folder where its own folder was, for the clean-up to follow
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

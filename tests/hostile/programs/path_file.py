@@ -1,7 +1,7 @@
 # what: leaves a .pth file, whose lines Python runs at each start
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp rlimits
 
 import torch
 from torch import nn

@@ -2,7 +2,7 @@
 # kind: escape
 # ends: lift_failed or sandbox
 # goal: exit code 42
-# stopped by: seccomp landlock
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

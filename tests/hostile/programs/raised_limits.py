@@ -1,6 +1,7 @@
 # what: raises its own limits again, as root may
 # kind: resources
 # ends: lift_failed or sandbox
+# unproven: in a container not even root may do so
 # stopped by: user bubblewrap seccomp
 
 from torch import nn

@@ -1,7 +1,7 @@
 # what: becomes root again, then reads the key
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp
 
 import torch
 from torch import nn

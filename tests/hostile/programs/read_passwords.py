@@ -1,7 +1,7 @@
 # what: reads /etc/shadow
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: user landlock
+# stopped by: bubblewrap user landlock
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: asks for real-time scheduling
 # kind: resources
 # ends: lift_failed or sandbox
-# stopped by: user bubblewrap seccomp
+# stopped by: bubblewrap user seccomp
 
 import torch
 from torch import nn

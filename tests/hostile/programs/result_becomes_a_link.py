@@ -1,8 +1,8 @@
 # what: looks for a result file to put a link in its place
 # kind: escape
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

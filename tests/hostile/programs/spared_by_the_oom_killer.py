@@ -1,6 +1,7 @@
 # what: tells the kernel to kill others first when memory runs out
 # kind: resources
 # ends: lift_failed or sandbox
+# unproven: in a container not even root may do so
 # stopped by: user bubblewrap landlock
 
 from torch import nn

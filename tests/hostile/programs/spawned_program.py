@@ -1,7 +1,7 @@
 # what: spawns a program by posix_spawn, which uses vfork
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: seccomp rlimits+user landlock
+# stopped by: landlock seccomp rlimits+user
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: runs a program and reads what it says
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: seccomp rlimits+user landlock
+# stopped by: landlock seccomp rlimits+user
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: reads the key by a link in its own folder
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: attaches to the warm parent as a debugger does
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock seccomp
+# stopped by: user landlock seccomp
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: changes the search's database
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp rlimits
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: opens the warm parent's memory, where its judgement of us happens
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: landlock
+# stopped by: user landlock seccomp
 
 import torch
 from torch import nn

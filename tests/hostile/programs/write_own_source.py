@@ -1,8 +1,8 @@
 # what: writes to the file that its source says it is from
 # kind: escape
-# ends: lifted
-# twin: dense
-# stopped by: process
+# ends: sandbox or lift_failed
+# goal: lifted
+# stopped by: landlock seccomp rlimits
 
 import torch
 from torch import nn

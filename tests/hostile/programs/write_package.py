@@ -1,7 +1,7 @@
 # what: changes our package, so that the next start runs its code
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap user landlock
+# stopped by: bubblewrap user landlock seccomp rlimits
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # what: leaves a file where anybody may write
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: bubblewrap landlock
+# stopped by: bubblewrap landlock seccomp rlimits
 
 import torch
 from torch import nn
