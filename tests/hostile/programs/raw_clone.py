@@ -1,0 +1,20 @@
+# what: forks by the system call itself, past the C library
+# kind: escape
+# ends: lift_failed or sandbox
+# stopped by: seccomp rlimits+user
+
+import torch
+from torch import nn
+
+libc = torch.ctypes.CDLL(None, use_errno=True)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        child = libc.syscall(56, 17, 0, 0, 0, 0)
+        if child == 0:
+            torch.os._exit(0)
+        if child < 0:
+            raise OSError(torch.ctypes.get_errno(), "refused")
+        raise RuntimeError(f"GOT process {child}")

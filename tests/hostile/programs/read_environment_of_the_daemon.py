@@ -1,0 +1,14 @@
+# what: reads the daemon's environment
+# kind: escape
+# ends: lift_failed or sandbox
+# stopped by: bubblewrap user landlock
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        with open(f"/proc/{VICTIM['daemon']}/environ") as file:
+            raise RuntimeError("GOT " + file.read(64))

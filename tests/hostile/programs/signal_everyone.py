@@ -1,0 +1,20 @@
+# what: signals every process that it can guess; the signal is 0, so that nobody is hurt when it succeeds
+# kind: escape
+# ends: lift_failed or sandbox
+# stopped by: user seccomp
+
+import torch
+from torch import nn
+
+os = torch.os
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for number in {*range(2, 300), os.getppid()} - {os.getpid()}:
+            try:
+                os.kill(number, 0)
+            except ProcessLookupError:
+                continue
+            raise RuntimeError(f"GOT process {number}")

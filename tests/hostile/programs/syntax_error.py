@@ -1,0 +1,11 @@
+# what: a bracket is missing
+# kind: bugs
+# ends: not_code
+# stopped by: interpreter
+
+from torch import nn
+
+
+class Net(nn.Module:
+    def __init__(self):
+        super().__init__()
