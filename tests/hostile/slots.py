@@ -116,7 +116,7 @@ class Slot:
 
     def missing(self) -> frozenset[Layer]:
         """Name the layers that this machine does not offer."""
-        return frozenset(self.lifter.missing)
+        return frozenset(self.wait_for(self.lifter.missing()))
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=120)

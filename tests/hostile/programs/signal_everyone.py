@@ -1,7 +1,7 @@
 # what: signals every process that it can guess; the signal is 0, so that nobody is hurt when it succeeds
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: user seccomp
+# stopped by: landlock seccomp
 
 import torch
 from torch import nn

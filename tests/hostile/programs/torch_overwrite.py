@@ -1,7 +1,7 @@
 # what: breaks torch for whoever uses it next
 # kind: escape
 # ends: lifted
-# twin: dense
+# parameters: 1930
 # stopped by: process
 
 import torch
