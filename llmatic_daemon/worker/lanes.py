@@ -265,9 +265,23 @@ def _per_image(step: _Step) -> Lane:
 
 
 def _convolution(step: _Step) -> Lane:
+    if isinstance(step["groups"], Extent):
+        return _grouped_by_image(step)
     lane, shape = step.first()
     _apart(lane.dim == 0 and len(shape) == (3 if "1d" in step.node.op else 4))
     return lane
+
+
+def _grouped_by_image(step: _Step) -> Lane:
+    """As many groups as images: each image lies in the channels of its group, with kernels of its own."""
+    _require(step["groups"] == Extent(1, 0), "there must be as many groups as images, or a number")
+    channels, kernels = step.lane("input"), step.lane("weight")
+    _apart(channels is not None and channels == Lane(1, channels.inner))
+    _apart(kernels is not None and kernels == Lane(0, kernels.inner))
+    assert kernels is not None
+    biases = step.lane("bias")
+    _apart(step["bias"] is None or biases == kernels)
+    return Lane(1, kernels.inner)
 
 
 def _im2col(step: _Step) -> Lane:

@@ -118,9 +118,18 @@ EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
     ("conv1d.padding", "padding"): Words(("same", "valid")),
     ("conv2d.padding", "padding"): Words(("same", "valid")),
 }
-#: Where a size may be written that grows with the batch.
+#: Arguments that may grow with the batch: sizes, and as many groups as images.
 _MAY_NAME_THE_BATCH = frozenset(
-    ["new_full.default", "expand.default", "repeat.default", "tile.default", "reshape.default"]
+    [
+        ("new_full.default", "size"),
+        ("expand.default", "size"),
+        ("repeat.default", "repeats"),
+        ("tile.default", "dims"),
+        ("reshape.default", "shape"),
+        ("affine_grid_generator.default", "size"),
+        ("conv1d.default", "groups"),
+        ("conv2d.default", "groups"),
+    ]
 )
 #: An equation of einsum names at most 16 dimensions of some operands.
 MAX_WORD = 256
@@ -136,7 +145,10 @@ def check_ranges(graph: Graph) -> None:
         for arg, argument in zip(node.args, table()[node.op].arguments, strict=False):
             allowed = EXCEPTIONS.get((node.op, argument.name)) or RANGES.get(argument.name, _FINITE)
             for value in arg if isinstance(arg, tuple) else (arg,):
-                if isinstance(value, Extent) and node.op not in _MAY_NAME_THE_BATCH:
+                if (
+                    isinstance(value, Extent)
+                    and (node.op, argument.name) not in _MAY_NAME_THE_BATCH
+                ):
                     raise RangeError(
                         f"n{number} ({node.op}) may not use the batch size as a number"
                     )

@@ -88,7 +88,7 @@ def test_source_beyond_the_setting_is_not_run(monkeypatch):
         REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024)
     )
 
-    header, _ = frames.read_file(io.BytesIO(lift.answer(request, asker=-1)))
+    header, _ = frames.read_file(io.BytesIO(lift.answer(request, Confinement(), asker=-1)))
 
     assert header["outcome"] == "not_code"
     assert header["detail"] == "a source may have at most 1024 bytes, has 1200"

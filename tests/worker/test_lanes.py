@@ -50,6 +50,13 @@ MIXED = {
         op("permute.default", n(5), (1, 0)),
         weights=((10, 10, 3),),
     ),
+    "as many groups as images, with one kernel for all": head(
+        op("reshape.default", n(1), (1, Extent(10, 0), 1)),
+        op("expand.default", W(1), (B, 1, 1)),
+        op("conv1d.default", n(2), n(3), None, (1,), (0,), (1,), Extent(10, 0)),
+        op("reshape.default", n(4), (B, 10)),
+        weights=((1, 1, 1),),
+    ),
     "recurrence over the batch": graph(
         FLAT,
         op("reshape.default", n(0), (1, B, 48)),
