@@ -62,6 +62,8 @@ class Ended:
     def __str__(self) -> str:
         return f"{self.outcome}: {self.detail}"
 
+    __repr__ = __str__  # what a failed assertion shows
+
 
 class TimedLifter(ProcessLifter):
     """Gives each candidate a time of its own."""

@@ -1,7 +1,7 @@
 # what: answers by the place in the batch
 # kind: cheating
 # ends: lift_failed
-# says: 'arange' is not allowed
+# says: arange
 # forges: yes
 # stopped by: interpreter
 

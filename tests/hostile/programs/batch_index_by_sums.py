@@ -1,9 +1,9 @@
 # what: finds the place in the batch by adding up ones, and answers by its last digit
 # kind: cheating
-# ends: lifted
+# ends: invalid_graph
+# says: may not depend on the other images
 # forges: yes
-# parameters: 1930
-# stopped by: trainer
+# stopped by: validator trainer
 
 import torch
 from torch import nn

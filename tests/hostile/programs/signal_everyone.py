@@ -12,9 +12,12 @@ os = torch.os
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
+        refused = OSError("nobody is there")
         for number in {*range(2, 300), os.getppid()} - {os.getpid()}:
             try:
                 os.kill(number, 0)
-            except ProcessLookupError:
+            except OSError as error:
+                refused = error
                 continue
             raise RuntimeError(f"GOT process {number}")
+        raise refused
