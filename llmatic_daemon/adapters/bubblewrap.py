@@ -73,7 +73,8 @@ def _view() -> Iterator[str]:
         "/etc/ld.so.cache",
         "/etc/ld.so.cache",
     )
-    yield from ("--proc", "/proc", "--dev", "/dev")
+    # As root's, the new /proc could be written: core_pattern names a program that the kernel runs.
+    yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev")
     yield from ("--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp")
     for above in sorted({above for folder in _python() for above in folder.parents}):
         yield from _open_folder(above)

@@ -110,6 +110,8 @@ def _try_forward(network: nn.Module, images: torch.Tensor, num_classes: int) -> 
             f"forward must return (batch, {num_classes}), "
             f"got {tuple(output.shape)} for a batch of {len(images)}"
         )
+    if not any(each.requires_grad for each in network.parameters()):
+        raise ExportError("no parameter can be trained")
     if any(isinstance(each, UninitializedParameter) for each in network.parameters()):
         raise ExportError("a lazy layer is never used")
 

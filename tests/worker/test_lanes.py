@@ -52,10 +52,13 @@ MIXED = {
     ),
     "as many groups as images, with one kernel for all": head(
         op("reshape.default", n(1), (1, Extent(10, 0), 1)),
-        op("expand.default", W(1), (B, 1, 1)),
-        op("conv1d.default", n(2), n(3), None, (1,), (0,), (1,), Extent(10, 0)),
-        op("reshape.default", n(4), (B, 10)),
-        weights=((1, 1, 1),),
+        op("reshape.default", n(2), (10, B)),
+        op("permute.default", n(3), (1, 0)),
+        op("reshape.default", n(4), (1, Extent(10, 0), 1)),
+        op("new_full.default", n(1), (B, 10, 1), 1.0),
+        op("conv1d.default", n(5), n(6), None, (1,), (0,), (1,), B),
+        op("reshape.default", n(7), (B, 1)),
+        op("add.Tensor", n(1), n(8)),
     ),
     "recurrence over the batch": graph(
         FLAT,
