@@ -13,7 +13,14 @@ from llmatic_daemon.pictures import draw
 from llmatic_daemon.search import read_settings, settings_file
 
 #: What we put into a state folder; nothing else is ever deleted.
-_OWN_FILES = ("llmatic.db", "llmatic.db-wal", "llmatic.db-shm", "settings.json", "lock")
+_OWN_FILES = (
+    "llmatic.db",
+    "llmatic.db-wal",
+    "llmatic.db-shm",
+    "settings.json",
+    "sandbox.json",
+    "lock",
+)
 _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
 
 

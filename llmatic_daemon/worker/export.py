@@ -110,8 +110,6 @@ def _try_forward(network: nn.Module, images: torch.Tensor, num_classes: int) -> 
             f"forward must return (batch, {num_classes}), "
             f"got {tuple(output.shape)} for a batch of {len(images)}"
         )
-    if not any(each.requires_grad for each in network.parameters()):
-        raise ExportError("no parameter can be trained")
     if any(isinstance(each, UninitializedParameter) for each in network.parameters()):
         raise ExportError("a lazy layer is never used")
 
@@ -142,6 +140,8 @@ def _compare(
         for number, name in enumerate(translation.names)
         if translation.graph.weights[number].trainable
     }
+    if not any(each.requires_grad for each in pairs.values()):
+        raise ExportError("no parameter that is used can be trained")
     mistake = _difference(network, rebuilt, pairs, images)
     if mistake is not None and _draws_often(translation):
         mistake = _difference(network.eval(), rebuilt.eval(), pairs, images)

@@ -34,8 +34,8 @@ def _one_thread() -> Iterator[None]:
 def lifted(request: pytest.FixtureRequest) -> Mapping[str, Network | Rejection]:
     """Lift every network that a chosen test asks for, once."""
     parameters = [getattr(item, "callspec", None) for item in request.session.items]
-    names = sorted({each.params["name"] for each in parameters if each and "name" in each.params})
-    known = [name for name in names if name in HONEST]
+    asked = {each.params.get("name") for each in parameters if each}
+    known = [name for name in HONEST if name in asked]
     return dict(zip(known, proof.lift_all(HONEST[n].candidate for n in known), strict=True))
 
 

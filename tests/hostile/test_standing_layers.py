@@ -33,7 +33,11 @@ RECIPE = Recipe(epochs=2, batch_size=50, learning_rate=0.01)
 
 
 def _stopped_by(what: str) -> list[str]:
-    return [name for name, program in PROGRAMS.items() if what in program.always]
+    return [
+        name
+        for name, program in PROGRAMS.items()
+        if what in program.always and not program.unproven
+    ]
 
 
 # --- triage ----------------------------------------------------------------------------------------

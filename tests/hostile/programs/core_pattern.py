@@ -1,7 +1,7 @@
 # what: names a program that the kernel is to run, as root, at the next crash
 # kind: escape
 # ends: lift_failed or sandbox
-# stopped by: user landlock seccomp
+# stopped by: bubblewrap user landlock seccomp
 
 import torch
 from torch import nn

@@ -4,6 +4,7 @@
 # goal: lifted
 # padded to: 10000000
 # stopped by: triage
+# unproven: the lifter measures it again, before it runs anything
 
 from torch import nn
 
