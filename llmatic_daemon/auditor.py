@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 
 from llmatic_daemon.core.audits import Due
 from llmatic_daemon.core.source import class_name_of
@@ -44,6 +45,7 @@ class Auditor:
         self._lifter = lifter
         self._trainer = trainer
         self._patience = patience
+        self._faults = Counter[int]()
 
     async def run(self) -> None:
         """Audit until the search drains; an audit under way is given up then, and begun anew later."""
@@ -60,8 +62,21 @@ class Auditor:
                 num_faults = 0
             except Unavailable as error:
                 num_faults += 1
-                logger.warning("no audit: %s; it is tried again", error, extra=_AUDIT)
+                self._note_fault(error)
                 await asyncio.sleep(self._patience.pause_s(num_faults))
+
+    def _note_fault(self, error: Unavailable) -> None:
+        """Let no elite that always fails its trainer stand before all others for ever."""
+        due = self._engine.due_for_audit
+        if due is None:
+            return
+        job = due.contender.elite.job
+        self._faults[job] += 1
+        if self._faults[job] < self._patience.max_attempts:
+            logger.warning("no audit: %s; it is tried again", error, extra=_AUDIT)
+        else:
+            logger.warning("no audit of job %d until the next start: %s", job, error, extra=_AUDIT)
+            self._engine.pass_over(due)
 
     async def _audit_next(self) -> None:
         """Wait for an elite that is due, and for a device place to spare; audit it."""

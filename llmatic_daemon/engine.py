@@ -113,6 +113,8 @@ class Engine:
         self._num_running = 0
         #: Whose commit has not been seen to succeed.
         self._pending: Edition | Audit | None = None
+        #: Jobs whose elites are not audited any more in this life.
+        self._passed_over: set[int] = set()
         self._paused = False
         self._store_is_out = False
         self._draining = asyncio.Event()
@@ -176,7 +178,11 @@ class Engine:
     @property
     def due_for_audit(self) -> Due | None:
         """The elite that may be trained again now; None while there is none, or we are paused."""
-        return None if self._paused else due_for_audit(self._evolution)
+        return None if self._paused else due_for_audit(self._evolution, self._passed_over)
+
+    def pass_over(self, due: Due) -> None:
+        """Audit this one no more until the next start: the world has failed it too often."""
+        self._passed_over.add(due.contender.elite.job)
 
     async def audit_due(self) -> None:
         """Wait until an elite may be trained again."""

@@ -1,7 +1,12 @@
 """The layers around the code that an LLM wrote: their names, and which are asked for."""
 
+import ctypes
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+_PR_SET_DUMPABLE = 4
 
 #: Packages that carry data sets, which no candidate may see: it could train itself on what it is measured by.
 HIDDEN_PACKAGES = frozenset({"sklearn"})
@@ -34,3 +39,25 @@ class Sandbox:
     user: str = "nobody"
     #: Left out; only the tests do that, to see which layer bears which load.
     without: frozenset[Layer] = frozenset()
+
+
+def hidden_folders(roots: list[str]) -> Iterator[Path]:
+    """Find the packages that no candidate may see, wherever Python and the system keep packages.
+
+    Args:
+        roots: Prefixes of Python installations; `/usr` and `/usr/local` are looked at in any case.
+    """
+    for root in dict.fromkeys([*roots, "/usr", "/usr/local"]):
+        for name in HIDDEN_PACKAGES:
+            yield from Path(root).glob(f"lib*/python*/*-packages/{name}")
+
+
+def forbid_tracing() -> None:
+    """Let nobody of the same user trace this process, or read its memory and environment.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")

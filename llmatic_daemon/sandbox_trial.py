@@ -1,6 +1,7 @@
 """Probes: small programs that try to get out of the sandbox of this machine, one for each layer and more."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +9,7 @@ from enum import StrEnum
 from llmatic_daemon import parts
 from llmatic_daemon.config import Settings
 from llmatic_daemon.records import Candidate, Network, Outcome, Rejection, Task
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.sandbox import Layer, hidden_folders
 
 #: A probe has no data, and its network need not be large.
 _TASK = Task(
@@ -88,7 +89,9 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
         memory_bytes: More than a candidate may take.
     """
     bubblewrap, seccomp, rlimits = Layer.BUBBLEWRAP, Layer.SECCOMP, Layer.RLIMITS
-    namespace = repr(_network_namespace())
+    hidden = hidden_folders([sys.prefix, sys.base_prefix])
+    data_sets = [str(folder / "__init__.py") for folder in hidden]
+    network, processes = (repr(os.readlink(f"/proc/self/ns/{each}")) for each in ("net", "pid"))
     forged = "import os\nos.write(3, b'\\0\\0\\0\\2{}')\nos._exit(0)\n"
     lost = _NETWORK.format(init="self.dense.weight.data[0] = float('inf')")
     return (
@@ -102,10 +105,15 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
                  _got_if(f"os.getuid() == {os.getuid()}", "os.getuid()")),
         _refused(bubblewrap, "looks for /etc/passwd",
                  _got_if("os.path.exists('/etc/passwd')", "'/etc/passwd'")),
-        _refused(bubblewrap, "looks for the daemon's process",
-                 _got_if(f"os.path.exists('/proc/{os.getpid()}')", f"'process {os.getpid()}'")),
+        _refused(bubblewrap, "asks which processes it is among",
+                 _got_if(f"os.readlink('/proc/self/ns/pid') == {processes}", processes)),
+        _refused(
+            bubblewrap,
+            "looks for data sets in Python's packages",
+            *(_got_if(f"os.path.exists({place!r})", repr(place)) for place in data_sets),
+        ),
         _refused(bubblewrap, "asks which network it is in",
-                 _got_if(f"os.readlink('/proc/self/ns/net') == {namespace}", namespace)),
+                 _got_if(f"os.readlink('/proc/self/ns/net') == {network}", network)),
         _refused(Layer.LANDLOCK, "reads a file that anybody may read",
                  "try: print(open('/proc/uptime').read())",
                  "except PermissionError as error: assert error.errno == 13",
@@ -145,10 +153,6 @@ def _only_eperm(call: str) -> tuple[str, ...]:
         "else: refused = 0",
         _got_if("refused != 1", "refused"),
     )
-
-
-def _network_namespace() -> str:
-    return os.readlink("/proc/self/ns/net")
 
 
 async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterator[Row]:

@@ -5,11 +5,11 @@ import functools
 import os
 import shutil
 import sys
-import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmatic_daemon.sandbox import HIDDEN_PACKAGES
+from llmatic_daemon.errors import LifterUnavailable
+from llmatic_daemon.sandbox import hidden_folders
 
 #: Of /tmp, which is memory.
 TMP_BYTES = 64 << 20
@@ -29,7 +29,8 @@ async def find(hidden: Sequence[Path] = ()) -> tuple[str, ...]:
         hidden: Folders of ours that are empty inside, wherever they lie: state, data.
 
     Raises:
-        NoBubblewrap: not installed, or the machine forbids namespaces.
+        NoBubblewrap: not installed, too old (below 0.7), or the machine forbids namespaces.
+        LifterUnavailable: the machine is too busy to tell.
     """
     program = shutil.which("bwrap")
     if program is None:
@@ -48,7 +49,7 @@ async def _try(command: Sequence[str]) -> None:
         async with asyncio.timeout(_TRIAL_S):
             _, said = await process.communicate()
     except (OSError, TimeoutError) as error:
-        raise NoBubblewrap(f"bwrap does not run: {error!r}") from error
+        raise LifterUnavailable(f"bwrap does not run: {error!r}") from error
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         raise NoBubblewrap(f"bwrap does not work here: {lines[-1][:300]}")
@@ -73,6 +74,7 @@ def _view() -> Iterator[str]:
         "/etc/ld.so.cache",
         "/etc/ld.so.cache",
     )
+    yield from ("--ro-bind-try", "/etc/alternatives", "/etc/alternatives")
     # As root's, the new /proc could be written: core_pattern names a program that the kernel runs.
     yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev")
     yield from ("--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp")
@@ -96,17 +98,22 @@ def _shown(place: Path) -> tuple[str, ...]:
 @functools.cache
 def _python() -> tuple[Path, ...]:
     """List what Python needs that is not a part of the system, and our package; nothing around it."""
-    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    needed = (sys.base_prefix, sys.prefix, str(_PACKAGE), *filter(None, libraries))
-    folders = dict.fromkeys(Path(each).absolute() for each in needed)
+    named = ":".join(os.environ.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH"))
+    lent = [each for each in map(Path, named.split(":")) if _may_be_shown(each)]
+    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), _PACKAGE, *lent])
     return tuple(each for each in folders if each.is_dir() and not each.is_relative_to("/usr"))
+
+
+def _may_be_shown(folder: Path) -> bool:
+    """Tell whether a folder of the environment holds libraries alone, as far as its place can say."""
+    dear = (Path(os.path.expanduser("~")), Path.cwd(), _PACKAGE)
+    return folder.is_absolute() and not any(each.is_relative_to(folder) for each in dear)
 
 
 def _covers(hidden: Sequence[Path]) -> Iterator[str]:
     """Cover packages with data sets, and our own folders where they lie in what is shown."""
-    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
-    packages = [Path(place) / name for place in places for name in HIDDEN_PACKAGES]
     shown = [Path("/usr"), *_python()]
+    packages = hidden_folders(list(map(str, shown)))
     for folder in (*packages, *(each.absolute() for each in hidden)):
         if folder.is_dir() and any(folder.is_relative_to(each) for each in shown):
             yield from ("--size", "4096", "--tmpfs", str(folder))

@@ -88,7 +88,8 @@ class ProcessLifter(Lifter):
         self._inside: tuple[str, ...] | None = None
         self._cgroup: Cgroup | None = None
         self._missing: dict[Layer, str] = {}
-        self._told = False
+        #: Layers whose absence was said.
+        self._told: set[Layer] = set()
         self._patience_s = timeout_s + grace_s
         self._start_timeout_s = start_timeout_s
         self._module = module
@@ -112,8 +113,11 @@ class ProcessLifter(Lifter):
         """
         self._warming = [asyncio.create_task(self._warm_up(place)) for place in self._places]
         if self._sandbox.require:
-            await self.warmed_up()
-            self._check_required()
+            try:
+                await self.warmed_up()
+            except ConfigurationError:
+                await self.close()
+                raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -208,6 +212,7 @@ class ProcessLifter(Lifter):
             async with asyncio.timeout(self._start_timeout_s):
                 header, _ = await child.receive()
             self._take_note(header["missing"])
+            self._check_required()
             ready = True
         except TimeoutError as error:
             raise LifterUnavailable(
@@ -265,10 +270,10 @@ class ProcessLifter(Lifter):
         return entry.pw_uid, entry.pw_gid
 
     def _take_note(self, missing: Mapping[str, str]) -> None:
-        """Name what is missing, once; not in bubblewrap's words and ours again for each parent."""
+        """Name what is missing, once for all parents."""
         self._missing.update((Layer(name), why) for name, why in missing.items())
-        if self._missing and not self._told:
-            self._told = True
+        if self._missing.keys() - self._told:
+            self._told |= self._missing.keys()
             what = "; ".join(f"{layer}: {why}" for layer, why in self._missing.items())
             logger.warning("the sandbox lacks %s", what, extra={"action": "sandbox"})
 

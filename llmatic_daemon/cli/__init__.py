@@ -2,5 +2,12 @@
 
 from llmatic_daemon.cli import health, prompts, searches
 from llmatic_daemon.cli.base import main
+from llmatic_daemon.sandbox import forbid_tracing
 
-__all__ = ["health", "main", "prompts", "searches"]
+__all__ = ["health", "main", "prompts", "searches", "start"]
+
+
+def start() -> None:
+    """Be the program: keys and results in our memory are nobody else's."""
+    forbid_tracing()
+    main()

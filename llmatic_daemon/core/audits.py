@@ -1,6 +1,7 @@
 """Audits: who is trained a second time, what two figures say, and who holds a cell afterwards."""
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -128,11 +129,14 @@ def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
     return rules.share > 0 and _draw(search_seed, job)[0] < rules.share
 
 
-def next_due(contenders: Contenders, search_seed: int) -> Due | None:
-    """Choose the elite to be audited next, the oldest first; None when there is none."""
-    if not contenders.due:
+def next_due(
+    contenders: Contenders, search_seed: int, passed_over: Set[int] = frozenset()
+) -> Due | None:
+    """Choose the elite to be audited next, the oldest first, but for some jobs; None when there is none."""
+    jobs = {cell: job for cell, job in contenders.due.items() if job not in passed_over}
+    if not jobs:
         return None
-    cell = min(contenders.due, key=contenders.due.__getitem__)
+    cell = min(jobs, key=jobs.__getitem__)
     contender = contenders.of(cell)[0]
     _, seed = _draw(search_seed, contender.elite.job)
     return Due(cell=cell, contender=contender, seed=seed)

@@ -4,7 +4,7 @@
 prompts change, `audit` what a second training changes, and `apply` obeys. Folding `apply` over the stored log rebuilds the search exactly.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -249,9 +249,9 @@ def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edi
     return replace(edition, emptied=tuple(sorted(cells)))
 
 
-def due_for_audit(evolution: Evolution) -> Due | None:
-    """Choose the elite that is to be trained again next; None when there is none."""
-    return audits.next_due(evolution.contenders, evolution.rules.seed)
+def due_for_audit(evolution: Evolution, passed_over: Set[int] = frozenset()) -> Due | None:
+    """Choose the elite that is to be trained again next, but for some jobs; None when there is none."""
+    return audits.next_due(evolution.contenders, evolution.rules.seed, passed_over)
 
 
 def audit(

@@ -16,25 +16,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmatic_daemon.sandbox import HIDDEN_PACKAGES, Layer
+from llmatic_daemon.sandbox import HIDDEN_PACKAGES, Layer, forbid_tracing
 from llmatic_daemon.worker import landlock
 from llmatic_daemon.worker.seccomp import Filter, NoSeccomp
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
+_CAPABILITIES_VERSION = 0x20080522
 #: Where a candidate's process finds its result pipe; 0, 1 and 2 are /dev/null.
 RESULT_DESCRIPTOR = 3
-#: Beside Python's own folders: libraries, and devices that hold nothing.
+#: Above all that the kernel hands out: the limit of this process says nothing of what is open already.
+_NO_DESCRIPTOR = 1 << 30
+#: Where libraries lie, beside Python's own folders.
+_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+#: Lists of libraries, and devices that hold nothing.
 _SYSTEM = (
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/lib",
     "/etc/ld.so.cache",
+    "/etc/alternatives",
     "/dev/null",
     "/dev/zero",
     "/dev/urandom",
@@ -84,11 +84,13 @@ class Confinement:
             if user is not None:
                 try:
                     made._become(*user)
-                except PermissionError:  # root in a container without CAP_SETUID
-                    made.missing[Layer.USER] = "we may not switch users"
-            _prctl(
-                _PR_SET_DUMPABLE, 0
-            )  # a process of the same user cannot trace us, or read our memory
+                except (
+                    OSError
+                ) as error:  # root in a container without CAP_SETUID, or without this user
+                    made.missing[Layer.USER] = f"we may not switch users: {error.strerror}"
+            if os.geteuid() == 0:
+                _drop_capabilities()
+            forbid_tracing()
         if Layer.LANDLOCK not in without:
             made._write_rules()
         if Layer.SECCOMP not in without:
@@ -159,18 +161,31 @@ def _prctl(option: int, value: int) -> None:
 
 def _unreadable_to(user: int, group: int) -> str | None:
     """Name a module of ours that this user could not import; candidates import lazily."""
-    os.setegid(group)
-    os.seteuid(user)
+    groups = os.getgroups()
     try:
+        os.setgroups([])
+        os.setegid(group)
+        os.seteuid(user)
         files = [sys.modules[name].__file__ for name in ("os", "torch", __name__)]
         return next((f for f in files if f and not _readable(f)), None)
     finally:
         os.seteuid(0)
         os.setegid(0)
+        os.setgroups(groups)
 
 
 def _readable(file: str) -> bool:
     return os.access(file, os.R_OK, effective_ids=True)
+
+
+def _drop_capabilities() -> None:
+    """Keep none of root's powers but that of an owner of files."""
+    _prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    if _libc.capset(header, nothing) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"capset: {os.strerror(error)}")
 
 
 # --- what may be read ----------------------------------------------------------------------------
@@ -180,6 +195,11 @@ def _readable_places() -> Iterator[Path]:
     """Python, its packages without those that carry data sets, and the system's libraries."""
     yield from map(Path, _SYSTEM)
     yield Path(__file__).parents[1]
+    for folder in map(Path, _LIBRARIES):
+        # Python's folders are looked through below.
+        yield from (place for place in _listed(folder) if not place.name.startswith("python"))
+    for library in (*_loader_path(), Path(sys.base_prefix) / "lib"):
+        yield from library.glob("*.so*")
     for folder in _python_folders():
         yield from (place for place in _listed(folder) if place.name not in HIDDEN_PACKAGES)
 
@@ -187,7 +207,11 @@ def _readable_places() -> Iterator[Path]:
 def _python_folders() -> set[Path]:
     standard = Path(sysconfig.get_path("stdlib"))
     on_path = {Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS}
-    return {standard, standard / "lib-dynload", *on_path}
+    return {standard, *on_path}
+
+
+def _loader_path() -> list[Path]:
+    return [Path(each) for each in os.environ.get("LD_LIBRARY_PATH", "").split(":") if each]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -206,7 +230,7 @@ def _keep_only(result: int, null: int) -> None:
     for number in (0, 1, 2):
         os.dup2(null, number)
     os.dup2(kept, RESULT_DESCRIPTOR, inheritable=False)
-    os.closerange(RESULT_DESCRIPTOR + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(RESULT_DESCRIPTOR + 1, _NO_DESCRIPTOR)
 
 
 def _limit(bounds: Bounds) -> None:

@@ -118,6 +118,7 @@ def main() -> NoReturn:
     adopt_orphans()
     warm_up()
     confinement = _prepare(json.loads(sys.argv[1]))
+    tempfile.tempdir = None  # what was found while we were another user may be closed to us
     gc.collect()
     gc.freeze()  # forks share these pages as long as no collection touches them
     answers.write(frames.encode({"ready": True, "missing": confinement.missing}))

@@ -76,11 +76,8 @@ class Filter:
         self._add(self._seccomp.ALLOW, name, *conditions)
 
     def _add(self, action: int, name: object, *conditions: object) -> None:
-        try:
-            number = self._seccomp.resolve_syscall(self._seccomp.Arch.NATIVE, name)
-        except OSError:  # not a call of this architecture, or younger than the library
-            return
-        if number >= 0:
+        number = self._seccomp.resolve_syscall(self._seccomp.Arch.NATIVE, name)
+        if number >= 0:  # else not a call of this architecture, or younger than the library
             self._filter.add_rule(action, number, *conditions)
 
     def load(self) -> None:

@@ -121,12 +121,11 @@ def _end(pid: int) -> int:
     Its group first, in one stroke; then whatever has left the group. We are their subreaper, so
     killing a parent makes its children ours, and the hunt ends when we have none.
     """
-    exit_code: int | None = os.waitpid(pid, os.WNOHANG)[1] if _has_ended(pid) else None
+    # Not reaped before: its number is nobody else's. One that has ended keeps its exit code.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        if exit_code is None:
-            os.kill(pid, signal.SIGKILL)  # it may not have made its own group yet
+    os.kill(pid, signal.SIGKILL)  # it may not have made its own group yet
+    exit_code: int | None = None
     while True:
         for child in _children():
             with contextlib.suppress(ProcessLookupError):
@@ -138,11 +137,6 @@ def _end(pid: int) -> int:
             return os.waitstatus_to_exitcode(exit_code)
         if ended == pid:
             exit_code = status
-
-
-def _has_ended(pid: int) -> bool:
-    """Tell whether it ended by itself, without reaping it."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _children() -> list[int]:
