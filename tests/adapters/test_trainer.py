@@ -173,16 +173,14 @@ async def test_a_place_given_to_somebody_cancelled_at_once_is_not_lost():
 
 
 async def test_spare_training_begins_only_when_nobody_else_waits():
-    watcher, ended = _Watcher(), []
-    async with _pool() as pool:
-        first = _train(pool, watch=watcher)
-        await watcher.holds.wait()
+    ended: list[str] = []
+    async with _pool() as pool:  # whose place is not open yet: all of them wait for it
         spare = asyncio.create_task(
             pool.train(_network(), Training(seed=2, spare=True), lambda _: ended.append("spare"))
         )
         await asyncio.sleep(0)
         others = [_train(pool, watch=lambda _: ended.append("other")) for _ in range(2)]
-        await asyncio.gather(first, spare, *others)
+        await asyncio.gather(spare, *others)
 
     assert ended == ["other"] * 4 + ["spare"] * 2
 
