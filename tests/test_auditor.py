@@ -30,7 +30,7 @@ from llmatic_daemon.records import (
     Training,
     Verdict,
 )
-from tests.engine_house import NEVER, House
+from tests.engine_house import AT_ONCE, NEVER, House
 from tests.fakes import (
     FakeLifter,
     FakeTrainer,
@@ -406,6 +406,17 @@ async def test_fault_of_the_world_leaves_nothing_behind_and_the_audit_is_tried_a
     (audit,) = built.observer.audits
     assert audit.verdict is Verdict.STABLE
     assert "it died" in caplog.text
+
+
+async def test_elite_that_fails_its_trainer_again_and_again_is_passed_over(caplog):
+    built = house(lambda number: 0.8, 0.8)
+    built.trainer.audit_faults = Faults(*[TrainerUnavailable("it died")] * AT_ONCE.max_attempts)
+
+    async with searching(built, built.engine()):
+        await until(lambda: "until the next start: it died" in caplog.text)
+        await a_while()
+
+    assert built.observer.audits == []
 
 
 class OutStore(FlakyStore):

@@ -1,17 +1,21 @@
 """What is missing around the lifter is said where people look, and can be made an error."""
 
+import asyncio
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from llmatic_daemon import cli
-from llmatic_daemon.adapters import sandbox_note
+from llmatic_daemon.adapters import bubblewrap, sandbox_note
 from llmatic_daemon.adapters.lifter import ProcessLifter
 from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.sandbox import Layer, Sandbox
+from llmatic_daemon.errors import ConfigurationError, LifterUnavailable
+from llmatic_daemon.sandbox import Layer, Sandbox, hidden_folders
 
 NO_SUCH_USER = "llmatic-nobody-has-this-name"
 
@@ -56,6 +60,37 @@ def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
 
     assert ended.exit_code == 78, ended.output
     assert "sandbox.require names user" in ended.output
+
+
+def test_process_that_forbids_tracing_is_not_dumpable():
+    script = (
+        "import ctypes\nfrom llmatic_daemon.sandbox import forbid_tracing\nforbid_tracing()\n"
+        "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["lib/python3.11/site-packages", "lib/python3/dist-packages"])
+def test_package_with_data_sets_is_found_wherever_packages_lie(place, tmp_path: Path):
+    package = tmp_path / place / "sklearn"
+    package.mkdir(parents=True)
+
+    assert package in set(hidden_folders([str(tmp_path)]))
+
+
+def test_bubblewrap_that_hangs_is_tried_again_and_leaves_no_process(tmp_path, monkeypatch):
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(bubblewrap, "_TRIAL_S", 0.5)
+
+    with pytest.raises(LifterUnavailable, match=r"within 0\.5 s"):
+        asyncio.run(bubblewrap.find())
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_note_is_read_as_it_was_written(tmp_path):

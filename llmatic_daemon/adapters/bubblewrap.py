@@ -46,10 +46,17 @@ async def _try(command: Sequence[str]) -> None:
             *command, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
+    except OSError as error:
+        raise LifterUnavailable(f"bwrap could not be started: {error}") from error
+    try:
         async with asyncio.timeout(_TRIAL_S):
             _, said = await process.communicate()
-    except (OSError, TimeoutError) as error:
-        raise LifterUnavailable(f"bwrap does not run: {error!r}") from error
+    except TimeoutError as error:
+        raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
+    finally:
+        if process.returncode is None:  # late, or cancelled
+            process.kill()
+            await process.wait()
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         raise NoBubblewrap(f"bwrap does not work here: {lines[-1][:300]}")

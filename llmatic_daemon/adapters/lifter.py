@@ -148,6 +148,7 @@ class ProcessLifter(Lifter):
 
         Raises:
             LifterUnavailable: the parent died or cannot start; it is replaced by the next lift.
+            ConfigurationError: a new parent lacks a layer that is required.
         """
         if self._closed:
             raise LifterUnavailable("the lifter has been closed")

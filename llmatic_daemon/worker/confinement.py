@@ -84,9 +84,7 @@ class Confinement:
             if user is not None:
                 try:
                     made._become(*user)
-                except (
-                    OSError
-                ) as error:  # root in a container without CAP_SETUID, or without this user
+                except OSError as error:  # root of a container that knows no other user
                     made.missing[Layer.USER] = f"we may not switch users: {error.strerror}"
             if os.geteuid() == 0:
                 _drop_capabilities()
