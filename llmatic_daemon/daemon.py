@@ -257,6 +257,10 @@ def _view(engine: Engine, settings: Settings) -> View:
             best_job=now.best.job if now.best else None,
             elapsed_s=engine.elapsed_s,
             train_s=now.train_s,
+            num_slots=engine.num_slots,
+            is_ready=engine.is_ready,
+            is_paused=engine.is_paused,
+            is_draining=engine.is_draining,
         )
 
     return view

@@ -142,6 +142,21 @@ class Engine:
         """Tell whether jobs are dispatched and results kept, as far as we know."""
         return not self._end and not self._store_is_out
 
+    @property
+    def num_slots(self) -> int:
+        """How many candidates may be developed at once."""
+        return self._num_slots
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether a person has paused the search."""
+        return self._paused
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether no job is started any more."""
+        return self._draining.is_set()
+
     # --- what a person may ask --------------------------------------------------------------------
 
     async def run(self) -> str:

@@ -647,6 +647,13 @@ class Snapshot:
     #: Running time over all restarts, and time that device places were held, in seconds.
     elapsed_s: float
     train_s: float
+    num_slots: int
+    #: Jobs are dispatched and results kept, as far as we know.
+    is_ready: bool = True
+    #: A person has paused the search.
+    is_paused: bool = False
+    #: No job is started any more.
+    is_draining: bool = False
 
 
 # --- what goes into the store, beside a placement -------------------------------------------------

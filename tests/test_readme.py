@@ -21,6 +21,7 @@ SNAPSHOT = Snapshot(
     num_settled=0, num_evaluations=0, max_evaluations=None, network_cells=100,
     filled_network_cells=0, prompt_cells=100, filled_prompt_cells=0, qd_score=0.0,
     best_objective=None, best_job=None, elapsed_s=0.0, train_s=0.0,
+    num_slots=2,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ SNAPSHOT = Snapshot(
     num_settled=3, num_evaluations=2, max_evaluations=None, network_cells=100,
     filled_network_cells=1, prompt_cells=100, filled_prompt_cells=4, qd_score=0.5,
     best_objective=0.5, best_job=1, elapsed_s=1.0, train_s=2.0,
+    num_slots=2,
 )  # fmt: skip
 
 
