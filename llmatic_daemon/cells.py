@@ -88,7 +88,9 @@ class Cell:
         """
         names = ["0"]
         for target in (1, 2, 3):
-            terms = sorted(_term(operation, names[source]) for operation, source in self.into(target))
+            terms = sorted(
+                _term(operation, names[source]) for operation, source in self.into(target)
+            )
             names.append("+".join(terms))
         return names[-1]
 

@@ -45,7 +45,10 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which images."""
 
-    name: Literal["digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz"]
+    name: (
+        Literal["digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz"]
+        | Literal["nasbench201-cifar10", "nasbench201-cifar100", "nasbench201-imagenet16-120"]
+    )
     folder: Path
     download: bool
     num_train: CountOrNone
@@ -283,7 +286,7 @@ class Settings(Section):
     metrics: MetricsSettings
 
 
-PRESETS = ("default", "paper", "demo")
+PRESETS = ("default", "paper", "demo", "nasbench201")
 
 
 def preset_text(name: str) -> str:

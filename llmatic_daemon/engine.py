@@ -24,9 +24,7 @@ from llmatic_daemon.core.evolution import (
     rng_for,
     shorten,
 )
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.requests import write_request
-from llmatic_daemon.core.source import read_source
+from llmatic_daemon.core.languages import language_of
 from llmatic_daemon.errors import EndpointOverloaded, StoreUnavailable, Unavailable
 from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
@@ -100,6 +98,7 @@ class Engine:
     ) -> None:
         self._evolution = evolution
         self._task = task
+        self._language = language_of(task)
         self._ports = ports
         self._num_slots = num_slots
         self._budget = budget
@@ -343,7 +342,7 @@ class Engine:
         if trial.completion is None:
             return trial
         proposal = trial.proposal
-        candidate = read_source(trial.completion, proposal, parents, self._task)
+        candidate = self._language.read(trial.completion, proposal, parents, self._task)
         if isinstance(candidate, Rejection):
             return replace(trial, result=candidate)
         self._show(slot, "lift", candidate.class_name)
@@ -384,7 +383,9 @@ class Engine:
 
     async def _request(self, proposal: Proposal) -> Request:
         sources = [await self._ports.store.source(digest) for digest in proposal.parent_digests]
-        return write_request(proposal, sources or [initial_source(self._task)], self._task)
+        return self._language.ask(
+            proposal, sources or [self._language.initial(self._task)], self._task
+        )
 
     def _watcher(self, slot: int) -> Callable[[Progress], None]:
         def watch(progress: Progress) -> None:

@@ -1,7 +1,12 @@
 """The hands, built from the settings: adapters take plain values, and this is where they get them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +16,9 @@ from llmatic_daemon.adapters.breaker import BreakerRules
 from llmatic_daemon.adapters.endpoint import Client, Endpoint, Persistence
 from llmatic_daemon.adapters.lifter import ProcessLifter
 from llmatic_daemon.adapters.llm import LLMWriter
+from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
+from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
+from llmatic_daemon.adapters.nasbench.table import Table
 from llmatic_daemon.adapters.offline import OfflineRewriter
 from llmatic_daemon.adapters.openai_client import OpenAIClient
 from llmatic_daemon.adapters.prompt_folder import PromptFolder
@@ -25,6 +33,9 @@ from llmatic_daemon.engine import Patience
 from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.sandbox import Sandbox
 
+#: Names of data sets that are tables of a benchmark begin so.
+BENCHMARK = "nasbench201-"
+
 
 @dataclass(frozen=True, slots=True)
 class Hands:
@@ -36,8 +47,24 @@ class Hands:
 
 
 def hands(settings: Settings) -> Hands:
-    """Make the real ones."""
+    """Make the real ones, or those of a benchmark."""
+    if is_benchmark(settings):
+        return _benchmark(settings)
     return Hands(partial(writer, settings), lifter(settings), trainers(settings))
+
+
+def is_benchmark(settings: Settings) -> bool:
+    """Tell whether candidates are cells that are looked up."""
+    return settings.data.name.startswith(BENCHMARK)
+
+
+def _benchmark(settings: Settings) -> Hands:
+    table = Table.read(settings.data.folder, settings.data.name.removeprefix(BENCHMARK))
+    return Hands(
+        partial(writer, settings),
+        nullcontext(CellLifter(table)),
+        nullcontext(TableTrainer(table)),
+    )
 
 
 def limits(settings: Settings) -> dict[str, int]:
@@ -58,7 +85,8 @@ async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> Asyn
         ConfigurationError: a key, a recording or a package is missing.
     """
     async with AsyncExitStack() as stack:
-        made = await _writer(settings.writer, observers, stack)
+        rewriter = CellRewriter() if is_benchmark(settings) else OfflineRewriter()
+        made = await _writer(settings.writer, observers, stack, rewriter)
         if settings.writer.record:
             made = Recorder(made, Path(settings.writer.record))
             stack.callback(made.close)
@@ -66,7 +94,10 @@ async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> Asyn
 
 
 async def _writer(
-    settings: WriterSettings, observers: Sequence[Observer], stack: AsyncExitStack
+    settings: WriterSettings,
+    observers: Sequence[Observer],
+    stack: AsyncExitStack,
+    rewriter: Writer,
 ) -> Writer:
     if settings.name == "replay":
         replay = Replay(Path(settings.replay))
@@ -74,8 +105,8 @@ async def _writer(
         return replay
     servers = endpoints(settings, observers)
     if not servers:
-        return OfflineRewriter()
-    stand_in = OfflineRewriter() if settings.outage == "offline" else None
+        return rewriter
+    stand_in = rewriter if settings.outage == "offline" else None
     return await stack.enter_async_context(LLMWriter(servers, stand_in=stand_in))
 
 
@@ -204,7 +235,7 @@ def _unless_negative(number: float) -> float | None:
 
 def prompt_path(settings: Settings) -> Path:
     """Find the folder of prompts: the user's, else the one that we ship."""
-    return Path(settings.prompts.folder or default_folder())
+    return Path(settings.prompts.folder or default_folder(for_cells=is_benchmark(settings)))
 
 
 def prompt_folder(settings: Settings) -> PromptFolder:

@@ -31,9 +31,10 @@ class Snapshot:
     files: tuple[tuple[Path, bytes | str], ...]
 
 
-def default_folder() -> Path:
-    """Find the prompts that are shipped in the package."""
-    return Path(str(resources.files("llmatic_daemon") / "prompts"))
+def default_folder(for_cells: bool = False) -> Path:
+    """Find the prompts that are shipped in the package: for networks, or for a benchmark's cells."""
+    folder = resources.files("llmatic_daemon") / "prompts"
+    return Path(str(folder / "cells" if for_cells else folder))
 
 
 def read_prompts(folder: Path) -> tuple[Prompt, ...]:

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,11 @@ from llmatic_daemon.cells import NUM_CELLS, Cell, CellError
 from llmatic_daemon.errors import ConfigurationError
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
-DATA_SETS = {"cifar10": ("c10", 10, 32), "cifar100": ("c100", 100, 32), "imagenet16-120": ("in16", 120, 16)}
+DATA_SETS = {
+    "cifar10": ("c10", 10, 32),
+    "cifar100": ("c100", 100, 32),
+    "imagenet16-120": ("in16", 120, 16),
+}
 _COLUMNS = {
     "num_parameters": "params",
     "flops": "flops",
@@ -61,7 +65,7 @@ class Table(Mapping[str, Row]):
         """
         if data_set not in DATA_SETS:
             raise ConfigurationError(
-                f"data.benchmark must be one of {', '.join(DATA_SETS)}, got {data_set!r}"
+                f"the benchmark's data set must be one of {', '.join(DATA_SETS)}, got {data_set!r}"
             )
         try:
             data = file.read_bytes()
@@ -74,7 +78,7 @@ class Table(Mapping[str, Row]):
         """Look a cell up."""
         return self._rows[cell]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         """List the texts of all cells."""
         return iter(self._rows)
 

@@ -1,0 +1,182 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
+from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
+from llmatic_daemon.adapters.nasbench.table import Row, Table
+from llmatic_daemon.cells import Cell, every_cell
+from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
+from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.records import (
+    Candidate,
+    Completion,
+    Network,
+    Operator,
+    Outcome,
+    Prompt,
+    PromptKind,
+    Rejection,
+    Report,
+    Training,
+)
+from tests import fakes
+
+FILE = Path(__file__).parents[3] / "shared" / "data" / "nasbench201" / "cells.csv.gz"
+needs_the_table = pytest.mark.skipif(not FILE.exists(), reason="the benchmark's table is not here")
+HEAD = (
+    "arch,c10_params,c10_flops,c10_valid_200,c10_test_200,c10_valid_12,c10_test_12,c10_train_s_200"
+)
+
+
+def line(number: int, cell: Cell) -> str:
+    return f"{cell},{number},{number + 1},90.5,91.5,60.0,61.0,100.0"
+
+
+def made_up() -> dict[str, Row]:
+    return {
+        str(cell): Row(
+            num_parameters=n, flops=n + 1, valid_200=n / 200, test_200=n / 201,
+            valid_12=1.0, test_12=1.0, train_s=10.0,
+        )
+        for n, cell in enumerate(every_cell())
+    }  # fmt: skip
+
+
+TABLE = Table("cifar10", made_up())
+
+
+def proposal(
+    text: str = "better", operator: Operator = Operator.MUTATION, temperature: float = 0.5
+):
+    kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
+    prompt = Prompt(id="asked", text=text, kind=kind, version=1)
+    return fakes.proposal(prompt=prompt, operator=operator, sampling_temperature=temperature)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_table_is_read_packed_or_not(tmp_path, packed):
+    text = "\n".join([HEAD, *(line(n, cell) for n, cell in enumerate(every_cell()))])
+    file = tmp_path / "cells.csv"
+    file.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+
+    table = Table.read(file, "cifar10")
+
+    assert len(table) == 15_625
+    assert table[str(next(every_cell()))].valid_200 == 90.5
+
+
+@pytest.mark.parametrize(
+    ("lines", "data_set", "why"),
+    [
+        ([HEAD], "cifar100", "must have the columns of cifar100, lacks c100_flops"),
+        ([HEAD], "cifar10", "must have all 15625 cells, has 0"),
+        ([HEAD, "|conv~0|,1,2,3,4,5,6,7"], "cifar10", "line 2: a cell must look like"),
+        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: could not convert"),
+        ([HEAD, str(next(every_cell()))], "cifar10", "line 2: int"),
+        ([""], "mnist", "must be one of cifar10, cifar100, imagenet16-120, got 'mnist'"),
+    ],
+)  # fmt: skip
+def test_broken_table_is_one_clear_line(tmp_path, lines, data_set, why):
+    file = tmp_path / "cells.csv"
+    file.write_text("\n".join(lines))
+
+    with pytest.raises(ConfigurationError, match=why):
+        Table.read(file, data_set)
+
+
+def test_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no\.csv' must be a table of cells"):
+        Table.read(tmp_path / "no.csv", "cifar10")
+
+
+async def test_cell_goes_from_prompt_to_figures():
+    trainer, lifter = TableTrainer(TABLE), CellLifter(TABLE)
+    task = await trainer.task()
+    asked = write_cell_request(proposal(), [INITIAL_CELL], task)
+
+    completion = await CellRewriter().complete(asked)
+    candidate = read_cell(completion, proposal(), asked.parents, task)
+    assert isinstance(candidate, Candidate)
+    network = await lifter.lift(candidate)
+    assert isinstance(network, Network)
+    report = await trainer.train(network, Training(seed=1), lambda _: None)
+
+    assert isinstance(report, Report)
+    assert report.objective == TABLE[candidate.source].valid_200 / 100
+    assert network.measures.flops == TABLE[candidate.source].flops
+    assert trainer.num_queries == 1
+
+
+async def test_isomorphic_cells_are_one_network():
+    lifter, cells = CellLifter(TABLE), list(every_cell())
+    names: dict[str, set[str]] = {}
+    for cell in cells[:200]:
+        made = Candidate(source=str(cell), class_name="cell", seed=1, task=fakes.TASK)
+        network = await lifter.lift(made)
+        assert isinstance(network, Network)
+        names.setdefault(cell.canonical, set()).add(network.digest)
+
+    assert all(len(digests) == 1 for digests in names.values())
+    assert len({digest for digests in names.values() for digest in digests}) == len(names)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.5, 1.0])
+async def test_rewriter_changes_what_the_cell_computes(temperature):
+    task = await TableTrainer(TABLE).task()
+    asked = write_cell_request(proposal(temperature=temperature), [INITIAL_CELL], task)
+
+    child = Cell.parse((await CellRewriter().complete(asked)).text.strip())
+
+    assert child.canonical != Cell.parse(INITIAL_CELL).canonical
+    assert (await CellRewriter().complete(asked)).text.strip() == str(child)
+
+
+async def test_rewriter_puts_in_what_the_prompt_names():
+    task = await TableTrainer(TABLE).task()
+    asked = write_cell_request(proposal("use avg_pool_3x3", temperature=0.01), [INITIAL_CELL], task)
+
+    child = Cell.parse((await CellRewriter().complete(asked)).text.strip())
+
+    assert child.operations.count("avg_pool_3x3") == 1
+
+
+async def test_crossover_takes_each_operation_from_a_parent():
+    task = await TableTrainer(TABLE).task()
+    parents = [str(Cell((name,) * 6)) for name in ("nor_conv_3x3", "nor_conv_1x1")]
+    made = proposal(operator=Operator.CROSSOVER)
+
+    child = Cell.parse(
+        (await CellRewriter().complete(write_cell_request(made, parents, task))).text.strip()
+    )
+
+    assert set(child.operations) == {"nor_conv_3x3", "nor_conv_1x1"}
+
+
+def test_first_cell_that_no_parent_is_is_read():
+    other = str(next(every_cell()))
+    found = read_cell(
+        Completion(text=f"As {INITIAL_CELL}, but:\n{other}", writer="", model=""),
+        proposal(), (INITIAL_CELL,), fakes.TASK,
+    )  # fmt: skip
+
+    assert isinstance(found, Candidate)
+    assert found.source == other
+
+
+def test_answer_without_a_cell_is_rejected():
+    found = read_cell(Completion(text="class Net", writer="", model=""), proposal(), (), fakes.TASK)
+
+    assert isinstance(found, Rejection)
+    assert found.cause is Outcome.NOT_CODE
+
+
+@needs_the_table
+@pytest.mark.parametrize(("data_set", "best"), [("cifar10", 94.37), ("cifar100", 73.51)])
+def test_real_table_has_the_best_cell_that_is_known(data_set, best):
+    table = Table.read(FILE, data_set)
+
+    chosen = max(table.values(), key=lambda row: row.valid_200)
+
+    assert chosen.test_200 == pytest.approx(best, abs=0.005)
