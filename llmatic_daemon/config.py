@@ -263,6 +263,7 @@ class MetricsSettings(Section):
     """Where Prometheus may look."""
 
     port: Annotated[int, Field(ge=0, le=65535)]
+    hosts: tuple[str, ...]
 
 
 class Settings(Section):

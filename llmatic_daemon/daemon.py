@@ -5,15 +5,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    nullcontext,
     suppress,
 )
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmatic_daemon import __version__, parts
 from llmatic_daemon.adapters import control, sandbox_note
@@ -32,6 +30,9 @@ from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
 from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
+
+if TYPE_CHECKING:
+    from llmatic_daemon.listener import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ async def run(
         evolution = await rebuild(settings, store)
         servers = tuple(settings.writer.servers)
         metrics = Metrics(__version__, settings.engine.slots, servers)
-        everyone = (*observers, metrics)
+        listener = _listener(settings)
+        everyone = (*observers, metrics, *(listener.observers if listener else ()))
         writer = await stack.enter_async_context(hands.writer(everyone))
         ports = Ports(
             writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
@@ -80,7 +82,11 @@ async def run(
         write_settings(settings)
         view = _view(engine, settings)
         metrics.watch(view, writer.endpoints)
-        await stack.enter_async_context(_listening(settings, metrics, engine))
+        if listener:
+            prompt_set = lambda: engine.evolution.prompts.current.digest  # noqa: E731
+            await stack.enter_async_context(
+                listener.listening(metrics, view, writer.endpoints, task, prompt_set)
+            )
         beside = (
             _check_task(trainer, task),
             _attend(settings.state_dir, desk),
@@ -266,14 +272,12 @@ def _view(engine: Engine, settings: Settings) -> View:
     return view
 
 
-def _listening(
-    settings: Settings, metrics: Metrics, engine: Engine
-) -> AbstractAsyncContextManager[None]:
+def _listener(settings: Settings) -> "Listener | None":
     if not settings.metrics.port:
-        return nullcontext()
-    from llmatic_daemon.adapters.http import listening  # 0.3 s, for those who ask for it
+        return None
+    from llmatic_daemon.listener import Listener  # 0.3 s, for those who ask for it
 
-    return listening(settings.metrics.port, metrics.exposition, lambda: engine.is_ready)
+    return Listener(settings.metrics.port, settings.metrics.hosts, settings.state_dir)
 
 
 async def _task(settings: Settings, store: SearchStore, trainer: Trainer) -> Task:

@@ -40,7 +40,7 @@ ONLY_IN = {
     "ptflops": {"worker"},
     "safetensors": {"worker"},
     "pyseccomp": {"worker"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "adapters"},
     "immutables": {"core"},
     "sqlite3": {"adapters"},
     "sqlite_utils": {"adapters"},

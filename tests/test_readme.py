@@ -13,6 +13,7 @@ import pytest
 from llmatic_daemon import cli, config
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.records import EndpointState, Snapshot
+from tests import web_house
 from tests.sample_placements import edition
 
 README = Path(__file__).parent.parent / "README.md"
@@ -83,7 +84,18 @@ def metrics_table() -> str:
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
 
 
-TABLES = {"settings": settings_table, "commands": commands_table, "metrics": metrics_table}
+def routes_table() -> str:
+    routes = web_house.table(Path("nowhere"))
+    rows = [f"| `{route.path}` | {route.summary} |" for route in routes]
+    return "\n".join(["| GET | what it answers |", "|---|---|", *rows])
+
+
+TABLES = {
+    "settings": settings_table,
+    "commands": commands_table,
+    "metrics": metrics_table,
+    "routes": routes_table,
+}
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -157,6 +157,19 @@ class History:
             raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
         return tuple(map(_elite, self._rows(f"{_ELITES} ORDER BY {column}, cell")))
 
+    def page(self, after: int, size: int) -> list[Placement]:
+        """Read at most `size` placements that follow a number of the log, oldest first."""
+        return self._ask(partial(log_page, after=after, size=size))
+
+    def num_settled(self) -> int:
+        """Return the number of the last placement; 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(number), 0) FROM placements")[0][0])
+
+    def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
+        """List the first elites of the network archive from a cell on, by cell."""
+        query = f"{_ELITES} WHERE cell >= ? ORDER BY cell LIMIT ?"
+        return tuple(map(_elite, self._rows(query, cell, limit)))
+
     def placement(self, job: int) -> Placement:
         """Return all that is known of a settled job.
 
@@ -219,12 +232,18 @@ class History:
 
     def prompt_elites(self) -> tuple[StoredPromptElite, ...]:
         """List the prompt archive, the most curious first."""
-        names = (
-            "cell", "job", "prompt", "prompt_version", "temperature", "objective", "curiosity",
-        )  # fmt: skip
-        query = f"SELECT {', '.join(names)} FROM prompt_elites ORDER BY curiosity DESC, cell"
+        return self._individuals("ORDER BY curiosity DESC, cell")
+
+    def prompt_elites_from(self, cell: int, limit: int) -> tuple[StoredPromptElite, ...]:
+        """List the first individuals of the prompt archive from a cell on, by cell."""
+        return self._individuals("WHERE cell >= ? ORDER BY cell LIMIT ?", cell, limit)
+
+    def _individuals(self, which: str, *values: object) -> tuple[StoredPromptElite, ...]:
+        names = [part.name for part in fields(StoredPromptElite)]
+        query = f"SELECT {', '.join(names)} FROM prompt_elites {which}"
         return tuple(
-            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query)
+            StoredPromptElite(**dict(zip(names, row, strict=True)))
+            for row in self._rows(query, *values)
         )
 
     def prompt_credit(self) -> tuple[PromptCredit, ...]:

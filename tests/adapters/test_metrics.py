@@ -1,15 +1,10 @@
 """What Prometheus is told, and that it can fetch it."""
 
-import socket
 from dataclasses import replace
 
-import aiohttp
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmatic_daemon.adapters.http import listening
 from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import EndpointState, Job, Snapshot, Verdict
 from tests.sample_placements import audit, edition, failure, success
 
@@ -111,32 +106,3 @@ def test_series_stay_few() -> None:
     made.use(edition(1, *(f"prompt-{number}" for number in range(32))).prompts)
 
     assert len(samples(made)) < 600
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def test_metrics_and_health_are_served_on_loopback() -> None:
-    made, port = metrics(), free_port()
-    async with (
-        listening(port, made.exposition, lambda: False),
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
-    ):
-        scraped = await client.get("/metrics")
-        ready = await client.get("/-/ready")
-        posted = await client.post("/metrics")
-
-        assert "llmatic_evaluations_total" in await scraped.text()
-        assert (scraped.status, ready.status, posted.status) == (200, 503, 405)
-
-
-async def test_taken_port_names_the_setting() -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        with pytest.raises(ConfigurationError, match=r"metrics\.port must be free"):
-            async with listening(other.getsockname()[1], metrics().exposition, lambda: True):
-                pass
