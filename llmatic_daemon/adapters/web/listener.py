@@ -1,6 +1,7 @@
 """The listener: all routes behind the guard, on loopback."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,23 @@ from llmatic_daemon.adapters.web.routes import PARAMETERS, Handler, Route
 from llmatic_daemon.adapters.web.server import serving
 
 _TEXT = "text/plain"
+#: For how long an exposition is good for all who scrape: hundreds cost no more than twenty a second.
+_FRESH_S = 0.05
+
+
+class _Fresh:
+    """Makes an exposition anew when the last one is too old."""
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._made = b""
+        self._made_at = -_FRESH_S
+
+    def __call__(self) -> bytes:
+        now = time.monotonic()
+        if now - self._made_at >= _FRESH_S:
+            self._made, self._made_at = self._make(), now
+        return self._made
 
 
 def all_routes(
@@ -22,11 +40,12 @@ def all_routes(
     version: str,
 ) -> tuple[Route, ...]:
     """List everything that the listener answers."""
+    fresh = _Fresh(exposition)
 
     async def metrics(_: web.Request) -> web.Response:
         # The version is Prometheus' way to name its text format.
         return web.Response(
-            body=exposition(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"}
+            body=fresh(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"}
         )
 
     async def healthy(_: web.Request) -> web.Response:
