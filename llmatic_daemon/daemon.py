@@ -27,6 +27,7 @@ from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.milestones import keep_milestone, keep_milestones
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
@@ -85,9 +86,12 @@ async def run(
             _check_task(trainer, task),
             _attend(settings.state_dir, desk),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
+            keep_milestones(engine, store),
             *_audits(settings, engine, task, ports),
         )
-        return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        end = await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        await keep_milestone(engine.evolution, store)
+        return end
 
 
 def _nothing_to_reload() -> None:

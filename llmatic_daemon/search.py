@@ -15,6 +15,7 @@ from llmatic_daemon.core.audits import AuditRules
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
 from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.core.milestones import resumed
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.ports import SearchStore
@@ -37,11 +38,13 @@ def identity(settings: Settings, task: Task) -> Identity:
 
 
 async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
-    """Fold the log of a store over an empty search: a restart and `verify` are this function."""
+    """Fold the log of a store, from its milestone on: what `verify` does from the beginning."""
     evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
-    async for entry in store.log():
-        evolution = apply(evolution, entry)
-    return evolution
+    milestone = await store.milestone()
+    begun = resumed(evolution, milestone) if milestone else None
+    async for entry in store.log(milestone if begun else None):
+        begun = apply(begun or evolution, entry)
+    return begun or evolution
 
 
 def parse_task(found: Identity) -> Task:

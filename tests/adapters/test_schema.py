@@ -35,7 +35,9 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
     schema.migrate(database)
 
     assert database.total_changes == changes
-    assert schema.applied(database) == ("m001_search", "m002_writers", "m003_audits")
+    assert schema.applied(database) == (
+        "m001_search", "m002_writers", "m003_audits", "m004_growth",
+    )  # fmt: skip
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
