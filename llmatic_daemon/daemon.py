@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters import control, sandbox_note
+from llmatic_daemon.adapters import backup_note, control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.auditor import Auditor
+from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK
@@ -81,10 +82,12 @@ async def run(
         write_settings(settings)
         view = _view(engine, settings)
         metrics.watch(view, writer.endpoints)
+        if noted := backup_note.read(settings.state_dir):
+            metrics.backed_up(noted.finished_at)
         await stack.enter_async_context(_listening(settings, metrics, engine))
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk),
+            _attend(settings.state_dir, desk, backup_verb(settings.state_dir, metrics.backed_up)),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
             keep_milestones(engine, store),
             *_audits(settings, engine, task, ports),
@@ -139,17 +142,16 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(state_dir: Path, desk: PromptDesk) -> None:
+async def _attend(state_dir: Path, desk: PromptDesk, back_up: control.Verb) -> None:
     """Take edits of the prompts, and what is asked through the control socket, for ever."""
 
-    async def reload() -> dict[str, Any]:
+    async def reload(body: Mapping[str, Any]) -> dict[str, Any]:
         return asdict(await desk.reload())
 
+    verbs: dict[str, control.Verb] = {"prompts/reload": reload, "backup": back_up}
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(
-                control.listening(state_dir, {"prompts/reload": reload})
-            )
+            await stack.enter_async_context(control.listening(state_dir, verbs))
         except ConfigurationError as error:  # a search needs no control socket
             logger.warning("%s; going on without it", error, extra={"action": "control"})
         await desk.watch()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon.adapters.child import environment, python
-from llmatic_daemon.adapters.state_folder import sync_folder
+from llmatic_daemon.adapters.state_folder import settings_path, sync_folder
 from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.audits import AuditRules
@@ -112,14 +112,9 @@ async def _centroids(
     return tuple((x, y) for x, y in json.loads(printed))
 
 
-def settings_file(state_dir: Path) -> Path:
-    """Name the file that keeps a search's settings beside its database."""
-    return state_dir / "settings.json"
-
-
 def write_settings(settings: Settings) -> None:
     """Keep the settings for the commands that look at a state folder later."""
-    file = settings_file(settings.state_dir)
+    file = settings_path(settings.state_dir)
     new = file.with_suffix(".new")
     try:
         with new.open("w") as opened:
@@ -149,7 +144,7 @@ def read_settings(state_dir: Path) -> Settings:
     Raises:
         UserError: there was none.
     """
-    file = settings_file(state_dir)
+    file = settings_path(state_dir)
     try:
         written = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:

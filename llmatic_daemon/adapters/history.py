@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters import (
     audit_rows,
+    backup_note,
     database_file,
     jobs,
     milestone_rows,
@@ -200,10 +201,12 @@ class History:
         """Return a network's graph, canonical JSON, by its digest.
 
         Raises:
-            UserError: it is not here.
+            UserError: it is not here, or `gc` has emptied it.
         """
-        graph = self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest)
-        return str(graph).encode()
+        graph = str(self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest))
+        if not graph:
+            raise UserError(f"graph {digest!r} was emptied by gc; its source gives it again")
+        return graph.encode()
 
     def centroids(self) -> Tessellation:
         """Return the cells of both archives; none before the first start has made them."""
@@ -306,6 +309,7 @@ class History:
         cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
         ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
         num_audits, num_unstable = audits
+        size_bytes = self._path.stat().st_size
         ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
         best = self._rows(
             "SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1"
@@ -329,6 +333,9 @@ class History:
             elapsed_s=elapsed_s,
             train_s=train_s,
             holder=holder(self._folder),
+            database_bytes=size_bytes,
+            bytes_per_candidate=size_bytes / num_settled if num_settled else None,
+            backup=backup_note.read(self._folder),
             sandbox=sandbox_note.read(self._folder),
         )
 

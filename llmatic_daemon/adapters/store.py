@@ -41,7 +41,10 @@ from llmatic_daemon.records import (
 )
 
 _ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_ADD_GRAPH = "INSERT INTO graphs (digest, graph) VALUES (?, ?) ON CONFLICT DO NOTHING"
+#: One that was emptied is filled again.
+_ADD_GRAPH = """
+INSERT INTO graphs (digest, graph) VALUES (?, ?)
+ON CONFLICT DO UPDATE SET graph = excluded.graph WHERE graphs.graph = ''"""
 _ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
 _PUT_ELITE = """
 INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
