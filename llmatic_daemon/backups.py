@@ -67,7 +67,8 @@ def back_up(state_dir: Path, folder: Path, keep: int) -> Backup:
         StoreUnavailable: the disk is full or failing.
     """
     with History(state_dir) as history:
-        history.identity()  # before its first start has come so far there is nothing to keep
+        if not history.centroids().network:
+            raise UserError(f"the search in {str(state_dir)!r} must have begun; start it once")
     with _alone(folder):
         for draft in snapshots.drafts(folder):
             shutil.rmtree(draft)

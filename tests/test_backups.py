@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llmatic_daemon import backups
-from llmatic_daemon.adapters import backup_note, snapshots
+from llmatic_daemon.adapters import backup_note, database_file, snapshots
 from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import database_path
+from llmatic_daemon.adapters.state_folder import StateFolder, database_path
 from llmatic_daemon.backups import back_up, back_up_beside, backup_verb
 from llmatic_daemon.cli import main
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
@@ -171,6 +171,24 @@ def test_state_without_a_search_has_no_backup(tmp_path: Path):
     assert done.exit_code == 1
     assert "there must be a search in" in done.stderr
     assert not (tmp_path / "backups").exists()
+
+
+def test_daemon_that_does_not_answer_leaves_the_backup_to_the_command(state: Path, tmp_path: Path):
+    claimed = StateFolder.claim(state)
+
+    done = command("backup", tmp_path / "backups", "--state", state)
+
+    claimed.release()
+    assert done.exit_code == 0
+    assert len(content(tmp_path / "backups")) == 1
+    assert done.stdout.endswith(", verified\n")
+
+
+def test_search_that_has_no_cells_yet_has_no_backup(tmp_path: Path):
+    database_file.ensure(database_path(tmp_path), busy_timeout_s=1.0)
+
+    with pytest.raises(UserError, match="must have begun; start it once"):
+        back_up(tmp_path, tmp_path / "backups", keep=1)
 
 
 def test_copy_is_of_one_moment_while_its_daemon_writes_at_every_step(

@@ -346,9 +346,9 @@ def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Itera
         yield placement
 
 
-def log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:
-    """Read the placements that follow a number; there are no gaps."""
-    between = (after, after + _PAGE_SIZE)
+def log_page(connection: sqlite3.Connection, after: int, size: int = _PAGE_SIZE) -> list[Placement]:
+    """Read the placements that follow a number, at most so many; there are no gaps."""
+    between = (after, after + size)
     parents: defaultdict[int, list[int]] = defaultdict(list)
     for job, parent in connection.execute(_PAGE_PARENTS, between):
         parents[job].append(parent)

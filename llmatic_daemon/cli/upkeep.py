@@ -11,6 +11,7 @@ from llmatic_daemon.adapters.state_folder import holder
 from llmatic_daemon.backups import KEEP, Backup, back_up
 from llmatic_daemon.cli.base import example, json_option, main, state_dir, state_option
 from llmatic_daemon.collecting import collect
+from llmatic_daemon.errors import UserError
 from llmatic_daemon.restoring import restore as restore_state
 
 #: A backup's verification folds the whole log: a minute for a million placements.
@@ -39,11 +40,14 @@ def backup(folder: Path, keep: int, state: Path | None, as_json: bool) -> None:
 
 
 def _made(folder: Path, target: Path, keep: int) -> Backup:
-    """Have the daemon make it, which then knows of it; without one, make it here."""
-    if holder(folder) is None or not (folder / control.SOCKET).exists():
+    """Have the daemon make it, which then knows of it; without one, or where it may not, make it here."""
+    if holder(folder) is None:
         return back_up(folder, target, keep)
     body = {"folder": str(target), "keep": keep}
-    answer = asyncio.run(control.ask(folder, "backup", body, timeout_s=_PATIENCE_S))
+    try:
+        answer = asyncio.run(control.ask(folder, "backup", body, timeout_s=_PATIENCE_S))
+    except UserError:  # what is not its place to write may be ours; all else is told again
+        return back_up(folder, target, keep)
     return Backup(**{**answer, "removed": tuple(answer["removed"])})
 
 
