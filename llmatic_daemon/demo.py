@@ -26,14 +26,17 @@ _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
 
 
 def with_next_goal(settings: Settings) -> Settings:
-    """Let a demo that has reached its goal go on for as many evaluations again."""
-    step = settings.budget.max_evaluations
-    if not step or not database_path(settings.state_dir).exists():
+    """Let a demo that has reached its goal go on for as many evaluations and as much time again."""
+    if not database_path(settings.state_dir).exists():
         return settings
     with History(settings.state_dir) as history:
-        done = history.status().num_evaluations
-    budget = settings.budget.model_copy(update={"max_evaluations": (done // step + 1) * step})
-    return settings.model_copy(update={"budget": budget})
+        done = history.status()
+    step, hours = settings.budget.max_evaluations, settings.budget.max_hours
+    goal = {
+        "max_evaluations": step and (done.num_evaluations // step + 1) * step,
+        "max_hours": hours and done.elapsed_s / 3600 + hours,
+    }
+    return settings.model_copy(update={"budget": settings.budget.model_copy(update=goal)})
 
 
 def delete(folder: Path) -> None:
@@ -60,7 +63,7 @@ def delete(folder: Path) -> None:
 def introduce(settings: Settings, console: Console) -> None:
     """Say what is going to happen."""
     console.print(
-        f"[bold]LLMatic demo[/]: {settings.budget.max_evaluations} networks for scikit-learn's "
+        f"[bold]LLMatic demo[/]: up to {settings.budget.max_evaluations} networks for scikit-learn's "
         "digits, written by the offline rewriter (no LLM)"
     )
 

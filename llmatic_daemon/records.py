@@ -352,10 +352,12 @@ class Network:
     weights: bytes = field(repr=False)
     measures: Measures
     lift_s: float
+    #: Operations of the graph in the order in which the source computes them; empty: as numbered.
+    order: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
-        """Name the network by its canonical graph, weights aside."""
+        """Name the network by its canonical graph, weights and order aside."""
         return digest(self.graph)
 
 

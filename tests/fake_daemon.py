@@ -95,7 +95,7 @@ def main() -> None:
     """Search until there are N evaluations; half of the new elites are audited."""
     overrides = {
         "state_dir": sys.argv[1],
-        "budget": {"max_evaluations": int(sys.argv[2])},
+        "budget": {"max_evaluations": int(sys.argv[2]), "max_hours": 0.0},
         "engine": {"slots": 4},
         "audit": {"share": 0.5},
     }

@@ -94,7 +94,7 @@ def main() -> None:
     asked = parser.parse_args()
     overrides = {
         "state_dir": str(asked.state),
-        "budget": {"max_evaluations": 0},
+        "budget": {"max_evaluations": 0, "max_hours": 0.0},
         "engine": {"slots": asked.slots},
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},

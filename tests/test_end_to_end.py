@@ -42,7 +42,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(2):
         code, output, log = finished(
             "demo", "--state", str(folder),
-            LLMATIC_BUDGET__MAX_EVALUATIONS="6", LLMATIC_TRAINING__EPOCHS="2",
+            LLMATIC_BUDGET__MAX_EVALUATIONS="6", LLMATIC_BUDGET__MAX_HOURS="0",
+            LLMATIC_TRAINING__EPOCHS="2",
         )  # fmt: skip
         assert code == 0, output + log
     return folder
@@ -184,7 +185,7 @@ def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> Non
         process = llmatic(
             "run", "--preset", "demo", "--state", str(state),
             LLMATIC_WRITER__NAME="tgi", LLMATIC_WRITER__URL=url, LLMATIC_LLM_TOKEN=key,
-            LLMATIC_PROMPTS__FOLDER=str(prompts), LLMATIC_BUDGET__MAX_EVALUATIONS="0",
+            LLMATIC_PROMPTS__FOLDER=str(prompts), LLMATIC_BUDGET__MAX_EVALUATIONS="0", LLMATIC_BUDGET__MAX_HOURS="0",
             LLMATIC_TRAINING__EPOCHS="1", MARK=str(state),
         )  # fmt: skip
         assert process.stderr is not None

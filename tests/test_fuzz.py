@@ -30,7 +30,9 @@ def test_changed_result_is_judged(rng):
 def test_changed_graph_is_judged(rng):
     graph = mutations.graph_bytes(rng)
 
-    assert judge_network(graph, mutations.weight_bytes(rng, graph)) in ("refused", "accepted")
+    weights, order = mutations.weight_bytes(rng, graph), mutations.order(rng, graph)
+
+    assert judge_network(graph, weights, order) in ("refused", "accepted")
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -39,14 +41,14 @@ def test_changed_weights_are_judged(number, data):
     graph = json.dumps(mutations.GRAPHS[number], separators=(",", ":")).encode()
     weights = mutations.weight_bytes(data.draw(SEEDS), graph)
 
-    assert judge_network(graph, weights) in ("refused", "accepted")
+    assert judge_network(graph, weights, []) in ("refused", "accepted")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "[" * 9999])
 def test_number_that_json_does_not_have_is_refused(text):
     graph = json.dumps(mutations.GRAPHS[0], separators=(",", ":")).replace("3", text, 1).encode()
 
-    assert judge_network(graph, b"") == "refused"
+    assert judge_network(graph, b"", []) == "refused"
 
 
 def test_mutations_reach_the_validator():
@@ -55,6 +57,6 @@ def test_mutations_reach_the_validator():
     for seed in range(60):
         rng = random.Random(seed)
         graph = mutations.graph_bytes(rng)
-        verdicts.append(judge_network(graph, mutations.weight_bytes(rng, graph)))
+        verdicts.append(judge_network(graph, mutations.weight_bytes(rng, graph), []))
 
     assert verdicts.count("accepted") >= 3

@@ -302,6 +302,7 @@ def _result(header: dict[str, Any], blobs: list[bytes]) -> Network | Rejection:
     return Network(
         graph=graph,
         weights=weights,
+        order=tuple(header["order"]),
         measures=Measures(**header["measures"]),
         lift_s=header["lift_s"],
     )

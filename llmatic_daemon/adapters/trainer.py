@@ -298,6 +298,7 @@ async def _converse(
         "epochs": training.epochs,
         "keep_weights": training.keep_weights,
         "measures": asdict(network.measures),
+        "order": network.order,
     }
     await place.child.send({"train": asked}, network.graph, network.weights)
     while True:

@@ -23,9 +23,9 @@ class Budget:
         if self.max_evaluations is not None and evolution.num_evaluations >= self.max_evaluations:
             return f"{evolution.num_evaluations} evaluations are settled"
         if self.max_gpu_hours is not None and evolution.train_s >= self.max_gpu_hours * 3600:
-            return f"{evolution.train_s / 3600:.2f} device hours are used"
+            return f"{_spoken(evolution.train_s)} of device time are used"
         if self.max_hours is not None and elapsed_s >= self.max_hours * 3600:
-            return f"{elapsed_s / 3600:.2f} hours have passed"
+            return f"{_spoken(elapsed_s)} have passed"
         best = evolution.best.objective if evolution.best else None
         if self.target_accuracy is not None and best is not None and best >= self.target_accuracy:
             return f"the target accuracy is reached: {best:.4f}"
@@ -36,3 +36,9 @@ class Budget:
         if self.max_evaluations is None:
             return True
         return evolution.num_evaluations + num_running < self.max_evaluations
+
+
+def _spoken(duration_s: float) -> str:
+    return (
+        f"{duration_s / 3600:.1f} hours" if duration_s >= 3600 else f"{duration_s / 60:.1f} minutes"
+    )

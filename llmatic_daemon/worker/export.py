@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn.parameter import UninitializedParameter
 
 from llmatic_daemon.worker.graph import build, dumps, weight_name
+from llmatic_daemon.worker.nodes import ordered
 from llmatic_daemon.worker.spelling import TranslationError
 from llmatic_daemon.worker.translate import Translation, Translator
 
@@ -43,6 +44,8 @@ class Exported:
 
     graph: bytes
     weights: dict[str, torch.Tensor]
+    #: In which the source computes the operations; empty: as they are numbered.
+    order: tuple[int, ...]
 
 
 def export(
@@ -74,6 +77,7 @@ def export(
             weight_name(number): tensor.detach().clone(memory_format=torch.contiguous_format)
             for number, tensor in enumerate(translation.tensors)
         },
+        order=translation.order,
     )
     _compare(network, translation, exported, images)
     return exported
@@ -130,10 +134,10 @@ def _compare(
 ) -> None:
     """Compare one forward and backward pass of the graph with the module.
 
-    In training mode with the same seed first; where several dropouts draw in another order, the two
-    must still agree outside training.
+    In training mode with the same seed first; where a dropout that nothing depends on is left out,
+    the others draw other numbers, and the two must still agree outside training.
     """
-    rebuilt = build(translation.graph, exported.weights)
+    rebuilt = build(ordered(translation.graph, translation.order), exported.weights)
     theirs = dict(network.named_parameters(remove_duplicate=False))
     pairs = {
         weight_name(number): theirs[name]

@@ -7,6 +7,7 @@ the batch are written `{"batch": a, "plus": c}` for `a * batch + c`; there is no
 Canonical means: operations in post-order of a walk from the output (so nothing is dead), weights
 numbered by first use, arguments in the order of the operation's schema, trailing defaults left out.
 Two sources of the same network, with other names, another order, or unused layers, give the same bytes.
+The order in which a source computes them travels beside the graph (`ordered`).
 """
 
 import json
@@ -24,6 +25,7 @@ from llmatic_daemon.worker.nodes import (
     Weight,
     WeightRef,
     canonical,
+    ordered,
     refs,
     weight_name,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "build",
     "dumps",
     "loads",
+    "read_order",
     "trimmed",
     "weight_name",
 ]
@@ -282,6 +285,32 @@ def _parse(data: bytes) -> dict[str, Any]:
     return document  # type: ignore[no-any-return]
 
 
+def read_order(graph: Graph, order: Any) -> Graph:
+    """Put the operations of a graph in the order that comes beside it, from anybody.
+
+    Args:
+        graph: A canonical graph.
+        order: As `nodes.ordered` wants it; canonical: one that changes nothing is an empty list.
+
+    Raises:
+        GraphError: it is no such order.
+    """
+    _expect(
+        isinstance(order, list | tuple)
+        and len(order) <= MAX_NODES
+        and all(type(number) is int for number in order),
+        f"an order must be a list of at most {MAX_NODES} numbers",
+    )
+    _expect(
+        not order or list(order) != list(range(len(order))),
+        "an order that changes nothing must be an empty list",
+    )
+    try:
+        return ordered(graph, order)
+    except ValueError as error:
+        raise GraphError(str(error)) from error
+
+
 def loads(data: bytes) -> Graph:
     """Read a graph, strictly: only canonical bytes are accepted.
 
@@ -300,5 +329,5 @@ def loads(data: bytes) -> Graph:
         output=output,
     )
     _check_items(graph)
-    _expect(dumps(canonical(graph)[0]) == data, "a graph must be in canonical form")
+    _expect(dumps(canonical(graph).graph) == data, "a graph must be in canonical form")
     return graph

@@ -8,7 +8,8 @@ Then for each request
      "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes",
                 "max_source_bytes"}}
 one answer, in the order of the requests:
-    {"outcome": "lifted", "measures": {...}, "activation_bytes", "lift_s"} with the blobs graph, weights
+    {"outcome": "lifted", "measures": {...}, "activation_bytes", "order", "lift_s"} with the blobs graph,
+    weights
     {"outcome": cause, "detail", "lift_s"}
 The candidate runs in a fork that can only write to one pipe. What it writes is judged here, from the bytes.
 """
@@ -43,8 +44,8 @@ from llmatic_daemon.worker.pipes import own_pipes
 from llmatic_daemon.worker.supervisor import Ending, run
 from llmatic_daemon.worker.validate import InvalidNetwork, Limits, validate
 
-#: Beside the graph and the weights, a result has a short header.
-_HEADER_BYTES = 1 << 16
+#: Beside the graph and the weights, a result has a header, with a number for each operation.
+_HEADER_BYTES = 1 << 19
 _DETAIL_CHARACTERS = 500
 #: Kept by a candidate's process so that it can still say that it has no memory left.
 _RESERVE_BYTES = 32 << 20
@@ -178,15 +179,17 @@ def lift(
     _check_source(request.source, request.limits)
     ending = _run_confined(request, confinement, asker)
     _check_ending(ending, request.bounds)
-    graph, weights = _read_result(ending.output, request.limits)
+    graph, weights, order = _read_result(ending.output, request.limits)
+    shape, num_classes = request.input_shape, request.num_classes
     try:
-        valid = validate(graph, weights, request.limits, request.input_shape, request.num_classes)
+        valid = validate(graph, weights, request.limits, shape, num_classes, order)
     except InvalidNetwork as error:
         raise Rejected(error.cause, error.detail) from error
     header = {
         "outcome": "lifted",
         "measures": asdict(valid.measures),
         "activation_bytes": valid.activation_bytes,
+        "order": order,
     }
     return header, (graph, weights)
 
@@ -224,7 +227,8 @@ def _be_candidate(request: Request, confinement: Confinement, folder: str, pipe:
         exported = export(
             request.source, request.class_name, request.input_shape, request.num_classes
         )
-        result = frames.encode({}, exported.graph, safetensors.torch.save(exported.weights))
+        weights = safetensors.torch.save(exported.weights)
+        result = frames.encode({"order": exported.order}, exported.graph, weights)
     except BaseException as error:  # the boundary: a candidate may raise anything, also SystemExit
         del reserve
         result = frames.encode({"cause": _cause(error).value, "detail": describe(error)})
@@ -289,7 +293,7 @@ def _signal_name(number: int) -> str:
     return known.get(number, f"signal {number}")
 
 
-def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
+def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes, Any]:
     stream = io.BytesIO(output)
     try:
         header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))
@@ -301,7 +305,7 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes]:
         raise _own_words(header)
     if len(blobs) != 2:
         raise Rejected(Outcome.SANDBOX, "its result must be a graph and weights")
-    return blobs[0], blobs[1]
+    return blobs[0], blobs[1], header.get("order", [])
 
 
 def _own_words(header: dict[str, Any]) -> Rejected:

@@ -1,6 +1,6 @@
 """The nouns of a graph - values, operations, weights - and its canonical order."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -110,12 +110,19 @@ def _post_order(graph: Graph) -> list[int]:
     return list(order)
 
 
-def canonical(graph: Graph) -> tuple[Graph, tuple[int, ...]]:
-    """Drop what is dead and number the rest in post-order.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canonical:
+    """A graph in canonical form, and what that form leaves out."""
 
-    Returns:
-        The canonical graph, and for each of its weights the number that it had before.
-    """
+    graph: Graph
+    #: For each weight, the number that it had before.
+    weights: tuple[int, ...]
+    #: The operations in the order that they had before (see `ordered`); empty: the same.
+    order: tuple[int, ...]
+
+
+def canonical(graph: Graph) -> Canonical:
+    """Drop what is dead and number the rest in post-order."""
     order = _post_order(graph)
     weights: dict[int, int] = {}
     for ref in refs((*(arg for number in order for arg in graph.nodes[number].args), graph.output)):
@@ -131,7 +138,45 @@ def canonical(graph: Graph) -> tuple[Graph, tuple[int, ...]]:
         ),
         output=next(refs(_renamed_all((graph.output,), nodes, weights))),
     )
-    return result, tuple(weights)
+    before = tuple(nodes[old] for old in sorted(order))
+    return Canonical(
+        graph=result,
+        weights=tuple(weights),
+        order=() if before == tuple(range(len(before))) else before,
+    )
+
+
+def ordered(graph: Graph, order: Sequence[int]) -> Graph:
+    """Number the operations in another order, in which they are then computed.
+
+    What a network computes does not depend on it; which random number a dropout draws, and in which
+    order the gradients of a shared value are added, does. So each network keeps its source's order.
+
+    Args:
+        graph: Any graph.
+        order: The number of each operation once, after those that it uses; empty: as they are.
+
+    Raises:
+        ValueError: it is no such order.
+    """
+    if not order:
+        return graph
+    if sorted(order) != list(range(len(graph.nodes))):
+        raise ValueError(f"an order must name each of {len(graph.nodes)} operations once")
+    nodes = {old: new for new, old in enumerate(order)}
+    weights = {number: number for number in range(len(graph.weights))}
+    made = tuple(
+        Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+        for old in order
+    )
+    for number, node in enumerate(made):
+        for ref in refs(node.args):
+            if isinstance(ref, Result) and ref.node >= number:
+                raise ValueError(
+                    f"an order must put operation {order[ref.node]} before {order[number]}"
+                )
+    output = next(refs(_renamed_all((graph.output,), nodes, weights)))
+    return replace(graph, nodes=made, output=output)
 
 
 def _renamed_all(

@@ -2,7 +2,7 @@
 
 First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
 "initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
-Then for each {"train": {"seed", "epochs", "keep_weights", "measures"}} with the blobs graph and weights: an
+Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order"}} with the blobs graph and weights: an
 {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
 its blob when they are kept, or {"failure": {"cause", "detail"}}.
 """
@@ -143,7 +143,8 @@ def _train(
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     started = time.monotonic()
     # Never trusts the lifter, nor the wire.
-    valid = validate(graph, weights, setup.limits, setup.data.input_shape, setup.data.num_classes)
+    shape, num_classes = setup.data.input_shape, setup.data.num_classes
+    valid = validate(graph, weights, setup.limits, shape, num_classes, asked["order"])
     if asked["measures"] != asdict(valid.measures):
         raise InvalidNetwork(f"its measures are {valid.measures}, not {asked['measures']}")
     _check_memory(setup, recipe, valid)

@@ -44,6 +44,8 @@ class Translation:
     #: For each weight of the graph: its qualified name in the module.
     names: tuple[str, ...]
     tensors: tuple[torch.Tensor, ...]
+    #: In which the source computes the operations; empty: as they are numbered.
+    order: tuple[int, ...]
 
 
 class Translator:
@@ -122,15 +124,16 @@ class Translator:
             nodes=tuple(self._draft.nodes),
             output=output,
         )
-        graph, kept = canonical(raw)
-        for number in kept:
+        made = canonical(raw)
+        for number in made.weights:
             if number in self._changed_weights:
                 name = self._weights[number][0]
                 raise TranslationError(f"forward must not keep state, but it changes {name}")
         return Translation(
-            graph=graph,
-            names=tuple(self._weights[number][0] for number in kept),
-            tensors=tuple(self._weights[number][1].detach() for number in kept),
+            graph=made.graph,
+            names=tuple(self._weights[number][0] for number in made.weights),
+            tensors=tuple(self._weights[number][1].detach() for number in made.weights),
+            order=made.order,
         )
 
     def _input_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ is what `training.initial_weights = "reseed"` is for: the trainer then draws all
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import safetensors.torch
@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from llmatic_daemon.records import Measures, Outcome
-from llmatic_daemon.worker.graph import GraphError, loads, weight_name
+from llmatic_daemon.worker.graph import GraphError, loads, read_order, weight_name
 from llmatic_daemon.worker.lanes import Lane, LaneError, trace
 from llmatic_daemon.worker.layers import depth_and_width
 from llmatic_daemon.worker.nodes import Extent, Graph, Node, Result, WeightRef, refs
@@ -84,6 +84,7 @@ class InvalidNetwork(Exception):
 class Validated:
     """A network that may be trained."""
 
+    #: In the order of its source: not canonical.
     graph: Graph
     weights: dict[str, torch.Tensor]
     measures: Measures
@@ -100,6 +101,7 @@ def validate(
     limits: Limits,
     input_shape: tuple[int, ...],
     num_classes: int,
+    order: Sequence[int] = (),
 ) -> Validated:
     """Check a graph and its weights, and measure the network.
 
@@ -109,11 +111,13 @@ def validate(
         limits: What the network may cost.
         input_shape: (channels, height, width) of the task.
         num_classes: Width of the output.
+        order: In which the source computes the operations, a list of their numbers; empty: as they
+            are numbered. It may come from anybody, as all of these.
 
     Raises:
         InvalidNetwork: with the cause `invalid_graph`, or `nan` where a weight is not finite.
     """
-    network = _read(graph, limits, input_shape)
+    network = _read(graph, order, limits, input_shape)
     _check_numbers(network)
     _check_statistics(network)
     _check_constants(network)
@@ -143,9 +147,9 @@ def _expect(condition: bool, detail: str) -> None:
         raise InvalidNetwork(detail)
 
 
-def _read(data: bytes, limits: Limits, input_shape: tuple[int, ...]) -> Graph:
+def _read(data: bytes, order: Sequence[int], limits: Limits, input_shape: tuple[int, ...]) -> Graph:
     try:
-        graph = loads(data)
+        graph = read_order(loads(data), order)
     except GraphError as error:
         raise InvalidNetwork(str(error)) from error
     _expect(

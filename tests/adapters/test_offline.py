@@ -447,7 +447,7 @@ def test_offspring_build_learn_and_export():
     """In a process of its own: the daemon, and so the tests of its side, never import torch."""
     root = Path(__file__).parents[2]
     script = root / "tests" / "benchmarks" / "bench_offline.py"
-    command = [sys.executable, str(script), "--offspring", "100", "--generations", "15"]
+    command = [sys.executable, str(script), "--offspring", "40", "--generations", "15"]
     command += ["--seed", "7", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
 

@@ -365,9 +365,9 @@ def test_duplicate_costs_what_its_like_would_cost_again(outcome: Outcome, change
     [
         ({"max_evaluations": 1}, "1 evaluations are settled"),
         ({"max_evaluations": 2}, None),
-        ({"max_gpu_hours": 2 / 3600}, "0.00 device hours are used"),
+        ({"max_gpu_hours": 2 / 3600}, "0.0 minutes of device time are used"),
         ({"max_gpu_hours": 2.1 / 3600}, None),
-        ({"max_hours": 1.0}, "1.00 hours have passed"),
+        ({"max_hours": 1.0}, "1.0 hours have passed"),
         ({"max_hours": 1.1}, None),
         ({"target_accuracy": 0.4}, "the target accuracy is reached: 0.4000"),
         ({"target_accuracy": 0.5}, None),

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 from llmatic_daemon import frames
 from llmatic_daemon.worker import lift
@@ -22,23 +23,23 @@ def judge(number: int) -> str:
     if rng.random() < 0.3:
         return judge_result(mutations.result_bytes(rng))
     graph = mutations.graph_bytes(rng)
-    return judge_network(graph, mutations.weight_bytes(rng, graph))
+    return judge_network(graph, mutations.weight_bytes(rng, graph), mutations.order(rng, graph))
 
 
 def judge_result(output: bytes) -> str:
     """Read what came through the pipe, and say why not as the parent does."""
     try:
-        graph, weights = lift._read_result(output, LIMITS)
+        graph, weights, order = lift._read_result(output, LIMITS)
     except lift.Rejected as rejected:
         said = {"outcome": rejected.cause.value, "detail": lift._one_line(str(rejected))}
         json.loads(frames.encode(said)[4:])
         return "no result"
-    return judge_network(graph, weights)
+    return judge_network(graph, weights, order)
 
 
-def judge_network(graph: bytes, weights: bytes) -> str:
+def judge_network(graph: bytes, weights: bytes, order: Any) -> str:
     try:
-        valid = validate(graph, weights, LIMITS, SHAPE, 10)
+        valid = validate(graph, weights, LIMITS, SHAPE, 10, order)
     except InvalidNetwork as error:
         return "refused" if lift._one_line(error.detail) else "refused without a word"
     return "accepted" if isinstance(valid, Validated) else "neither"

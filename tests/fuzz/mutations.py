@@ -182,9 +182,29 @@ def _canonical(made: Any) -> bytes | None:
         format_._check_ref(output, len(nodes), len(weights), "")
         shape = format_._read_shape(made["input"], "")
         read = Graph(input_shape=shape, weights=weights, nodes=tuple(nodes), output=output)
-        return format_.dumps(canonical(read)[0])
+        return format_.dumps(canonical(read).graph)
     except (format_.GraphError, LookupError, TypeError, ValueError, StopIteration):
         return None
+
+
+def order(rng: random.Random, graph: bytes) -> Any:
+    """Draw an order of a graph's operations: mostly none or a good one, else one that is wrong."""
+    kind = rng.random()
+    if kind < 0.5:
+        return []
+    if kind < 0.6:
+        return rng.choice([atom(rng), [atom(rng)], {"0": 0}])
+    try:
+        numbers = list(range(len(json.loads(graph)["nodes"])))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return [1, 0]
+    for _ in range(rng.choice([1, 1, 2, 5])):  # neighbours that do not use each other may swap
+        if len(numbers) > 1:
+            left = rng.randrange(len(numbers) - 1)
+            numbers[left : left + 2] = reversed(numbers[left : left + 2])
+    if kind > 0.95 and numbers:
+        numbers[rng.randrange(len(numbers))] = rng.choice(INTEGERS)
+    return numbers
 
 
 def weight_bytes(rng: random.Random, graph: bytes) -> bytes:
@@ -243,7 +263,8 @@ def result_bytes(rng: random.Random) -> bytes:
         text = json.dumps(header).encode(errors="surrogatepass")
         return struct.pack(">I", rng.choice([len(text), len(text), 1 << 31, 0])) + text
     graph = json.dumps(rng.choice(GRAPHS), separators=(",", ":")).encode()
-    whole = bytearray(frames.encode({}, graph, weight_bytes(rng, graph)))
+    header = {"order": order(rng, graph)} if rng.random() < 0.5 else {}
+    whole = bytearray(frames.encode(header, graph, weight_bytes(rng, graph)))
     for _ in range(rng.choice([0, 1, 2, 8])):
         whole[rng.randrange(min(len(whole), 400))] = rng.randrange(256)
     return bytes(

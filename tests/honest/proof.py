@@ -8,8 +8,6 @@ A network's header, comments at its top, says what is expected:
     # input: 1 x 16 x 16   left out: 3 x 32 x 32
     # multiply-adds: N     and width, depth and parameters: counted without the lifter (`count`)
     # by hand: why         these figures are not by `count`, which is wrong here
-    # draws: why           its dropouts draw in another order once lifted: compared without them
-    # rounds: why          it adds in another order once lifted: only its first loss has the same bits
     # does not lift: why   a part of the answer that it gets
 """
 
@@ -120,7 +118,7 @@ def lift_all(candidates: Iterable[Candidate]) -> list[Network | Rejection]:
 
 def rebuilt(network: Network, input_shape: tuple[int, ...]) -> nn.Module:
     """Check and build a lifted network as the trainer does."""
-    valid = validate(network.graph, network.weights, Limits(), input_shape, 10)
+    valid = validate(network.graph, network.weights, Limits(), input_shape, 10, network.order)
     assert valid.measures == network.measures
     return build(valid.graph, valid.weights)
 
@@ -137,7 +135,7 @@ def figures(network: Network) -> Figures:
 
 def losses(network: nn.Module, honest: Honest) -> list[float]:
     """Train two steps and look at a third loss; with the same seeds, and in plain memory format."""
-    network.train("draws" not in honest.header)
+    network.train()
     generator = torch.Generator().manual_seed(SEED)
     optimizer = torch.optim.SGD(
         [p for p in network.parameters() if p.requires_grad],
@@ -176,8 +174,6 @@ def _row(honest: Honest, network: Network | Rejection) -> tuple[str, str, str]:
     mine = losses(rebuilt(network, honest.input_shape), honest)
     theirs = losses(honest.make(), honest)
     identical = "yes" if mine == theirs else f"no: {mine}, not {theirs}"
-    if "draws" in honest.header:
-        identical = f"without dropout: {identical}"
     expected = honest.figures
     right = "yes" if figures(network) == expected else f"no: {figures(network)}, not {expected}"
     return "yes", identical, right

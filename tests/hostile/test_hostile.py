@@ -84,6 +84,7 @@ def _says(left: frozenset[Layer]) -> str:
     return "+".join(sorted(left)) or "no layer"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", BEARING)
 @pytest.mark.parametrize("left", LEFT, ids=_says)
 def test_program_is_stopped_by_its_layers_alone_and_by_no_other(

@@ -58,7 +58,7 @@ def head(*nodes: Node, weights: tuple[tuple[int, ...], ...] = (), frozen: int = 
 
 def judged(made: Graph, limits: Limits | None = None, **weights: torch.Tensor) -> Validated:
     """Validate a graph; all weights are 1 but those given, by their canonical names."""
-    made, _ = canonical(made)
+    made = canonical(made).graph
     given = {f"w{number}": torch.ones(weight.shape) for number, weight in enumerate(made.weights)}
     data = safetensors.torch.save(given | weights)
     return validate(dumps(made), data, limits or Limits(), SHAPE, 10)

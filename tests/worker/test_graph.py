@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.worker.graph import GraphError, build, dumps, loads
+from llmatic_daemon.worker.graph import GraphError, build, dumps, loads, read_order
 from llmatic_daemon.worker.nodes import (
     Extent,
     Graph,
@@ -41,7 +41,7 @@ GRAPH = Graph(
     ),
     output=Result(6),
 )
-DATA = dumps(canonical(GRAPH)[0])
+DATA = dumps(canonical(GRAPH).graph)
 WEIGHTS = {"w0": torch.zeros(3), "w1": torch.ones(3), "w2": torch.rand(10, 192)}
 
 
@@ -50,22 +50,22 @@ def changed(**fields: object) -> bytes:
 
 
 def test_canonical_drops_what_is_dead_and_numbers_weights_by_use():
-    graph, kept = canonical(GRAPH)
+    made = canonical(GRAPH)
 
-    assert kept == (1, 2, 0)
-    assert [node.op.partition(".")[0] for node in graph.nodes] == [
+    assert made.weights == (1, 2, 0)
+    assert [node.op.partition(".")[0] for node in made.graph.nodes] == [
         "batch_norm", "dropout", "reshape", "split", "cat", "linear",
     ]  # fmt: skip
 
 
 def test_canonical_is_idempotent():
-    graph, _ = canonical(GRAPH)
+    graph = canonical(GRAPH).graph
 
-    assert canonical(graph)[0] == graph
+    assert canonical(graph).graph == graph
 
 
 def test_loads_gives_back_what_dumps_wrote():
-    assert loads(DATA) == canonical(GRAPH)[0]
+    assert loads(DATA) == canonical(GRAPH).graph
     assert dumps(loads(DATA)) == DATA
 
 
@@ -166,3 +166,44 @@ def test_loads_raises_only_its_own_error_on_any_argument(number, position, value
     except GraphError:
         return
     assert dumps(graph) == changed(nodes=nodes)
+
+
+def test_canonical_remembers_the_order_of_the_source_without_naming_the_network_by_it():
+    left, right = (Node(op=f"{name}.default", args=(Input(),)) for name in ("relu", "tanh"))
+    both = Node(op="add.Tensor", args=(Result(0), Result(1)))
+    swapped = Node(op="add.Tensor", args=(Result(1), Result(0)))
+    one, other = (
+        canonical(Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=Result(2)))
+        for nodes in ((left, right, both), (right, left, swapped))
+    )
+
+    assert one.graph == other.graph
+    assert (one.order, other.order) == ((), (1, 0, 2))
+    assert read_order(other.graph, [1, 0, 2]).nodes == (right, left, swapped)
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        ([0, 1, 2], "must be an empty list"),
+        ([1, 0], "must name each of 3 operations once"),
+        ([0, 0, 2], "must name each of 3 operations once"),
+        ([2, 0, 1], "must put operation 0 before 2"),
+        ([0, 2, 1], "must put operation 1 before 2"),
+        (["0", 1, 2], "must be a list"),
+        ([True, 0, 2], "must be a list"),
+        ("102", "must be a list"),
+        ({}, "must be a list"),
+        (None, "must be a list"),
+    ],
+)
+def test_order_that_is_none_is_refused(order, why):
+    nodes = (
+        Node(op="relu.default", args=(Input(),)),
+        Node(op="tanh.default", args=(Input(),)),
+        Node(op="add.Tensor", args=(Result(0), Result(1))),
+    )
+    graph = Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=Result(2))
+
+    with pytest.raises(GraphError, match=why):
+        read_order(graph, order)

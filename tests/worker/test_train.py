@@ -44,7 +44,14 @@ def network() -> tuple[bytes, bytes]:
 
 
 def _asked(**more: Any) -> dict[str, Any]:
-    return {"seed": 3, "epochs": None, "keep_weights": False, "measures": MEASURES, **more}
+    return {
+        "seed": 3,
+        "epochs": None,
+        "keep_weights": False,
+        "measures": MEASURES,
+        "order": [],
+        **more,
+    }
 
 
 def test_ready_describes_the_data_set(setup):

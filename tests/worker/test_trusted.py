@@ -34,7 +34,7 @@ def made(*nodes: Node) -> Graph:
     )
     return canonical(
         Graph(input_shape=(3, 4, 4), weights=weights, nodes=nodes, output=Result(len(nodes) - 1))
-    )[0]
+    ).graph
 
 
 def split(count: int, seed: int) -> Split:
@@ -62,7 +62,7 @@ def trained(setup: train.Setup = SETUP, **weights: torch.Tensor) -> dict[str, An
     given = {f"w{k}": torch.ones(w.shape) for k, w in enumerate(graph.weights)} | weights
     data = safetensors.torch.save(given)
     measures = asdict(validate(dumps(graph), data, Limits(), (3, 4, 4), 10).measures)
-    asked = {"seed": 1, "epochs": None, "keep_weights": False, "measures": measures}
+    asked = {"seed": 1, "epochs": None, "keep_weights": False, "measures": measures, "order": []}
     *_, (said, _) = train.answer(setup, asked, dumps(graph), data)
     if "report" in said:
         said["report"].pop("train_s")

@@ -47,7 +47,7 @@ def network(*nodes: Node, shapes: tuple[tuple[int, ...], ...] = ((10, 48),)) -> 
 
 
 def judged(graph: Graph, limits: Limits = LIMITS, **weights: torch.Tensor) -> Validated:
-    graph, _ = canonical(graph)
+    graph = canonical(graph).graph
     given = {f"w{n}": torch.ones(weight.shape) for n, weight in enumerate(graph.weights)}
     return validate(dumps(graph), safetensors.torch.save(given | weights), limits, SHAPE, 10)
 

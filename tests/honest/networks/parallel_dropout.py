@@ -1,5 +1,4 @@
 # family: two branches, each with its dropout
-# draws: the canonical order takes the right branch first
 # input: 3 x 16 x 16
 # multiply-adds: 62464
 # width: 10

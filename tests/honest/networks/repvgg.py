@@ -1,5 +1,4 @@
 # family: RepVGG, three branches that are summed
-# rounds: the gradients of three branches are summed in the canonical order
 # input: 3 x 16 x 16
 # multiply-adds: 117920
 # width: 16
