@@ -412,8 +412,9 @@ WITH RECURSIVE ancestors (job) AS (
 _LINEAGE = f"""{_ANCESTORS}
 SELECT job, operator, prompt, temperature, objective, source_digest
 FROM ancestors JOIN placements USING (job)"""
+#: CROSS: ancestors first. To have its rows in order, SQLite would read the parents of all jobs.
 _LINEAGE_PARENTS = f"""{_ANCESTORS}
-SELECT parents.job, parents.parent FROM ancestors JOIN parents USING (job)
+SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
 ORDER BY parents.job, parents.position"""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.history import _LINEAGE_PARENTS, History
 from llmatic_daemon.adapters.store import _EARLIER, SQLiteStore
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.records import Artefacts, Outcome, Placement, Tessellation
@@ -241,3 +241,12 @@ def test_question_that_is_asked_often_reads_an_index_only(folder: Path, query: s
 
     assert any(index in step for step in plan), plan
     assert not any("B-TREE" in step for step in plan), plan
+
+
+def test_lineage_reads_the_parents_of_ancestors_only(folder: Path):
+    database = sqlite3.connect(folder / "llmatic.db")
+
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {_LINEAGE_PARENTS}", (9,))]
+    database.close()
+
+    assert not [step for step in plan if step.startswith("SCAN parents")], plan
