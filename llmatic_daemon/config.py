@@ -338,13 +338,15 @@ def load(
 
 
 def restore(written: Mapping[str, Any], file: Path) -> Settings:
-    """Read settings back that a version of ours has written out.
+    """Read settings back that a version of ours has written out; what it did not know is as by default.
 
     Raises:
         ConfigurationError: it was a version with other settings.
     """
+    merged = tomllib.loads(preset_text("default"))
+    _merge(merged, written)
     try:
-        return Settings.model_validate(written)
+        return Settings.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(
             f"{file} must hold this version's settings, and {error.error_count()} differ; "

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters import control, sandbox_note
+from llmatic_daemon.adapters import backup_note, control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.auditor import Auditor
+from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.milestones import keep_milestone, keep_milestones
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
@@ -87,13 +89,18 @@ async def run(
             await stack.enter_async_context(
                 listener.listening(metrics, view, writer.endpoints, task, prompt_set)
             )
+        if noted := backup_note.read(settings.state_dir):
+            metrics.backed_up(noted.finished_at)
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk),
+            _attend(settings.state_dir, desk, backup_verb(settings.state_dir, metrics.backed_up)),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
+            keep_milestones(engine, store),
             *_audits(settings, engine, task, ports),
         )
-        return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        end = await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        await keep_milestone(engine.evolution, store)
+        return end
 
 
 def _nothing_to_reload() -> None:
@@ -141,17 +148,16 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(state_dir: Path, desk: PromptDesk) -> None:
+async def _attend(state_dir: Path, desk: PromptDesk, back_up: control.Verb) -> None:
     """Take edits of the prompts, and what is asked through the control socket, for ever."""
 
-    async def reload() -> dict[str, Any]:
+    async def reload(body: Mapping[str, Any]) -> dict[str, Any]:
         return asdict(await desk.reload())
 
+    verbs: dict[str, control.Verb] = {"prompts/reload": reload, "backup": back_up}
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(
-                control.listening(state_dir, {"prompts/reload": reload})
-            )
+            await stack.enter_async_context(control.listening(state_dir, verbs))
         except ConfigurationError as error:  # a search needs no control socket
             logger.warning("%s; going on without it", error, extra={"action": "control"})
         await desk.watch()

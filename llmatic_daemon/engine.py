@@ -16,7 +16,6 @@ from llmatic_daemon.core.evolution import (
     apply,
     audit,
     due_for_audit,
-    duplicate_of,
     edit,
     num_epochs,
     place,
@@ -32,9 +31,11 @@ from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Duplicate,
     Edition,
     Failure,
     Job,
+    Network,
     Outcome,
     Placement,
     Progress,
@@ -176,6 +177,11 @@ class Engine:
         """Start jobs again."""
         self._paused = False
         await self._tell_slots()
+
+    async def settled(self, number: int) -> None:
+        """Wait until so many candidates are settled."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._evolution.num_settled >= number)
 
     async def take_prompts(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
         """Take a set of prompts as a whole, from the next proposal on; None when it is in use.
@@ -352,13 +358,20 @@ class Engine:
         if isinstance(network, Rejection):
             return replace(trial, result=network)
         trial = replace(trial, network=network)
-        duplicate = duplicate_of(self._evolution, network.digest)
+        duplicate = await self._duplicate_of(network)
         if duplicate:
             return replace(trial, result=duplicate)
         self._show(slot, "wait", f"{network.measures.flops / 1e6:.2f} MFLOPs")
         training = Training(seed=proposal.seed, epochs=num_epochs(self._evolution, proposal))
         report = await self._ports.trainer.train(network, training, self._watcher(slot))
         return replace(trial, result=report)
+
+    async def _duplicate_of(self, network: Network) -> Duplicate | None:
+        """Find how the same network ended before; None when it is to be trained."""
+        rules = self._evolution.rules
+        if rules.duplicates == "train":
+            return None
+        return await self._ports.store.earlier(network.digest, initial=rules.train_initial)
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
         """Ask the writer, for less each time while the request is too long.

@@ -9,11 +9,13 @@ from llmatic_daemon.records import (
     Call,
     Candidate,
     Completion,
+    Duplicate,
     Edition,
     EndpointState,
     Failure,
     Identity,
     Job,
+    Milestone,
     Network,
     Placement,
     Progress,
@@ -178,6 +180,18 @@ class Store(Protocol):
         """
         ...
 
+    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+        """Find how the same network ended first; None when no lasting end of it is known.
+
+        Args:
+            network_digest: Of its graph.
+            initial: Whether the ends of initial networks count: some are measured untrained.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
 
 class SearchStore(Store, Protocol):
     """A store as its owner sees it: identity, tessellation and log around the life of a search."""
@@ -198,8 +212,22 @@ class SearchStore(Store, Protocol):
         """Return the stored centroids; make and keep them the first time."""
         ...
 
-    def log(self) -> AsyncIterator[Entry]:
+    async def milestone(self) -> Milestone | None:
+        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        ...
+
+    async def keep_milestone(self, milestone: Milestone) -> None:
+        """Keep a milestone in the place of the last one.
+
+        Raises:
+            StoreUnavailable: the last one is still there.
+        """
+        ...
+
+    def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first; a stream, as a long one need not fit in memory.
+
+        After a milestone, if one is given: without what that one has seen.
 
         Equal to what was committed, but for the weights of a report, which are never stored. An
         edition or audit comes after the placements that it counts; of those that follow the same

@@ -309,6 +309,11 @@ class Outcome(StrEnum):
         """Tell whether the prompt takes part in what happened."""
         return self not in (Outcome.CONTEXT, Outcome.ERROR)
 
+    @property
+    def is_lasting(self) -> bool:
+        """Tell whether the same network would end so again: it was trained, and no machine is to blame."""
+        return self not in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
@@ -667,6 +672,20 @@ class Artefacts:
 
     source: str | None = None
     graph: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestone:
+    """A search as the first part of its log made it, so that a start folds only what came after."""
+
+    #: Of the log, how much it has seen: placements, editions, audits.
+    num_settled: int = 0
+    num_editions: int = 0
+    num_audits: int = 0
+    #: Names the rules by which the log was folded; by others it may give another search.
+    rules_digest: str = ""
+    #: The search, as JSON.
+    search: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

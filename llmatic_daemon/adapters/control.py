@@ -9,13 +9,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from llmatic_daemon.errors import ConfigurationError, LLMaticError, StoreUnavailable, UserError
 
 SOCKET = "control.sock"
-#: A verb's answer, as JSON.
-Verb = Callable[[], Awaitable[Mapping[str, Any]]]
+#: Takes a JSON object, and answers with one.
+Verb = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 _MODE = 0o660
 #: Longest path that a unix socket takes, its end included.
@@ -58,9 +59,9 @@ def _handler(verb: Verb) -> Callable[[Any], Awaitable[Any]]:
     from aiohttp import web
 
     async def handle(request: web.Request) -> web.Response:
-        await request.read()  # no verb wants a body; here is where its length is limited
+        body = _object((await request.read()).decode(errors="replace"))
         try:
-            return web.json_response(await verb())
+            return web.json_response(await verb(body))
         except LLMaticError as error:
             status = 503 if isinstance(error, StoreUnavailable) else 409
             return web.json_response({"error": str(error)}, status=status)
@@ -115,8 +116,20 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-async def ask(state_dir: Path, verb: str) -> Mapping[str, Any]:
+async def ask(
+    state_dir: Path,
+    verb: str,
+    body: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    timeout_s: float = 0.0,
+) -> Mapping[str, Any]:
     """Ask the daemon of a state folder.
+
+    Args:
+        state_dir: Where it listens.
+        verb: What it is to do.
+        body: What the verb is told, as JSON.
+        timeout_s: How long the answer may take; 0: as long as most verbs may.
 
     Raises:
         UserError: no daemon listens there, or it refuses; with its reason.
@@ -126,11 +139,11 @@ async def ask(state_dir: Path, verb: str) -> Mapping[str, Any]:
     path = state_dir / SOCKET
     with _short(path) as short:
         connector = aiohttp.UnixConnector(short)
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s or _TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.post(f"http://daemon/{verb}") as response,
+                session.post(f"http://daemon/{verb}", json=dict(body)) as response,
             ):
                 status, text = response.status, await response.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -140,6 +140,11 @@ class Metrics(Observer):
             registry=registry,
         )  # fmt: skip
 
+        self._last_backup = Gauge(
+            "llmatic_backup_last_success_timestamp_seconds",
+            "When a backup was made and verified last; 0: never.",
+            registry=self.registry,
+        )
         self._layers = Gauge(
             "llmatic_sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing or not yet known.",
             ["layer"], registry=registry,
@@ -232,6 +237,10 @@ class Metrics(Observer):
     def refused(self, why: str) -> None:
         """Count a prompt set that was not taken."""
         self._reloads.labels("refused").inc()
+
+    def backed_up(self, finished_at: float) -> None:
+        """Take over when the last backup was made, in seconds since 1970."""
+        self._last_backup.set(finished_at)
 
     def surrounded(self, missing: Collection[Layer]) -> None:
         """Export which layers are around the lifter."""

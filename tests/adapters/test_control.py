@@ -23,12 +23,12 @@ from llmatic_daemon.errors import (
 )
 
 
-async def answer() -> Mapping[str, Any]:
+async def answer(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"changed": True, "edition": 3}
 
 
 def failing(error: Exception):
-    async def verb() -> Mapping[str, Any]:
+    async def verb(body: Mapping[str, Any]) -> Mapping[str, Any]:
         raise error
 
     return verb
@@ -57,7 +57,7 @@ async def test_verb_is_answered(tmp_path: Path):
 async def test_verbs_are_answered_one_beside_the_other(tmp_path: Path):
     arrived, leave = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> Mapping[str, Any]:
+    async def slow(body: Mapping[str, Any]) -> Mapping[str, Any]:
         arrived.set()
         await leave.wait()
         return {}
@@ -149,7 +149,7 @@ async def test_daemon_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(control, "_TIMEOUT_S", 0.05)
     leave = asyncio.Event()
 
-    async def stuck() -> Mapping[str, Any]:
+    async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
         await leave.wait()
         return {}
 
@@ -269,7 +269,7 @@ async def test_verb_under_way_holds_up_the_end_for_a_moment_only(
     monkeypatch.setattr(control, "_GRACE_S", 0.05)
     arrived, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def stuck() -> Mapping[str, Any]:
+    async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
         arrived.set()
         try:
             await asyncio.Event().wait()
