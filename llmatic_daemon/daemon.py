@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import __version__, parts
+from llmatic_daemon import __version__, parts, vital_signs
 from llmatic_daemon.adapters import control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
@@ -24,14 +24,14 @@ from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
-from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
+from llmatic_daemon.search import fingerprint, identity, parse_task, rebuild, write_settings
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +70,14 @@ async def run(
         metrics = Metrics(__version__, settings.engine.slots, servers)
         everyone = (*observers, metrics)
         writer = await stack.enter_async_context(hands.writer(everyone))
+        trainer.watched_by(everyone)
         ports = Ports(
             writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
         )
         engine = _engine(settings, evolution, task, ports)
         desk = _desk(settings, engine, store, everyone)
         await _take(prompts, engine, desk, settings)
+        metrics.configured(fingerprint(settings), task.name, settings.training.timeout_s)
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
         view = _view(engine, settings)
@@ -85,6 +87,7 @@ async def run(
             _check_task(trainer, task),
             _attend(settings.state_dir, desk),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
+            vital_signs.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
         return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
@@ -261,6 +264,8 @@ def _view(engine: Engine, settings: Settings) -> View:
             is_ready=engine.is_ready,
             is_paused=engine.is_paused,
             is_draining=engine.is_draining,
+            median_objective=now.networks.median_objective,
+            curiosity=highest_curiosity(now.individuals, now.prompts.current),
         )
 
     return view

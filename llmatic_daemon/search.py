@@ -18,7 +18,7 @@ from llmatic_daemon.core.measures import Axis, MeasureSpace
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.ports import SearchStore
-from llmatic_daemon.records import Identity, Task, Tessellation
+from llmatic_daemon.records import Identity, Task, Tessellation, digest
 
 
 def rules(settings: Settings) -> Rules:
@@ -112,6 +112,11 @@ async def _centroids(
 def settings_file(state_dir: Path) -> Path:
     """Name the file that keeps a search's settings beside its database."""
     return state_dir / "settings.json"
+
+
+def fingerprint(settings: Settings) -> str:
+    """Name settings by what they say: the same ones give the same 12 hexadecimal digits."""
+    return digest(json.dumps(_anywhere(settings), sort_keys=True).encode())[:12]
 
 
 def write_settings(settings: Settings) -> None:
