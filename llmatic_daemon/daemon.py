@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmatic_daemon import __version__, parts
+from llmatic_daemon import __version__, parts, vital_signs
 from llmatic_daemon.adapters import backup_note, control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
@@ -23,7 +23,7 @@ from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.milestones import keep_milestone, keep_milestones
@@ -31,7 +31,7 @@ from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
-from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
+from llmatic_daemon.search import fingerprint, identity, parse_task, rebuild, write_settings
 
 if TYPE_CHECKING:
     from llmatic_daemon.listener import Listener
@@ -74,12 +74,14 @@ async def run(
         listener = _listener(settings)
         everyone = (*observers, metrics, *(listener.observers if listener else ()))
         writer = await stack.enter_async_context(hands.writer(everyone))
+        trainer.watched_by(everyone)
         ports = Ports(
             writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
         )
         engine = _engine(settings, evolution, task, ports)
         desk = _desk(settings, engine, store, everyone)
         await _take(prompts, engine, desk, settings)
+        metrics.configured(fingerprint(settings), task.name, settings.training.timeout_s)
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
         view = _view(engine, settings)
@@ -96,6 +98,7 @@ async def run(
             _attend(settings.state_dir, desk, backup_verb(settings.state_dir, metrics.backed_up)),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
             keep_milestones(engine, store),
+            vital_signs.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
         end = await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
@@ -273,6 +276,8 @@ def _view(engine: Engine, settings: Settings) -> View:
             is_ready=engine.is_ready,
             is_paused=engine.is_paused,
             is_draining=engine.is_draining,
+            median_objective=now.networks.median_objective,
+            curiosity=highest_curiosity(now.individuals, now.prompts.current),
         )
 
     return view

@@ -31,6 +31,7 @@ from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    CommitResult,
     Duplicate,
     Edition,
     Failure,
@@ -289,6 +290,8 @@ class Engine:
             self._store_is_out = True
             return True
         self._store_is_out = False
+        for observer in self._ports.observers:
+            observer.dispatched(job)
         proposal = self._propose(job)
         try:
             if job.num_charged >= self._patience.max_attempts:
@@ -326,6 +329,9 @@ class Engine:
         except StoreUnavailable as error:
             # It stays claimed; the next start releases it.
             logger.warning("job %d is not released: %s", job.number, error)
+            return
+        for observer in self._ports.observers:
+            observer.released(job, charged)
 
     # --- the life of one candidate ----------------------------------------------------------------
 
@@ -468,8 +474,18 @@ class Engine:
         Returns:
             False when the fence refused it, or when the daemon is to stop and the store is out.
         """
-        kept = await self._persist(partial(self._ports.store.commit, placement, artefacts))
+        kept = await self._persist(partial(self._try_commit, placement, artefacts))
         return bool(kept)
+
+    async def _try_commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        started, result = self._clock(), CommitResult.UNAVAILABLE
+        try:
+            kept = await self._ports.store.commit(placement, artefacts)
+            result = CommitResult.KEPT if kept else CommitResult.FENCED
+            return kept
+        finally:
+            for observer in self._ports.observers:
+                observer.committed(result, self._clock() - started)
 
     async def _persist(
         self, work: Callable[[], Awaitable[Result]], until: asyncio.Event | None = None

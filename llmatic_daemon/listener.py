@@ -10,7 +10,6 @@ from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.web.answers import StatusAnswer
 from llmatic_daemon.adapters.web.api import Sources
 from llmatic_daemon.adapters.web.events import EventStream
-from llmatic_daemon.adapters.web.guard import Tally
 from llmatic_daemon.adapters.web.listener import all_routes, listening
 from llmatic_daemon.adapters.web.reader import Reader
 from llmatic_daemon.ports import Observer
@@ -45,7 +44,6 @@ class Listener:
         endpoints: Callable[[], tuple[EndpointState, ...]],
         task: Task,
         prompt_set: Callable[[], str],
-        tally: Tally = lambda path, status: None,
     ) -> AsyncIterator[None]:
         """Answer while the context lasts.
 
@@ -65,8 +63,9 @@ class Listener:
 
         sources = Sources(status=status, reader=self._reader, events=self._events)
         routes = all_routes(sources, metrics.exposition, lambda: view().is_ready, __version__)
+        metrics.serves(route.path for route in routes)
         try:
-            async with listening(self._port, routes, hosts=self._hosts, tally=tally):
+            async with listening(self._port, routes, hosts=self._hosts, tally=metrics.answered):
                 try:
                     yield
                 finally:

@@ -1,6 +1,6 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from llmatic_daemon.records import (
@@ -8,6 +8,7 @@ from llmatic_daemon.records import (
     Audit,
     Call,
     Candidate,
+    CommitResult,
     Completion,
     Duplicate,
     Edition,
@@ -18,10 +19,12 @@ from llmatic_daemon.records import (
     Milestone,
     Network,
     Placement,
+    PlacePhase,
     Progress,
     Rejection,
     Report,
     Request,
+    RestartReason,
     Task,
     Tessellation,
     TooLong,
@@ -98,6 +101,10 @@ class Trainer(Protocol):
             TrainerUnavailable: the trainer died; it has been replaced.
         """
         ...
+
+    def watched_by(self, observers: "Sequence[Observer]") -> None:
+        """Tell these what the device places do: how they are now, and each change from now on."""
+        return
 
 
 class Store(Protocol):
@@ -268,4 +275,24 @@ class Observer(Protocol):
 
     def refused(self, why: str) -> None:
         """Hear of a prompt set that was not taken; one line for a person."""
+        return
+
+    def dispatched(self, job: Job) -> None:
+        """Hear that a job has been claimed for a slot."""
+        return
+
+    def released(self, job: Job, charged: bool) -> None:
+        """Hear that a job has been given back; charged: the world has failed it."""
+        return
+
+    def committed(self, result: CommitResult, duration_s: float) -> None:
+        """Hear what came of a try to commit a placement, and how long it took."""
+        return
+
+    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+        """Hear what a device place does from now on; None: it is free."""
+        return
+
+    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+        """Hear that the trainer of a device place has been given up for another."""
         return

@@ -6,7 +6,7 @@ Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -449,6 +449,40 @@ class Trial:
     total_s: float = 0.0
 
 
+# --- what those who watch hear of -----------------------------------------------------------------
+
+
+class PlacePhase(StrEnum):
+    """What keeps a device place busy."""
+
+    #: A trainer is being started there, or a pause follows a start that failed.
+    START = "start"
+    TRAIN = "train"
+    AUDIT = "audit"
+
+
+class RestartReason(StrEnum):
+    """Why a trainer was replaced."""
+
+    DIED = "died"
+    #: It did not end a training in time, and was killed.
+    HUNG = "hung"
+    #: Nobody wants the result of its training any more.
+    CANCELLED = "cancelled"
+    #: It did not become ready.
+    NOT_STARTED = "not_started"
+
+
+class CommitResult(StrEnum):
+    """What came of a try to commit a placement."""
+
+    KEPT = "kept"
+    #: The fence refused it: its job was settled, or dispatched anew, before.
+    FENCED = "fenced"
+    #: The store could not be written.
+    UNAVAILABLE = "unavailable"
+
+
 # --- what one candidate changes ------------------------------------------------------------------
 
 
@@ -661,6 +695,10 @@ class Snapshot:
     is_paused: bool = False
     #: No job is started any more.
     is_draining: bool = False
+    #: Of the elites; None before the first.
+    median_objective: float | None = None
+    #: Highest curiosity of the individuals of each prompt that has any.
+    curiosity: Mapping[str, float] = field(default_factory=dict)
 
 
 # --- what goes into the store, beside a placement -------------------------------------------------

@@ -19,7 +19,7 @@ from llmatic_daemon.core.milestones import resumed
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.ports import SearchStore
-from llmatic_daemon.records import Identity, Task, Tessellation
+from llmatic_daemon.records import Identity, Task, Tessellation, digest
 
 
 def rules(settings: Settings) -> Rules:
@@ -110,6 +110,11 @@ async def _centroids(
     if process.returncode != 0:
         raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
     return tuple((x, y) for x, y in json.loads(printed))
+
+
+def fingerprint(settings: Settings) -> str:
+    """Name settings by what they say: the same ones give the same 12 hexadecimal digits."""
+    return digest(json.dumps(_anywhere(settings), sort_keys=True).encode())[:12]
 
 
 def write_settings(settings: Settings) -> None:

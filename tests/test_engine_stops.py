@@ -373,3 +373,15 @@ async def test_edition_in_doubt_is_kept_before_anything_follows_it_in_the_log():
     assert [type(entry) for entry in log[:3]] == [Edition, Edition, Placement]
     assert fold(house.start, log[1:]) == engine.evolution
     assert engine.evolution.prompts.current.mutation[0].text == "now do this"
+
+
+async def test_observers_hear_of_each_claim_and_each_try_to_commit():
+    house = House()
+    house.store.commit_faults = Faults(StoreUnavailable("the disk is full"))
+    house.trainer.faults = Faults(TrainerUnavailable("it died"))
+
+    await house.engine(max_evaluations=1).run()
+
+    assert house.observer.life == [
+        "dispatched 1", "charged 1", "dispatched 1", "unavailable", "kept",
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -52,6 +53,18 @@ async def _cells() -> Tessellation:
     return Tessellation(network=((0.1, 0.2), (0.3, 0.4)), prompt=((0.5, 0.6),))
 
 
+class TallyingMetrics(Metrics):
+    """Remembers each answer."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.tally: list[tuple[str, int]] = []
+
+    def answered(self, route: str, status: int) -> None:
+        super().answered(route, status)
+        self.tally.append((route, status))
+
+
 @dataclass
 class Asked:
     """A listener that listens, and who asks it."""
@@ -79,18 +92,17 @@ def free_port() -> int:
 @asynccontextmanager
 async def asked(folder: Path, hosts: tuple[str, ...] = ()) -> AsyncIterator[Asked]:
     """Let a listener tell of a state folder while the context lasts."""
-    port, tally, now = free_port(), [], [SNAPSHOT]  # type: ignore[var-annotated]
-    metrics = Metrics("1.2.3", 2, ("tgi",))
+    port, now = free_port(), [SNAPSHOT]
+    metrics = TallyingMetrics("1.2.3", 2, ("tgi",))
     metrics.watch(lambda: now[0], lambda: (ENDPOINT,))
     listener = Listener(port, hosts, folder)
     async with (
         listener.listening(
-            metrics, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7",
-            lambda path, status: tally.append((path, status)),
+            metrics, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7"
         ),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):  # fmt: skip
-        yield Asked(port, listener, client, tally, now)
+        yield Asked(port, listener, client, metrics.tally, now)
 
 
 async def raw(port: int, *pieces: bytes, pause_s: float = 0.0) -> bytes:

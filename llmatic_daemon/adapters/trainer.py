@@ -10,14 +10,16 @@ from typing import Any
 
 from llmatic_daemon.adapters.child import Child, ChildGone
 from llmatic_daemon.errors import ConfigurationError, LLMaticError, TrainerUnavailable
-from llmatic_daemon.ports import Trainer
+from llmatic_daemon.ports import Observer, Trainer
 from llmatic_daemon.records import (
     Epoch,
     Failure,
     Network,
     Outcome,
+    PlacePhase,
     Progress,
     Report,
+    RestartReason,
     Task,
     Training,
 )
@@ -37,6 +39,8 @@ class _Place:
         #: Starts that failed since the last good one.
         self.num_failed = 0
         self.was_ready = False
+        #: What keeps it busy; None: it is free.
+        self.phase: PlacePhase | None = PlacePhase.START
 
     async def kill(self) -> None:
         """End the child, if there is one, with all that it started."""
@@ -85,6 +89,7 @@ class TrainerPool(Trainer):
         self._bug: BaseException | None = None
         #: Why nobody gets a place any more.
         self._fault: LLMaticError | None = None
+        self._observers: Sequence[Observer] = ()
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -140,16 +145,19 @@ class TrainerPool(Trainer):
         asked = time.monotonic()
         place = await self._take(spare=training.spare)
         held = time.monotonic()
-        whole = False
+        self._show(place, PlacePhase.AUDIT if training.spare else PlacePhase.TRAIN)
+        fault: RestartReason | None = RestartReason.CANCELLED
         try:
             async with asyncio.timeout(self._patience_s):
                 said, blobs = await _converse(place, network, training, watch)
-            whole = True
+            fault = None
         except (ChildGone, TimeoutError) as error:
+            is_gone = isinstance(error, ChildGone)
+            fault = RestartReason.DIED if is_gone else RestartReason.HUNG
             raise TrainerUnavailable(await self._obituary(place, held, error)) from error
         finally:
             # Cancelled or broken off, the child still trains for nobody.
-            self._give(place) if whole else self._replace(place)
+            self._give(place) if fault is None else self._replace(place, fault)
         times = {"wait_s": held - asked, "train_s": time.monotonic() - held}
         return _result(said, blobs, place.name, times)
 
@@ -161,6 +169,23 @@ class TrainerPool(Trainer):
             f"a training must end within {self._patience_s:g} s, and trainer on {place.name} was "
             f"killed after {seconds:.1f} s: {await place.child.epitaph()}"
         )
+
+    # --- who watches --------------------------------------------------------------------------------
+
+    def watched_by(self, observers: Sequence[Observer]) -> None:
+        """Tell these what the device places do: how they are now, and each change from now on."""
+        self._observers = tuple(observers)
+        for place in self._places:
+            self._show(place, place.phase)
+
+    def _show(self, place: _Place, phase: PlacePhase | None) -> None:
+        place.phase = phase
+        for observer in self._observers:
+            observer.place_changed(place.name, phase)
+
+    def _tell_of_restart(self, place: _Place, why: RestartReason) -> None:
+        for observer in self._observers:
+            observer.trainer_replaced(place.name, why)
 
     # --- who gets which place ---------------------------------------------------------------------
 
@@ -183,6 +208,7 @@ class TrainerPool(Trainer):
             raise
 
     def _give(self, place: _Place) -> None:
+        self._show(place, None)
         for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_result(place)
@@ -203,10 +229,12 @@ class TrainerPool(Trainer):
 
     # --- starting ---------------------------------------------------------------------------------
 
-    def _replace(self, place: _Place) -> None:
+    def _replace(self, place: _Place, why: RestartReason | None = None) -> None:
         """Kill what a place has and start anew, in a task that `close` awaits."""
         if self._fault is not None:
             return
+        if why is not None:
+            self._tell_of_restart(place, why)
         opening = asyncio.create_task(self._open(place))
         self._openings.add(opening)
         opening.add_done_callback(self._has_opened)
@@ -224,6 +252,7 @@ class TrainerPool(Trainer):
 
     async def _open(self, place: _Place) -> None:
         """Start a place's child, again and again, until it is ready or told to stop."""
+        self._show(place, PlacePhase.START)
         while True:
             await place.kill()
             try:
@@ -254,6 +283,7 @@ class TrainerPool(Trainer):
 
     async def _back_off(self, place: _Place, error: Exception) -> None:
         """Pause after a start that failed, longer each time."""
+        self._tell_of_restart(place, RestartReason.NOT_STARTED)
         first_s, longest_s = self._backoff_s
         doublings = min(place.num_failed, 32)  # after 17 hours no float holds the number
         pause_s = min(longest_s, first_s * 2**doublings)
