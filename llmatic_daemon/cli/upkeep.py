@@ -14,7 +14,7 @@ from llmatic_daemon.collecting import collect
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.restoring import restore as restore_state
 
-#: A backup's verification folds the whole log: a minute for a million placements.
+#: A backup's verification folds the whole log: minutes for a million placements.
 _PATIENCE_S = 6 * 3600.0
 
 
