@@ -25,6 +25,8 @@ from llmatic_daemon.records import (
 logger = logging.getLogger(__name__)
 
 MODULE = "llmatic_daemon.worker.train"
+#: How long it may take to kill a trainer that is late, in seconds.
+_KILL_S = 30.0
 
 
 class _Place:
@@ -37,6 +39,12 @@ class _Place:
         #: Starts that failed since the last good one.
         self.num_failed = 0
         self.was_ready = False
+        #: When what it is at must be over, by the monotonic clock; None: it may last.
+        self.due: float | None = None
+
+    def hold(self, time_s: float) -> None:
+        """Begin something that is over within a time, if all is as it should be."""
+        self.due = time.monotonic() + time_s + _KILL_S
 
     async def kill(self) -> None:
         """End the child, if there is one, with all that it started."""
@@ -96,6 +104,11 @@ class TrainerPool(Trainer):
         """Process of each place that has one now."""
         return {place.name: place.child.pid for place in self._places if place.child}
 
+    def overdue(self) -> tuple[str, ...]:
+        """Name the places whose training or start should have ended, or been ended, before now."""
+        now = time.monotonic()
+        return tuple(place.name for place in self._places if place.due and place.due < now)
+
     async def __aenter__(self) -> "TrainerPool":
         """Start all trainers, side by side; returns before they are ready."""
         for place in self._places:
@@ -140,6 +153,7 @@ class TrainerPool(Trainer):
         asked = time.monotonic()
         place = await self._take(spare=training.spare)
         held = time.monotonic()
+        place.hold(self._patience_s)
         whole = False
         try:
             async with asyncio.timeout(self._patience_s):
@@ -183,6 +197,7 @@ class TrainerPool(Trainer):
             raise
 
     def _give(self, place: _Place) -> None:
+        place.due = None
         for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_result(place)
@@ -225,6 +240,7 @@ class TrainerPool(Trainer):
     async def _open(self, place: _Place) -> None:
         """Start a place's child, again and again, until it is ready or told to stop."""
         while True:
+            place.hold(self._start_timeout_s)
             await place.kill()
             try:
                 async with asyncio.timeout(self._start_timeout_s):
@@ -233,6 +249,7 @@ class TrainerPool(Trainer):
                 if not place.was_ready:  # it never worked: only a person can help
                     self._fault = error
                     self._refuse(error)
+                    place.due = None
                     return
                 await self._back_off(place, error)
             except (ChildGone, OSError) as error:  # a TimeoutError is an OSError
@@ -271,6 +288,7 @@ class TrainerPool(Trainer):
         if all(other.num_failed for other in self._places):
             self._refuse(TrainerUnavailable(f"no trainer could be started; {place.name}: {why}"))
         await place.kill()
+        place.due = None
         await asyncio.sleep(pause_s)
 
 
