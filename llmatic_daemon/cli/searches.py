@@ -30,7 +30,7 @@ from llmatic_daemon.config import Settings
 from llmatic_daemon.core.operators import initial_source
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.exporting import Exported
-from llmatic_daemon.first_files import write_first_files
+from llmatic_daemon.first_files import first_files, write_new
 from llmatic_daemon.lifting import lift_file
 from llmatic_daemon.pictures import draw
 from llmatic_daemon.records import Network, Rejection
@@ -240,7 +240,9 @@ def _shape(text: str) -> tuple[int, int, int]:
 @example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
     """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
-    for file in write_first_files(folder, preset, force=force):
+    files = first_files(folder, preset)
+    write_new(files, force=force)
+    for file in files:
         click.echo(file)
     click.echo(f"next: say in {folder / 'llmatic.toml'} where your data lie (data.folder), then")
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
