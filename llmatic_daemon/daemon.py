@@ -13,12 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmatic_daemon import __version__, parts, vital_signs
+from llmatic_daemon import __version__, parts, supervision, vital_signs, watchdog
 from llmatic_daemon.adapters import backup_note, control, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.systemd import ServiceManager
 from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
@@ -46,6 +47,7 @@ async def run(
     hands: Hands,
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
+    manager: ServiceManager | None = None,
 ) -> str:
     """Run a search until a budget is used up or a signal ends it; say which.
 
@@ -54,12 +56,17 @@ async def run(
         hands: Who writes, lifts and trains; `parts.hands` makes the real ones.
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
+        manager: Who started us; None: whoever the environment names.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
     """
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _nothing_to_reload)
+    manager, standing = manager or ServiceManager(), supervision.Standing()
     async with AsyncExitStack() as stack:
+        stack.callback(manager.close)
+        manager.extend(supervision.START_S)
+        manager.show("starting: data set, database, log")
         prompts = _first_prompts(settings)
         trainer = await stack.enter_async_context(hands.trainer)
         if not database_path(settings.state_dir).exists():
@@ -72,7 +79,7 @@ async def run(
         servers = tuple(settings.writer.servers)
         metrics = Metrics(__version__, settings.engine.slots, servers)
         listener = _listener(settings)
-        everyone = (*observers, metrics, *(listener.observers if listener else ()))
+        everyone = (*observers, metrics, standing, *(listener.observers if listener else ()))
         writer = await stack.enter_async_context(hands.writer(everyone))
         trainer.watched_by(everyone)
         ports = Ports(
@@ -93,15 +100,24 @@ async def run(
             )
         if noted := backup_note.read(settings.state_dir):
             metrics.backed_up(noted.finished_at)
+        listening = asyncio.Event()
+        back_up = backup_verb(settings.state_dir, metrics.backed_up)
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk, backup_verb(settings.state_dir, metrics.backed_up)),
+            _attend(settings.state_dir, desk, back_up, manager, listening),
+            watchdog.feed(manager, store, trainer),
+            supervision.attend(
+                manager,
+                lambda: standing.line(view()),
+                listening=listening,
+                greeted=writer.greeted,
+            ),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
             keep_milestones(engine, store),
             vital_signs.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
-        end = await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        end = await _until_the_end(engine, settings, desk, manager, beside, lambda: ready(view))
         await keep_milestone(engine.evolution, store)
         return end
 
@@ -151,11 +167,18 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(state_dir: Path, desk: PromptDesk, back_up: control.Verb) -> None:
+async def _attend(
+    state_dir: Path,
+    desk: PromptDesk,
+    back_up: control.Verb,
+    manager: ServiceManager,
+    listening: asyncio.Event,
+) -> None:
     """Take edits of the prompts, and what is asked through the control socket, for ever."""
 
     async def reload(body: Mapping[str, Any]) -> dict[str, Any]:
-        return asdict(await desk.reload())
+        with manager.reloading():
+            return asdict(await desk.reload())
 
     verbs: dict[str, control.Verb] = {"prompts/reload": reload, "backup": back_up}
     async with AsyncExitStack() as stack:
@@ -163,6 +186,7 @@ async def _attend(state_dir: Path, desk: PromptDesk, back_up: control.Verb) -> N
             await stack.enter_async_context(control.listening(state_dir, verbs))
         except ConfigurationError as error:  # a search needs no control socket
             logger.warning("%s; going on without it", error, extra={"action": "control"})
+        listening.set()
         await desk.watch()
 
 
@@ -180,10 +204,11 @@ async def _until_the_end(
     engine: Engine,
     settings: Settings,
     desk: PromptDesk,
+    manager: ServiceManager,
     beside: tuple[Coroutine[Any, Any, None], ...],
     ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings):
+    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings, manager):
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
@@ -192,6 +217,8 @@ async def _until_the_end(
         )  # fmt: skip
         ready()
         end = await engine.run()
+        manager.stopping()
+        manager.extend(supervision.CLOSING_S)
         for task in tasks:
             task.cancel()
     logger.info("the search ends: %s", end, extra={"action": "end"})
@@ -200,7 +227,11 @@ async def _until_the_end(
 
 @asynccontextmanager
 async def _signals(
-    group: asyncio.TaskGroup, engine: Engine, desk: PromptDesk, settings: Settings
+    group: asyncio.TaskGroup,
+    engine: Engine,
+    desk: PromptDesk,
+    settings: Settings,
+    manager: ServiceManager,
 ) -> AsyncIterator[None]:
     """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads the prompts."""
     loop = asyncio.get_running_loop()
@@ -212,10 +243,12 @@ async def _signals(
         if received[1:]:
             engine.abort()
         else:
+            manager.stopping()
+            manager.extend(settings.engine.drain_s + supervision.CLOSING_S)
             group.create_task(engine.drain(f"stopped by {name}", settings.engine.drain_s))
 
     async def reload() -> None:
-        with suppress(ConfigurationError, StoreUnavailable):  # told where it was met
+        with manager.reloading(), suppress(ConfigurationError, StoreUnavailable):  # told already
             await desk.reload()
 
     numbers = (signal.SIGTERM, signal.SIGINT)

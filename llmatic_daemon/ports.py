@@ -51,6 +51,10 @@ class Writer(Protocol):
         """Return the LLM servers that it asks, as they are now; none when it asks none."""
         return ()
 
+    async def greeted(self) -> None:
+        """Wait until each LLM server has been asked who it is, whatever it answered."""
+        return
+
 
 class Lifter(Protocol):
     """Turns untrusted source into a graph of allow-listed operations, without trusting it."""
@@ -105,6 +109,10 @@ class Trainer(Protocol):
     def watched_by(self, observers: "Sequence[Observer]") -> None:
         """Tell these what the device places do: how they are now, and each change from now on."""
         return
+
+    def overdue(self) -> tuple[str, ...]:
+        """Name the places that have been at one thing for longer than they are ever given."""
+        return ()
 
 
 class Store(Protocol):
@@ -243,6 +251,10 @@ class SearchStore(Store, Protocol):
         Raises:
             StoreUnavailable: the log cannot be read now.
         """
+        ...
+
+    async def pulse(self) -> None:
+        """Return as soon as the store has come round to it: whatever was asked before is done."""
         ...
 
     async def close(self) -> None:

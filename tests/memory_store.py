@@ -149,6 +149,9 @@ class MemoryStore(SearchStore):
         for entry in sorted(entries, key=_position):
             yield entry
 
+    async def pulse(self) -> None:
+        pass
+
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
 

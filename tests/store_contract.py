@@ -46,6 +46,11 @@ async def grow(store: SearchStore, search: SampleSearch, number: int) -> None:
 
 
 class StoreContract:
+    async def test_pulse_returns_when_the_store_has_come_round(self, open_store: OpenStore):
+        store = await open_store()
+
+        await store.pulse()
+
     async def test_dispatch_numbers_jobs_from_one_without_gaps(self, open_store: OpenStore):
         store = await open_store()
 

@@ -86,6 +86,10 @@ class Database:
         """
         return await self._in_thread(partial(self._look, work))
 
+    async def pulse(self) -> None:
+        """Return as soon as the thread has come round to it."""
+        await self._in_thread(lambda: None)
+
     async def close(self) -> None:
         """Finish what was begun, checkpoint, close, and end the thread."""
         try:

@@ -215,6 +215,10 @@ class SQLiteStore(SearchStore):
         for entry in between:
             yield entry
 
+    async def pulse(self) -> None:
+        """Return as soon as the thread has come round to it."""
+        await self._database.pulse()
+
     async def close(self) -> None:
         """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
         try:

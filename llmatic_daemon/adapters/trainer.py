@@ -27,6 +27,8 @@ from llmatic_daemon.records import (
 logger = logging.getLogger(__name__)
 
 MODULE = "llmatic_daemon.worker.train"
+#: How long it may take to kill a trainer that is late, in seconds.
+_KILL_S = 30.0
 
 
 class _Place:
@@ -41,6 +43,12 @@ class _Place:
         self.was_ready = False
         #: What keeps it busy; None: it is free.
         self.phase: PlacePhase | None = PlacePhase.START
+        #: When what it is at must be over, by the monotonic clock; None: it may last.
+        self.due: float | None = None
+
+    def hold(self, time_s: float) -> None:
+        """Begin something that is over within a time, if all is as it should be."""
+        self.due = time.monotonic() + time_s + _KILL_S
 
     async def kill(self) -> None:
         """End the child, if there is one, with all that it started."""
@@ -101,6 +109,11 @@ class TrainerPool(Trainer):
         """Process of each place that has one now."""
         return {place.name: place.child.pid for place in self._places if place.child}
 
+    def overdue(self) -> tuple[str, ...]:
+        """Name the places whose training or start should have ended, or been ended, before now."""
+        now = time.monotonic()
+        return tuple(place.name for place in self._places if place.due and place.due < now)
+
     async def __aenter__(self) -> "TrainerPool":
         """Start all trainers, side by side; returns before they are ready."""
         for place in self._places:
@@ -147,6 +160,7 @@ class TrainerPool(Trainer):
         held = time.monotonic()
         self._show(place, PlacePhase.AUDIT if training.spare else PlacePhase.TRAIN)
         fault: RestartReason | None = RestartReason.CANCELLED
+        place.hold(self._patience_s)
         try:
             async with asyncio.timeout(self._patience_s):
                 said, blobs = await _converse(place, network, training, watch)
@@ -209,6 +223,7 @@ class TrainerPool(Trainer):
 
     def _give(self, place: _Place) -> None:
         self._show(place, None)
+        place.due = None
         for waiter in self._called_up():
             if not waiter.done():
                 waiter.set_result(place)
@@ -254,6 +269,7 @@ class TrainerPool(Trainer):
         """Start a place's child, again and again, until it is ready or told to stop."""
         self._show(place, PlacePhase.START)
         while True:
+            place.hold(self._start_timeout_s)
             await place.kill()
             try:
                 async with asyncio.timeout(self._start_timeout_s):
@@ -262,6 +278,7 @@ class TrainerPool(Trainer):
                 if not place.was_ready:  # it never worked: only a person can help
                     self._fault = error
                     self._refuse(error)
+                    place.due = None
                     return
                 await self._back_off(place, error)
             except (ChildGone, OSError) as error:  # a TimeoutError is an OSError
@@ -301,6 +318,7 @@ class TrainerPool(Trainer):
         if all(other.num_failed for other in self._places):
             self._refuse(TrainerUnavailable(f"no trainer could be started; {place.name}: {why}"))
         await place.kill()
+        place.due = None
         await asyncio.sleep(pause_s)
 
 

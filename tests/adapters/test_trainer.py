@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -388,6 +389,46 @@ async def test_observers_hear_of_starts_that_fail():
             await pool.task()
 
     assert ("cpu", RestartReason.NOT_STARTED) in observer.places
+
+
+async def test_a_place_is_overdue_only_beyond_all_patience(monkeypatch):
+    watcher = _Watcher()
+    async with _pool(timeout_s=100.0) as pool:
+        await pool.task()
+        held = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        began = time.monotonic()
+
+        monkeypatch.setattr(time, "monotonic", lambda: began + 100)
+        assert pool.overdue() == ()
+        monkeypatch.setattr(time, "monotonic", lambda: began + 200)
+        assert pool.overdue() == ("cpu",)
+
+        monkeypatch.undo()
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+
+
+async def test_a_free_place_is_never_overdue(monkeypatch):
+    async with _pool() as pool:
+        await pool.task()
+        later = time.monotonic() + 1e6
+
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+        assert pool.overdue() == ()
+        monkeypatch.undo()
+
+
+async def test_a_start_that_never_ends_is_overdue(monkeypatch):
+    async with _pool(data={"name": "silent"}, start_timeout_s=100.0) as pool:
+        await asyncio.sleep(0)  # the start begins
+        later = time.monotonic() + 200
+
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+        assert pool.overdue() == ("cpu",)
+        monkeypatch.undo()
 
 
 # --- the real one ---------------------------------------------------------------------------------
