@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -46,11 +47,15 @@ async def _look_at_files(metrics: Metrics, database: Path) -> None:
 
 
 async def _check_database(metrics: Metrics, database: Path) -> None:
+    stop = threading.Event()
     await asyncio.sleep(FIRST_CHECK_S)
-    while True:
-        damage = await asyncio.to_thread(damage_of, database)
-        if damage:
-            logger.error("the database is damaged: %s", damage, extra={"action": "check"})
-        if damage is not None:
-            metrics.checked(not damage)
-        await asyncio.sleep(CHECK_S)
+    try:
+        while True:
+            damage = await asyncio.to_thread(damage_of, database, stop)
+            if damage:
+                logger.error("the database is damaged: %s", damage, extra={"action": "check"})
+            if damage is not None:
+                metrics.checked(not damage)
+            await asyncio.sleep(CHECK_S)
+    finally:
+        stop.set()  # the daemon's end would wait for the thread

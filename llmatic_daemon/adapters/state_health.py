@@ -2,10 +2,14 @@
 
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 from llmatic_daemon.adapters.database_file import connect_read_only
+
+#: Of SQLite's machine, between two looks whether to stop: some milliseconds.
+_INSTRUCTIONS = 100_000
 
 
 def sizes(database: Path) -> tuple[int, int, int]:
@@ -28,10 +32,14 @@ def _size(file: Path) -> int:
         return 0
 
 
-def damage_of(database: Path) -> str | None:
-    """Say what is wrong with a database; empty: nothing; None: it cannot be read now."""
+def damage_of(database: Path, stop: threading.Event) -> str | None:
+    """Say what is wrong with a database; empty: nothing; None: it cannot be read now.
+
+    Takes as long as the whole file takes to read, or until `stop` is set.
+    """
     try:
         with closing(connect_read_only(database)) as connection:
+            connection.set_progress_handler(stop.is_set, _INSTRUCTIONS)
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
         return None

@@ -1,5 +1,6 @@
 """How a state folder is found to be, with true files."""
 
+import threading
 from pathlib import Path
 
 from llmatic_daemon.adapters import state_health
@@ -29,7 +30,7 @@ def test_folder_that_is_gone_has_no_space():
 
 
 async def test_sound_database_shows_no_damage(tmp_path):
-    assert state_health.damage_of(await _database(tmp_path / "state")) == ""
+    assert state_health.damage_of(await _database(tmp_path / "state"), threading.Event()) == ""
 
 
 async def test_damage_is_named(tmp_path):
@@ -38,10 +39,18 @@ async def test_damage_is_named(tmp_path):
         file.seek(8192)
         file.write(b"\xff" * 4096)
 
-    assert state_health.damage_of(database)
+    assert state_health.damage_of(database, threading.Event())
 
 
 def test_database_that_cannot_be_read_now_is_not_called_damaged(tmp_path):
     missing = tmp_path / "missing.db"
 
-    assert state_health.damage_of(missing) is None
+    assert state_health.damage_of(missing, threading.Event()) is None
+
+
+async def test_check_that_is_stopped_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(state_health, "_INSTRUCTIONS", 1)
+    stop = threading.Event()
+    stop.set()
+
+    assert state_health.damage_of(await _database(tmp_path / "state"), stop) is None
