@@ -226,6 +226,10 @@ class Observer(Protocol):
         """Hear of a placement after its commit."""
         ...
 
+    def resized(self, num_slots: int) -> None:
+        """Hear of another number of slots, before the first new one starts; those above end after their jobs."""
+        return
+
     def called(self, call: Call) -> None:
         """Hear how a call of an LLM's endpoint ended."""
         return

@@ -333,6 +333,7 @@ class FakeObserver(Observer):
     editions: list[Edition] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
@@ -351,6 +352,9 @@ class FakeObserver(Observer):
 
     def audited(self, audit: Audit) -> None:
         self.audits.append(audit)
+
+    def resized(self, num_slots: int) -> None:
+        self.sizes.append(num_slots)
 
 
 class FlakyStore(MemoryStore):

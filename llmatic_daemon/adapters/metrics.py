@@ -57,11 +57,12 @@ class Metrics(Observer):
         Info("llmatic_build", "Version of the daemon.", registry=self.registry).info(
             {"version": version}
         )
-        Gauge("llmatic_slots", "Slots that develop candidates.", registry=self.registry).set(
-            num_slots
+        self._num_slots = Gauge(
+            "llmatic_slots", "Slots that develop candidates.", registry=self.registry
         )
-        self._phases = ["idle"] * num_slots
-        self._start_at_zero(num_slots, endpoints)
+        self._phases: list[str] = []
+        self.resized(num_slots)
+        self._start_at_zero(endpoints)
 
     def _make_llm_counters(self) -> None:
         registry = self.registry
@@ -145,7 +146,7 @@ class Metrics(Observer):
             ["layer"], registry=registry,
         )  # fmt: skip
 
-    def _start_at_zero(self, num_slots: int, endpoints: tuple[str, ...]) -> None:
+    def _start_at_zero(self, endpoints: tuple[str, ...]) -> None:
         for outcome in Outcome:
             self._evaluations.labels(outcome.value)
         for status in AddStatus:
@@ -165,9 +166,6 @@ class Metrics(Observer):
             self._finished.labels(reason)
         for result in RELOADS:
             self._reloads.labels(result)
-        for slot in range(num_slots):
-            for phase in PHASES:
-                self._slot_state.labels(str(slot), phase).set(phase == "idle")
 
     def watch(
         self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]
@@ -183,6 +181,14 @@ class Metrics(Observer):
             self._phases[slot] = phase
             self._slot_state.labels(str(slot), before).set(0)
             self._slot_state.labels(str(slot), phase).set(1)
+
+    def resized(self, num_slots: int) -> None:
+        """Export another number of slots, and the phases of new ones; old ones end idle."""
+        self._num_slots.set(num_slots)
+        for slot in range(len(self._phases), num_slots):
+            self._phases.append("idle")
+            for phase in PHASES:
+                self._slot_state.labels(str(slot), phase).set(phase == "idle")
 
     def placed(self, placement: Placement) -> None:
         """Count a placement."""

@@ -140,3 +140,23 @@ async def test_taken_port_names_the_setting() -> None:
         with pytest.raises(ConfigurationError, match=r"metrics\.port must be free"):
             async with listening(other.getsockname()[1], metrics().exposition, lambda: True):
                 pass
+
+
+def test_new_slots_have_their_phases_from_the_start() -> None:
+    made = metrics()
+
+    made.resized(4)
+    made.slot_changed(3, "train", "")
+    made.resized(1)
+    made.slot_changed(3, "idle", "")
+
+    found = samples(made)
+    assert found["llmatic_slots",] == 1
+    assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (
+        1,
+        0,
+    )
+    assert (
+        found["llmatic_slot_state", "3", "idle"],
+        found["llmatic_slot_state", "3", "train"],
+    ) == (1, 0)
