@@ -1,6 +1,6 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from llmatic_daemon.records import (
@@ -94,6 +94,15 @@ class Trainer(Protocol):
 
         Raises:
             TrainerUnavailable: the trainer died; it has been replaced.
+        """
+        ...
+
+    async def resize(self, places: Sequence[str]) -> None:
+        """Train on these devices from now on; who trains on a place that goes finishes first.
+
+        Raises:
+            ConfigurationError: there is none, or a new one cannot be set up; nothing has changed.
+            TrainerUnavailable: a new one does not start; nothing has changed.
         """
         ...
 

@@ -303,6 +303,12 @@ class FakeTrainer(Trainer):
     faults: Faults = field(default_factory=Faults)
     trained: list[Network] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
+    #: As they were asked for last.
+    places: tuple[str, ...] = ()
+
+    async def resize(self, places: Sequence[str]) -> None:
+        self.faults.strike()
+        self.places = tuple(places)
 
     async def task(self) -> Task:
         return TASK
