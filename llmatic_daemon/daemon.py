@@ -9,28 +9,28 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     nullcontext,
-    suppress,
 )
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters import control, sandbox_note
+from llmatic_daemon.adapters import sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.config import Settings
+from llmatic_daemon.control_desk import ControlDesk
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, LLMaticError
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
+from llmatic_daemon.reloading import Reloader
 from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ async def run(
     hands: Hands,
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
+    again: Callable[[], Settings] | None = None,
 ) -> str:
     """Run a search until a budget is used up or a signal ends it; say which.
 
@@ -51,6 +52,7 @@ async def run(
         hands: Who writes, lifts and trains; `parts.hands` makes the real ones.
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
+        again: Reads the settings anew, from where they came from; a reload asks for it.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
@@ -79,15 +81,22 @@ async def run(
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
         view = _view(engine, settings)
+        reloader = Reloader(
+            settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
+            engine=engine, trainer=trainer, prompts=desk,
+        )  # fmt: skip
+        control = ControlDesk(settings, engine=engine, prompts=desk, reloader=reloader, view=view)
+        await control.recall()
         metrics.watch(view, writer.endpoints)
         await stack.enter_async_context(_listening(settings, metrics, engine))
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk),
+            desk.watch(),
+            control.attend({}),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
-        return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        return await _until_the_end(engine, settings, reloader, beside, lambda: ready(view))
 
 
 def _nothing_to_reload() -> None:
@@ -135,22 +144,6 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(state_dir: Path, desk: PromptDesk) -> None:
-    """Take edits of the prompts, and what is asked through the control socket, for ever."""
-
-    async def reload() -> dict[str, Any]:
-        return asdict(await desk.reload())
-
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(
-                control.listening(state_dir, {"prompts/reload": reload})
-            )
-        except ConfigurationError as error:  # a search needs no control socket
-            logger.warning("%s; going on without it", error, extra={"action": "control"})
-        await desk.watch()
-
-
 async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) -> None:
     """Say which layers are around the code that an LLM wrote, in metrics and for `status`."""
     missing = await lifter.missing()
@@ -164,11 +157,11 @@ async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) ->
 async def _until_the_end(
     engine: Engine,
     settings: Settings,
-    desk: PromptDesk,
+    reloader: Reloader,
     beside: tuple[Coroutine[Any, Any, None], ...],
     ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings):
+    async with asyncio.TaskGroup() as group, _signals(group, engine, reloader, settings):
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
@@ -185,9 +178,9 @@ async def _until_the_end(
 
 @asynccontextmanager
 async def _signals(
-    group: asyncio.TaskGroup, engine: Engine, desk: PromptDesk, settings: Settings
+    group: asyncio.TaskGroup, engine: Engine, reloader: Reloader, settings: Settings
 ) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads the prompts."""
+    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
     received: list[str] = []
 
@@ -200,8 +193,10 @@ async def _signals(
             group.create_task(engine.drain(f"stopped by {name}", settings.engine.drain_s))
 
     async def reload() -> None:
-        with suppress(ConfigurationError, StoreUnavailable):  # told where it was met
-            await desk.reload()
+        try:
+            await reloader.reload()
+        except LLMaticError as error:
+            logger.error("SIGHUP: no setting is changed: %s", error, extra={"action": "reload"})
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:

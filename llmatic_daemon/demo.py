@@ -19,6 +19,7 @@ _OWN_FILES = (
     "llmatic.db-shm",
     "settings.json",
     "sandbox.json",
+    "paused",
     "lock",
 )
 _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")

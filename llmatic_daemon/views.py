@@ -44,6 +44,7 @@ def status(now: Status) -> Group:
     best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),
+        *_paused(now),
         ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
         ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
         ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
@@ -58,6 +59,11 @@ def status(now: Status) -> Group:
     ):
         facts.add_row(name, value)
     return Group(facts, *_running(now))
+
+
+def _paused(now: Status) -> Iterable[tuple[str, str]]:
+    if now.paused_since is not None:
+        yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
 
 
 def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:

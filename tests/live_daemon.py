@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from llmatic_daemon import config, daemon
@@ -73,6 +74,9 @@ class Teller(Observer):
     def placed(self, placement: object) -> None:
         pass
 
+    def resized(self, num_slots: int) -> None:
+        tell("resized", num_slots=num_slots)
+
     def adopted(self, edition: Edition) -> None:
         prompts = [(p.id, p.kind.value, p.text, p.weight) for p in edition.prompts.all]
         tell("adopted", edition=edition.number, digest=digest_of(prompts))
@@ -91,24 +95,26 @@ def main() -> None:
     parser.add_argument("--pause-s", type=float, default=0.03)
     parser.add_argument("--mutation-ratio", type=float, default=0.7)
     parser.add_argument("--tell-requests", action="store_true")
+    parser.add_argument("--config", type=Path, help="Whose settings the others here win over.")
     asked = parser.parse_args()
     overrides = {
         "state_dir": str(asked.state),
         "budget": {"max_evaluations": 0, "max_hours": 0.0},
-        "engine": {"slots": asked.slots},
+        **({} if asked.config else {"engine": {"slots": asked.slots}}),
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
         "prompts": {
             "folder": str(asked.folder), "settle_s": asked.settle_s, "rescan_s": asked.rescan_s,
         },
     }  # fmt: skip
-    settings = config.load(preset="demo", overrides=overrides, environment={})
+    again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
     hands = Hands(
         lambda observers: contextlib.nullcontext(TellingWriter(tells=asked.tell_requests)),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )
-    end = asyncio.run(daemon.run(settings, hands, (Teller(),), lambda view: tell("ready")))
+    running = daemon.run(again(), hands, (Teller(),), lambda view: tell("ready"), again)
+    end = asyncio.run(running)
     tell("end", why=end)
 
 

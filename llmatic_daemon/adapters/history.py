@@ -17,6 +17,7 @@ from llmatic_daemon.adapters import (
     audit_rows,
     database_file,
     jobs,
+    pause_note,
     placement_rows,
     sandbox_note,
     schema,
@@ -335,6 +336,7 @@ class History:
             train_s=train_s,
             holder=holder(self._folder),
             sandbox=sandbox_note.read(self._folder),
+            paused_since=pause_note.read(self._folder),
         )
 
     def _prompts_in_force(self) -> PromptsInForce | None:

@@ -63,6 +63,8 @@ class Status:
     holder: Holder | None
     #: Layers of the sandbox that the last daemon's machine lacked, and why; None while it is not known.
     sandbox: dict[str, str] | None
+    #: Since when the search is paused (UTC, ISO 8601); None: it is not.
+    paused_since: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -65,22 +67,23 @@ def demo(state: Path | None, fresh: bool) -> None:
 @example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str) -> None:
     """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
-    settings = settings_of(file, preset, state)
-    _run(settings, a_console())
+    again = partial(settings_of, file, preset, state)
+    _run(again(), a_console(), again)
 
 
-def _run(settings: Settings, console: Console) -> None:
+def _run(settings: Settings, console: Console, again: Callable[[], Settings] | None = None) -> None:
     """Run the daemon: with a live table on a terminal, with plain log lines elsewhere."""
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     if not console.is_terminal:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-        console.print(asyncio.run(daemon.run(settings, parts.hands(settings))))
+        console.print(asyncio.run(daemon.run(settings, parts.hands(settings), again=again)))
         return
     handler = RichHandler(console=console, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     with LiveTable(console, settings.engine.slots) as table:
-        end = asyncio.run(daemon.run(settings, parts.hands(settings), (table,), table.watch))
+        hands = parts.hands(settings)
+        end = asyncio.run(daemon.run(settings, hands, (table,), table.watch, again))
     console.print(end)
 
 
