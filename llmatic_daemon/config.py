@@ -28,6 +28,8 @@ ENVIRONMENT_PREFIX = "LLMATIC_"
 #: Read elsewhere: by the store, for tests that kill it.
 NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET", "LLMATIC_LLM_TOKEN"})
 
+MAX_SLOTS = 1024
+
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -236,7 +238,7 @@ class TrainingSettings(Section):
 class EngineSettings(Section):
     """Slots and patience."""
 
-    slots: Annotated[int, Field(ge=1, le=1024)]
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
     max_attempts: Count
     retry_s: Seconds
     max_retry_s: Seconds

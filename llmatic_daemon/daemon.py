@@ -3,18 +3,16 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
-    suppress,
 )
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmatic_daemon import __version__, parts, supervision, vital_signs, watchdog
-from llmatic_daemon.adapters import backup_note, control, sandbox_note
+from llmatic_daemon.adapters import backup_note, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
@@ -23,15 +21,17 @@ from llmatic_daemon.adapters.systemd import ServiceManager
 from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
+from llmatic_daemon.control_desk import ControlDesk
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
 from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, LLMaticError
 from llmatic_daemon.milestones import keep_milestone, keep_milestones
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
+from llmatic_daemon.reloading import Reloader
 from llmatic_daemon.search import fingerprint, identity, parse_task, rebuild, write_settings
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ async def run(
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
     manager: ServiceManager | None = None,
+    again: Callable[[], Settings] | None = None,
 ) -> str:
     """Run a search until a budget is used up or a signal ends it; say which.
 
@@ -57,6 +58,7 @@ async def run(
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
         manager: Who started us; None: whoever the environment names.
+        again: Reads the settings anew, from where they came from; a reload asks for it.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
@@ -92,6 +94,12 @@ async def run(
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
         view = _view(engine, settings)
+        reloader = Reloader(
+            settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
+            engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
+        )  # fmt: skip
+        control = ControlDesk(settings, engine=engine, prompts=desk, reloader=reloader, view=view)
+        await control.recall()
         metrics.watch(view, writer.endpoints)
         if listener:
             prompt_set = lambda: engine.evolution.prompts.current.digest  # noqa: E731
@@ -104,7 +112,8 @@ async def run(
         back_up = backup_verb(settings.state_dir, metrics.backed_up)
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk, back_up, manager, listening),
+            desk.watch(),
+            control.attend({"backup": back_up}, listening),
             watchdog.feed(manager, store, trainer),
             supervision.attend(
                 manager,
@@ -117,7 +126,7 @@ async def run(
             vital_signs.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
-        end = await _until_the_end(engine, settings, desk, manager, beside, lambda: ready(view))
+        end = await _until_the_end(engine, settings, reloader, manager, beside, lambda: ready(view))
         await keep_milestone(engine.evolution, store)
         return end
 
@@ -167,29 +176,6 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(
-    state_dir: Path,
-    desk: PromptDesk,
-    back_up: control.Verb,
-    manager: ServiceManager,
-    listening: asyncio.Event,
-) -> None:
-    """Take edits of the prompts, and what is asked through the control socket, for ever."""
-
-    async def reload(body: Mapping[str, Any]) -> dict[str, Any]:
-        with manager.reloading():
-            return asdict(await desk.reload())
-
-    verbs: dict[str, control.Verb] = {"prompts/reload": reload, "backup": back_up}
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(control.listening(state_dir, verbs))
-        except ConfigurationError as error:  # a search needs no control socket
-            logger.warning("%s; going on without it", error, extra={"action": "control"})
-        listening.set()
-        await desk.watch()
-
-
 async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) -> None:
     """Say which layers are around the code that an LLM wrote, in metrics and for `status`."""
     missing = await lifter.missing()
@@ -203,12 +189,12 @@ async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) ->
 async def _until_the_end(
     engine: Engine,
     settings: Settings,
-    desk: PromptDesk,
+    reloader: Reloader,
     manager: ServiceManager,
     beside: tuple[Coroutine[Any, Any, None], ...],
     ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings, manager):
+    async with asyncio.TaskGroup() as group, _signals(group, engine, reloader, settings, manager):
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
@@ -229,11 +215,11 @@ async def _until_the_end(
 async def _signals(
     group: asyncio.TaskGroup,
     engine: Engine,
-    desk: PromptDesk,
+    reloader: Reloader,
     settings: Settings,
     manager: ServiceManager,
 ) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads the prompts."""
+    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
     received: list[str] = []
 
@@ -248,8 +234,10 @@ async def _signals(
             group.create_task(engine.drain(f"stopped by {name}", settings.engine.drain_s))
 
     async def reload() -> None:
-        with manager.reloading(), suppress(ConfigurationError, StoreUnavailable):  # told already
-            await desk.reload()
+        try:
+            await reloader.reload()
+        except LLMaticError as error:
+            logger.error("SIGHUP: no setting is changed: %s", error, extra={"action": "reload"})
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:

@@ -20,6 +20,7 @@ _OWN_FILES = (
     "settings.json",
     "sandbox.json",
     "backup.json",
+    "paused",
     "lock",
 )
 _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")

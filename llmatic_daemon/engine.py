@@ -122,7 +122,9 @@ class Engine:
         self._draining = asyncio.Event()
         self._aborted = asyncio.Event()
         self._end = ""
-        self._slots: list[asyncio.Task[None]] = []
+        #: By number; one that has ended stays until another takes its place.
+        self._slots: dict[int, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
 
     @property
     def evolution(self) -> Evolution:
@@ -146,7 +148,7 @@ class Engine:
 
     @property
     def num_slots(self) -> int:
-        """How many candidates may be developed at once."""
+        """How many candidates may be developed at once, as was wished last."""
         return self._num_slots
 
     @property
@@ -166,9 +168,24 @@ class Engine:
 
         A bug in a slot ends all of them, and is raised.
         """
-        async with asyncio.TaskGroup() as group:
-            self._slots = [group.create_task(self._slot(n)) for n in range(self._num_slots)]
+        async with asyncio.TaskGroup() as self._group:
+            self._start_slots(self._group)
         return self._end
+
+    async def resize(self, num_slots: int) -> None:
+        """Have another number of slots: more start at once, fewer end after their jobs.
+
+        Args:
+            num_slots: At least 1. A search that drains starts none any more.
+        """
+        if num_slots < 1:
+            raise ValueError(f"there must be at least 1 slot, got {num_slots}")
+        self._num_slots = num_slots
+        for observer in self._ports.observers:
+            observer.resized(num_slots)
+        if self._group is not None:
+            self._start_slots(self._group)
+        await self._tell_slots()
 
     async def pause(self) -> None:
         """Start no job until `resume`; jobs under way go on."""
@@ -228,7 +245,7 @@ class Engine:
         self._draining.set()
         await self._tell_slots()
         if self._slots:
-            _, late = await asyncio.wait(self._slots, timeout=drain_s)
+            _, late = await asyncio.wait(self._slots.values(), timeout=drain_s)
             if late:
                 self.abort()
 
@@ -237,14 +254,31 @@ class Engine:
         self._end = self._end or "aborted"
         self._draining.set()
         self._aborted.set()
-        for slot in self._slots:
+        for slot in self._slots.values():
             slot.cancel()
 
     # --- a slot -----------------------------------------------------------------------------------
 
+    def _start_slots(self, group: asyncio.TaskGroup) -> None:
+        """Start the slots that are wished for and not there."""
+        if self._draining.is_set():  # the group may be over
+            return
+        for slot in range(self._num_slots):
+            if slot not in self._slots or self._slots[slot].done():
+                self._slots[slot] = group.create_task(self._slot(slot))
+
     async def _slot(self, slot: int) -> None:
+        try:
+            await self._take_jobs(slot)
+        except BaseException:  # a bug or a cancellation: the group takes no slot any more
+            self._draining.set()
+            raise
+
+    async def _take_jobs(self, slot: int) -> None:
         num_faults = 0
-        while await self._may_start():
+        # Nothing is awaited between a last "no" and the end of the task: `resize` either finds the
+        # slot done, or it is asked again.
+        while await self._may_start(slot):
             try:
                 fault = await self._take_one(slot)
             finally:
@@ -254,10 +288,10 @@ class Engine:
             if fault:
                 await self._wait_out(num_faults)
 
-    async def _may_start(self) -> bool:
+    async def _may_start(self, slot: int) -> bool:
         """Wait until a job may start, and count it as running; False when none will any more."""
         async with self._news:
-            while True:
+            while slot < self._num_slots:
                 why = self._budget.used_up(self._evolution, self.elapsed_s)
                 self._end = self._end or why or ""
                 if self._end:
@@ -268,6 +302,7 @@ class Engine:
                     self._num_running += 1
                     return True
                 await self._news.wait()
+            return False
 
     async def _tell_slots(self) -> None:
         async with self._news:

@@ -114,6 +114,15 @@ class Trainer(Protocol):
         """Name the places that have been at one thing for longer than they are ever given."""
         return ()
 
+    async def resize(self, places: Sequence[str]) -> None:
+        """Train on these devices from now on; who trains on a place that goes finishes first.
+
+        Raises:
+            ConfigurationError: there is none, or a new one cannot be set up; nothing has changed.
+            TrainerUnavailable: a new one does not start; nothing has changed.
+        """
+        ...
+
 
 class Store(Protocol):
     """Keeps jobs and placements. Dispatch is at least once, results are exactly once."""
@@ -272,6 +281,10 @@ class Observer(Protocol):
     def placed(self, placement: Placement) -> None:
         """Hear of a placement after its commit."""
         ...
+
+    def resized(self, num_slots: int) -> None:
+        """Hear of another number of slots, before the first new one starts; those above end after their jobs."""
+        return
 
     def called(self, call: Call) -> None:
         """Hear how a call of an LLM's endpoint ended."""

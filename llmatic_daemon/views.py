@@ -45,6 +45,7 @@ def status(now: Status) -> Group:
     best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),
+        *_paused(now),
         ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
         ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
         ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
@@ -74,6 +75,11 @@ def _backup(now: Status) -> str:
         return "never"
     at = datetime.fromtimestamp(now.backup.finished_at, UTC)
     return f"{at.isoformat(timespec='seconds')} in {now.backup.folder}"
+
+
+def _paused(now: Status) -> Iterable[tuple[str, str]]:
+    if now.paused_since is not None:
+        yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
 
 
 def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:

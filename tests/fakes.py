@@ -306,6 +306,12 @@ class FakeTrainer(Trainer):
     faults: Faults = field(default_factory=Faults)
     trained: list[Network] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
+    #: As they were asked for last.
+    places: tuple[str, ...] = ()
+
+    async def resize(self, places: Sequence[str]) -> None:
+        self.faults.strike()
+        self.places = tuple(places)
 
     async def task(self) -> Task:
         return TASK
@@ -339,6 +345,7 @@ class FakeObserver(Observer):
     #: What became of jobs and commits, in words.
     life: list[str] = field(default_factory=list)
     places: list[tuple[str, PlacePhase | RestartReason | None]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
@@ -372,6 +379,9 @@ class FakeObserver(Observer):
 
     def trainer_replaced(self, place: str, reason: RestartReason) -> None:
         self.places.append((place, reason))
+
+    def resized(self, num_slots: int) -> None:
+        self.sizes.append(num_slots)
 
 
 class FlakyStore(MemoryStore):

@@ -100,6 +100,9 @@ class Teller(Observer):
     def placed(self, placement: object) -> None:
         pass
 
+    def resized(self, num_slots: int) -> None:
+        tell("resized", num_slots=num_slots)
+
     def adopted(self, edition: Edition) -> None:
         prompts = [(p.id, p.kind.value, p.text, p.weight) for p in edition.prompts.all]
         tell("adopted", edition=edition.number, digest=digest_of(prompts))
@@ -120,11 +123,12 @@ def main() -> None:
     parser.add_argument("--tell-requests", action="store_true")
     parser.add_argument("--metrics-port", type=int, default=0)
     parser.add_argument("--llm", default="", help="address of an LLM; else a fake writer")
+    parser.add_argument("--config", type=Path, help="Whose settings the others here win over.")
     asked = parser.parse_args()
     overrides = {
         "state_dir": str(asked.state),
         "budget": {"max_evaluations": 0, "max_hours": 0.0},
-        "engine": {"slots": asked.slots},
+        **({} if asked.config else {"engine": {"slots": asked.slots}}),
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
         "prompts": {
@@ -133,8 +137,8 @@ def main() -> None:
         "metrics": {"port": asked.metrics_port},
         "writer": {"name": "tgi", "url": asked.llm} if asked.llm else {},
     }  # fmt: skip
-    settings = config.load(preset="demo", overrides=overrides, environment={})
-    daemon.Engine = PausableEngine  # type: ignore[misc]
+    again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
+    settings = again()
     told = TellingWriter(tells=asked.tell_requests)
     hands = Hands(
         partial(parts.writer, settings)
@@ -143,7 +147,8 @@ def main() -> None:
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )
-    end = asyncio.run(daemon.run(settings, hands, (Teller(),), lambda view: tell("ready")))
+    running = daemon.run(again(), hands, (Teller(),), lambda view: tell("ready"), again)
+    end = asyncio.run(running)
     tell("end", why=end)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,7 @@ from llmatic_daemon.records import (
     Outcome,
     Placement,
 )
-from tests.engine_house import NEVER, House
+from tests.engine_house import NEVER, House, until
 from tests.fakes import (
     NUM_SLOTS,
     FakeTrainer,
@@ -63,7 +62,7 @@ async def test_pause_lets_jobs_under_way_go_on():
 
     await engine.pause()
     gate.open()
-    await _until(lambda: len(house.outcomes) == 1)
+    await until(lambda: len(house.outcomes) == 1)
     await engine.drain("stopped", 0.0)
     await running
 
@@ -166,7 +165,7 @@ async def test_abort_keeps_the_results_that_wait_to_be_committed():
     engine = house.engine()
     running = asyncio.create_task(engine.run())
     await gate.arrivals()
-    await _until(lambda: [p for _, p in house.observer.phases].count("commit") == 3)
+    await until(lambda: [p for _, p in house.observer.phases].count("commit") == 3)
 
     engine.abort()
     gate.open()
@@ -326,15 +325,6 @@ async def test_bug_in_the_store_is_raised_although_the_slot_was_cancelled():
         await running
 
     assert raised.group_contains(ValueError, match="a bug")
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    """Let the engine run until something is the case."""
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never was")
 
 
 async def test_server_without_room_charges_no_attempt():

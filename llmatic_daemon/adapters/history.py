@@ -19,6 +19,7 @@ from llmatic_daemon.adapters import (
     database_file,
     jobs,
     milestone_rows,
+    pause_note,
     placement_rows,
     sandbox_note,
     schema,
@@ -356,6 +357,7 @@ class History:
             bytes_per_candidate=size_bytes / num_settled if num_settled else None,
             backup=backup_note.read(self._folder),
             sandbox=sandbox_note.read(self._folder),
+            paused_since=pause_note.read(self._folder),
         )
 
     def _prompts_in_force(self) -> PromptsInForce | None:

@@ -70,6 +70,8 @@ class Status:
     bytes_per_candidate: float | None = None
     #: None when the search was never backed up.
     backup: BackupNote | None = None
+    #: Since when the search is paused (UTC, ISO 8601); None: it is not.
+    paused_since: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -127,6 +127,11 @@ class Metrics(Observer):
         if result is CommitResult.KEPT:
             made.observe("phase_duration_seconds", duration_s, "commit")
 
+    def resized(self, num_slots: int) -> None:
+        """Export the phases of slots that are new; old ones end idle."""
+        for slot in range(len(self._slots), num_slots):
+            self.slot_changed(slot, "idle", "")
+
     def placed(self, placement: Placement) -> None:
         """Count a placement."""
         made = self._instruments

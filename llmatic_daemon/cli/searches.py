@@ -4,6 +4,8 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -73,19 +75,25 @@ def demo(state: Path | None, fresh: bool) -> None:
 @example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str, form: logs.Format) -> None:
     """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
-    settings = settings_of(file, preset, state)
-    _run(settings, a_console(), form)
+    again = partial(settings_of, file, preset, state)
+    _run(again(), a_console(), form, again)
 
 
-def _run(settings: Settings, console: Console, form: logs.Format = "auto") -> None:
+def _run(
+    settings: Settings,
+    console: Console,
+    form: logs.Format = "auto",
+    again: Callable[[], Settings] | None = None,
+) -> None:
     """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
     if not console.is_terminal or form != "auto":
         logs.configure(form)
-        console.print(asyncio.run(daemon.run(settings, parts.hands(settings))))
+        console.print(asyncio.run(daemon.run(settings, parts.hands(settings), again=again)))
         return
     logs.configure(level=logging.WARNING, console=console)
     with LiveTable(console, settings.engine.slots) as table:
-        end = asyncio.run(daemon.run(settings, parts.hands(settings), (table,), table.watch))
+        hands = parts.hands(settings)
+        end = asyncio.run(daemon.run(settings, hands, (table,), table.watch, again=again))
     console.print(end)
 
 

@@ -274,3 +274,22 @@ def test_config_info_names_the_prompts_in_use() -> None:
     made.use(prompts)
 
     assert samples(made)["llmatic_config_info", "abc", prompts.digest[:12], "digits"] == 1
+
+
+def test_new_slots_have_their_phases_from_the_start() -> None:
+    made = metrics()
+
+    made.resized(4)
+    made.slot_changed(3, "train", "")
+    made.resized(1)
+    made.slot_changed(3, "idle", "")
+
+    found = samples(made)
+    assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (
+        1,
+        0,
+    )
+    assert (
+        found["llmatic_slot_state", "3", "idle"],
+        found["llmatic_slot_state", "3", "train"],
+    ) == (1, 0)
