@@ -443,6 +443,30 @@ async def test_odd_last_event_is_refused(house: Asked, last: str) -> None:
         assert response.status == 400
 
 
+async def test_reader_ahead_of_the_log_misses_nothing_that_comes(house: Asked) -> None:
+    stream = house.listener.observers[0]
+    async with house.client.get("/api/v1/events", headers={"Last-Event-ID": "999"}) as response:
+        await lines_until(response, b"retry:")
+        stream.placed(failure(31, Job(number=31, attempt=1)))
+        heard = await lines_until(response, b"id: 31")
+
+    assert b"id: 31" in heard
+
+
+async def test_log_that_cannot_be_read_ends_the_stream_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asked(tmp_path) as house, asyncio.timeout(10):
+        (tmp_path / "llmatic.db").write_bytes(b"no database" * 1000)
+        head = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += b"Last-Event-ID: 1\r\n\r\n"
+        answer = await raw(house.port, head)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert "must be" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "MAX_LAG", 3)
 
