@@ -15,8 +15,9 @@ from aiohttp import web
 
 from llmatic_daemon.adapters.web import events
 from llmatic_daemon.adapters.web.events import EventStream
+from llmatic_daemon.adapters.web.guard import guard
 from llmatic_daemon.adapters.web.listener import listening
-from llmatic_daemon.adapters.web.routes import Parameter
+from llmatic_daemon.adapters.web.routes import Parameter, Route
 from llmatic_daemon.adapters.web.server import serving
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import Job
@@ -180,7 +181,7 @@ def test_every_route_has_a_policy_and_none_but_get_goes_without_a_token() -> Non
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
 async def test_no_route_answers_a_method_that_it_does_not_name(house: Asked, route, method) -> None:
-    if method == route.method or route.path.endswith("/events"):
+    if method == route.method:
         return
     path = route.path.format(**EXAMPLES)
 
@@ -341,6 +342,59 @@ def test_number_is_read_as_its_schema_says() -> None:
             number.parse(text)
 
 
+@asynccontextmanager
+async def locked_route(token: str | None) -> AsyncIterator[int]:
+    """Serve one route that only a token opens."""
+
+    async def word(_: web.Request) -> web.Response:
+        return web.Response(text="word")
+
+    route = Route(path="/locked", summary="", handler=word, policy="token", method="POST")
+    application, port = web.Application(middlewares=[guard([route], token=token)]), free_port()
+    application.router.add_route(route.method, route.path, word)
+    async with serving(application, port, setting="metrics.port"):
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("token", "given", "status"),
+    [
+        ("secret", "Bearer secret", 200),
+        ("secret", "bearer  secret", 200),
+        ("secret", "Bearer secre", 401),
+        ("secret", "Bearer secrets", 401),
+        ("secret", "Basic secret", 401),
+        ("secret", "secret", 401),
+        ("secret", "Bearer ", 401),
+        ("secret", "Bearer \udcff", 401),
+        ("secret", "", 401),
+        (None, "Bearer ", 401),
+        (None, "Bearer None", 401),
+        ("", "Bearer ", 401),
+    ],
+)
+async def test_token_opens_and_nothing_else_does(token, given: str, status: int) -> None:
+    head = (
+        "POST /locked HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Authorization: {given}\r\n\r\n"
+    )
+    async with locked_route(token) as port, asyncio.timeout(10):
+        answer = await raw(port, head.encode(errors="surrogateescape"))
+
+    assert int(answer.split()[1]) == status
+
+
+async def test_body_beyond_the_limit_is_refused_before_it_is_read() -> None:
+    head = b"POST /locked HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n"
+    async with locked_route("secret") as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"Content-Length: %d\r\n\r\n" % ((64 << 10) + 1))
+        line = await reader.readline()
+        writer.close()
+
+    assert line.split()[1] == b"413"
+
+
 # --- what happens ---------------------------------------------------------------------------------
 
 
@@ -387,6 +441,30 @@ async def test_reader_hears_slots_and_prompts_as_they_change(house: Asked) -> No
 async def test_odd_last_event_is_refused(house: Asked, last: str) -> None:
     async with house.client.get("/api/v1/events", headers={"Last-Event-ID": last}) as response:
         assert response.status == 400
+
+
+async def test_reader_ahead_of_the_log_misses_nothing_that_comes(house: Asked) -> None:
+    stream = house.listener.observers[0]
+    async with house.client.get("/api/v1/events", headers={"Last-Event-ID": "999"}) as response:
+        await lines_until(response, b"retry:")
+        stream.placed(failure(31, Job(number=31, attempt=1)))
+        heard = await lines_until(response, b"id: 31")
+
+    assert b"id: 31" in heard
+
+
+async def test_log_that_cannot_be_read_ends_the_stream_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asked(tmp_path) as house, asyncio.timeout(10):
+        (tmp_path / "llmatic.db").write_bytes(b"no database" * 1000)
+        head = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += b"Last-Event-ID: 1\r\n\r\n"
+        answer = await raw(house.port, head)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert "must be" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:

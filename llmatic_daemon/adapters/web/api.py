@@ -1,6 +1,7 @@
 """The read-only API, version 1: status from memory, the past from the database, what happens as a stream."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from llmatic_daemon.adapters.web.guard import Refused, headers
 from llmatic_daemon.adapters.web.reader import Reader
 from llmatic_daemon.adapters.web.routes import PARAMETERS, Handler, Parameter, Route
 from llmatic_daemon.errors import ConfigurationError, UserError
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 MAX_PAGE = 500
@@ -160,6 +163,8 @@ async def _events(stream: EventStream, request: web.Request) -> web.StreamRespon
             await _write(response, event)
     except (ConnectionError, TimeoutError):
         pass  # gone, or too slow: it asks again, from where it was
+    except ConfigurationError as error:  # too late for a status: the stream ends
+        logger.error("events cannot be read from the log: %s", error, extra={"action": "http"})
     finally:
         await events.aclose()  # type: ignore[attr-defined]
     return response

@@ -78,19 +78,21 @@ class EventStream(Observer):
 
         Raises:
             TooManyReaders: there are as many as may be.
+            ConfigurationError: the log cannot be read.
         """
         with self._reader() as queue:
             yield b"retry: 2000\n\n"
-            last = after
-            while last is not None:
-                page = await self._replay(last, _PAGE)
+            replayed = 0
+            while after is not None:
+                page = await self._replay(after, _PAGE)
                 for placement in page:
                     yield _placement(placement)
-                    last = placement.number
+                    after = replayed = placement.number
                 if len(page) < _PAGE:
                     break
+            # Not `after`: the log of a backup that was put back may end before it.
             async for number, event in _queued(queue):
-                if last is None or not number or number > last:
+                if not number or number > replayed:
                     yield event
 
     @contextmanager

@@ -61,7 +61,7 @@ def guard(
     Args:
         routes: All that there are; what is not among them is not found, whatever the router says.
         hosts: Names, beside loopback's, under which this listener may be asked: a proxy's.
-        token: For routes of the policy "token"; None: nobody gets in there.
+        token: For routes of the policy "token"; None or empty: nobody gets in there.
         tally: Told of each answer.
     """
     known: dict[tuple[str, str], Route] = {(each.method, each.path): each for each in routes}
@@ -131,6 +131,9 @@ def _check_body(request: web.Request) -> None:
 
 def _check_token(request: web.Request, token: str | None) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    good = token is not None and hmac.compare_digest(given.strip().encode(), token.encode())
-    if scheme.lower() != "bearer" or not good:
+    # What came may be no UTF-8; and an empty token is none.
+    good = hmac.compare_digest(
+        given.strip().encode(errors="surrogateescape"), (token or "").encode()
+    )
+    if scheme.lower() != "bearer" or not token or not good:
         raise Refused(401, "this needs the API's token: Authorization: Bearer ...")
