@@ -268,6 +268,13 @@ class MetricsSettings(Section):
     hosts: tuple[str, ...]
 
 
+class ControlSettings(Section):
+    """Control over TCP, beside the socket."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    token_file: str
+
+
 class Settings(Section):
     """All settings, checked."""
 
@@ -284,6 +291,7 @@ class Settings(Section):
     budget: BudgetSettings
     audit: AuditSettings
     metrics: MetricsSettings
+    control: ControlSettings
 
 
 PRESETS = ("default", "paper", "demo")
@@ -381,6 +389,7 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
     yield values, "state_dir"
     yield values.get("data"), "folder"
     yield values.get("prompts"), "folder"
+    yield values.get("control"), "token_file"
     writer = values.get("writer")
     yield from ((writer, name) for name in ("token_file", "record", "replay"))
     named = writer.get("endpoints") if isinstance(writer, dict) else None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class ControlDesk:
         prompts: Where edits of the prompt files come in.
         reloader: Changes slots and settings.
         view: The search in numbers.
+        token: For control over TCP; empty: there is none.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ControlDesk:
         prompts: PromptDesk,
         reloader: Reloader,
         view: Callable[[], Snapshot],
+        token: str = "",
     ) -> None:
         self._state_dir: Path = settings.state_dir
         self._drain_s = settings.engine.drain_s
@@ -51,6 +54,9 @@ class ControlDesk:
         self._prompts = prompts
         self._reloader = reloader
         self._view = view
+        self._port = settings.control.port
+        self._hosts = settings.metrics.hosts
+        self._token = token
         #: Held from what the engine is told to what is noted of it.
         self._pausing = asyncio.Lock()
 
@@ -68,18 +74,29 @@ class ControlDesk:
         """Answer for ever.
 
         Args:
-            more: Verbs of others.
+            more: Verbs of others, for the socket alone.
             listening: Set when we listen, or are known not to.
+
+        Raises:
+            ConfigurationError: the port is taken.
         """
-        async with asyncio.TaskGroup() as group:
-            verbs = {**self._verbs(group), **more}
+        async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+            verbs = self._verbs(group)
+            if self._port:
+                await stack.enter_async_context(self._remote(verbs))
             try:
-                async with control.listening(self._state_dir, verbs, reads=READS):
-                    listening.set()
-                    await asyncio.Event().wait()
+                everything = control.listening(self._state_dir, {**verbs, **more}, reads=READS)
+                await stack.enter_async_context(everything)
             except ConfigurationError as error:  # a search needs no control socket
                 logger.warning("%s; going on without it", error, extra={"action": "control"})
-                listening.set()
+            listening.set()
+            await asyncio.Event().wait()
+
+    def _remote(self, verbs: Mapping[str, Verb]) -> AbstractAsyncContextManager[None]:
+        """Listen on TCP too; verbs that name a path of this machine are the socket's alone."""
+        from llmatic_daemon.adapters.web.remote import listening  # 0.3 s, for those who ask for it
+
+        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts)
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from llmatic_daemon.config import Settings
 from llmatic_daemon.control_desk import ControlDesk
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
+from llmatic_daemon.credentials import api_token
 from llmatic_daemon.engine import Engine, Ports
 from llmatic_daemon.errors import ConfigurationError, LLMaticError
 from llmatic_daemon.milestones import keep_milestone, keep_milestones
@@ -70,6 +71,7 @@ async def run(
         manager.extend(supervision.START_S)
         manager.show("starting: data set, database, log")
         prompts = _first_prompts(settings)
+        token = api_token(settings.control.token_file) if settings.control.port else ""
         trainer = await stack.enter_async_context(hands.trainer)
         if not database_path(settings.state_dir).exists():
             await trainer.task()  # nothing is written before the data set is known to be usable
@@ -98,7 +100,9 @@ async def run(
             settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
             engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
         )  # fmt: skip
-        control = ControlDesk(settings, engine=engine, prompts=desk, reloader=reloader, view=view)
+        control = ControlDesk(
+            settings, engine=engine, prompts=desk, reloader=reloader, view=view, token=token
+        )
         await control.recall()
         metrics.watch(view, writer.endpoints)
         if listener:

@@ -190,11 +190,17 @@ class Engine:
     async def pause(self) -> None:
         """Start no job until `resume`; jobs under way go on."""
         self._paused = True
+        self._tell_of_pause()
 
     async def resume(self) -> None:
         """Start jobs again."""
         self._paused = False
+        self._tell_of_pause()
         await self._tell_slots()
+
+    def _tell_of_pause(self) -> None:
+        for observer in self._ports.observers:
+            observer.paused(self._paused)
 
     async def settled(self, number: int) -> None:
         """Wait until so many candidates are settled."""

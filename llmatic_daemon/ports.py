@@ -286,6 +286,10 @@ class Observer(Protocol):
         """Hear of another number of slots, before the first new one starts; those above end after their jobs."""
         return
 
+    def paused(self, is_paused: bool) -> None:
+        """Hear that a person has paused the search, or lets it go on."""
+        return
+
     def called(self, call: Call) -> None:
         """Hear how a call of an LLM's endpoint ended."""
         return

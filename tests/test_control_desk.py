@@ -86,7 +86,7 @@ class Daemon:
 async def attended(daemon: Daemon) -> AsyncIterator[Daemon]:
     """Let the desk attend to its socket."""
     async with asyncio.TaskGroup() as group:
-        attending = group.create_task(daemon.desk.attend({}))
+        attending = group.create_task(daemon.desk.attend({}, asyncio.Event()))
         await asyncio.to_thread(wait_until, (daemon.state / SOCKET).is_socket)
         yield daemon
         attending.cancel()
@@ -227,7 +227,7 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
     daemon = Daemon(tmp_path)
     (daemon.state / SOCKET).write_text("precious")
 
-    await daemon.desk.attend({})
+    await daemon.desk.attend({}, asyncio.Event())
 
     assert "must be free for the control socket" in caplog.text
     assert "going on without it" in caplog.text

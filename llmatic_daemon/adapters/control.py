@@ -78,17 +78,18 @@ def _handler(name: str, verb: Verb, *, is_read: bool) -> Callable[[Any], Awaitab
 
     async def handle(request: web.Request) -> web.Response:
         actor = actor_of(request)
-        status, answer = await _answer(request, verb)
+        status, said = await answer(request, verb)
         if not is_read:
-            what = str(answer["error"]) if status != 200 else "done"
+            what = str(said["error"]) if status != 200 else "done"
             extra = {"action": "control", "verb": name, "uid": actor.uid, "pid": actor.pid}
             logger.info("%s, asked for by %s: %s", name, actor, what, extra=extra)
-        return web.json_response(answer, status=status)
+        return web.json_response(said, status=status)
 
     return handle
 
 
-async def _answer(request: Any, verb: Verb) -> tuple[int, Mapping[str, Any]]:
+async def answer(request: Any, verb: Verb) -> tuple[int, Mapping[str, Any]]:
+    """Do what a request asks of a verb; the status, and the JSON object to answer with."""
     from aiohttp import web
 
     try:

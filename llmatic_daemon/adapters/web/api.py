@@ -81,7 +81,7 @@ def routes(sources: Sources) -> tuple[Route, ...]:
         Route(
             path=f"{PREFIX}/events", policy="anyone", produces="text/event-stream",
             summary="What happens, as server-sent events: placement (with its number as id), slot, "
-            "prompts, prompts-refused, audit, and others to come. Last-Event-ID goes on from the log.",
+            "slots, pause, prompts, prompts-refused, audit. Last-Event-ID goes on from the log.",
             handler=partial(_events, sources.events), faults={503: "Too many readers."},
         ),
     )  # fmt: skip

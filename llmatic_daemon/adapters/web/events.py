@@ -66,9 +66,13 @@ class EventStream(Observer):
         """Tell of a prompt set that was not taken."""
         self._tell("prompts-refused", {"why": why})
 
-    def told(self, what: str, facts: dict[str, Any]) -> None:
-        """Tell of something that is no observer's: a pause, a number of slots."""
-        self._tell(what, facts)
+    def paused(self, is_paused: bool) -> None:
+        """Tell of a pause, or of its end."""
+        self._tell("pause", {"is_paused": is_paused})
+
+    def resized(self, num_slots: int) -> None:
+        """Tell of another number of slots."""
+        self._tell("slots", {"num_slots": num_slots})
 
     async def read(self, after: int | None) -> AsyncIterator[bytes]:
         """Read events as they are sent, for as long as the reader keeps up.

@@ -116,9 +116,12 @@ def _check_origin(request: web.Request, allowed: Collection[str]) -> None:
 def _route(request: web.Request, route: Route | None) -> Route:
     error = request.match_info.http_exception
     if error is not None and error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        raise Refused(405, "this can only be asked for otherwise: most routes know GET alone")
+        raise Refused(
+            405,
+            "this can only be asked for otherwise: what can be read by GET, what changes by POST",
+        )
     if route is None:
-        raise Refused(404, "there is nothing here; /api/v1/openapi.json lists what there is")
+        raise Refused(404, "there is nothing here; the README lists what there is")
     return route
 
 
