@@ -61,7 +61,7 @@ class TrainerPool(Trainer):
         self._backoff_s = (first_backoff_s, max_backoff_s)
         self._module = module
         self._places = named(places)
-        #: Not ours any more as soon as the training on them has ended.
+        #: Ended as soon as the training on them has; until then they may be wished for again.
         self._leaving: list[Place] = []
         self._free: deque[Place] = deque()
         #: Who waits for a place, and who does so only while nobody of those does.
@@ -166,8 +166,8 @@ class TrainerPool(Trainer):
 
         Raises:
             ConfigurationError: there is none, or a new one cannot be set up.
-            TrainerUnavailable: a new one does not start, or the pool is closed. As before it, the
-                places are those that they were.
+            TrainerUnavailable: a new one does not start, or the pool is closed. In all these cases
+                the places stay as they were.
         """
         if not places:
             raise ConfigurationError("training.places must name at least one device, found none")
