@@ -182,7 +182,7 @@ async def test_status_is_the_snapshot_and_names_the_prompts(daemon: Daemon):
     said = await daemon.ask("status")
 
     assert said["num_slots"] == SNAPSHOT.num_slots
-    assert said["is_paused"] is False
+    assert said["is_paused"] is SNAPSHOT.is_paused
     assert said["prompt_set_digest"] == daemon.engine.evolution.prompts.current.digest
 
 
@@ -227,7 +227,10 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
     daemon = Daemon(tmp_path)
     (daemon.state / SOCKET).write_text("precious")
 
-    await daemon.desk.attend({}, asyncio.Event())
+    listening = asyncio.Event()
+    attending = asyncio.create_task(daemon.desk.attend({}, listening))
+    await listening.wait()
+    attending.cancel()
 
     assert "must be free for the control socket" in caplog.text
     assert "going on without it" in caplog.text
