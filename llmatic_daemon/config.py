@@ -28,6 +28,8 @@ ENVIRONMENT_PREFIX = "LLMATIC_"
 #: Read elsewhere: by the store, for tests that kill it.
 NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET", "LLMATIC_LLM_TOKEN"})
 
+MAX_SLOTS = 1024
+
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -45,10 +47,10 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which images."""
 
-    name: (
-        Literal["digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz"]
-        | Literal["nasbench201-cifar10", "nasbench201-cifar100", "nasbench201-imagenet16-120"]
-    )
+    name: Literal[
+        "digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz",
+        "nasbench201-cifar10", "nasbench201-cifar100", "nasbench201-imagenet16-120",
+    ]  # fmt: skip
     folder: Path
     download: bool
     num_train: CountOrNone
@@ -239,7 +241,7 @@ class TrainingSettings(Section):
 class EngineSettings(Section):
     """Slots and patience."""
 
-    slots: Annotated[int, Field(ge=1, le=1024)]
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
     max_attempts: Count
     retry_s: Seconds
     max_retry_s: Seconds
@@ -266,6 +268,14 @@ class MetricsSettings(Section):
     """Where Prometheus may look."""
 
     port: Annotated[int, Field(ge=0, le=65535)]
+    hosts: tuple[str, ...]
+
+
+class ControlSettings(Section):
+    """Control over TCP, beside the socket."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    token_file: str
 
 
 class Settings(Section):
@@ -284,6 +294,7 @@ class Settings(Section):
     budget: BudgetSettings
     audit: AuditSettings
     metrics: MetricsSettings
+    control: ControlSettings
 
 
 PRESETS = ("default", "paper", "demo", "nasbench201")
@@ -340,13 +351,15 @@ def load(
 
 
 def restore(written: Mapping[str, Any], file: Path) -> Settings:
-    """Read settings back that a version of ours has written out.
+    """Read settings back that a version of ours has written out; what it did not know is as by default.
 
     Raises:
         ConfigurationError: it was a version with other settings.
     """
+    merged = tomllib.loads(preset_text("default"))
+    _merge(merged, written)
     try:
-        return Settings.model_validate(written)
+        return Settings.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(
             f"{file} must hold this version's settings, and {error.error_count()} differ; "
@@ -379,6 +392,7 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
     yield values, "state_dir"
     yield values.get("data"), "folder"
     yield values.get("prompts"), "folder"
+    yield values.get("control"), "token_file"
     writer = values.get("writer")
     yield from ((writer, name) for name in ("token_file", "record", "replay"))
     named = writer.get("endpoints") if isinstance(writer, dict) else None

@@ -10,6 +10,9 @@ from llmatic_daemon.errors import ConfigurationError
 TOKEN = "LLMATIC_LLM_TOKEN"
 #: Name of the credential for systemd's LoadCredential=.
 CREDENTIAL = "llm-token"
+#: ... and of the token for control over TCP, which has at least so many characters.
+API_CREDENTIAL = "api-token"
+MIN_TOKEN = 16
 
 
 def token_of(
@@ -32,11 +35,11 @@ def token_of(
         ConfigurationError: the file cannot be read or is empty, or a key is there for nobody.
     """
     if endpoint.token_file:
-        return _read(Path(endpoint.token_file), name)
+        return _read(Path(endpoint.token_file), f"endpoint {name!r}")
     credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
     known = _checked(environment.get(TOKEN, "").strip(), TOKEN)
     if known is None and "CREDENTIALS_DIRECTORY" in environment and credential.exists():
-        known = _read(credential, name)
+        known = _read(credential, f"endpoint {name!r}")
     if known is not None and not is_only:
         raise ConfigurationError(
             f"{TOKEN} must belong to one endpoint, found several and no token_file for {name!r}; "
@@ -45,16 +48,41 @@ def token_of(
     return known
 
 
+def api_token(token_file: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Find the token with which a daemon is controlled over TCP.
+
+    Args:
+        token_file: As the settings name it; empty: systemd's credential.
+        environment: Where CREDENTIALS_DIRECTORY is looked up.
+
+    Raises:
+        ConfigurationError: there is none, or it is too short to hold.
+    """
+    folder = environment.get("CREDENTIALS_DIRECTORY", "")
+    file = Path(token_file) if token_file else Path(folder, API_CREDENTIAL)
+    if not token_file and not (folder and file.exists()):
+        raise ConfigurationError(
+            "control.port needs a token, found none; set control.token_file, or control.port to 0"
+        )
+    token = _read(file, "the control port") or ""
+    if len(token) < MIN_TOKEN:
+        raise ConfigurationError(
+            f"{file} must hold a token of at least {MIN_TOKEN} characters, found {len(token)}; "
+            "'openssl rand -hex 32' makes a good one"
+        )
+    return token
+
+
 def _read(file: Path, name: str) -> str | None:
     try:
         token = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise ConfigurationError(
-            f"{file} must be a readable file with the key of endpoint {name!r}, got: {why}"
+            f"{file} must be a readable file with the key of {name}, got: {why}"
         ) from error
     if not token and str(file) != os.devnull:
-        raise ConfigurationError(f"{file} must hold the key of endpoint {name!r}, found nothing")
+        raise ConfigurationError(f"{file} must hold the key of {name}, found nothing")
     return _checked(token, str(file))
 
 

@@ -5,33 +5,38 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    nullcontext,
-    suppress,
 )
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmatic_daemon import __version__, parts
-from llmatic_daemon.adapters import control, sandbox_note
+from llmatic_daemon import __version__, parts, supervision, vital_signs, watchdog
+from llmatic_daemon.adapters import backup_note, sandbox_note
 from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.systemd import ServiceManager
 from llmatic_daemon.auditor import Auditor
+from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
+from llmatic_daemon.control_desk import ControlDesk
 from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
+from llmatic_daemon.credentials import api_token
 from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, LLMaticError
+from llmatic_daemon.milestones import keep_milestone, keep_milestones
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Prompt, Snapshot, Task
-from llmatic_daemon.search import identity, parse_task, rebuild, write_settings
+from llmatic_daemon.reloading import Reloader
+from llmatic_daemon.search import fingerprint, identity, parse_task, rebuild, write_settings
+
+if TYPE_CHECKING:
+    from llmatic_daemon.listener import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +48,8 @@ async def run(
     hands: Hands,
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
+    manager: ServiceManager | None = None,
+    again: Callable[[], Settings] | None = None,
 ) -> str:
     """Run a search until a budget is used up or a signal ends it; say which.
 
@@ -51,13 +58,20 @@ async def run(
         hands: Who writes, lifts and trains; `parts.hands` makes the real ones.
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
+        manager: Who started us; None: whoever the environment names.
+        again: Reads the settings anew, from where they came from; a reload asks for it.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
     """
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _nothing_to_reload)
+    manager, standing = manager or ServiceManager(), supervision.Standing()
     async with AsyncExitStack() as stack:
+        stack.callback(manager.close)
+        manager.extend(supervision.START_S)
+        manager.show("starting: data set, database, log")
         prompts = _first_prompts(settings)
+        token = api_token(settings.control.token_file) if settings.control.port else ""
         trainer = await stack.enter_async_context(hands.trainer)
         if not database_path(settings.state_dir).exists():
             await trainer.task()  # nothing is written before the data set is known to be usable
@@ -68,26 +82,57 @@ async def run(
         evolution = await rebuild(settings, store)
         servers = tuple(settings.writer.servers)
         metrics = Metrics(__version__, settings.engine.slots, servers)
-        everyone = (*observers, metrics)
+        listener = _listener(settings)
+        everyone = (*observers, metrics, standing, *(listener.observers if listener else ()))
         writer = await stack.enter_async_context(hands.writer(everyone))
+        trainer.watched_by(everyone)
         ports = Ports(
             writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
         )
         engine = _engine(settings, evolution, task, ports)
         desk = _desk(settings, engine, store, everyone)
         await _take(prompts, engine, desk, settings)
+        metrics.configured(fingerprint(settings), task.name, settings.training.timeout_s)
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
         view = _view(engine, settings)
+        reloader = Reloader(
+            settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
+            engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
+        )  # fmt: skip
+        control = ControlDesk(
+            settings, engine=engine, prompts=desk, reloader=reloader, view=view, token=token
+        )
+        await control.recall()
         metrics.watch(view, writer.endpoints)
-        await stack.enter_async_context(_listening(settings, metrics, engine))
+        if listener:
+            prompt_set = lambda: engine.evolution.prompts.current.digest  # noqa: E731
+            await stack.enter_async_context(
+                listener.listening(metrics, view, writer.endpoints, task, prompt_set)
+            )
+        if noted := backup_note.read(settings.state_dir):
+            metrics.backed_up(noted.finished_at)
+        listening = asyncio.Event()
+        back_up = backup_verb(settings.state_dir, metrics.backed_up)
         beside = (
             _check_task(trainer, task),
-            _attend(settings.state_dir, desk),
+            desk.watch(),
+            control.attend({"backup": back_up}, listening),
+            watchdog.feed(manager, store, trainer),
+            supervision.attend(
+                manager,
+                lambda: standing.line(view()),
+                listening=listening,
+                greeted=writer.greeted,
+            ),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
+            keep_milestones(engine, store),
+            vital_signs.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
-        return await _until_the_end(engine, settings, desk, beside, lambda: ready(view))
+        end = await _until_the_end(engine, settings, reloader, manager, beside, lambda: ready(view))
+        await keep_milestone(engine.evolution, store)
+        return end
 
 
 def _nothing_to_reload() -> None:
@@ -135,22 +180,6 @@ def _desk(
     return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
 
 
-async def _attend(state_dir: Path, desk: PromptDesk) -> None:
-    """Take edits of the prompts, and what is asked through the control socket, for ever."""
-
-    async def reload() -> dict[str, Any]:
-        return asdict(await desk.reload())
-
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(
-                control.listening(state_dir, {"prompts/reload": reload})
-            )
-        except ConfigurationError as error:  # a search needs no control socket
-            logger.warning("%s; going on without it", error, extra={"action": "control"})
-        await desk.watch()
-
-
 async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) -> None:
     """Say which layers are around the code that an LLM wrote, in metrics and for `status`."""
     missing = await lifter.missing()
@@ -164,11 +193,12 @@ async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) ->
 async def _until_the_end(
     engine: Engine,
     settings: Settings,
-    desk: PromptDesk,
+    reloader: Reloader,
+    manager: ServiceManager,
     beside: tuple[Coroutine[Any, Any, None], ...],
     ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, desk, settings):
+    async with asyncio.TaskGroup() as group, _signals(group, engine, reloader, settings, manager):
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
@@ -177,6 +207,8 @@ async def _until_the_end(
         )  # fmt: skip
         ready()
         end = await engine.run()
+        manager.stopping()
+        manager.extend(supervision.CLOSING_S)
         for task in tasks:
             task.cancel()
     logger.info("the search ends: %s", end, extra={"action": "end"})
@@ -185,9 +217,13 @@ async def _until_the_end(
 
 @asynccontextmanager
 async def _signals(
-    group: asyncio.TaskGroup, engine: Engine, desk: PromptDesk, settings: Settings
+    group: asyncio.TaskGroup,
+    engine: Engine,
+    reloader: Reloader,
+    settings: Settings,
+    manager: ServiceManager,
 ) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads the prompts."""
+    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
     received: list[str] = []
 
@@ -197,11 +233,15 @@ async def _signals(
         if received[1:]:
             engine.abort()
         else:
+            manager.stopping()
+            manager.extend(settings.engine.drain_s + supervision.CLOSING_S)
             group.create_task(engine.drain(f"stopped by {name}", settings.engine.drain_s))
 
     async def reload() -> None:
-        with suppress(ConfigurationError, StoreUnavailable):  # told where it was met
-            await desk.reload()
+        try:
+            await reloader.reload()
+        except LLMaticError as error:
+            logger.error("SIGHUP: no setting is changed: %s", error, extra={"action": "reload"})
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
@@ -261,19 +301,19 @@ def _view(engine: Engine, settings: Settings) -> View:
             is_ready=engine.is_ready,
             is_paused=engine.is_paused,
             is_draining=engine.is_draining,
+            median_objective=now.networks.median_objective,
+            curiosity=highest_curiosity(now.individuals, now.prompts.current),
         )
 
     return view
 
 
-def _listening(
-    settings: Settings, metrics: Metrics, engine: Engine
-) -> AbstractAsyncContextManager[None]:
+def _listener(settings: Settings) -> "Listener | None":
     if not settings.metrics.port:
-        return nullcontext()
-    from llmatic_daemon.adapters.http import listening  # 0.3 s, for those who ask for it
+        return None
+    from llmatic_daemon.listener import Listener  # 0.3 s, for those who ask for it
 
-    return listening(settings.metrics.port, metrics.exposition, lambda: engine.is_ready)
+    return Listener(settings.metrics.port, settings.metrics.hosts, settings.state_dir)
 
 
 async def _task(settings: Settings, store: SearchStore, trainer: Trainer) -> Task:

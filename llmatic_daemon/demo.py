@@ -6,11 +6,11 @@ from rich.console import Console
 
 from llmatic_daemon import views
 from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import StateFolder, database_path
+from llmatic_daemon.adapters.state_folder import StateFolder, database_path, settings_path
 from llmatic_daemon.config import Settings
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.pictures import draw
-from llmatic_daemon.search import read_settings, settings_file
+from llmatic_daemon.search import read_settings
 
 #: What we put into a state folder; nothing else is ever deleted.
 _OWN_FILES = (
@@ -19,6 +19,8 @@ _OWN_FILES = (
     "llmatic.db-shm",
     "settings.json",
     "sandbox.json",
+    "backup.json",
+    "paused",
     "lock",
 )
 _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
@@ -47,7 +49,7 @@ def delete(folder: Path) -> None:
     """
     if not folder.exists() or not any(folder.iterdir()):
         return
-    if not settings_file(folder).exists() or read_settings(folder).data.name != "digits":
+    if not settings_path(folder).exists() or read_settings(folder).data.name != "digits":
         raise UserError(
             f"--fresh deletes demos only, and {str(folder)!r} is none; choose another folder"
         )

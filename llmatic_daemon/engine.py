@@ -16,7 +16,6 @@ from llmatic_daemon.core.evolution import (
     apply,
     audit,
     due_for_audit,
-    duplicate_of,
     edit,
     num_epochs,
     place,
@@ -30,9 +29,12 @@ from llmatic_daemon.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    CommitResult,
+    Duplicate,
     Edition,
     Failure,
     Job,
+    Network,
     Outcome,
     Placement,
     Progress,
@@ -119,7 +121,9 @@ class Engine:
         self._draining = asyncio.Event()
         self._aborted = asyncio.Event()
         self._end = ""
-        self._slots: list[asyncio.Task[None]] = []
+        #: By number; one that has ended stays until another takes its place.
+        self._slots: dict[int, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
 
     @property
     def evolution(self) -> Evolution:
@@ -143,7 +147,7 @@ class Engine:
 
     @property
     def num_slots(self) -> int:
-        """How many candidates may be developed at once."""
+        """How many candidates may be developed at once, as was wished last."""
         return self._num_slots
 
     @property
@@ -163,18 +167,44 @@ class Engine:
 
         A bug in a slot ends all of them, and is raised.
         """
-        async with asyncio.TaskGroup() as group:
-            self._slots = [group.create_task(self._slot(n)) for n in range(self._num_slots)]
+        async with asyncio.TaskGroup() as self._group:
+            self._start_slots(self._group)
         return self._end
+
+    async def resize(self, num_slots: int) -> None:
+        """Have another number of slots: more start at once, fewer end after their jobs.
+
+        Args:
+            num_slots: At least 1. A search that drains starts none any more.
+        """
+        if num_slots < 1:
+            raise ValueError(f"there must be at least 1 slot, got {num_slots}")
+        self._num_slots = num_slots
+        for observer in self._ports.observers:
+            observer.resized(num_slots)
+        if self._group is not None:
+            self._start_slots(self._group)
+        await self._tell_slots()
 
     async def pause(self) -> None:
         """Start no job until `resume`; jobs under way go on."""
         self._paused = True
+        self._tell_of_pause()
 
     async def resume(self) -> None:
         """Start jobs again."""
         self._paused = False
+        self._tell_of_pause()
         await self._tell_slots()
+
+    def _tell_of_pause(self) -> None:
+        for observer in self._ports.observers:
+            observer.paused(self._paused)
+
+    async def settled(self, number: int) -> None:
+        """Wait until so many candidates are settled."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._evolution.num_settled >= number)
 
     async def take_prompts(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
         """Take a set of prompts as a whole, from the next proposal on; None when it is in use.
@@ -220,7 +250,7 @@ class Engine:
         self._draining.set()
         await self._tell_slots()
         if self._slots:
-            _, late = await asyncio.wait(self._slots, timeout=drain_s)
+            _, late = await asyncio.wait(self._slots.values(), timeout=drain_s)
             if late:
                 self.abort()
 
@@ -229,14 +259,31 @@ class Engine:
         self._end = self._end or "aborted"
         self._draining.set()
         self._aborted.set()
-        for slot in self._slots:
+        for slot in self._slots.values():
             slot.cancel()
 
     # --- a slot -----------------------------------------------------------------------------------
 
+    def _start_slots(self, group: asyncio.TaskGroup) -> None:
+        """Start the slots that are wished for and not there."""
+        if self._draining.is_set():  # the group may be over
+            return
+        for slot in range(self._num_slots):
+            if slot not in self._slots or self._slots[slot].done():
+                self._slots[slot] = group.create_task(self._slot(slot))
+
     async def _slot(self, slot: int) -> None:
+        try:
+            await self._take_jobs(slot)
+        except BaseException:  # a bug or a cancellation: the group takes no slot any more
+            self._draining.set()
+            raise
+
+    async def _take_jobs(self, slot: int) -> None:
         num_faults = 0
-        while await self._may_start():
+        # Nothing is awaited between a last "no" and the end of the task: `resize` either finds the
+        # slot done, or it is asked again.
+        while await self._may_start(slot):
             try:
                 fault = await self._take_one(slot)
             finally:
@@ -246,10 +293,10 @@ class Engine:
             if fault:
                 await self._wait_out(num_faults)
 
-    async def _may_start(self) -> bool:
+    async def _may_start(self, slot: int) -> bool:
         """Wait until a job may start, and count it as running; False when none will any more."""
         async with self._news:
-            while True:
+            while slot < self._num_slots:
                 why = self._budget.used_up(self._evolution, self.elapsed_s)
                 self._end = self._end or why or ""
                 if self._end:
@@ -260,6 +307,7 @@ class Engine:
                     self._num_running += 1
                     return True
                 await self._news.wait()
+            return False
 
     async def _tell_slots(self) -> None:
         async with self._news:
@@ -282,6 +330,8 @@ class Engine:
             self._store_is_out = True
             return True
         self._store_is_out = False
+        for observer in self._ports.observers:
+            observer.dispatched(job)
         proposal = self._propose(job)
         try:
             if job.num_charged >= self._patience.max_attempts:
@@ -319,6 +369,9 @@ class Engine:
         except StoreUnavailable as error:
             # It stays claimed; the next start releases it.
             logger.warning("job %d is not released: %s", job.number, error)
+            return
+        for observer in self._ports.observers:
+            observer.released(job, charged)
 
     # --- the life of one candidate ----------------------------------------------------------------
 
@@ -351,13 +404,20 @@ class Engine:
         if isinstance(network, Rejection):
             return replace(trial, result=network)
         trial = replace(trial, network=network)
-        duplicate = duplicate_of(self._evolution, network.digest)
+        duplicate = await self._duplicate_of(network)
         if duplicate:
             return replace(trial, result=duplicate)
         self._show(slot, "wait", f"{network.measures.flops / 1e6:.2f} MFLOPs")
         training = Training(seed=proposal.seed, epochs=num_epochs(self._evolution, proposal))
         report = await self._ports.trainer.train(network, training, self._watcher(slot))
         return replace(trial, result=report)
+
+    async def _duplicate_of(self, network: Network) -> Duplicate | None:
+        """Find how the same network ended before; None when it is to be trained."""
+        rules = self._evolution.rules
+        if rules.duplicates == "train":
+            return None
+        return await self._ports.store.earlier(network.digest, initial=rules.train_initial)
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
         """Ask the writer, for less each time while the request is too long.
@@ -456,8 +516,18 @@ class Engine:
         Returns:
             False when the fence refused it, or when the daemon is to stop and the store is out.
         """
-        kept = await self._persist(partial(self._ports.store.commit, placement, artefacts))
+        kept = await self._persist(partial(self._try_commit, placement, artefacts))
         return bool(kept)
+
+    async def _try_commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        started, result = self._clock(), CommitResult.UNAVAILABLE
+        try:
+            kept = await self._ports.store.commit(placement, artefacts)
+            result = CommitResult.KEPT if kept else CommitResult.FENCED
+            return kept
+        finally:
+            for observer in self._ports.observers:
+                observer.committed(result, self._clock() - started)
 
     async def _persist(
         self, work: Callable[[], Awaitable[Result]], until: asyncio.Event | None = None

@@ -2,6 +2,7 @@
 
 LLMaticError
 ├── UserError                exit 1: what was asked for does not exist
+│   └── Outdated             what was asked for builds on something that has changed since
 ├── ConfigurationError       exit 78 (EX_CONFIG): a person must change something first
 │   └── StateVersionError    the database is of another version, or not ours
 ├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon has this state folder
@@ -27,6 +28,10 @@ class LLMaticError(Exception):
 
 class UserError(LLMaticError):
     """What was asked for does not exist."""
+
+
+class Outdated(UserError):
+    """What was asked for builds on something that somebody has changed since."""
 
 
 class ConfigurationError(LLMaticError):

@@ -4,7 +4,8 @@ The n-th pass of the named point is a kill -9 of ourselves, so that what a power
 out-of-memory killer would leave behind can be looked at. Unset, a pass costs one comparison.
 
 The store's points: `migration`, `checkpoint`, and `-begin`, `-inside`, `-after` of its transactions
-`recover`, `identify`, `tessellation`, `slots`, `dispatch`, `release` and `commit`.
+`recover`, `identify`, `tessellation`, `slots`, `dispatch`, `release`, `commit` and `milestone`. Copies of a
+state folder: `snapshot-step`, `snapshot-inside`; and `restore-inside`.
 """
 
 import itertools

@@ -1,5 +1,6 @@
-"""The files that `init` writes: an annotated llmatic.toml, and the prompts to be edited."""
+"""The first files of a search: an annotated configuration, and the prompts to be edited."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from llmatic_daemon.adapters.prompts import default_folder
@@ -13,36 +14,49 @@ preset = "{preset}"
 """
 
 
-def write_first_files(folder: Path, preset: str, *, force: bool) -> list[Path]:
-    """Write llmatic.toml and prompts/*.md into a folder.
+def first_files(
+    folder: Path, preset: str, *, stem: str = "llmatic", prompts: str = "prompts"
+) -> dict[Path, str]:
+    """Make the texts of a configuration file, and of a folder of prompts beside it.
 
     Args:
-        folder: Made when it is missing.
+        folder: Where they are to lie.
         preset: Whose settings are written out.
-        force: Overwrite what is there.
+        stem: Of the configuration file's name.
+        prompts: Name of the prompts' folder.
 
-    Returns:
-        The files.
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+    files = {folder / f"{stem}.toml": _configuration(preset, prompts)}
+    for prompt in sorted(default_folder().glob("*.md")):
+        files[folder / prompts / prompt.name] = prompt.read_text("utf-8")
+    return files
+
+
+def write_new(files: Mapping[Path, str], *, force: bool) -> None:
+    """Write files and the folders that they lie in.
+
+    Args:
+        files: Their texts.
+        force: Overwrite what is there.
 
     Raises:
         UserError: a file is there already; nothing is written then.
-        ConfigurationError: there is no such preset.
     """
-    files = {folder / "llmatic.toml": _configuration(preset)}
-    for prompt in sorted(default_folder().glob("*.md")):
-        files[folder / "prompts" / prompt.name] = prompt.read_text("utf-8")
     there = [file for file in files if file.exists()]
     if there and not force:
         raise UserError(f"{there[0]} must not exist yet; --force overwrites it")
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
-    return list(files)
 
 
-def _configuration(preset: str) -> str:
+def _configuration(preset: str, prompts: str) -> str:
     """Write a preset's file as one for a person: its prompts are those beside it."""
     text = _HEADER.format(preset=preset) + preset_text(preset)
     if 'folder = ""' in text:
-        return text.replace('folder = ""', 'folder = "prompts"')
-    return text + '\n[prompts]\n# Folder of prompt files, beside this file.\nfolder = "prompts"\n'
+        return text.replace('folder = ""', f'folder = "{prompts}"')
+    return (
+        text + f'\n[prompts]\n# Folder of prompt files, beside this file.\nfolder = "{prompts}"\n'
+    )

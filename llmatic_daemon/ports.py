@@ -1,6 +1,6 @@
 """What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from llmatic_daemon.records import (
@@ -8,18 +8,23 @@ from llmatic_daemon.records import (
     Audit,
     Call,
     Candidate,
+    CommitResult,
     Completion,
+    Duplicate,
     Edition,
     EndpointState,
     Failure,
     Identity,
     Job,
+    Milestone,
     Network,
     Placement,
+    PlacePhase,
     Progress,
     Rejection,
     Report,
     Request,
+    RestartReason,
     Task,
     Tessellation,
     TooLong,
@@ -45,6 +50,10 @@ class Writer(Protocol):
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return the LLM servers that it asks, as they are now; none when it asks none."""
         return ()
+
+    async def greeted(self) -> None:
+        """Wait until each LLM server has been asked who it is, whatever it answered."""
+        return
 
 
 class Lifter(Protocol):
@@ -94,6 +103,23 @@ class Trainer(Protocol):
 
         Raises:
             TrainerUnavailable: the trainer died; it has been replaced.
+        """
+        ...
+
+    def watched_by(self, observers: "Sequence[Observer]") -> None:
+        """Tell these what the device places do: how they are now, and each change from now on."""
+        return
+
+    def overdue(self) -> tuple[str, ...]:
+        """Name the places that have been at one thing for longer than they are ever given."""
+        return ()
+
+    async def resize(self, places: Sequence[str]) -> None:
+        """Train on these devices from now on; who trains on a place that goes finishes first.
+
+        Raises:
+            ConfigurationError: there is none, or a new one cannot be set up; nothing has changed.
+            TrainerUnavailable: a new one does not start; nothing has changed.
         """
         ...
 
@@ -178,6 +204,18 @@ class Store(Protocol):
         """
         ...
 
+    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+        """Find how the same network ended first; None when no lasting end of it is known.
+
+        Args:
+            network_digest: Of its graph.
+            initial: Whether the ends of initial networks count: some are measured untrained.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
 
 class SearchStore(Store, Protocol):
     """A store as its owner sees it: identity, tessellation and log around the life of a search."""
@@ -198,8 +236,22 @@ class SearchStore(Store, Protocol):
         """Return the stored centroids; make and keep them the first time."""
         ...
 
-    def log(self) -> AsyncIterator[Entry]:
+    async def milestone(self) -> Milestone | None:
+        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        ...
+
+    async def keep_milestone(self, milestone: Milestone) -> None:
+        """Keep a milestone in the place of the last one.
+
+        Raises:
+            StoreUnavailable: the last one is still there.
+        """
+        ...
+
+    def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first; a stream, as a long one need not fit in memory.
+
+        After a milestone, if one is given: without what that one has seen.
 
         Equal to what was committed, but for the weights of a report, which are never stored. An
         edition or audit comes after the placements that it counts; of those that follow the same
@@ -208,6 +260,10 @@ class SearchStore(Store, Protocol):
         Raises:
             StoreUnavailable: the log cannot be read now.
         """
+        ...
+
+    async def pulse(self) -> None:
+        """Return as soon as the store has come round to it: whatever was asked before is done."""
         ...
 
     async def close(self) -> None:
@@ -226,6 +282,14 @@ class Observer(Protocol):
         """Hear of a placement after its commit."""
         ...
 
+    def resized(self, num_slots: int) -> None:
+        """Hear of another number of slots, before the first new one starts; those above end after their jobs."""
+        return
+
+    def paused(self, is_paused: bool) -> None:
+        """Hear that a person has paused the search, or lets it go on."""
+        return
+
     def called(self, call: Call) -> None:
         """Hear how a call of an LLM's endpoint ended."""
         return
@@ -240,4 +304,24 @@ class Observer(Protocol):
 
     def refused(self, why: str) -> None:
         """Hear of a prompt set that was not taken; one line for a person."""
+        return
+
+    def dispatched(self, job: Job) -> None:
+        """Hear that a job has been claimed for a slot."""
+        return
+
+    def released(self, job: Job, charged: bool) -> None:
+        """Hear that a job has been given back; charged: the world has failed it."""
+        return
+
+    def committed(self, result: CommitResult, duration_s: float) -> None:
+        """Hear what came of a try to commit a placement, and how long it took."""
+        return
+
+    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+        """Hear what a device place does from now on; None: it is free."""
+        return
+
+    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+        """Hear that the trainer of a device place has been given up for another."""
         return

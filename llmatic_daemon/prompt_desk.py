@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmatic_daemon.adapters.prompt_folder import PromptFolder
 from llmatic_daemon.engine import Engine
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, Outdated, StoreUnavailable
 from llmatic_daemon.ports import Observer, SearchStore
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ class Reloaded:
     #: Number of the edition that is in force.
     edition: int
     num_prompts: int
+    #: Of the set in force, for an If-Match.
+    digest: str
 
 
 class PromptDesk:
@@ -54,14 +56,28 @@ class PromptDesk:
                 with contextlib.suppress(ConfigurationError, StoreUnavailable):  # told, and kept
                     await self.reload()
 
-    async def reload(self) -> Reloaded:
+    @property
+    def digest(self) -> str:
+        """Name the set that is in force."""
+        return self._engine.evolution.prompts.current.digest
+
+    async def reload(self, known: str = "") -> Reloaded:
         """Take what lies in the folder now.
 
+        Args:
+            known: Digest of the set that must still be in force; empty: whichever is.
+
         Raises:
+            Outdated: another one is.
             ConfigurationError: it is no good set; says which file, which line, why.
             StoreUnavailable: it cannot be kept now.
         """
         async with self._reading:
+            if known and known != self.digest:
+                raise Outdated(
+                    f"the prompts in force must be those of {known[:64]!r}, found "
+                    f"{self.digest!r}; look at them, and ask again"
+                )
             try:
                 prompts = await self._folder.read()
                 edition = await self._engine.take_prompts(prompts, self._num_slots)
@@ -77,6 +93,7 @@ class PromptDesk:
             changed=edition is not None,
             edition=current.edition.number,
             num_prompts=len(current.current.all),
+            digest=self.digest,
         )
 
     async def refuse(self, why: str) -> None:

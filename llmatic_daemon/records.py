@@ -6,7 +6,7 @@ Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -309,6 +309,11 @@ class Outcome(StrEnum):
         """Tell whether the prompt takes part in what happened."""
         return self not in (Outcome.CONTEXT, Outcome.ERROR)
 
+    @property
+    def is_lasting(self) -> bool:
+        """Tell whether the same network would end so again: it was trained, and no machine is to blame."""
+        return self not in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
@@ -442,6 +447,40 @@ class Trial:
     network: Network | None = None
     #: Since the job was claimed, in seconds.
     total_s: float = 0.0
+
+
+# --- what those who watch hear of -----------------------------------------------------------------
+
+
+class PlacePhase(StrEnum):
+    """What keeps a device place busy."""
+
+    #: A trainer is being started there, or a pause follows a start that failed.
+    START = "start"
+    TRAIN = "train"
+    AUDIT = "audit"
+
+
+class RestartReason(StrEnum):
+    """Why a trainer was replaced."""
+
+    DIED = "died"
+    #: It did not end a training in time, and was killed.
+    HUNG = "hung"
+    #: Nobody wants the result of its training any more.
+    CANCELLED = "cancelled"
+    #: It did not become ready.
+    NOT_STARTED = "not_started"
+
+
+class CommitResult(StrEnum):
+    """What came of a try to commit a placement."""
+
+    KEPT = "kept"
+    #: The fence refused it: its job was settled, or dispatched anew, before.
+    FENCED = "fenced"
+    #: The store could not be written.
+    UNAVAILABLE = "unavailable"
 
 
 # --- what one candidate changes ------------------------------------------------------------------
@@ -656,6 +695,10 @@ class Snapshot:
     is_paused: bool = False
     #: No job is started any more.
     is_draining: bool = False
+    #: Of the elites; None before the first.
+    median_objective: float | None = None
+    #: Highest curiosity of the individuals of each prompt that has any.
+    curiosity: Mapping[str, float] = field(default_factory=dict)
 
 
 # --- what goes into the store, beside a placement -------------------------------------------------
@@ -667,6 +710,20 @@ class Artefacts:
 
     source: str | None = None
     graph: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestone:
+    """A search as the first part of its log made it, so that a start folds only what came after."""
+
+    #: Of the log, how much it has seen: placements, editions, audits.
+    num_settled: int = 0
+    num_editions: int = 0
+    num_audits: int = 0
+    #: Names the rules by which the log was folded; by others it may give another search.
+    rules_digest: str = ""
+    #: The search, as JSON.
+    search: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ def write_version(folder: Path, version: PromptVersion, weight: float = 1.0) -> 
         UserError: the prompts are the ones that we ship, the version has no text, or the file
             cannot be written.
     """
-    if folder == default_folder():
+    if folder.is_relative_to(default_folder()):
         raise UserError(
             "prompts.folder must be a folder of yours, found the prompts that come with "
             "llmatic-daemon; 'llmatic-daemon init' writes a copy to edit"

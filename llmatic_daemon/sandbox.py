@@ -29,6 +29,38 @@ class Layer(StrEnum):
     CGROUP = "cgroup"
 
 
+class Violation(StrEnum):
+    """How a candidate broke the sandbox's rules."""
+
+    #: It wrote more than a network can have.
+    FLOOD = "flood"
+    #: A signal ended it: a forbidden system call, a limit, its own hand.
+    KILLED = "killed"
+    #: It ended without a result.
+    EXITED = "exited"
+    #: What it wrote is no result.
+    FORGED = "forged"
+    #: It met a limit on files or processes, and said so.
+    LIMIT = "limit"
+
+
+#: How the reason begins that the lifter gives for each.
+BEGINNINGS = {
+    Violation.FLOOD: "wrote more than a network can have",
+    Violation.KILLED: "its process was ended by",
+    Violation.EXITED: "its process ended with",
+    Violation.FORGED: "its result",
+}
+
+
+def violation_of(detail: str) -> Violation:
+    """Tell how the rules were broken, by the reason that the lifter has given."""
+    for violation, beginning in BEGINNINGS.items():
+        if detail.startswith(beginning):
+            return violation
+    return Violation.LIMIT
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sandbox:
     """Which layers are used: all that the machine offers."""

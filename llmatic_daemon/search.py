@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon.adapters.child import environment, python
-from llmatic_daemon.adapters.state_folder import sync_folder
+from llmatic_daemon.adapters.state_folder import settings_path, sync_folder
 from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.audits import AuditRules
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
 from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.core.milestones import resumed
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.ports import SearchStore
-from llmatic_daemon.records import Identity, Task, Tessellation
+from llmatic_daemon.records import Identity, Task, Tessellation, digest
 
 
 def rules(settings: Settings) -> Rules:
@@ -37,11 +38,13 @@ def identity(settings: Settings, task: Task) -> Identity:
 
 
 async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
-    """Fold the log of a store over an empty search: a restart and `verify` are this function."""
+    """Fold the log of a store, from its milestone on: what `verify` does from the beginning."""
     evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
-    async for entry in store.log():
-        evolution = apply(evolution, entry)
-    return evolution
+    milestone = await store.milestone()
+    begun = resumed(evolution, milestone) if milestone else None
+    async for entry in store.log(milestone if begun else None):
+        begun = apply(begun or evolution, entry)
+    return begun or evolution
 
 
 def parse_task(found: Identity) -> Task:
@@ -109,14 +112,14 @@ async def _centroids(
     return tuple((x, y) for x, y in json.loads(printed))
 
 
-def settings_file(state_dir: Path) -> Path:
-    """Name the file that keeps a search's settings beside its database."""
-    return state_dir / "settings.json"
+def fingerprint(settings: Settings) -> str:
+    """Name settings by what they say: the same ones give the same 12 hexadecimal digits."""
+    return digest(json.dumps(_anywhere(settings), sort_keys=True).encode())[:12]
 
 
 def write_settings(settings: Settings) -> None:
     """Keep the settings for the commands that look at a state folder later."""
-    file = settings_file(settings.state_dir)
+    file = settings_path(settings.state_dir)
     new = file.with_suffix(".new")
     try:
         with new.open("w") as opened:
@@ -146,7 +149,7 @@ def read_settings(state_dir: Path) -> Settings:
     Raises:
         UserError: there was none.
     """
-    file = settings_file(state_dir)
+    file = settings_path(state_dir)
     try:
         written = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:

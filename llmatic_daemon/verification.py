@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.core.evolution import Evolution, fold
+from llmatic_daemon.core.milestones import resumed
 from llmatic_daemon.records import PromptElite
 from llmatic_daemon.search import empty, read_settings
 
@@ -28,17 +29,31 @@ def verify(state_dir: Path) -> Verification:
     """
     settings = read_settings(state_dir)
     with History(state_dir) as history, history.moment():
-        evolution = fold(empty(settings, history.centroids()), history.log())
+        beginning = empty(settings, history.centroids())
+        evolution = fold(beginning, history.log())
         faults = (
             *history.check(),
             *_network_faults(evolution, history),
             *_prompt_faults(evolution, history),
+            *_milestone_faults(beginning, evolution, history),
         )
     return Verification(
         num_settled=evolution.num_settled,
         num_evaluations=evolution.num_evaluations,
         faults=faults,
     )
+
+
+def _milestone_faults(beginning: Evolution, evolution: Evolution, history: History) -> list[str]:
+    """Compare with what a restart does: the milestone, and the fold of what came after it."""
+    milestone = history.milestone()
+    begun = resumed(beginning, milestone) if milestone else None
+    if milestone is None or begun is None:
+        return []
+    if fold(begun, history.log(milestone)) == evolution:
+        return []
+    position = f"{milestone.num_settled} placements"
+    return [f"the milestone after {position} and the log after it give another search"]
 
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:

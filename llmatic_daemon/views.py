@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -44,6 +45,7 @@ def status(now: Status) -> Group:
     best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),
+        *_paused(now),
         ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
         ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
         ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
@@ -52,12 +54,32 @@ def status(now: Status) -> Group:
         ("last settled", now.last_settled_at or "never"),
         ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
         ("queued", str(now.num_queued)),
+        ("database", _database(now)),
+        ("last backup", _backup(now)),
         *_audits(now),
         *_prompts_in_force(now),
         *_sandbox(now),
     ):
         facts.add_row(name, value)
     return Group(facts, *_running(now))
+
+
+def _database(now: Status) -> str:
+    each = now.bytes_per_candidate
+    of_each = "" if each is None else f", {count(each)}B a settled candidate"
+    return f"{count(now.database_bytes)}B{of_each}"
+
+
+def _backup(now: Status) -> str:
+    if now.backup is None:
+        return "never"
+    at = datetime.fromtimestamp(now.backup.finished_at, UTC)
+    return f"{at.isoformat(timespec='seconds')} in {now.backup.folder}"
+
+
+def _paused(now: Status) -> Iterable[tuple[str, str]]:
+    if now.paused_since is not None:
+        yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
 
 
 def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """An engine and its fakes, for tests of the engine; a test replaces what it is about."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,3 +75,12 @@ class House:
     @property
     def outcomes(self) -> list[Outcome]:
         return [placement.outcome for placement in self.store.memory.placements]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the engine run until something is the case."""
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never was")

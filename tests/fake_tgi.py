@@ -385,6 +385,7 @@ class FakeTgi:
     async def _metrics(self, http: web.Request, received: Received) -> web.StreamResponse:
         answers = Counter("success" if one.status == 200 else "failure" for one in self.asked)
         lines = [f"tgi_request_count {len(self.asked)}", f"tgi_batch_size {self.model.num_writing}"]
+        lines += ["tgi_queue_size 0"]
         lines += [f"tgi_request_{how} {count}" for how, count in sorted(answers.items())]
         return web.Response(text="\n".join(lines) + "\n")
 

@@ -20,6 +20,7 @@ from llmatic_daemon.records import (
     Audit,
     Call,
     Candidate,
+    CommitResult,
     Completion,
     Edition,
     Failure,
@@ -28,6 +29,7 @@ from llmatic_daemon.records import (
     Network,
     Operator,
     Placement,
+    PlacePhase,
     Progress,
     Prompt,
     PromptKind,
@@ -35,6 +37,7 @@ from llmatic_daemon.records import (
     Rejection,
     Report,
     Request,
+    RestartReason,
     Task,
     TooLong,
     Training,
@@ -303,6 +306,12 @@ class FakeTrainer(Trainer):
     faults: Faults = field(default_factory=Faults)
     trained: list[Network] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
+    #: As they were asked for last.
+    places: tuple[str, ...] = ()
+
+    async def resize(self, places: Sequence[str]) -> None:
+        self.faults.strike()
+        self.places = tuple(places)
 
     async def task(self) -> Task:
         return TASK
@@ -333,6 +342,10 @@ class FakeObserver(Observer):
     editions: list[Edition] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
+    #: What became of jobs and commits, in words.
+    life: list[str] = field(default_factory=list)
+    places: list[tuple[str, PlacePhase | RestartReason | None]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
@@ -351,6 +364,24 @@ class FakeObserver(Observer):
 
     def audited(self, audit: Audit) -> None:
         self.audits.append(audit)
+
+    def dispatched(self, job: Job) -> None:
+        self.life.append(f"dispatched {job.number}")
+
+    def released(self, job: Job, charged: bool) -> None:
+        self.life.append(f"{'charged' if charged else 'released'} {job.number}")
+
+    def committed(self, result: CommitResult, duration_s: float) -> None:
+        self.life.append(result.value)
+
+    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+        self.places.append((place, phase))
+
+    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+        self.places.append((place, reason))
+
+    def resized(self, num_slots: int) -> None:
+        self.sizes.append(num_slots)
 
 
 class FlakyStore(MemoryStore):

@@ -9,11 +9,14 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from llmatic_daemon import config, daemon
+from llmatic_daemon import config, daemon, parts
+from llmatic_daemon.engine import Engine
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Observer
 from llmatic_daemon.records import (
@@ -21,6 +24,7 @@ from llmatic_daemon.records import (
     Edition,
     Failure,
     Network,
+    PlacePhase,
     Progress,
     Report,
     Request,
@@ -56,12 +60,35 @@ class SlowTrainer(RandomTrainer):
     def __init__(self, pause_s: float) -> None:
         super().__init__()
         self._pause_s = pause_s
+        self._observers: Sequence[Observer] = ()
+
+    def watched_by(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self._show(None)
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
+        self._show(PlacePhase.TRAIN)
         await asyncio.sleep(self._pause_s)
-        return await super().train(network, training, watch)
+        result = await super().train(network, training, watch)
+        self._show(None)
+        return result
+
+    def _show(self, phase: PlacePhase | None) -> None:
+        for observer in self._observers:
+            observer.place_changed("fake:0", phase)
+
+
+class PausableEngine(Engine):
+    """Pauses at SIGUSR1, and resumes at SIGUSR2."""
+
+    async def run(self) -> str:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            loop.add_signal_handler(signal.SIGUSR1, lambda: group.create_task(self.pause()))
+            loop.add_signal_handler(signal.SIGUSR2, lambda: group.create_task(self.resume()))
+            return await super().run()
 
 
 class Teller(Observer):
@@ -72,6 +99,9 @@ class Teller(Observer):
 
     def placed(self, placement: object) -> None:
         pass
+
+    def resized(self, num_slots: int) -> None:
+        tell("resized", num_slots=num_slots)
 
     def adopted(self, edition: Edition) -> None:
         prompts = [(p.id, p.kind.value, p.text, p.weight) for p in edition.prompts.all]
@@ -91,24 +121,34 @@ def main() -> None:
     parser.add_argument("--pause-s", type=float, default=0.03)
     parser.add_argument("--mutation-ratio", type=float, default=0.7)
     parser.add_argument("--tell-requests", action="store_true")
+    parser.add_argument("--metrics-port", type=int, default=0)
+    parser.add_argument("--llm", default="", help="address of an LLM; else a fake writer")
+    parser.add_argument("--config", type=Path, help="Whose settings the others here win over.")
     asked = parser.parse_args()
     overrides = {
         "state_dir": str(asked.state),
         "budget": {"max_evaluations": 0, "max_hours": 0.0},
-        "engine": {"slots": asked.slots},
+        **({} if asked.config else {"engine": {"slots": asked.slots}}),
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
         "prompts": {
             "folder": str(asked.folder), "settle_s": asked.settle_s, "rescan_s": asked.rescan_s,
         },
+        "metrics": {"port": asked.metrics_port},
+        "writer": {"name": "tgi", "url": asked.llm} if asked.llm else {},
     }  # fmt: skip
-    settings = config.load(preset="demo", overrides=overrides, environment={})
+    again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
+    settings = again()
+    told = TellingWriter(tells=asked.tell_requests)
     hands = Hands(
-        lambda observers: contextlib.nullcontext(TellingWriter(tells=asked.tell_requests)),
+        partial(parts.writer, settings)
+        if asked.llm
+        else lambda observers: contextlib.nullcontext(told),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )
-    end = asyncio.run(daemon.run(settings, hands, (Teller(),), lambda view: tell("ready")))
+    running = daemon.run(again(), hands, (Teller(),), lambda view: tell("ready"), again)
+    end = asyncio.run(running)
     tell("end", why=end)
 
 

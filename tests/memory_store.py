@@ -1,6 +1,6 @@
 """The store in memory: a fake that passes the same suite as the real one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from typing import Any
@@ -10,9 +10,12 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Duplicate,
     Edition,
     Identity,
     Job,
+    Milestone,
+    Operator,
     Placement,
     Tessellation,
     digest,
@@ -36,6 +39,7 @@ class Memory:
     placements: list[Placement] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
+    milestone: Milestone | None = None
 
 
 class MemoryStore(SearchStore):
@@ -122,11 +126,31 @@ class MemoryStore(SearchStore):
     async def source(self, digest: str) -> str:
         return self.memory.sources[digest]
 
-    async def log(self) -> AsyncIterator[Entry]:
-        memory = self.memory
-        entries: list[Entry] = [*memory.editions, *memory.audits, *memory.placements]
+    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+        return earlier(self.memory.placements, network_digest, initial=initial)
+
+    async def milestone(self) -> Milestone | None:
+        found, memory = self.memory.milestone, self.memory
+        if found is None or found.num_settled > len(memory.placements):
+            return None
+        fits = found.num_editions <= len(memory.editions) and found.num_audits <= len(memory.audits)
+        return found if fits else None
+
+    async def keep_milestone(self, milestone: Milestone) -> None:
+        self.memory.milestone = milestone
+
+    async def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
+        memory, after = self.memory, after or Milestone()
+        entries: list[Entry] = [
+            *memory.editions[after.num_editions :],
+            *memory.audits[after.num_audits :],
+            *memory.placements[after.num_settled :],
+        ]
         for entry in sorted(entries, key=_position):
             yield entry
+
+    async def pulse(self) -> None:
+        pass
 
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
@@ -152,6 +176,17 @@ class MemoryStore(SearchStore):
             raise ValueError("the source is not known")
         if placement.network_digest not in {*graphs, None}:
             raise ValueError("the graph is not known")
+
+
+def earlier(
+    placements: Iterable[Placement], network_digest: str, *, initial: bool
+) -> Duplicate | None:
+    """Find how the same network ended first."""
+    for placement in placements:
+        counts = initial or placement.operator is not Operator.INITIALISATION
+        if placement.network_digest == network_digest and counts and placement.outcome.is_lasting:
+            return Duplicate(of=placement.job.number, outcome=placement.outcome)
+    return None
 
 
 def _position(entry: Entry) -> tuple[int, int]:

@@ -55,10 +55,10 @@ class RunningDaemon:
                 return news
             assert news["event"] != "gone", "".join(self.log)
 
-    def ask(self, verb: str) -> dict[str, Any]:
+    def ask(self, verb: str, **body: Any) -> dict[str, Any]:
         """Ask through the control socket; it is there a moment after the daemon is ready."""
         wait_until((self.state / SOCKET).is_socket)
-        return dict(asyncio.run(ask(self.state, verb)))
+        return dict(asyncio.run(ask(self.state, verb, body)))
 
     def close(self) -> None:
         """Stop it, and read the rest."""

@@ -15,9 +15,12 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
+    Duplicate,
     Figures,
     Identity,
     Job,
+    Milestone,
+    Operator,
     Outcome,
     Placement,
     Tessellation,
@@ -27,6 +30,7 @@ from tests.sample_placements import SampleSearch, audit, edition, failure, succe
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
+MILESTONE = Milestone(num_settled=1, rules_digest="rules", search='{"é": 1}')
 CELLS = Tessellation(network=((0.1, 0.2), (1 / 3, 1.0)), prompt=((0.5, 0.7),))
 
 
@@ -42,6 +46,11 @@ async def grow(store: SearchStore, search: SampleSearch, number: int) -> None:
 
 
 class StoreContract:
+    async def test_pulse_returns_when_the_store_has_come_round(self, open_store: OpenStore):
+        store = await open_store()
+
+        await store.pulse()
+
     async def test_dispatch_numbers_jobs_from_one_without_gaps(self, open_store: OpenStore):
         store = await open_store()
 
@@ -390,6 +399,79 @@ class StoreContract:
             await store.keep_audit(audit(1, search.placements[0], **{field: bad}))
 
         await store.keep_audit(audit(1, search.placements[0]))
+
+    @pytest.mark.parametrize("outcome", list(Outcome))
+    async def test_network_is_known_by_its_first_lasting_end(
+        self, open_store: OpenStore, outcome: Outcome
+    ):
+        store = await open_store()
+        first, artefacts = success(1, await store.dispatch(0), cell=1)
+        facts = {"cell": None, "status": AddStatus.NOT_ADDED, "offer": None}
+        report = first.report if outcome is Outcome.TRAINED else None
+        await store.commit(replace(first, outcome=outcome, report=report, **facts), artefacts)
+        assert first.network_digest is not None
+        found = await store.earlier(first.network_digest, initial=False)
+        same = {"network_digest": first.network_digest, "source_digest": first.source_digest}
+        second = failure(2, await store.dispatch(0), outcome=Outcome.NAN, **same)
+        await store.commit(second, Artefacts())
+
+        known = await store.earlier(first.network_digest, initial=False)
+
+        assert found == (Duplicate(of=1, outcome=outcome) if outcome.is_lasting else None)
+        assert known == (found or Duplicate(of=2, outcome=Outcome.NAN))
+        assert await store.earlier("another", initial=True) is None
+
+    async def test_initial_network_is_known_when_initial_ones_count(self, open_store: OpenStore):
+        store = await open_store()
+        first = {"operator": Operator.INITIALISATION}
+        placement, artefacts = success(1, await store.dispatch(0), **first)
+        await store.commit(placement, artefacts)
+        assert placement.network_digest is not None
+
+        assert await store.earlier(placement.network_digest, initial=False) is None
+        assert await store.earlier(placement.network_digest, initial=True) == Duplicate(
+            of=1, outcome=Outcome.TRAINED
+        )
+
+    async def test_last_milestone_is_kept_over_a_restart(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        assert await store.milestone() is None
+        await grow(store, search, 2)
+        for number in (1, 2):
+            await store.keep_milestone(replace(MILESTONE, num_settled=number))
+
+        store = await open_store()
+
+        assert await store.milestone() == replace(MILESTONE, num_settled=2)
+
+    @pytest.mark.parametrize("seen", ["num_settled", "num_editions", "num_audits"])
+    async def test_milestone_that_has_seen_more_than_the_log_holds_is_none(
+        self, open_store: OpenStore, seen: str
+    ):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+
+        await store.keep_milestone(replace(MILESTONE, **{seen: 2}))
+
+        assert await store.milestone() is None
+
+    async def test_log_after_a_milestone_leaves_out_what_that_one_has_seen(
+        self, open_store: OpenStore
+    ):
+        store, search = await open_store(), SampleSearch()
+        await store.adopt(edition(1, "deepen"))
+        await grow(store, search, 4)
+        await store.keep_audit(audit(1, search.placements[0], num_settled=4))
+        seen = Milestone(num_settled=4, num_editions=1, num_audits=1)
+        rest = [edition(2, "deepen", "widen", num_settled=4)]
+        await store.adopt(rest[0])
+        await grow(store, search, 2)
+        later = audit(2, search.placements[1], num_settled=6)
+        await store.keep_audit(later)
+
+        left = [entry async for entry in store.log(seen)]
+
+        assert left == [*rest, *search.placements[4:], later]
 
     async def test_many_slots_at_once_get_different_jobs(self, open_store: OpenStore):
         store = await open_store()

@@ -15,6 +15,7 @@ NAME = PACKAGE.name
 #: Rooms, and the rooms that each may import; a room may always import itself, and the leaves.
 MAY_IMPORT = {
     "records": set[str](),
+    "cells": set[str](),
     "errors": set[str](),
     "frames": set[str](),
     "failpoints": set[str](),
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "config": {"errors"},
 }
 #: Wires, kill points and names of the standard library alone, that anyone may import.
-LEAVES = {"frames", "failpoints", "sandbox"}
+LEAVES = {"cells", "frames", "failpoints", "sandbox"}
 #: Everything else puts parts together: it may import all rooms but these.
 NOT_FOR_COMPOSITION = {"worker"}
 #: What only the one above may import.
@@ -40,7 +41,7 @@ ONLY_IN = {
     "ptflops": {"worker"},
     "safetensors": {"worker"},
     "pyseccomp": {"worker"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "adapters"},
     "immutables": {"core"},
     "sqlite3": {"adapters"},
     "sqlite_utils": {"adapters"},

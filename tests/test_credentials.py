@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from llmatic_daemon import config, parts
 from llmatic_daemon.adapters import child
 from llmatic_daemon.config import EndpointSettings
-from llmatic_daemon.credentials import token_of
+from llmatic_daemon.credentials import api_token, token_of
 from llmatic_daemon.errors import ConfigurationError
 from tests.fake_tgi import fake_tgi
 from tests.llm_house import forget_environment, mutation
@@ -206,3 +207,32 @@ def test_key_is_in_no_childs_environment(monkeypatch: pytest.MonkeyPatch):
     for only in (None, {"OURS": "1"}):
         assert KEY not in json.dumps(child.environment(only))
     assert child.environment()["HARMLESS"] == "yes"
+
+
+def test_token_for_control_comes_from_its_file_or_from_systemd(tmp_path: Path) -> None:
+    (tmp_path / "api-token").write_text("0123456789abcdef\n")
+    (tmp_path / "mine").write_text("fedcba9876543210\n")
+    of_systemd = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    assert api_token("", of_systemd) == "0123456789abcdef"
+    assert api_token(str(tmp_path / "mine"), of_systemd) == "fedcba9876543210"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "control.port needs a token, found none; set control.token_file"),
+        ("", "must hold the key of the control port, found nothing"),
+        ("short", "must hold a token of at least 16 characters, found 5"),
+        ("0123456789abcdef\nx", "must hold one line of printable ASCII"),
+    ],
+)
+def test_without_a_good_token_there_is_no_control_over_tcp(
+    tmp_path: Path, content: str | None, why: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(ConfigurationError, match=re.escape(why)):
+        api_token("" if content is None else str(file), {})

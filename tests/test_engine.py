@@ -125,6 +125,24 @@ async def test_duplicate_is_settled_without_training():
     assert len(house.trainer.trained) == 2
 
 
+async def test_duplicate_is_trained_again_under_the_papers_rules():
+    house = House(start=evolution(train_initial=True, duplicates="train"))
+    house.lifter.result = lambda candidate: network("the same")
+
+    await house.engine(max_evaluations=2).run()
+
+    assert house.outcomes == [Outcome.TRAINED, Outcome.TRAINED]
+
+
+async def test_untrained_network_does_not_keep_its_like_from_being_trained():
+    house = House(start=evolution(train_initial=False, num_initial=1, duplicates="skip"))
+    house.lifter.result = lambda candidate: network("the same")
+
+    await house.engine(max_evaluations=2).run()
+
+    assert house.outcomes == [Outcome.TRAINED, Outcome.TRAINED]
+
+
 async def test_staleness_counts_what_was_settled_meanwhile():
     gate = Gate()
     house = House(num_slots=3, trainer=FakeTrainer(gate=gate))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,7 @@ from llmatic_daemon.records import (
     Outcome,
     Placement,
 )
-from tests.engine_house import NEVER, House
+from tests.engine_house import NEVER, House, until
 from tests.fakes import (
     NUM_SLOTS,
     FakeTrainer,
@@ -63,7 +62,7 @@ async def test_pause_lets_jobs_under_way_go_on():
 
     await engine.pause()
     gate.open()
-    await _until(lambda: len(house.outcomes) == 1)
+    await until(lambda: len(house.outcomes) == 1)
     await engine.drain("stopped", 0.0)
     await running
 
@@ -166,7 +165,7 @@ async def test_abort_keeps_the_results_that_wait_to_be_committed():
     engine = house.engine()
     running = asyncio.create_task(engine.run())
     await gate.arrivals()
-    await _until(lambda: [p for _, p in house.observer.phases].count("commit") == 3)
+    await until(lambda: [p for _, p in house.observer.phases].count("commit") == 3)
 
     engine.abort()
     gate.open()
@@ -328,15 +327,6 @@ async def test_bug_in_the_store_is_raised_although_the_slot_was_cancelled():
     assert raised.group_contains(ValueError, match="a bug")
 
 
-async def _until(true: Callable[[], bool]) -> None:
-    """Let the engine run until something is the case."""
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never was")
-
-
 async def test_server_without_room_charges_no_attempt():
     house = House(writer=FakeWriter(faults=Faults(*[EndpointOverloaded("no room")] * 5)))
 
@@ -373,3 +363,15 @@ async def test_edition_in_doubt_is_kept_before_anything_follows_it_in_the_log():
     assert [type(entry) for entry in log[:3]] == [Edition, Edition, Placement]
     assert fold(house.start, log[1:]) == engine.evolution
     assert engine.evolution.prompts.current.mutation[0].text == "now do this"
+
+
+async def test_observers_hear_of_each_claim_and_each_try_to_commit():
+    house = House()
+    house.store.commit_faults = Faults(StoreUnavailable("the disk is full"))
+    house.trainer.faults = Faults(TrainerUnavailable("it died"))
+
+    await house.engine(max_evaluations=1).run()
+
+    assert house.observer.life == [
+        "dispatched 1", "charged 1", "dispatched 1", "unavailable", "kept",
+    ]  # fmt: skip

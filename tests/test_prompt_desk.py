@@ -9,7 +9,7 @@ import pytest
 
 from llmatic_daemon.adapters.prompt_folder import PromptFolder
 from llmatic_daemon.core.descriptions import describe
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, Outdated, StoreUnavailable
 from llmatic_daemon.prompt_desk import PromptDesk, Reloaded
 from llmatic_daemon.records import Edition, PromptSet
 from tests.engine_house import House
@@ -98,7 +98,9 @@ async def test_good_edit_is_taken_told_and_logged(opened: Office, caplog: pytest
 
     reloaded = await opened.desk.reload()
 
-    assert reloaded == Reloaded(changed=True, edition=3, num_prompts=3)
+    assert reloaded == Reloaded(
+        changed=True, edition=3, num_prompts=3, digest=opened.in_force.digest
+    )
     assert [p.name for p in opened.in_force.all] == ["deepen v1", "widen v1", "join v1"]
     (edition,) = opened.house.observer.editions
     assert opened.store.memory.editions[-1] == edition
@@ -110,7 +112,9 @@ async def test_good_edit_is_taken_told_and_logged(opened: Office, caplog: pytest
 async def test_same_files_are_no_edition(opened: Office, caplog: pytest.LogCaptureFixture):
     caplog.clear()
 
-    assert await opened.desk.reload() == Reloaded(changed=False, edition=2, num_prompts=2)
+    assert await opened.desk.reload() == Reloaded(
+        changed=False, edition=2, num_prompts=2, digest=opened.in_force.digest
+    )
 
     assert len(opened.store.memory.editions) == 2
     assert opened.house.observer.editions == []
@@ -233,6 +237,31 @@ async def test_folder_that_is_gone_leaves_the_last_good_set_in_force(opened: Off
     assert opened.in_force == before
 
 
+async def test_edit_built_on_a_set_that_is_not_in_force_any_more_is_lost(opened: Office):
+    known = opened.desk.digest
+    opened.write("widen", "Widen it a lot.")
+    mine = await opened.desk.reload(known)
+    opened.write("widen", "Widen it a little.")
+
+    with pytest.raises(Outdated, match=r"must be those of .*, found '.*'; look at them"):
+        await opened.desk.reload(known)
+
+    assert opened.in_force.digest == mine.digest != known
+    assert opened.house.observer.refusals == []
+    assert (await opened.desk.reload(mine.digest)).changed
+
+
+async def test_of_two_edits_built_on_the_same_set_one_is_lost(opened: Office):
+    known = opened.desk.digest
+    opened.write("widen", "Widen it a lot.")
+
+    said = await asyncio.gather(
+        opened.desk.reload(known), opened.desk.reload(known), return_exceptions=True
+    )
+
+    assert [type(each) for each in said] == [Reloaded, Outdated]
+
+
 # --- a store that fails --------------------------------------------------------------------------
 
 
@@ -247,7 +276,9 @@ async def test_set_that_cannot_be_kept_is_not_in_force_and_tried_again(opened: O
     reloaded = await opened.desk.reload()
 
     assert meanwhile == before
-    assert reloaded == Reloaded(changed=True, edition=3, num_prompts=2)
+    assert reloaded == Reloaded(
+        changed=True, edition=3, num_prompts=2, digest=opened.in_force.digest
+    )
     assert opened.in_force.mutation[0].text == "Widen it a lot."
     assert opened.house.observer.refusals == []
 
@@ -301,7 +332,9 @@ async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: Off
         await reloading
 
     assert opened.store.memory.editions[-1].prompts == opened.in_force
-    assert (await opened.desk.reload()) == Reloaded(changed=False, edition=3, num_prompts=2)
+    assert (await opened.desk.reload()) == Reloaded(
+        changed=False, edition=3, num_prompts=2, digest=opened.in_force.digest
+    )
 
 
 async def test_watch_takes_edits_and_survives_bad_ones_and_a_store_that_fails(opened: Office):

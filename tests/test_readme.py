@@ -11,21 +11,10 @@ import click
 import pytest
 
 from llmatic_daemon import cli, config
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.records import EndpointState, Snapshot
-from tests.sample_placements import edition
+from llmatic_daemon.adapters.metrics_table import TABLE
+from tests import web_house
 
 README = Path(__file__).parent.parent / "README.md"
-
-SNAPSHOT = Snapshot(
-    num_settled=0, num_evaluations=0, max_evaluations=None, network_cells=100,
-    filled_network_cells=0, prompt_cells=100, filled_prompt_cells=0, qd_score=0.0,
-    best_objective=None, best_job=None, elapsed_s=0.0, train_s=0.0,
-    num_slots=2,
-)  # fmt: skip
-
-
-ENDPOINT = EndpointState(name="an-endpoint", model="", is_open=False, num_in_flight=0, limit=1)
 
 
 def settings() -> Iterator[tuple[str, str, str]]:
@@ -68,22 +57,25 @@ def example(command: click.Command) -> str:
 
 
 def metrics_table() -> str:
-    metrics = Metrics("0", 1, ("an-endpoint",))
-    metrics.watch(lambda: SNAPSHOT, lambda: (ENDPOINT,))
-    metrics.use(edition(1, "a-prompt").prompts)
-    families = sorted(metrics.registry.collect(), key=lambda family: family.name)
     rows = []
-    for family in families:
-        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
-        shown = ", ".join(f"`{label}`" for label in labels)
-        rows.append(
-            f"| `{family.name}{suffix}` | {family.type} | {shown} | {family.documentation} |"
-        )
+    for metric in TABLE:
+        labels = ", ".join(f"`{name}`" for name in metric.label_names)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |")
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
 
 
-TABLES = {"settings": settings_table, "commands": commands_table, "metrics": metrics_table}
+def routes_table() -> str:
+    routes = web_house.table(Path("nowhere"))
+    rows = [f"| `{route.path}` | {route.summary} |" for route in routes]
+    return "\n".join(["| GET | what it answers |", "|---|---|", *rows])
+
+
+TABLES = {
+    "settings": settings_table,
+    "commands": commands_table,
+    "metrics": metrics_table,
+    "routes": routes_table,
+}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -99,7 +91,7 @@ def test_every_setting_of_the_code_has_a_default_and_a_meaning() -> None:
 
 
 def test_every_setting_that_a_preset_changes_says_why() -> None:
-    for preset in ("paper", "demo"):
+    for preset in ("paper", "demo", "nasbench201"):
         text = config.preset_text(preset)
         for block in re.split(r"\n\s*\n", text):
             if " = " in block:

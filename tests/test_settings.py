@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from llmatic_daemon.config import PRESETS, Settings, WriterSettings, load, preset_text
 from llmatic_daemon.core.rules import Rules
 from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.search import fingerprint
 from tests.fakes import rules
 
 
@@ -172,8 +173,8 @@ def test_settings_are_frozen():
         ('[training]\nplaces = ["gpu"]', "training.places must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
         ('[training]\nplaces = "cpu"', "training.places must be a list, got 'cpu'"),
         ('[data]\nname = "cifar-10"', "did you mean 'cifar10'?"),
-        ('preset = "papr"', "preset must be one of default, paper, demo, got 'papr'; did you mean 'paper'?"),
-        ("preset = 3", "preset must be one of default, paper, demo, got 3"),
+        ('preset = "papr"', "preset must be one of default, paper, demo, nasbench201, got 'papr'; did you mean 'paper'?"),
+        ("preset = 3", "preset must be one of default, paper, demo, nasbench201, got 3"),
         ("seed = ", "must be TOML"),
     ],
 )  # fmt: skip
@@ -412,3 +413,13 @@ def test_extra_body_may_come_from_the_environment():
     for name, value in (("EXTRA_BODY", "{top_k = 5}"), ("EXTRA_BODY__TOP_K", "5")):
         settings = load(environment={f"LLMATIC_WRITER__{name}": value})
         assert settings.writer.extra_body == {"top_k": 5}
+
+
+def test_fingerprint_follows_what_the_settings_say():
+    other = load(preset="demo", environment={"LLMATIC_ENGINE__SLOTS": "7"})
+
+    assert fingerprint(load(preset="demo", environment={})) == fingerprint(
+        load(preset="demo", environment={})
+    )
+    assert fingerprint(other) != fingerprint(load(preset="demo", environment={}))
+    assert len(fingerprint(other)) == 12

@@ -39,9 +39,10 @@ def add(connection: sqlite3.Connection, audit: Audit) -> None:
     connection.execute(_PUT_ELITE, elite)
 
 
-def read_all(connection: sqlite3.Connection) -> list[Audit]:
-    """Read all audits, oldest first."""
-    return [_from_row(row) for row in connection.execute(f"{_SELECT} ORDER BY number")]
+def read_all(connection: sqlite3.Connection, after: int = 0) -> list[Audit]:
+    """Read the audits that follow a number, oldest first."""
+    rows = connection.execute(f"{_SELECT} WHERE number > ? ORDER BY number", (after,))
+    return [_from_row(row) for row in rows]
 
 
 def read(connection: sqlite3.Connection, job: int) -> Audit | None:

@@ -63,13 +63,13 @@ async def _try(command: Sequence[str]) -> None:
 
 
 def _isolation() -> tuple[str, ...]:
-    common = ("--die-with-parent", "--new-session", "--cap-drop", "ALL")
+    # A cgroup namespace would hide nothing, and our systemd unit need not allow it.
+    names = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts")]
+    common = ("--die-with-parent", "--new-session", "--cap-drop", "ALL", *names)
     if os.geteuid() == 0:
         # No user namespace: in one, the other user that the lifter becomes would not exist.
-        names = ("pid", "net", "ipc", "uts")
-        spaces = (*(f"--unshare-{name}" for name in names), "--unshare-cgroup-try")
-        return (*common, *spaces, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
-    return (*common, "--unshare-all", "--uid", "65534", "--gid", "65534")
+        return (*common, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    return (*common, "--unshare-user", "--uid", "65534", "--gid", "65534")
 
 
 def _view() -> Iterator[str]:

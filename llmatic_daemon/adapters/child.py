@@ -28,9 +28,10 @@ def python(module: str) -> list[str]:
 
 #: What a child needs of our environment that is to know nothing of us.
 _HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
-#: What no child needs: keys.
+#: What no child needs: keys, and the way to the service manager.
 _SECRET = frozenset(
     {"LLMATIC_LLM_TOKEN", "CREDENTIALS_DIRECTORY", "OPENAI_API_KEY"}
+    | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"}
     | {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN"}
 )
 

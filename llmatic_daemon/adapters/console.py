@@ -26,7 +26,9 @@ class LiveTable(Observer):
     def __init__(self, console: Console, num_slots: int) -> None:
         self._console = console
         self._view: Callable[[], Snapshot] | None = None
-        self._slots = [("starting", "", time.monotonic()) for _ in range(num_slots)]
+        self._num_slots = 0
+        self._slots: list[tuple[str, str, float]] = []
+        self.resized(num_slots)
         self._last = Text("waiting for the first candidate", style="dim")
         self._started = time.monotonic()
         self._evaluations_before = 0
@@ -52,6 +54,12 @@ class LiveTable(Observer):
         same_phase = self._slots[slot][0] == phase
         since = self._slots[slot][2] if same_phase else time.monotonic()
         self._slots[slot] = (phase, detail, since)
+
+    def resized(self, num_slots: int) -> None:
+        """Make room for more slots; fewer show those that still have a job."""
+        self._num_slots = num_slots
+        num_new = max(0, num_slots - len(self._slots))
+        self._slots += [("starting", "", time.monotonic())] * num_new
 
     def placed(self, placement: Placement) -> None:
         """Note what became of the last candidate."""
@@ -87,6 +95,8 @@ class LiveTable(Observer):
         for name in ("slot", "does", "for", "what"):
             table.add_column(name, header_style="bold cyan")
         for slot, (phase, detail, since) in enumerate(self._slots):
+            if slot >= self._num_slots and phase in ("starting", "idle"):
+                continue
             table.add_row(str(slot), phase, f"{time.monotonic() - since:.0f} s", detail)
         return table
 

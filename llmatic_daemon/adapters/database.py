@@ -6,6 +6,7 @@ with one writer that also checkpoints, and readers that are `mode=ro`, that cann
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmatic_daemon import failpoints
-from llmatic_daemon.adapters import database_file, schema
+from llmatic_daemon.adapters import database_file, schema, snapshots
 from llmatic_daemon.errors import ConfigurationError, LLMaticError, StoreUnavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -83,6 +86,10 @@ class Database:
         """
         return await self._in_thread(partial(self._look, work))
 
+    async def pulse(self) -> None:
+        """Return as soon as the thread has come round to it."""
+        await self._in_thread(lambda: None)
+
     async def close(self) -> None:
         """Finish what was begun, checkpoint, close, and end the thread."""
         try:
@@ -100,7 +107,7 @@ class Database:
         try:
             database_file.ensure(self._path, busy_timeout_s=self._busy_timeout_s)
             self._inode = self._path.stat().st_ino
-            schema.migrate(self._connected())
+            self._migrate()
             # SQLite opens a file that it may not write without a word: ask for the write now.
             self._connected().execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except OSError as error:
@@ -109,6 +116,21 @@ class Database:
             if _code(error) in _FORBIDDEN:
                 raise self._unwritable(str(error)) from error
             raise self._explained(error) from error
+
+    def _migrate(self) -> None:
+        """Bring an older schema up to date, after a copy was made that a person can go back to."""
+        connection = self._connected()
+        version = len(schema.applied(connection))
+        if version == schema.VERSION:
+            return
+        copy = self._path.with_name(snapshots.name(f"schema-{version}"))
+        with snapshots.publishing(copy) as draft:
+            snapshots.copy_state(self._path.parent, draft)
+        logger.warning(
+            "the database is of schema version %d and is brought up to %d; as it was, it is kept in %s",
+            version, schema.VERSION, copy, extra={"action": "migrate"},
+        )  # fmt: skip
+        schema.migrate(connection)
 
     def _unwritable(self, what: str) -> ConfigurationError:
         return ConfigurationError(

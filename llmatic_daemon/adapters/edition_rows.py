@@ -20,9 +20,10 @@ _EMPTY_CELL = "DELETE FROM prompt_elites WHERE cell = ?"
 _LAST = "SELECT coalesce(max(number), 0) FROM editions"
 _KEPT = "SELECT number, num_settled, digest, emptied FROM editions WHERE number = ?"
 _VERSION = "SELECT kind, text FROM prompt_versions WHERE prompt = ? AND version = ?"
-_ALL = "SELECT number, num_settled, emptied FROM editions ORDER BY number"
+_ALL = "SELECT number, num_settled, emptied FROM editions WHERE number > ? ORDER BY number"
 _PROMPTS = """
-SELECT edition, prompt, version, slot, weight FROM edition_prompts ORDER BY edition, prompt"""
+SELECT edition, prompt, version, slot, weight FROM edition_prompts WHERE edition > ?
+ORDER BY edition, prompt"""
 
 
 def add(connection: sqlite3.Connection, edition: Edition) -> None:
@@ -68,14 +69,14 @@ def add_refusal(connection: sqlite3.Connection, why: str) -> None:
         connection.execute(_ADD_REFUSAL, (why,))
 
 
-def read_all(connection: sqlite3.Connection) -> list[Edition]:
-    """Read all editions, oldest first; versions that stay are the same objects."""
+def read_all(connection: sqlite3.Connection, after: int = 0) -> list[Edition]:
+    """Read the editions that follow a number, oldest first."""
     texts = {
         (prompt, version): (PromptKind(kind), text)
         for prompt, version, kind, text in connection.execute("SELECT * FROM prompt_versions")
     }
     members: dict[int, list[tuple[Any, ...]]] = {}
-    for number, *member in connection.execute(_PROMPTS):
+    for number, *member in connection.execute(_PROMPTS, (after,)):
         members.setdefault(number, []).append(tuple(member))
     return [
         Edition(
@@ -84,7 +85,7 @@ def read_all(connection: sqlite3.Connection) -> list[Edition]:
             prompts=_prompt_set(members[number], texts),
             emptied=tuple(json.loads(emptied)),
         )
-        for number, num_settled, emptied in connection.execute(_ALL)
+        for number, num_settled, emptied in connection.execute(_ALL, (after,))
     ]
 
 

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -15,11 +15,15 @@ from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters import (
     audit_rows,
+    backup_note,
     database_file,
     jobs,
+    milestone_rows,
+    pause_note,
     placement_rows,
     sandbox_note,
     schema,
+    tally_rows,
 )
 from llmatic_daemon.adapters.history_answers import (
     Ancestor,
@@ -44,6 +48,7 @@ from llmatic_daemon.records import (
     Audit,
     Identity,
     Measures,
+    Milestone,
     Operator,
     Outcome,
     Placement,
@@ -102,10 +107,15 @@ class History:
             raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
         return found
 
-    def log(self) -> Iterator[Entry]:
+    def milestone(self) -> Milestone | None:
+        """Return what the next start begins with; None when it folds the whole log."""
+        return self._ask(milestone_rows.read)
+
+    def log(self, after: Milestone | None = None) -> Iterator[Entry]:
         """Read placements, editions and audits, oldest first, a page at a time."""
-        between = self._ask(entries_between)
-        last = 0
+        after = after or Milestone()
+        between = self._ask(partial(entries_between, after=after))
+        last = after.num_settled
         while page := self._ask(partial(log_page, after=last)):
             yield from interleaved(page, between)
             last = page[-1].number
@@ -117,20 +127,7 @@ class History:
 
     def check(self) -> tuple[str, ...]:
         """Name what is wrong with the database itself: its pages, its references, its jobs."""
-        damage = [text for (text,) in self._rows("PRAGMA integrity_check") if text != "ok"]
-        loose = [f"loose reference from {row[0]}" for row in self._rows("PRAGMA foreign_key_check")]
-        jobs_ = [
-            f"job {job}: state {state}, but {fault}" for job, state, fault in self._rows(_JOBS)
-        ]
-        return (*damage, *loose, *jobs_, *self._event_faults())
-
-    def _event_faults(self) -> Iterator[str]:
-        """Hold the events of each job to their grammar."""
-        for (job, state), rows in groupby(self._rows(_EVENTS), key=itemgetter(0, 1)):
-            words = "".join(f"{event} " for _, _, event in rows)
-            grammar = _SETTLED if state == "settled" else _UNSETTLED
-            if not grammar.fullmatch(words):
-                yield f"job {job}: state {state}, but its events are {words.strip()}"
+        return self._ask(_faults)
 
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
@@ -156,6 +153,19 @@ class History:
         if column is None:
             raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
         return tuple(map(_elite, self._rows(f"{_ELITES} ORDER BY {column}, cell")))
+
+    def page(self, after: int, size: int) -> list[Placement]:
+        """Read at most `size` placements that follow a number of the log, oldest first."""
+        return self._ask(partial(log_page, after=after, size=size))
+
+    def num_settled(self) -> int:
+        """Return the number of the last placement; 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(number), 0) FROM placements")[0][0])
+
+    def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
+        """List the first elites of the network archive from a cell on, by cell."""
+        query = f"{_ELITES} WHERE cell >= ? ORDER BY cell LIMIT ?"
+        return tuple(map(_elite, self._rows(query, cell, limit)))
 
     def placement(self, job: int) -> Placement:
         """Return all that is known of a settled job.
@@ -205,10 +215,12 @@ class History:
         """Return a network's graph, canonical JSON, by its digest.
 
         Raises:
-            UserError: it is not here.
+            UserError: it is not here, or `gc` has emptied it.
         """
-        graph = self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest)
-        return str(graph).encode()
+        graph = str(self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest))
+        if not graph:
+            raise UserError(f"graph {digest!r} was emptied by gc; its source gives it again")
+        return graph.encode()
 
     def centroids(self) -> Tessellation:
         """Return the cells of both archives; none before the first start has made them."""
@@ -219,12 +231,18 @@ class History:
 
     def prompt_elites(self) -> tuple[StoredPromptElite, ...]:
         """List the prompt archive, the most curious first."""
-        names = (
-            "cell", "job", "prompt", "prompt_version", "temperature", "objective", "curiosity",
-        )  # fmt: skip
-        query = f"SELECT {', '.join(names)} FROM prompt_elites ORDER BY curiosity DESC, cell"
+        return self._individuals("ORDER BY curiosity DESC, cell")
+
+    def prompt_elites_from(self, cell: int, limit: int) -> tuple[StoredPromptElite, ...]:
+        """List the first individuals of the prompt archive from a cell on, by cell."""
+        return self._individuals("WHERE cell >= ? ORDER BY cell LIMIT ?", cell, limit)
+
+    def _individuals(self, which: str, *values: object) -> tuple[StoredPromptElite, ...]:
+        names = [part.name for part in fields(StoredPromptElite)]
+        query = f"SELECT {', '.join(names)} FROM prompt_elites {which}"
         return tuple(
-            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query)
+            StoredPromptElite(**dict(zip(names, row, strict=True)))
+            for row in self._rows(query, *values)
         )
 
     def prompt_credit(self) -> tuple[PromptCredit, ...]:
@@ -311,6 +329,7 @@ class History:
         cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
         ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
         num_audits, num_unstable = audits
+        size_bytes = self._path.stat().st_size
         ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
         best = self._rows(
             "SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1"
@@ -334,7 +353,11 @@ class History:
             elapsed_s=elapsed_s,
             train_s=train_s,
             holder=holder(self._folder),
+            database_bytes=size_bytes,
+            bytes_per_candidate=size_bytes / num_settled if num_settled else None,
+            backup=backup_note.read(self._folder),
             sandbox=sandbox_note.read(self._folder),
+            paused_since=pause_note.read(self._folder),
         )
 
     def _prompts_in_force(self) -> PromptsInForce | None:
@@ -374,11 +397,11 @@ _TOTALS = """
 SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
 FROM totals"""
 _OUTCOMES = """
-SELECT outcome, count(*) FROM placements GROUP BY outcome ORDER BY count(*) DESC, outcome"""
+SELECT outcome, sum(num) FROM tallies GROUP BY outcome ORDER BY sum(num) DESC, outcome"""
 _RUNNING = """
 SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
 WHERE state = 'running' ORDER BY slot, number"""
-_STAND_INS = "SELECT count(*) FROM placements WHERE stand_in"
+_STAND_INS = "SELECT coalesce(sum(num_stand_ins), 0) FROM tallies"
 _IN_FORCE = """
 SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
 FROM editions ORDER BY number DESC LIMIT 1"""
@@ -410,9 +433,27 @@ WITH RECURSIVE ancestors (job) AS (
 _LINEAGE = f"""{_ANCESTORS}
 SELECT job, operator, prompt, temperature, objective, source_digest
 FROM ancestors JOIN placements USING (job)"""
+#: CROSS: ancestors first. To have its rows in order, SQLite would read the parents of all jobs.
 _LINEAGE_PARENTS = f"""{_ANCESTORS}
-SELECT parents.job, parents.parent FROM ancestors JOIN parents USING (job)
+SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
 ORDER BY parents.job, parents.position"""
+
+
+def _faults(connection: sqlite3.Connection) -> tuple[str, ...]:
+    ask = connection.execute
+    damage = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
+    loose = [f"loose reference from {row[0]}" for row in ask("PRAGMA foreign_key_check")]
+    jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in ask(_JOBS)]
+    return (*damage, *loose, *jobs_, *_event_faults(ask(_EVENTS)), *tally_rows.faults(connection))
+
+
+def _event_faults(events: Iterable[tuple[int, str, str]]) -> Iterator[str]:
+    """Hold the events of each job to their grammar."""
+    for (job, state), rows in groupby(events, key=itemgetter(0, 1)):
+        words = "".join(f"{event} " for _, _, event in rows)
+        grammar = _SETTLED if state == "settled" else _UNSETTLED
+        if not grammar.fullmatch(words):
+            yield f"job {job}: state {state}, but its events are {words.strip()}"
 
 
 def _elite(row: Sequence[Any]) -> StoredElite:

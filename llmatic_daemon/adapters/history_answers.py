@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llmatic_daemon.adapters.backup_note import BackupNote
 from llmatic_daemon.adapters.state_folder import Holder
 from llmatic_daemon.records import Measures, Operator, Outcome, PromptKind, Verdict
 
@@ -63,6 +64,14 @@ class Status:
     holder: Holder | None
     #: Layers of the sandbox that the last daemon's machine lacked, and why; None while it is not known.
     sandbox: dict[str, str] | None
+    #: Of the database file, what is only in its write-ahead log aside.
+    database_bytes: int = 0
+    #: How much of it each settled candidate takes; None before the first.
+    bytes_per_candidate: float | None = None
+    #: None when the search was never backed up.
+    backup: BackupNote | None = None
+    #: Since when the search is paused (UTC, ISO 8601); None: it is not.
+    paused_since: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -59,6 +59,11 @@ class LLMWriter(Writer):
         """Return the endpoints as they are now."""
         return tuple(endpoint.state for endpoint in self._endpoints)
 
+    async def greeted(self) -> None:
+        """Wait until each endpoint has been asked who it is, whatever it answered."""
+        if self._greeting is not None:
+            await asyncio.wait([self._greeting])
+
     async def complete(self, request: Request) -> Completion | TooLong:
         """Answer one request.
 

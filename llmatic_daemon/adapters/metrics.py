@@ -1,320 +1,292 @@
-"""Prometheus metrics: counted as candidates are placed, read from the search at scrape."""
+"""Prometheus metrics: counted as things happen; what is a state is read at scrape."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from llmatic_daemon.adapters.instruments import Instruments
+from llmatic_daemon.adapters.metrics_table import FINISH_REASONS, PHASES
 from llmatic_daemon.ports import Observer
 from llmatic_daemon.records import (
-    AddStatus,
     Audit,
     Call,
-    CallOutcome,
+    CommitResult,
     Edition,
     EndpointState,
+    Job,
     Outcome,
     Placement,
+    PlacePhase,
     PromptSet,
+    RestartReason,
     Snapshot,
-    Verdict,
 )
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.sandbox import Layer, violation_of
 
-PHASES = ("idle", "llm", "lift", "wait", "train", "commit")
-#: Labels that come from no enum of the records.
-TOKEN_KINDS = ("prompt", "completion")
-FINISH_REASONS = ("stop", "length", "other")
-RELOADS = ("adopted", "refused")
-LLM_BUCKETS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-BUCKETS_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+#: What is served by HTTP; more is learnt by `serves`.
+#: What is asked for beside what there is.
+NO_ROUTE = "none"
+#: Statuses of those who were denied for their token, origin or host.
+DENIALS = (401, 403, 421)
 
 
 class Metrics(Observer):
-    """All metrics of one daemon, in a registry of its own.
+    """All metrics of one daemon.
 
     Args:
         version: Of the daemon.
         num_slots: Slots, each with one series a phase.
         endpoints: Names of the LLM servers; each is exported as 0 from the start.
+        clock: Monotonic, in seconds.
     """
 
-    def __init__(self, version: str, num_slots: int, endpoints: tuple[str, ...]) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
-        self.registry = CollectorRegistry()
-        self._make_counters()
-        self._make_llm_counters()
-        Info("llmatic_build", "Version of the daemon.", registry=self.registry).info(
-            {"version": version}
-        )
-        Gauge("llmatic_slots", "Slots that develop candidates.", registry=self.registry).set(
-            num_slots
-        )
-        self._phases = ["idle"] * num_slots
-        self._start_at_zero(num_slots, endpoints)
-
-    def _make_llm_counters(self) -> None:
-        registry = self.registry
-        self._calls = Counter(
-            "llmatic_llm_requests", "Calls of an LLM's endpoint, by how they ended.",
-            ["endpoint", "outcome"], registry=registry,
-        )  # fmt: skip
-        self._call_durations = Histogram(
-            "llmatic_llm_request_duration_seconds", "Time until an endpoint had answered a call.",
-            ["endpoint"], buckets=LLM_BUCKETS_S, registry=registry,
-        )  # fmt: skip
-        self._tokens = Counter(
-            "llmatic_llm_tokens", "Tokens of answered requests, and of their answers.", ["kind"],
-            registry=registry,
-        )  # fmt: skip
-        self._finished = Counter(
-            "llmatic_llm_finish", "Answers, by why the LLM ended them.", ["reason"],
-            registry=registry,
-        )  # fmt: skip
-        self._stand_ins = Counter(
-            "llmatic_llm_stand_ins", "Settled candidates written by rule while no LLM answered.",
-            registry=registry,
-        )  # fmt: skip
-        self._reloads = Counter(
-            "llmatic_prompt_set_reloads", "Prompt sets that were read, by what became of them.",
-            ["result"], registry=registry,
-        )  # fmt: skip
-        self._loaded = Gauge(
-            "llmatic_prompt_set_loaded_timestamp_seconds", "When prompts were taken last.",
-            registry=registry,
-        )  # fmt: skip
-
-    def _make_counters(self) -> None:
-        registry = self.registry
-        self._evaluations = Counter(
-            "llmatic_evaluations", "Settled candidates, by what became of them.", ["outcome"],
-            registry=registry,
-        )  # fmt: skip
-        self._insertions = Counter(
-            "llmatic_archive_insertions", "Solutions offered to an archive, by what happened.",
-            ["archive", "status"], registry=registry,
-        )  # fmt: skip
-        self._clipped = Counter(
-            "llmatic_archive_out_of_bounds", "Networks with a measure outside the bounds.",
-            registry=registry,
-        )  # fmt: skip
-        self._selected = Counter(
-            "llmatic_prompt_selected", "Settled candidates of a prompt.", ["prompt"],
-            registry=registry,
-        )  # fmt: skip
-        self._successes = Counter(
-            "llmatic_prompt_success", "Candidates of a prompt that entered the network archive.",
-            ["prompt"], registry=registry,
-        )  # fmt: skip
-        self._durations = Histogram(
-            "llmatic_phase_duration_seconds", "Time that a settled candidate spent in a phase.",
-            ["phase"], buckets=BUCKETS_S, registry=registry,
-        )  # fmt: skip
-        self._train_s = Counter(
-            "llmatic_gpu_seconds", "Time that device places were held.", registry=registry
-        )
-        self._audits = Counter(
-            "llmatic_audits", "Second trainings of elites, by what they said.", ["verdict"],
-            registry=registry,
-        )  # fmt: skip
-        self._audit_s = Counter(
-            "llmatic_audit_seconds", "Time that device places were held by audits.",
-            registry=registry,
-        )  # fmt: skip
-        self._slot_state = Gauge(
-            "llmatic_slot_state", "1 for the phase that a slot is in.", ["slot", "state"],
-            registry=registry,
-        )  # fmt: skip
-        self._last_commit = Gauge(
-            "llmatic_last_commit_timestamp_seconds", "When a placement was committed last.",
-            registry=registry,
-        )  # fmt: skip
-
-        self._layers = Gauge(
-            "llmatic_sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing or not yet known.",
-            ["layer"], registry=registry,
-        )  # fmt: skip
-
-    def _start_at_zero(self, num_slots: int, endpoints: tuple[str, ...]) -> None:
-        for outcome in Outcome:
-            self._evaluations.labels(outcome.value)
-        for status in AddStatus:
-            self._insertions.labels("network", status.value)
-            self._insertions.labels("prompt", status.value)
-        for verdict in Verdict:
-            self._audits.labels(verdict.value)
-        for endpoint in endpoints:
-            for call in CallOutcome:
-                self._calls.labels(endpoint, call.value)
-            self._call_durations.labels(endpoint)
-        for kind in TOKEN_KINDS:
-            self._tokens.labels(kind)
-        for layer in Layer:
-            self._layers.labels(layer.value)
-        for reason in FINISH_REASONS:
-            self._finished.labels(reason)
-        for result in RELOADS:
-            self._reloads.labels(result)
+    def __init__(
+        self,
+        version: str,
+        num_slots: int,
+        endpoints: tuple[str, ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._instruments = made = Instruments()
+        self._clock = clock
+        self._view: Callable[[], Snapshot] | None = None
+        self._endpoints: Callable[[], tuple[EndpointState, ...]] = tuple
+        self._config = {"config_hash": "", "task": ""}
+        self._prompts = frozenset[str]()
+        #: Phase of each slot; phase of each busy device place, and since when.
+        self._slots: dict[int, str] = {}
+        self._places: dict[str, tuple[PlacePhase, float]] = {}
+        #: Unsettled jobs: when each was first dispatched, in seconds since 1970, and those that run.
+        self._unsettled: dict[int, float] = {}
+        self._running = set[int]()
+        #: Networks trained since the start, by cell.
+        self._trained = Counter[int]()
+        self._num_trained = self._num_in_fullest = 0
+        made.describe("build_info", version=version)
+        made.put("last_commit_timestamp_seconds", time.time())
+        made.put("db_integrity", 1)
+        made.learn("endpoint", endpoints)
+        self.serves([NO_ROUTE])
         for slot in range(num_slots):
-            for phase in PHASES:
-                self._slot_state.labels(str(slot), phase).set(phase == "idle")
+            self.slot_changed(slot, "idle", "")
+
+    # --- who it is told of ------------------------------------------------------------------------
 
     def watch(
         self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]
     ) -> None:
         """Read the gauges of the search and of the LLM servers from here, at each scrape."""
-        self.registry.register(_Search(view))
-        self.registry.register(_Endpoints(endpoints))
+        self._view, self._endpoints = view, endpoints
+
+    def configured(self, config_hash: str, task: str, training_timeout_s: float) -> None:
+        """Export what is searched."""
+        self._config = {"config_hash": config_hash, "task": task}
+        self._instruments.put("training_timeout_seconds", training_timeout_s)
+
+    def serves(self, routes: Iterable[str]) -> None:
+        """Export these HTTP routes, each as 0 at first."""
+        self._instruments.learn("route", routes)
+
+    def use(self, prompts: PromptSet) -> None:
+        """Export the prompts that are in use from now on, each as 0 at first, and no others."""
+        made, ids = self._instruments, frozenset(prompt.id for prompt in prompts.all)
+        made.put("prompt_set_loaded_timestamp_seconds", time.time())
+        made.describe("config_info", prompt_set_hash=prompts.digest[:12], **self._config)
+        made.learn("prompt", sorted(ids))
+        made.forget("prompt", self._prompts - ids)
+        self._prompts = ids
+
+    # --- what happens -----------------------------------------------------------------------------
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         """Move a slot from one phase to another."""
-        before = self._phases[slot]
+        made, name, before = self._instruments, str(slot), self._slots.get(slot)
+        if before is None:
+            made.learn("slot", [name])
+        elif phase != before:
+            made.put("slot_state", 0, name, before)
         if phase != before:
-            self._phases[slot] = phase
-            self._slot_state.labels(str(slot), before).set(0)
-            self._slot_state.labels(str(slot), phase).set(1)
+            made.put("slot_state", 1, name, phase)
+        self._slots[slot] = phase
+
+    def dispatched(self, job: Job) -> None:
+        """Note that a job runs."""
+        self._unsettled.setdefault(job.number, time.time())
+        self._running.add(job.number)
+
+    def released(self, job: Job, charged: bool) -> None:
+        """Count an attempt that came to nothing."""
+        self._running.discard(job.number)
+        self._instruments.count("jobs_total", "charged" if charged else "released")
+
+    def committed(self, result: CommitResult, duration_s: float) -> None:
+        """Count a try to commit."""
+        made = self._instruments
+        made.count("commits_total", result.value)
+        made.observe("commit_duration_seconds", duration_s)
+        if result is CommitResult.KEPT:
+            made.observe("phase_duration_seconds", duration_s, "commit")
+
+    def resized(self, num_slots: int) -> None:
+        """Export the phases of slots that are new; old ones end idle."""
+        for slot in range(len(self._slots), num_slots):
+            self.slot_changed(slot, "idle", "")
 
     def placed(self, placement: Placement) -> None:
         """Count a placement."""
-        self._evaluations.labels(placement.outcome.value).inc()
-        self._selected.labels(placement.prompt).inc()
+        made = self._instruments
+        self._running.discard(placement.job.number)
+        self._unsettled.pop(placement.job.number, None)
+        made.count("jobs_total", "settled")
+        made.put("last_commit_timestamp_seconds", time.time())
+        made.count("evaluations_total", placement.outcome.value)
+        made.count("gpu_seconds_total", by=placement.durations.train_s)
+        made.count("llm_stand_ins_total", by=placement.stand_in)
+        for phase in PHASES:
+            if phase != "commit":
+                spent_s = getattr(placement.durations, f"{phase}_s")
+                made.observe("phase_duration_seconds", spent_s, phase)
+        if placement.outcome is Outcome.SANDBOX:
+            made.count("sandbox_violations_total", violation_of(placement.detail).value)
+        self._count_insertions(placement)
+        if placement.prompt in self._prompts:  # another one has been retired since its proposal
+            made.count("prompt_selected_total", placement.prompt)
+            made.count("prompt_success_total", placement.prompt, by=placement.status.added)
+
+    def _count_insertions(self, placement: Placement) -> None:
+        made = self._instruments
         if placement.cell is not None:
-            self._insertions.labels("network", placement.status.value).inc()
-            self._clipped.inc(placement.clipped)
-            self._successes.labels(placement.prompt).inc(placement.status.added)
+            made.count("archive_insertions_total", "network", placement.status.value)
+            made.count("archive_out_of_bounds_total", by=placement.clipped)
+            self._trained[placement.cell] += 1
+            self._num_trained += 1
+            self._num_in_fullest = max(self._num_in_fullest, self._trained[placement.cell])
+            ratio = self._num_in_fullest / self._num_trained
+            made.put("archive_fullest_cell_ratio", ratio)
         if placement.offer is not None:
-            self._insertions.labels("prompt", placement.offer.status.value).inc()
-        for phase, spent_s in _phases(placement):
-            self._durations.labels(phase).observe(spent_s)
-        self._train_s.inc(placement.durations.train_s)
-        self._stand_ins.inc(placement.stand_in)
-        self._last_commit.set(time.time())
+            made.count("archive_insertions_total", "prompt", placement.offer.status.value)
 
     def called(self, call: Call) -> None:
         """Count a call of an LLM's endpoint."""
-        self._calls.labels(call.endpoint, call.outcome.value).inc()
+        made = self._instruments
+        made.count("llm_requests_total", call.endpoint, call.outcome.value)
         if call.completion is None:
             return
         reason = call.completion.finish_reason
-        self._call_durations.labels(call.endpoint).observe(call.duration_s)
-        self._tokens.labels("prompt").inc(call.completion.num_prompt_tokens)
-        self._tokens.labels("completion").inc(call.completion.num_tokens)
-        self._finished.labels(reason if reason in FINISH_REASONS else "other").inc()
+        made.observe("llm_request_duration_seconds", call.duration_s, call.endpoint)
+        made.count("llm_tokens_total", "prompt", by=call.completion.num_prompt_tokens)
+        made.count("llm_tokens_total", "completion", by=call.completion.num_tokens)
+        made.count("llm_finish_total", reason if reason in FINISH_REASONS else "other")
 
     def adopted(self, edition: Edition) -> None:
         """Count a prompt set that was taken."""
-        self._reloads.labels("adopted").inc()
+        self._instruments.count("prompt_set_reloads_total", "adopted")
         self.use(edition.prompts)
-
-    def audited(self, audit: Audit) -> None:
-        """Count an audit."""
-        self._audits.labels(audit.verdict.value).inc()
-        self._audit_s.inc(audit.train_s)
-        self._train_s.inc(audit.train_s)
-
-    def use(self, prompts: PromptSet) -> None:
-        """Export the prompts that are in use from now on, each as 0 at first."""
-        self._loaded.set(time.time())
-        for prompt in prompts.all:
-            self._selected.labels(prompt.id)
-            self._successes.labels(prompt.id)
 
     def refused(self, why: str) -> None:
         """Count a prompt set that was not taken."""
-        self._reloads.labels("refused").inc()
+        self._instruments.count("prompt_set_reloads_total", "refused")
+
+    def audited(self, audit: Audit) -> None:
+        """Count an audit."""
+        self._instruments.count("audits_total", audit.verdict.value)
+        self._instruments.count("audit_seconds_total", by=audit.train_s)
+        self._instruments.count("gpu_seconds_total", by=audit.train_s)
+
+    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+        """Count the time until now, and begin to count another phase."""
+        self._instruments.learn("device", [place])
+        self._count_busy(place)
+        self._places.pop(place, None)
+        if phase is not None:
+            self._places[place] = (phase, self._clock())
+
+    def _count_busy(self, place: str) -> None:
+        """Count what has passed of a phase that may last for hours."""
+        if place in self._places:
+            phase, since = self._places[place]
+            now = self._clock()
+            name = "device_place_busy_seconds_total"
+            self._instruments.count(name, place, phase.value, by=now - since)
+            self._places[place] = (phase, now)
+
+    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+        """Count a trainer that was given up."""
+        self._instruments.learn("device", [place])
+        self._instruments.count("trainer_restarts_total", place, reason.value)
 
     def surrounded(self, missing: Collection[Layer]) -> None:
         """Export which layers are around the lifter."""
         for layer in Layer:
-            self._layers.labels(layer.value).set(layer not in missing)
+            self._instruments.put("sandbox_layer", layer not in missing, layer.value)
+
+    def backed_up(self, finished_at: float) -> None:
+        """Take over when the last backup was made, in seconds since 1970."""
+        self._instruments.put("backup_last_success_timestamp_seconds", finished_at)
+
+    def answered(self, route: str, status: int) -> None:
+        """Count an HTTP answer, by its route as it is declared (empty: none), and by its status."""
+        self._instruments.count("http_requests_total", route or NO_ROUTE, f"{status // 100}xx")
+        if status in DENIALS:
+            self._instruments.count("auth_failures_total")
+
+    def sized(self, database_bytes: int, wal_bytes: int, free_bytes: int) -> None:
+        """Export how much space the state takes, and how much is left."""
+        self._instruments.put("db_size_bytes", database_bytes)
+        self._instruments.put("db_wal_size_bytes", wal_bytes)
+        self._instruments.put("state_filesystem_free_bytes", free_bytes)
+
+    def checked(self, is_sound: bool) -> None:
+        """Export what a check of the database has found."""
+        self._instruments.put("db_integrity", is_sound)
+        self._instruments.put("db_checked_timestamp_seconds", time.time())
+
+    def lagged(self, longest_s: float) -> None:
+        """Export how late the event loop has been."""
+        self._instruments.put("event_loop_lag_seconds", longest_s)
+
+    # --- at scrape --------------------------------------------------------------------------------
 
     def exposition(self) -> bytes:
         """Write all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._view is not None:
+            self._read_search(self._view())
+        for state in self._endpoints():
+            made = self._instruments
+            made.put("llm_inflight_requests", state.num_in_flight, state.name)
+            made.put("llm_concurrency_limit", state.limit, state.name)
+            made.put("llm_circuit_open", state.is_open, state.name)
+        for place in tuple(self._places):
+            self._count_busy(place)
+        return self._instruments.exposition()
 
-
-def _phases(placement: Placement) -> tuple[tuple[str, float], ...]:
-    spent = placement.durations
-    return (
-        ("llm", spent.llm_s),
-        ("lift", spent.lift_s),
-        ("wait", spent.wait_s),
-        ("train", spent.train_s),
-        ("total", spent.total_s),
-    )
-
-
-class _Search(Collector):
-    """Gauges that are read from the search when Prometheus asks."""
-
-    def __init__(self, view: Callable[[], Snapshot]) -> None:
-        self._view = view
-
-    def describe(self) -> Iterator[Metric]:
-        """Describe nothing, so that registering does not read the search."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """Read the search once."""
-        now = self._view()
-        cells = GaugeMetricFamily("llmatic_archive_cells", "Cells.", labels=["archive"])
-        filled = GaugeMetricFamily(
-            "llmatic_archive_filled_cells", "Cells that hold an elite.", labels=["archive"]
-        )
-        for name, count, full in (
+    def _read_search(self, now: Snapshot) -> None:
+        made = self._instruments
+        for name, cells, filled in (
             ("network", now.network_cells, now.filled_network_cells),
             ("prompt", now.prompt_cells, now.filled_prompt_cells),
         ):
-            cells.add_metric([name], count)
-            filled.add_metric([name], full)
-        yield cells
-        yield filled
-        yield GaugeMetricFamily(
-            "llmatic_archive_qd_score", "Sum of the elites' objectives.", now.qd_score
-        )
-        yield GaugeMetricFamily(
-            "llmatic_archive_best_objective", "Highest objective so far.", now.best_objective or 0.0
-        )
-        yield GaugeMetricFamily(
-            "llmatic_evaluations", "Evaluations over all restarts.", now.num_evaluations
-        )
-        yield GaugeMetricFamily(
-            "llmatic_settled_jobs", "Settled candidates over all restarts.", now.num_settled
-        )
-
-
-class _Endpoints(Collector):
-    """Gauges that are read from the LLM servers' state when Prometheus asks."""
-
-    def __init__(self, states: Callable[[], tuple[EndpointState, ...]]) -> None:
-        self._states = states
-
-    def describe(self) -> Iterator[Metric]:
-        """Describe nothing, so that registering reads nothing."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """Read all endpoints once."""
-        states = self._states()
-        for name, (meaning, read) in _ENDPOINT_GAUGES.items():
-            family = GaugeMetricFamily(name, meaning, labels=["endpoint"])
-            for state in states:
-                family.add_metric([state.name], float(read(state)))
-            yield family
-
-
-_ENDPOINT_GAUGES: dict[str, tuple[str, Callable[[EndpointState], float]]] = {
-    "llmatic_llm_inflight_requests": ("Calls under way.", lambda state: state.num_in_flight),
-    "llmatic_llm_concurrency_limit": ("Calls that may be under way.", lambda state: state.limit),
-    "llmatic_llm_circuit_open": ("1 while it is left alone.", lambda state: state.is_open),
-}
+            made.put("archive_cells", cells, name)
+            made.put("archive_filled_cells", filled, name)
+            made.put("archive_coverage_ratio", filled / cells if cells else 0.0, name)
+        for state, num_jobs in (
+            ("queued", len(self._unsettled) - len(self._running)),
+            ("running", len(self._running)),
+            ("settled", now.num_settled),
+        ):
+            made.put("jobs", num_jobs, state)
+        for prompt in self._prompts:
+            made.put("prompt_curiosity", now.curiosity.get(prompt, 0.0), prompt)
+        for gauge, value in {
+            "ready": now.is_ready,
+            "paused": now.is_paused,
+            "draining": now.is_draining,
+            "slots": now.num_slots,
+            "evaluations": now.num_evaluations,
+            "settled_jobs": now.num_settled,
+            "archive_qd_score": now.qd_score,
+            "archive_best_objective": now.best_objective or 0.0,
+            "archive_median_objective": now.median_objective or 0.0,
+            "oldest_job_timestamp_seconds": min(self._unsettled.values(), default=0.0),
+        }.items():
+            made.put(gauge, value)

@@ -44,6 +44,10 @@ class Recorder(Writer):
         """Return the writer's."""
         return self._writer.endpoints()
 
+    async def greeted(self) -> None:
+        """Wait until each of the writer's servers has been asked who it is."""
+        await self._writer.greeted()
+
     async def complete(self, request: Request) -> Completion | TooLong:
         """Answer by the writer, and keep what it says before it is used."""
         answer = await self._writer.complete(request)

@@ -15,6 +15,7 @@ from llmatic_daemon.errors import ConfigurationError, StateLocked
 
 _LOCK = "lock"
 _DATABASE = "llmatic.db"
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +78,11 @@ class StateFolder:
 def database_path(folder: Path) -> Path:
     """Name the database file of a state folder."""
     return folder / _DATABASE
+
+
+def settings_path(folder: Path) -> Path:
+    """Name the file that keeps a search's settings beside its database."""
+    return folder / _SETTINGS
 
 
 def holder(path: Path) -> Holder | None:

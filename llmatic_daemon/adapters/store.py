@@ -13,7 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from llmatic_daemon.adapters import audit_rows, edition_rows, jobs, placement_rows
+from llmatic_daemon.adapters import (
+    audit_rows,
+    edition_rows,
+    jobs,
+    milestone_rows,
+    placement_rows,
+    schema,
+    tally_rows,
+)
 from llmatic_daemon.adapters.database import Database
 from llmatic_daemon.adapters.state_folder import StateFolder
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
@@ -21,16 +29,22 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Duplicate,
     Edition,
     Identity,
     Job,
+    Milestone,
+    Outcome,
     Placement,
     Tessellation,
     digest,
 )
 
 _ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_ADD_GRAPH = "INSERT INTO graphs (digest, graph) VALUES (?, ?) ON CONFLICT DO NOTHING"
+#: One that was emptied is filled again.
+_ADD_GRAPH = """
+INSERT INTO graphs (digest, graph) VALUES (?, ?)
+ON CONFLICT DO UPDATE SET graph = excluded.graph WHERE graphs.graph = ''"""
 _ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
 _PUT_ELITE = """
 INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
@@ -40,6 +54,10 @@ INSERT OR REPLACE INTO prompt_elites
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _CREDIT = "UPDATE prompt_elites SET curiosity = curiosity + ? WHERE cell = ? AND job = ?"
 _LAST = "SELECT coalesce(max(number), 0) FROM placements"
+_EARLIER = f"""
+SELECT job, outcome FROM placements
+WHERE network_digest = ? AND {schema.LASTING} AND (? OR operator <> 'initialisation')
+ORDER BY number LIMIT 1"""
 _PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
 _PAGE_PARENTS = """
 SELECT parents.job, parents.parent FROM placements JOIN parents ON parents.job = placements.job
@@ -171,16 +189,35 @@ class SQLiteStore(SearchStore):
             del self._recent[next(iter(self._recent))]
         return self._recent.setdefault(digest, str(found[0]))
 
-    async def log(self) -> AsyncIterator[Entry]:
+    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+        """Find how the same network ended first; None when no lasting end of it is known."""
+        asked = (network_digest, initial)
+        found = await self._database.read(lambda c: c.execute(_EARLIER, asked).fetchone())
+        return Duplicate(of=found[0], outcome=Outcome(found[1])) if found else None
+
+    async def milestone(self) -> Milestone | None:
+        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        return await self._database.read(milestone_rows.read)
+
+    async def keep_milestone(self, milestone: Milestone) -> None:
+        """Keep a milestone in the place of the last one."""
+        await self._database.write("milestone", lambda c: milestone_rows.put(c, milestone))
+
+    async def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
         """Read placements, editions and audits, oldest first, a page at a time."""
-        between = await self._database.read(entries_between)
-        last = 0
+        after = after or Milestone()
+        between = await self._database.read(partial(entries_between, after=after))
+        last = after.num_settled
         while page := await self._database.read(partial(log_page, after=last)):
             for entry in interleaved(page, between):
                 yield entry
             last = page[-1].number
         for entry in between:
             yield entry
+
+    async def pulse(self) -> None:
+        """Return as soon as the thread has come round to it."""
+        await self._database.pulse()
 
     async def close(self) -> None:
         """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
@@ -247,6 +284,7 @@ def _commit(
     for position, parent in enumerate(placement.parents):
         connection.execute(_ADD_PARENT, (placement.job.number, position, parent))
     _update_archives(connection, placement)
+    tally_rows.add(connection, placement)
     jobs.settle(connection, placement.job)
     return True
 
@@ -295,11 +333,11 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
 
 
-def entries_between(connection: sqlite3.Connection) -> deque[Edition | Audit]:
-    """Read what stands between the placements, oldest first."""
+def entries_between(connection: sqlite3.Connection, after: Milestone) -> deque[Edition | Audit]:
+    """Read what stands between the placements and has not been seen, oldest first."""
     found: list[Edition | Audit] = [
-        *edition_rows.read_all(connection),
-        *audit_rows.read_all(connection),
+        *edition_rows.read_all(connection, after.num_editions),
+        *audit_rows.read_all(connection, after.num_audits),
     ]
     return deque(sorted(found, key=lambda entry: entry.num_settled))  # the sort is stable
 
@@ -312,9 +350,9 @@ def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Itera
         yield placement
 
 
-def log_page(connection: sqlite3.Connection, after: int) -> list[Placement]:
-    """Read the placements that follow a number; there are no gaps."""
-    between = (after, after + _PAGE_SIZE)
+def log_page(connection: sqlite3.Connection, after: int, size: int = _PAGE_SIZE) -> list[Placement]:
+    """Read the placements that follow a number, at most so many; there are no gaps."""
+    between = (after, after + size)
     parents: defaultdict[int, list[int]] = defaultdict(list)
     for job, parent in connection.execute(_PAGE_PARENTS, between):
         parents[job].append(parent)

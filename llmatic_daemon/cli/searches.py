@@ -4,15 +4,17 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import click
 from rich.console import Console
-from rich.logging import RichHandler
 
 from llmatic_daemon import config, daemon, exporting, parts, views
 from llmatic_daemon import demo as demonstration
+from llmatic_daemon.adapters import logs
 from llmatic_daemon.adapters.console import LiveTable
 from llmatic_daemon.adapters.history import History, Order
 from llmatic_daemon.cli.base import (
@@ -30,7 +32,7 @@ from llmatic_daemon.config import Settings
 from llmatic_daemon.core.operators import initial_source
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.exporting import Exported
-from llmatic_daemon.first_files import write_first_files
+from llmatic_daemon.first_files import first_files, write_new
 from llmatic_daemon.lifting import lift_file
 from llmatic_daemon.pictures import draw
 from llmatic_daemon.records import Network, Rejection
@@ -62,30 +64,37 @@ def demo(state: Path | None, fresh: bool) -> None:
 @main.command()
 @state_option
 @config_options
+@click.option(
+    "--log-format",
+    "form",
+    default="auto",
+    show_default=True,
+    type=click.Choice(logs.FORMATS),
+    help="auto: a live table on a terminal, the journal's fields under systemd, else lines of text.",
+)
 @example("llmatic-daemon run --config llmatic.toml")
-def run(state: Path | None, file: Path | None, preset: str) -> None:
+def run(state: Path | None, file: Path | None, preset: str, form: logs.Format) -> None:
     """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
-    settings = settings_of(file, preset, state)
-    _run(settings, a_console())
+    again = partial(settings_of, file, preset, state)
+    _run(again(), a_console(), form, again)
 
 
-def _run(settings: Settings, console: Console) -> None:
-    """Run the daemon: with a live table on a terminal, with plain log lines elsewhere."""
-    for library in _TALKATIVE:
-        logging.getLogger(library).setLevel(logging.WARNING)
-    if not console.is_terminal:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-        console.print(asyncio.run(daemon.run(settings, parts.hands(settings))))
+def _run(
+    settings: Settings,
+    console: Console,
+    form: logs.Format = "auto",
+    again: Callable[[], Settings] | None = None,
+) -> None:
+    """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
+    if not console.is_terminal or form != "auto":
+        logs.configure(form)
+        console.print(asyncio.run(daemon.run(settings, parts.hands(settings), again=again)))
         return
-    handler = RichHandler(console=console, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logs.configure(level=logging.WARNING, console=console)
     with LiveTable(console, settings.engine.slots) as table:
-        end = asyncio.run(daemon.run(settings, parts.hands(settings), (table,), table.watch))
+        hands = parts.hands(settings)
+        end = asyncio.run(daemon.run(settings, hands, (table,), table.watch, again=again))
     console.print(end)
-
-
-#: Libraries that log a line for each request.
-_TALKATIVE = ("httpx", "httpx2", "openai", "watchfiles")
 
 
 # --- look ----------------------------------------------------------------------------------------
@@ -239,7 +248,9 @@ def _shape(text: str) -> tuple[int, int, int]:
 @example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
     """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
-    for file in write_first_files(folder, preset, force=force):
+    files = first_files(folder, preset)
+    write_new(files, force=force)
+    for file in files:
         click.echo(file)
     click.echo(f"next: say in {folder / 'llmatic.toml'} where your data lie (data.folder), then")
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -139,3 +140,9 @@ class CVTArchive(Generic[Elite]):
         Source: Pugh 2016; accuracies are not negative, so no offset is needed.
         """
         return math.fsum(held.objective for held in self.held.values())
+
+    @property
+    def median_objective(self) -> float | None:
+        """Median of the elites' objectives; None without elites."""
+        objectives = [held.objective for held in self.held.values()]
+        return statistics.median(objectives) if objectives else None

@@ -84,8 +84,6 @@ class Evolution:
     prompts: PromptBook = EMPTY_BOOK
     #: Collective score of each version of a prompt that has one.
     scores: Map[Version, float] = Map()
-    #: How each network that was settled ended first, by digest.
-    settled: Map[str, Duplicate] = Map()
     window: Window = Window()
     best: Best | None = None
     num_settled: int = 0
@@ -151,13 +149,6 @@ def _archives(evolution: Evolution, job: Job) -> operators.Archives:
 def rng_for(seed: int, job: Job) -> Generator:
     """Make the random generator of one attempt, whatever else runs beside it."""
     return np.random.default_rng([seed, job.number, job.attempt])
-
-
-def duplicate_of(evolution: Evolution, network_digest: str) -> Duplicate | None:
-    """Find how the same network ended before; None when it is to be trained."""
-    if evolution.rules.duplicates == "train":
-        return None
-    return evolution.settled.get(network_digest)
 
 
 def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
@@ -345,7 +336,6 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         contenders=_with_contender(evolution.contenders, placement, contender),
         individuals=_with_individual(evolution.individuals, placement),
         scores=_with_score(evolution.scores, placement),
-        settled=_with_settled(evolution, placement),
         window=evolution.window.after(objective, complete=complete),
         best=_with_best(evolution.best, placement),
         num_settled=placement.number,
@@ -387,14 +377,15 @@ def _detail(result: Report | Rejection | Failure | Duplicate) -> str:
             return result.detail.encode(errors="replace").decode()
 
 
-def _measured(measures: Measures) -> tuple[float, float]:
+def measured(measures: Measures) -> tuple[float, float]:
+    """Say where a network stands in the measure space, in the units of its axes."""
     return measures.width_to_depth, float(measures.flops)
 
 
 def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:
     if report is None or trial.network is None:
         return None
-    return evolution.networks.judge(*_measured(trial.network.measures), report.objective)
+    return evolution.networks.judge(*measured(trial.network.measures), report.objective)
 
 
 def _credit(
@@ -502,7 +493,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         job=placement.job.number,
         source_digest=placement.source_digest,
         measures=placement.measures,
-        solution=_measured(placement.measures),
+        solution=measured(placement.measures),
     )
     figures = Figures(
         objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
@@ -560,16 +551,6 @@ def _with_score(scores: Map[Version, float], placement: Placement) -> Map[Versio
         return scores
     version = (placement.prompt, placement.prompt_version)
     return scores.set(version, scores.get(version, 0.0) + placement.score_change)
-
-
-def _with_settled(evolution: Evolution, placement: Placement) -> Map[str, Duplicate]:
-    """Remember how a network ended, unless it was not trained, or the machine may be to blame."""
-    settled, digest = evolution.settled, placement.network_digest
-    untrained = _is_untrained(evolution, placement)
-    unsure = (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
-    if digest is None or untrained or placement.outcome in unsure or digest in settled:
-        return settled
-    return settled.set(digest, Duplicate(of=placement.job.number, outcome=placement.outcome))
 
 
 def _with_best(best: Best | None, placement: Placement) -> Best | None:

@@ -156,6 +156,18 @@ def most_curious(archive: CVTArchive[PromptElite], prompts: PromptSet) -> list[i
     return cells
 
 
+def highest_curiosity(archive: CVTArchive[PromptElite], prompts: PromptSet) -> dict[str, float]:
+    """Find the highest curiosity of each prompt in use that has an individual."""
+    in_use = {(prompt.id, prompt.version) for prompt in prompts.mutation}
+    highest: dict[str, float] = {}
+    for _, held in archive.items():
+        elite = held.elite
+        if (elite.prompt, elite.prompt_version) in in_use:
+            before = highest.get(elite.prompt, elite.curiosity)
+            highest[elite.prompt] = max(before, elite.curiosity)
+    return highest
+
+
 def with_credit(
     archive: CVTArchive[PromptElite], cell: int, job: int, change: float
 ) -> CVTArchive[PromptElite]:

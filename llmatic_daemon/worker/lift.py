@@ -36,7 +36,7 @@ import torch
 
 from llmatic_daemon import frames
 from llmatic_daemon.records import Outcome
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.sandbox import BEGINNINGS, Layer, Violation
 from llmatic_daemon.worker.confinement import RESULT_DESCRIPTOR, Bounds, Confinement, adopt_orphans
 from llmatic_daemon.worker.export import describe, export
 from llmatic_daemon.worker.graph import MAX_GRAPH_BYTES
@@ -278,12 +278,12 @@ def _check_ending(ending: Ending, bounds: Bounds) -> None:
     if ending.timed_out or ending.exit_code in _OUT_OF_TIME:
         raise Rejected(Outcome.TIMEOUT, f"not lifted within {bounds.time_s:g} s")
     if ending.flooded:
-        raise Rejected(Outcome.SANDBOX, "wrote more than a network can have")
+        raise Rejected(Outcome.SANDBOX, BEGINNINGS[Violation.FLOOD])
     if ending.exit_code < 0:
         name = _signal_name(-ending.exit_code)
-        raise Rejected(Outcome.SANDBOX, f"its process was ended by {name}")
+        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.KILLED]} {name}")
     if ending.exit_code > 0 or not ending.output:
-        detail = f"its process ended with exit code {ending.exit_code} and without a result"
+        detail = f"{BEGINNINGS[Violation.EXITED]} exit code {ending.exit_code} and without a result"
         raise Rejected(Outcome.SANDBOX, detail)
 
 
@@ -298,13 +298,20 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes, Any]:
     try:
         header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))
     except (frames.FrameError, EOFError) as error:
-        raise Rejected(Outcome.SANDBOX, f"its result is no frame: {error}") from error
+        raise Rejected(
+            Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} is no frame: {error}"
+        ) from error
     if stream.read(1):
-        raise Rejected(Outcome.SANDBOX, "it wrote more than one result")
+        raise Rejected(
+            Outcome.SANDBOX,
+            f"{BEGINNINGS[Violation.FORGED]} must be one: it wrote more than one result",
+        )
     if "cause" in header:
         raise _own_words(header)
     if len(blobs) != 2:
-        raise Rejected(Outcome.SANDBOX, "its result must be a graph and weights")
+        raise Rejected(
+            Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} must be a graph and weights"
+        )
     return blobs[0], blobs[1], header.get("order", [])
 
 

@@ -49,3 +49,16 @@ def test_table_shows_the_last_candidate_whatever_became_of_it() -> None:
 
     table.placed(failure(2, Job(number=2, attempt=1)))
     assert "the world failed" in drawn(table)
+
+
+def test_table_follows_the_number_of_slots_and_shows_who_still_works() -> None:
+    table = LiveTable(Console(), 1)
+
+    table.resized(3)
+    table.slot_changed(2, "train", "epoch 1")
+    table.resized(1)
+    while_it_works = drawn(table)
+    table.slot_changed(2, "idle", "")
+
+    assert "epoch 1" in while_it_works
+    assert len(while_it_works.splitlines()) == len(drawn(table).splitlines()) + 1

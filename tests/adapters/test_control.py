@@ -1,6 +1,7 @@
 """The control socket: a real one, asked as the command line asks, and as nobody should."""
 
 import asyncio
+import logging
 import os
 import socket
 import stat
@@ -17,18 +18,20 @@ from llmatic_daemon.adapters import control
 from llmatic_daemon.adapters.control import SOCKET, ask, listening
 from llmatic_daemon.errors import (
     ConfigurationError,
+    Outdated,
     StateLocked,
     StoreUnavailable,
+    TrainerUnavailable,
     UserError,
 )
 
 
-async def answer() -> Mapping[str, Any]:
+async def answer(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"changed": True, "edition": 3}
 
 
 def failing(error: Exception):
-    async def verb() -> Mapping[str, Any]:
+    async def verb(body: Mapping[str, Any]) -> Mapping[str, Any]:
         raise error
 
     return verb
@@ -57,7 +60,7 @@ async def test_verb_is_answered(tmp_path: Path):
 async def test_verbs_are_answered_one_beside_the_other(tmp_path: Path):
     arrived, leave = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> Mapping[str, Any]:
+    async def slow(body: Mapping[str, Any]) -> Mapping[str, Any]:
         arrived.set()
         await leave.wait()
         return {}
@@ -78,7 +81,9 @@ async def test_verbs_are_answered_one_beside_the_other(tmp_path: Path):
         (ConfigurationError("widen.md, line 3: unknown setting 'kid'"), 409),
         (UserError("there is no such prompt"), 409),
         (StateLocked("another daemon"), 409),
+        (Outdated("another set is in force"), 412),
         (StoreUnavailable("the disk is full"), 503),
+        (TrainerUnavailable("no trainer"), 503),
     ],
 )
 async def test_refusal_has_a_status_and_its_one_line(tmp_path: Path, error: Exception, status: int):
@@ -115,12 +120,71 @@ async def test_get_is_refused(tmp_path: Path):
     assert status == 405
 
 
-async def test_body_over_the_limit_is_refused(tmp_path: Path):
-    async with listening(tmp_path, {"verb": answer}):
-        too_long, _ = await status_and_body(tmp_path, "POST", "verb", data=b"x" * (65 << 10))
-        short, _ = await status_and_body(tmp_path, "POST", "verb", data=b"x" * 1000)
+async def echo(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"said": dict(body)}
 
-    assert (too_long, short) == (413, 200)
+
+async def test_body_reaches_the_verb(tmp_path: Path):
+    async with listening(tmp_path, {"verb": echo}):
+        assert await ask(tmp_path, "verb", {"slots": 3}) == {"said": {"slots": 3}}
+        assert await status_and_body(tmp_path, "POST", "verb") == (200, {"said": {}})
+
+
+@pytest.mark.parametrize("header", ["abc", '"abc"', ' "abc" '])
+async def test_if_match_reaches_the_verb_whatever_the_body_says(tmp_path: Path, header: str):
+    async with listening(tmp_path, {"verb": echo}):
+        got = await status_and_body(
+            tmp_path, "POST", "verb", headers={"If-Match": header}, json={"if_match": "forged"}
+        )
+        any_set = await status_and_body(tmp_path, "POST", "verb", headers={"If-Match": "*"})
+
+    assert got == (200, {"said": {"if_match": "abc"}})
+    assert any_set == (200, {"said": {}})
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[1]", "the body must be a JSON object, found list"),
+        (b"3", "the body must be a JSON object, found int"),
+        (b"null", "the body must be a JSON object, found NoneType"),
+        (b"slots=3", "the body must be a JSON object, and is no JSON: "),
+        (b"\xff\xfe\xfd", "the body must be a JSON object, and is no JSON: "),
+        (b"[" * 60_000, "the body must be a JSON object, and is no JSON: "),
+    ],
+)
+async def test_body_that_is_no_object_is_refused(tmp_path: Path, body: bytes, why: str):
+    async with listening(tmp_path, {"verb": echo}):
+        status, said = await status_and_body(tmp_path, "POST", "verb", data=body)
+
+    assert status == 400
+    assert isinstance(said, dict)
+    assert said["error"].startswith(why)
+
+
+async def test_body_over_the_limit_is_refused(tmp_path: Path):
+    longest = b'"' + b"x" * ((64 << 10) - 8)
+    async with listening(tmp_path, {"verb": echo}):
+        too_long = await status_and_body(tmp_path, "POST", "verb", data=b"x" * (65 << 10))
+        fits, _ = await status_and_body(tmp_path, "POST", "verb", data=b'{"a":' + longest + b'"}')
+
+    assert too_long == (413, {"error": "the body must have at most 65536 bytes"})
+    assert fits == 200
+
+
+async def test_who_asks_for_a_change_is_logged_as_the_kernel_knows_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    me = f"user {os.getuid()}, process {os.getpid()}"
+    verbs = {"pause": answer, "reload": failing(UserError("bad")), "status": answer}
+    with caplog.at_level(logging.INFO, "llmatic_daemon"):
+        async with listening(tmp_path, verbs, reads=("status",)):
+            for verb in verbs:
+                await status_and_body(tmp_path, "POST", verb)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"pause, asked for by {me}: done", f"reload, asked for by {me}: bad"]
+    assert (caplog.records[0].action, caplog.records[0].uid) == ("control", os.getuid())
 
 
 async def test_garbage_is_refused_and_the_next_one_answered(tmp_path: Path):
@@ -149,7 +213,7 @@ async def test_daemon_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(control, "_TIMEOUT_S", 0.05)
     leave = asyncio.Event()
 
-    async def stuck() -> Mapping[str, Any]:
+    async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
         await leave.wait()
         return {}
 
@@ -269,7 +333,7 @@ async def test_verb_under_way_holds_up_the_end_for_a_moment_only(
     monkeypatch.setattr(control, "_GRACE_S", 0.05)
     arrived, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def stuck() -> Mapping[str, Any]:
+    async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
         arrived.set()
         try:
             await asyncio.Event().wait()

@@ -2,14 +2,15 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.history import _LINEAGE_PARENTS, History
+from llmatic_daemon.adapters.store import _EARLIER, SQLiteStore
 from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.records import Artefacts, Outcome, Placement, Tessellation
 from tests.sample_placements import SampleSearch, edition, failure, success
@@ -208,3 +209,44 @@ async def test_history_on_a_read_only_disk_is_readable(tmp_path: Path):
             await SQLiteStore.open(tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)  # noqa: ASYNC221
+
+
+def test_check_tells_of_a_sum_that_the_log_does_not_give(folder: Path, tmp_path: Path):
+    state = tmp_path / "state"
+    shutil.copytree(folder, state)
+    database = sqlite3.connect(state / "llmatic.db", isolation_level=None)
+    database.execute("UPDATE tallies SET num = num + 1 WHERE outcome = 'error'")
+    database.close()
+
+    with History(state) as history, History(folder) as untouched:
+        (fault,) = history.check()
+        assert untouched.check() == ()
+
+    assert fault.startswith("tally ('deepen', 1, 'error'): the log gives (6,")
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (f"{_EARLIER}", "placements_network"),
+        ("SELECT number FROM jobs WHERE state = 'running' ORDER BY number", "jobs_running"),
+    ],
+)
+def test_question_that_is_asked_often_reads_an_index_only(folder: Path, query: str, index: str):
+    database = sqlite3.connect(folder / "llmatic.db")
+
+    values = ("x", True)[: query.count("?")]
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    database.close()
+
+    assert any(index in step for step in plan), plan
+    assert not any("B-TREE" in step for step in plan), plan
+
+
+def test_lineage_reads_the_parents_of_ancestors_only(folder: Path):
+    database = sqlite3.connect(folder / "llmatic.db")
+
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {_LINEAGE_PARENTS}", (9,))]
+    database.close()
+
+    assert not [step for step in plan if step.startswith("SCAN parents")], plan

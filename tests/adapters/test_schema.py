@@ -1,22 +1,29 @@
 """The schema: migrations that only grow, and tables that refuse nonsense."""
 
 import asyncio
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from llmatic_daemon import config, daemon
-from llmatic_daemon.adapters import database_file, schema
+from llmatic_daemon.adapters import database_file, schema, snapshots
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.placement_rows import COLUMNS
-from llmatic_daemon.adapters.state_folder import database_path
+from llmatic_daemon.adapters.state_folder import database_path, settings_path
 from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.cli import main
+from llmatic_daemon.errors import StateVersionError, StoreUnavailable
 from llmatic_daemon.ports import Entry
 from llmatic_daemon.records import Edition, Operator, Outcome, Placement, PromptKind
-from llmatic_daemon.search import settings_file
+from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
 from tests.fake_daemon import fake_hands
 from tests.sample_placements import SampleSearch, edition
@@ -35,7 +42,9 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
     schema.migrate(database)
 
     assert database.total_changes == changes
-    assert schema.applied(database) == ("m001_search", "m002_writers", "m003_audits")
+    assert schema.applied(database) == (
+        "m001_search", "m002_writers", "m003_audits", "m004_growth",
+    )  # fmt: skip
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
@@ -167,7 +176,7 @@ def downgraded(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> sqlit
         "INSERT INTO prompts SELECT prompt, slot FROM newer.edition_prompts WHERE slot IS NOT NULL"
     )
     connection.execute("DETACH newer")
-    shutil.copy(settings_file(state), settings_file(old))
+    shutil.copy(settings_path(state), settings_path(old))
     return connection
 
 
@@ -251,7 +260,7 @@ def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for table in (*TABLES, *editions):
         connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
     connection.close()
-    shutil.copy(settings_file(state), settings_file(old))
+    shutil.copy(settings_path(state), settings_path(old))
 
 
 @pytest.mark.slow
@@ -326,3 +335,130 @@ def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindran
     assert crossover in [p.id for p in edition.prompts.mutation]
     search(old, NUM_BEFORE + 1)
     assert verify(old).faults == ()
+
+
+# --- before a migration ----------------------------------------------------------------------------
+
+
+def copies(state: Path) -> list[Path]:
+    return snapshots.named(state, r"schema-\d+")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
+    searched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    version: int,
+):
+    old = tmp_path / "old"
+    make = {1: downgraded, 2: of_version_2, 3: of_version_3}[version]
+    made = make(searched, old, monkeypatch)
+    if made is not None:
+        made.close()
+
+    asyncio.run(_log(old))
+
+    (copy,) = copies(old)
+    assert copy.name.startswith(f"schema-{version}-")
+    assert f"of schema version {version} and is brought up to {schema.VERSION}" in caplog.text
+    assert str(copy) in caplog.text
+    with sqlite3.connect(database_path(copy)) as kept, sqlite3.connect(database_path(old)) as now:
+        assert len(schema.applied(kept)) == version
+        assert len(schema.applied(now)) == schema.VERSION
+        query = "SELECT number, job, outcome, objective FROM placements ORDER BY number"
+        assert kept.execute(query).fetchall() == now.execute(query).fetchall()
+    assert verify(old).faults == ()
+    asyncio.run(_log(old))
+    assert copies(old) == [copy], "a second start has nothing to do"
+    kept.close()
+    now.close()
+
+
+def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a search into a database of version 3, which kept no sums, and its settings."""
+    connection = first_version(database_path(old), monkeypatch, version=3)
+    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    for table in (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"):
+        connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
+    connection.close()
+    shutil.copy(settings_path(state), settings_path(old))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1", "migration:1"])
+def test_kill_in_a_migration_leaves_the_old_database_to_be_migrated_again(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+):
+    old = tmp_path / "old"
+    downgraded(searched, old, monkeypatch).close()
+    child = Path(__file__).with_name("store_child.py")
+    words = [sys.executable, str(child), str(old), "0"]
+
+    killed = subprocess.run(words, env={**os.environ, "LLMATIC_FAILPOINT": point}, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    with sqlite3.connect(database_path(old)) as left:
+        assert schema.applied(left) == ("m001_search",)
+    left.close()
+    for copy in copies(old):
+        with sqlite3.connect(database_path(copy)) as kept:
+            assert kept.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        kept.close()
+    editions, placements = log(old)
+    assert len(editions) == 1
+    assert len(placements) == len(log(searched)[1])
+    assert verify(old).faults == ()
+
+
+@pytest.mark.slow
+def test_copy_from_before_a_migration_can_be_restored(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = tmp_path / "old"
+    of_version_3(searched, old, monkeypatch)
+    asyncio.run(_log(old))
+    (copy,) = copies(old)
+
+    restore(copy, tmp_path / "restored")
+
+    assert asyncio.run(_log(tmp_path / "restored")) == asyncio.run(_log(searched))
+
+
+def test_migration_without_room_for_a_copy_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first_version(database_path(tmp_path / "old"), monkeypatch).close()
+
+    def full(source: Path, target: Path) -> None:
+        raise StoreUnavailable("the disk is full; make room, and try again")
+
+    monkeypatch.setattr(snapshots, "copy_database", full)
+
+    with pytest.raises(StoreUnavailable, match="disk is full; make room"):
+        asyncio.run(_log(tmp_path / "old"))
+
+    connection = sqlite3.connect(database_path(tmp_path / "old"))
+    assert schema.applied(connection) == ("m001_search",)
+    connection.close()
+
+
+def test_newer_database_is_refused_in_one_line_with_exit_code_78(tmp_path: Path):
+    database_file.ensure(database_path(tmp_path), busy_timeout_s=1.0)
+    connection = sqlite3.connect(database_path(tmp_path), isolation_level=None)
+    connection.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+        "VALUES ('llmatic', 'm999_later', '')"
+    )
+    connection.close()
+
+    done = CliRunner().invoke(main, ["status", "--state", str(tmp_path)])
+
+    assert done.exit_code == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert "use the newer llmatic-daemon" in done.stderr
+    with pytest.raises(StateVersionError):
+        asyncio.run(_log(tmp_path))
+    assert copies(tmp_path) == []

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from llmatic_daemon.records import (
     Measures,
     Network,
     Outcome,
+    PlacePhase,
     Progress,
     Report,
+    RestartReason,
     Task,
     Training,
 )
+from tests.fakes import FakeObserver
 
 
 @pytest.fixture(autouse=True)
@@ -339,6 +343,92 @@ async def test_a_start_without_an_answer_is_given_up():
     async with _pool(data={"name": "silent"}, start_timeout_s=0.2) as pool:
         with pytest.raises(TrainerUnavailable, match=r"no answer in 0\.2 s"):
             await pool.task()
+
+
+# --- who watches ----------------------------------------------------------------------------------
+
+
+async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced():
+    observer, start = FakeObserver(), PlacePhase.START
+    async with _pool(timeout_s=0.2) as pool:
+        await pool.task()
+        pool.watched_by([observer])
+        await pool.train(_network(), Training(seed=1, spare=True), lambda _: None)
+        with pytest.raises(TrainerUnavailable):
+            await _train(pool, b"hang")
+        with pytest.raises(TrainerUnavailable):
+            await _train(pool, b"die")
+
+    assert [what for _, what in observer.places[:8]] == [
+        None, PlacePhase.AUDIT, None,
+        PlacePhase.TRAIN, RestartReason.HUNG, start, None,
+        PlacePhase.TRAIN,
+    ]  # fmt: skip
+    assert observer.places[8:10] == [("cpu", RestartReason.DIED), ("cpu", start)]
+
+
+async def test_observers_hear_that_a_training_was_given_up():
+    watcher, observer = _Watcher(), FakeObserver()
+    async with _pool() as pool:
+        pool.watched_by([observer])
+        hanging = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+
+        assert ("cpu", RestartReason.CANCELLED) in observer.places
+
+
+async def test_observers_hear_of_starts_that_fail():
+    observer = FakeObserver()
+    pool = _pool(module="no_such_module")
+    pool.watched_by([observer])
+    async with pool:
+        with pytest.raises(TrainerUnavailable):
+            await pool.task()
+
+    assert ("cpu", RestartReason.NOT_STARTED) in observer.places
+
+
+async def test_a_place_is_overdue_only_beyond_all_patience(monkeypatch):
+    watcher = _Watcher()
+    async with _pool(timeout_s=100.0) as pool:
+        await pool.task()
+        held = _train(pool, b"hang", watcher)
+        await watcher.holds.wait()
+        began = time.monotonic()
+
+        monkeypatch.setattr(time, "monotonic", lambda: began + 100)
+        assert pool.overdue() == ()
+        monkeypatch.setattr(time, "monotonic", lambda: began + 200)
+        assert pool.overdue() == ("cpu",)
+
+        monkeypatch.undo()
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+
+
+async def test_a_free_place_is_never_overdue(monkeypatch):
+    async with _pool() as pool:
+        await pool.task()
+        later = time.monotonic() + 1e6
+
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+        assert pool.overdue() == ()
+        monkeypatch.undo()
+
+
+async def test_a_start_that_never_ends_is_overdue(monkeypatch):
+    async with _pool(data={"name": "silent"}, start_timeout_s=100.0) as pool:
+        await asyncio.sleep(0)  # the start begins
+        later = time.monotonic() + 200
+
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+        assert pool.overdue() == ("cpu",)
+        monkeypatch.undo()
 
 
 # --- the real one ---------------------------------------------------------------------------------

@@ -18,11 +18,16 @@ def start(configuration: dict[str, Any]) -> None:
     data = configuration["data"]
     if starts := data.get("count_starts"):
         with Path(starts).open("a") as file:
-            file.write(f"{configuration['device']}\n")
+            file.write(f"{configuration['device']} {os.getpid()}\n")
     if data["name"] == "unknown":
         send({"error": {"kind": "configuration", "detail": "unknown data set 'unknown'"}})
         sys.exit(78)
-    if data["name"] == "broken":
+    if configuration["device"] == "cuda:9":
+        send({"error": {"kind": "configuration", "detail": "there is no cuda:9"}})
+        sys.exit(78)
+    if configuration["device"] == "cuda:7":
+        time.sleep(1000)
+    if data["name"] == "broken" or configuration["device"] == "cuda:8":
         sys.exit("no driver")
     if data["name"] == "silent":
         time.sleep(1000)
@@ -38,6 +43,8 @@ def train(asked: dict[str, Any], graph: bytes, weights: bytes) -> None:
         return
     if graph == b"hang":
         time.sleep(1000)
+    if graph.startswith(b"/"):  # a pipe: until somebody opens it
+        Path(graph.decode()).read_bytes()
     if graph == b"die":
         print("a last word", file=sys.stderr, flush=True)
         os._exit(3)

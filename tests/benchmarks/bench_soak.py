@@ -71,15 +71,16 @@ class FaultyLifter(RandomLifter):
 class FaultyTrainer(RandomTrainer):
     """Takes as long as the rate wants."""
 
-    def __init__(self, mean_s: float) -> None:
+    def __init__(self, mean_s: float, faults: float = FAULTS) -> None:
         super().__init__()
         self._mean_s = mean_s
+        self._faults = faults
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
         await asyncio.sleep(random.expovariate(1 / self._mean_s))
-        if random.random() < FAULTS:
+        if random.random() < self._faults:
             raise TrainerUnavailable("the trainer died")
         return await super().train(network, training, watch)
 

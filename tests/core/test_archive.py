@@ -1,6 +1,7 @@
 """The CVT archive: what enters, what is kept, who is near."""
 
 import math
+import statistics
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,7 @@ def test_archive_holds_the_best_ever_offered_to_each_cell(made: list[tuple[float
 
     assert {cell: held.objective for cell, held in archive.items()} == best
     assert archive.qd_score == pytest.approx(sum(best.values()))
+    assert archive.median_objective == (statistics.median(best.values()) if best else None)
     assert [cell for cell, _ in archive.items()] == list(best)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution, apply, duplicate_of, place, propose, rng_for
+from llmatic_daemon.core.evolution import Evolution, apply, place, propose, rng_for
 from llmatic_daemon.core.operators import initial_source
 from llmatic_daemon.core.temperature import adapted
 from llmatic_daemon.records import (
@@ -24,7 +24,7 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
 )
-from tests.fakes import TASK, evolution, network, prompts, proposal, report, trial, with_prompts
+from tests.fakes import TASK, evolution, prompts, proposal, report, trial, with_prompts
 
 MANY = 1500
 
@@ -342,19 +342,6 @@ def test_individual_that_improves_its_own_cell_keeps_its_curiosity():
 
 
 # --- duplicates ----------------------------------------------------------------------------------
-
-
-def test_duplicate_is_found_by_its_network():
-    search, _ = settled(evolution(duplicates="skip"), (proposal(1), report(0.4)))
-
-    assert duplicate_of(search, network("net 1").digest) == Duplicate(of=1, outcome=Outcome.TRAINED)
-    assert duplicate_of(search, network("net 2").digest) is None
-
-
-def test_duplicates_are_trained_again_under_the_papers_rules():
-    search, _ = settled(evolution(), (proposal(1), report(0.4)))
-
-    assert duplicate_of(search, network("net 1").digest) is None
 
 
 @pytest.mark.parametrize(("outcome", "change"), [(Outcome.TRAINED, -0.5), (Outcome.NAN, -1.0)])

@@ -6,23 +6,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmatic_daemon.core.audits import AuditRules
 from llmatic_daemon.core.evolution import (
     Evolution,
     apply,
     audit,
     due_for_audit,
-    duplicate_of,
     edit,
     fold,
     place,
     propose,
     rng_for,
 )
+from llmatic_daemon.core.milestones import milestone_of, resumed
 from llmatic_daemon.records import (
     Audit,
+    Duplicate,
     Edition,
     Failure,
     Job,
+    Network,
     Outcome,
     Placement,
     Proposal,
@@ -31,6 +34,7 @@ from llmatic_daemon.records import (
     Trial,
 )
 from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
+from tests.memory_store import earlier
 
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
 Step = tuple[str, int, float]
@@ -125,11 +129,17 @@ class Scheduler:
         )
         if kind in (Outcome.NOT_CODE, Outcome.NO_CLASS, Outcome.CONTEXT, Outcome.LIFT_FAILED):
             return trial(made, Rejection(cause=Outcome(kind), detail="no"))
-        if duplicate := duplicate_of(self.live, lifted.digest):
+        if duplicate := self._duplicate_of(lifted):
             return trial(made, duplicate, lifted)
         if kind in ("trained", "stand-in"):
             return trial(made, report(objective), lifted, stand_in=kind == "stand-in")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
+
+    def _duplicate_of(self, lifted: Network) -> Duplicate | None:
+        rules = self.live.rules
+        if rules.duplicates == "train":
+            return None
+        return earlier(self.placements, lifted.digest, initial=rules.train_initial)
 
 
 def qualities(search: Evolution) -> list[dict[int, float]]:
@@ -202,3 +212,37 @@ def test_apply_refuses_a_placement_that_is_not_the_next():
 
     with pytest.raises(ValueError, match="placement 2 must come next, got 1"):
         apply(search, placement)
+
+
+# --- milestones ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(start=searches, script=scripts("audit", "edit"), cut=st.integers(0, 80))
+def test_search_that_is_resumed_from_a_milestone_goes_on_as_if_nothing_had_been(
+    start: Evolution, script: list[Step], cut: int
+):
+    start = replace(start, audit_rules=AuditRules(share=0.7, threshold=4.0))
+    scheduler = Scheduler(start)
+    for step in script[:cut]:
+        scheduler.take(step)
+    milestone, num_seen = milestone_of(scheduler.live), len(scheduler.log)
+    for step in script[cut:]:
+        scheduler.take(step)
+
+    begun = resumed(start, milestone)
+
+    assert begun is not None
+    assert differences(fold(begun, scheduler.log[num_seen:]), scheduler.live) == []
+    assert fold(begun, scheduler.log[num_seen:]) == scheduler.live
+    assert milestone_of(fold(start, scheduler.log[:num_seen])) == milestone
+
+
+def test_milestone_of_other_rules_is_not_read():
+    """Windows of another length give another search from the same log."""
+    milestone = milestone_of(evolution(window_size=100))
+
+    assert resumed(evolution(window_size=50), milestone) is None
+    audited = replace(evolution(), audit_rules=AuditRules(share=0.5, threshold=4.0))
+    assert resumed(audited, milestone) is None
+    assert resumed(evolution(window_size=100), milestone) is not None

@@ -110,13 +110,6 @@ def test_untrained_network_is_measured_only_as_a_random_initial_one():
     assert num_epochs(evolution(train_initial=True), initial) is None
 
 
-def test_untrained_network_does_not_keep_its_like_from_being_trained():
-    search = evolution(duplicates="skip")
-    search, _ = settled(search, proposal(1, operator=Operator.INITIALISATION), report(0.1))
-
-    assert not search.settled
-
-
 def test_curiosity_accumulates_on_the_selected_individual():
     search, made = with_one_individual()
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from llmatic_daemon.core.evolution import Evolution, apply, edit, place, propose, rng_for
+from llmatic_daemon.core.prompts import highest_curiosity
 from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Edition, Job, Prompt, PromptKind
+from llmatic_daemon.records import Edition, Job, Prompt, PromptElite, PromptKind
 from tests.fakes import (
     evolution,
     prompt,
@@ -217,6 +218,24 @@ def test_individual_of_an_older_version_is_not_the_most_curious():
     made = [propose(search, job, rng_for(1, job)) for job in _jobs(50)]
 
     assert all(p.credited_job is None for p in made)
+
+
+def test_highest_curiosity_is_that_of_the_texts_in_use():
+    search = evolution(num_prompts=2)
+    archive = search.individuals
+    for cell, (prompt_id, version, curiosity) in enumerate(
+        [("p00", 1, -1.0), ("p00", 1, 2.5), ("p00", 2, 9.0), ("gone", 1, 9.0)]
+    ):
+        elite = PromptElite(
+            job=cell,
+            prompt=prompt_id,
+            prompt_version=version,
+            temperature=0.5,
+            curiosity=curiosity,
+        )
+        archive = archive.with_elite(cell, 0.0, elite)
+
+    assert highest_curiosity(archive, search.prompts.current) == {"p00": 2.5}
 
 
 # --- drawing -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Lifter and trainer of the benchmark: a cell is parsed, and looked up in the place of a training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table
 from llmatic_daemon.cells import Cell, CellError
@@ -83,6 +83,9 @@ class TableTrainer(Trainer):
 
     async def spare(self) -> None:
         """Return at once: a table is never busy."""
+
+    async def resize(self, places: Sequence[str]) -> None:
+        """Do nothing: a table has no places."""
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]

@@ -1,0 +1,47 @@
+"""Sums over all placements, kept with each of them; runs inside a transaction."""
+
+import sqlite3
+
+from llmatic_daemon.records import Placement
+
+_ADD = """
+INSERT INTO tallies (prompt, prompt_version, outcome, num, num_added, num_stand_ins, score,
+  curiosity_change, train_s, best_objective)
+VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (prompt, prompt_version, outcome) DO UPDATE SET
+  num = num + 1, num_added = num_added + excluded.num_added,
+  num_stand_ins = num_stand_ins + excluded.num_stand_ins, score = score + excluded.score,
+  curiosity_change = curiosity_change + excluded.curiosity_change,
+  train_s = train_s + excluded.train_s,
+  best_objective = max(coalesce(best_objective, excluded.best_objective),
+    coalesce(excluded.best_objective, best_objective))"""
+#: What is counted, compared with the log; times aside: their sums depend on the order.
+_COUNTED = """
+SELECT prompt, prompt_version, outcome, count(*), sum(status <> 'not_added'), sum(stand_in),
+  sum(score_change), sum(curiosity_change), max(objective)
+FROM placements GROUP BY prompt, prompt_version, outcome"""
+_KEPT = """
+SELECT prompt, prompt_version, outcome, num, num_added, num_stand_ins, score, curiosity_change,
+  best_objective
+FROM tallies"""
+
+
+def add(connection: sqlite3.Connection, placement: Placement) -> None:
+    """Count one more placement."""
+    key = (placement.prompt, placement.prompt_version, placement.outcome.value)
+    counted = (
+        placement.status.added, placement.stand_in, placement.score_change,
+        placement.curiosity_change, placement.durations.train_s, placement.objective,
+    )  # fmt: skip
+    connection.execute(_ADD, (*key, *counted))
+
+
+def faults(connection: sqlite3.Connection) -> list[str]:
+    """Name the sums that the log does not give, one line each."""
+    counted = {row[:3]: row[3:] for row in connection.execute(_COUNTED)}
+    kept = {row[:3]: row[3:] for row in connection.execute(_KEPT)}
+    return [
+        f"tally {key}: the log gives {counted.get(key)}, stored is {kept.get(key)}"
+        for key in sorted(counted.keys() | kept.keys())
+        if counted.get(key) != kept.get(key)
+    ]

@@ -1,0 +1,1 @@
+"""The listener on loopback: metrics, health, and a read-only API for people and programs that watch."""

@@ -1,0 +1,350 @@
+"""What a person may ask: each verb over a real socket, with an engine at work and its fakes."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmatic_daemon import config
+from llmatic_daemon.adapters import pause_note
+from llmatic_daemon.adapters.control import SOCKET, ask
+from llmatic_daemon.adapters.prompt_folder import PromptFolder
+from llmatic_daemon.config import Settings
+from llmatic_daemon.control_desk import ControlDesk
+from llmatic_daemon.engine import Engine
+from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable, UserError
+from llmatic_daemon.prompt_desk import PromptDesk
+from llmatic_daemon.records import Snapshot
+from llmatic_daemon.reloading import Reloader
+from tests.adapters.test_control import status_and_body
+from tests.adapters.test_metrics import SNAPSHOT
+from tests.engine_house import House, until
+from tests.fakes import NUM_SLOTS, Faults, evolution
+from tests.running_daemon import wait_until
+
+
+async def belongs(settings: Settings) -> None:
+    """Refuse another seed, as the store does."""
+    if settings.search.seed != 1:
+        raise ConfigurationError("state folder must belong to this search, found another: seed")
+
+
+@dataclass
+class Daemon:
+    """A paused engine with one slot and two places, and the desks around it, in a folder."""
+
+    folder: Path
+    house: House = field(default_factory=lambda: House(start=evolution(num_prompts=1)))
+    check: Callable[[Settings], Awaitable[None]] = belongs
+
+    def __post_init__(self) -> None:
+        self.prompts = self.folder / "prompts"
+        self.state = self.folder / "state"
+        for made in (self.prompts, self.state):
+            made.mkdir(exist_ok=True)
+        (self.prompts / "widen.md").write_text("Widen it.")
+        (self.prompts / "join.md").write_text('+++\nkind = "crossover"\n+++\nJoin them.')
+        self.write()
+        self.engine: Engine = self.house.engine()
+        watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
+        self.prompt_desk = PromptDesk(watch, self.engine, self.house.store, num_slots=NUM_SLOTS)
+        settings = self.read()
+        self.reloader = Reloader(
+            settings, self.read, self.check,
+            engine=self.engine, trainer=self.house.trainer, prompts=self.prompt_desk,
+        )  # fmt: skip
+        self.desk = ControlDesk(
+            settings, engine=self.engine, prompts=self.prompt_desk, reloader=self.reloader,
+            view=self.view,
+        )  # fmt: skip
+
+    def view(self) -> Snapshot:
+        return SNAPSHOT
+
+    def write(self, text: str = "") -> None:
+        (self.folder / "llmatic.toml").write_text(f'state_dir = "state"\n{text}')
+
+    def read(self) -> Settings:
+        file = self.folder / "llmatic.toml"
+        return config.load(file, preset="demo", environment={})
+
+    async def ask(self, verb: str, **body: Any) -> dict[str, Any]:
+        return dict(await ask(self.state, verb, body))
+
+    async def refused(self, verb: str, **body: Any) -> str:
+        with pytest.raises(UserError) as caught:
+            await self.ask(verb, **body)
+        return str(caught.value)
+
+
+@asynccontextmanager
+async def attended(daemon: Daemon) -> AsyncIterator[Daemon]:
+    """Let the desk attend to its socket."""
+    async with asyncio.TaskGroup() as group:
+        attending = group.create_task(daemon.desk.attend({}, asyncio.Event()))
+        await asyncio.to_thread(wait_until, (daemon.state / SOCKET).is_socket)
+        yield daemon
+        attending.cancel()
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with attended(Daemon(tmp_path)) as daemon:
+        yield daemon
+
+
+# --- pause and resume ----------------------------------------------------------------------------
+
+
+async def test_pause_and_resume_tell_whether_they_changed_anything(daemon: Daemon):
+    said = [await daemon.ask(verb) for verb in ("pause", "pause", "resume", "resume")]
+
+    assert said == [
+        {"is_paused": True, "changed": True},
+        {"is_paused": True, "changed": False},
+        {"is_paused": False, "changed": True},
+        {"is_paused": False, "changed": False},
+    ]
+    assert not daemon.engine.is_paused
+
+
+async def test_pause_outlives_the_daemon(daemon: Daemon, caplog: pytest.LogCaptureFixture):
+    await daemon.ask("pause")
+    since = pause_note.read(daemon.state)
+    next_life = Daemon(daemon.folder)
+
+    await next_life.desk.recall()
+
+    assert next_life.engine.is_paused
+    assert f"paused since {since}; 'llmatic-daemon resume' lets it go on" in caplog.text
+
+
+async def test_resume_outlives_the_daemon(daemon: Daemon):
+    await daemon.ask("pause")
+    await daemon.ask("resume")
+    next_life = Daemon(daemon.folder)
+
+    await next_life.desk.recall()
+
+    assert not next_life.engine.is_paused
+    assert not (daemon.state / pause_note.FILE).exists()
+
+
+async def test_second_pause_keeps_the_time_of_the_first(daemon: Daemon):
+    await daemon.ask("pause")
+    (daemon.state / pause_note.FILE).write_text("long ago\n")
+    await daemon.ask("pause")
+
+    assert pause_note.read(daemon.state) == "long ago"
+
+
+async def test_pause_that_cannot_be_noted_holds_and_says_so(daemon: Daemon):
+    (daemon.state / pause_note.FILE).symlink_to("nowhere/at/all")
+
+    said = await daemon.refused("pause")
+
+    assert "paused' must be writable, or a restart does not know of it" in said
+    assert daemon.engine.is_paused
+
+
+# --- drain, slots, status ------------------------------------------------------------------------
+
+
+async def test_drain_is_answered_at_once_and_ends_the_search(daemon: Daemon):
+    running = asyncio.create_task(daemon.engine.run())
+    await until(lambda: bool(daemon.house.outcomes))
+
+    said = await daemon.ask("drain")
+
+    assert said == {"is_draining": True, "drain_s": daemon.read().engine.drain_s}
+    assert await running == "drained as asked"
+
+
+async def test_slots_are_changed(daemon: Daemon):
+    assert await daemon.ask("slots", slots=5) == {"before": 1, "slots": 5}
+    assert daemon.engine.num_slots == 5
+
+
+@pytest.mark.parametrize("wish", [0, -1, 1025, True, 2.0, "3", None])
+async def test_slots_that_cannot_be_are_refused(daemon: Daemon, wish: object):
+    said = await daemon.refused("slots", slots=wish)
+
+    assert said == f"slots must be an integer from 1 to 1024, got {wish!r}"
+    assert daemon.engine.num_slots == 1
+
+
+async def test_status_is_the_snapshot_and_names_the_prompts(daemon: Daemon):
+    said = await daemon.ask("status")
+
+    assert said["num_slots"] == SNAPSHOT.num_slots
+    assert said["is_paused"] is SNAPSHOT.is_paused
+    assert said["prompt_set_digest"] == daemon.engine.evolution.prompts.current.digest
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "drain", "reload", "prompts/reload", "status"])
+async def test_body_that_a_verb_does_not_know_is_refused(daemon: Daemon, verb: str):
+    said = await daemon.refused(verb, slots=3)
+
+    assert said.startswith("the body may hold ")
+    assert said.endswith(", found 'slots'")
+    assert not daemon.engine.is_paused
+    assert not daemon.engine.is_draining
+
+
+@pytest.mark.parametrize("verb", ["reload", "prompts/reload"])
+async def test_lost_if_match_answers_412_and_changes_nothing(daemon: Daemon, verb: str):
+    await daemon.ask("prompts/reload")
+    before = daemon.prompt_desk.digest
+    daemon.write("[engine]\nslots = 4")
+    (daemon.prompts / "widen.md").write_text("Widen it a lot.")
+
+    lost, _ = await status_and_body(daemon.state, "POST", verb, headers={"If-Match": '"old"'})
+    after_lost = (daemon.prompt_desk.digest, daemon.engine.num_slots)
+    won, _ = await status_and_body(daemon.state, "POST", verb, headers={"If-Match": before})
+
+    assert (lost, won) == (412, 200)
+    assert after_lost == (before, 1)
+    assert daemon.prompt_desk.digest != before
+
+
+async def test_changes_are_logged_and_looks_are_not(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.INFO, "llmatic_daemon"):
+        await daemon.ask("status")
+        await daemon.ask("pause")
+
+    said = [record.getMessage() for record in caplog.records if "asked for by" in record.message]
+    assert [line.split(",")[0] for line in said] == ["pause"]
+
+
+async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    daemon = Daemon(tmp_path)
+    (daemon.state / SOCKET).write_text("precious")
+
+    listening = asyncio.Event()
+    attending = asyncio.create_task(daemon.desk.attend({}, listening))
+    await listening.wait()
+    attending.cancel()
+
+    assert "must be free for the control socket" in caplog.text
+    assert "going on without it" in caplog.text
+
+
+# --- reload --------------------------------------------------------------------------------------
+
+
+async def test_reload_changes_what_it_can_and_names_the_rest(daemon: Daemon):
+    daemon.write(
+        '[engine]\nslots = 4\nretry_s = 7.0\n[training]\nplaces = ["cpu", "cuda:0"]\n'
+        '[writer.endpoints.coder]\nname = "openai"\n'
+    )
+    (daemon.prompts / "widen.md").write_text("Widen it a lot.")
+
+    said = await daemon.ask("reload")
+
+    assert said["changed"] == ["training.places", "engine.slots"]
+    assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
+    assert said["prompts"]["changed"]
+    assert daemon.engine.num_slots == 4
+    assert daemon.house.trainer.places == ("cpu", "cuda:0")
+
+
+async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: Daemon):
+    daemon.write("[engine]\nslots = 4\nretry_s = 7.0")
+    await daemon.ask("reload")
+
+    said = await daemon.ask("reload")
+
+    assert (said["changed"], said["needs_restart"]) == ([], ["engine.retry_s"])
+    assert not said["prompts"]["changed"]
+
+
+async def test_reload_brings_back_what_the_file_says_after_slots(daemon: Daemon):
+    daemon.write("[engine]\nslots = 2")
+    await daemon.ask("slots", slots=7)
+
+    assert (await daemon.ask("reload"))["changed"] == ["engine.slots"]
+    assert daemon.engine.num_slots == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[engine]\nslots = 4\nretry_s = 0", "engine.retry_s must be above 0, got 0"),
+        ("[engine]\nslots = 4\nslotz = 4", "unknown setting 'engine.slotz'"),
+        ("[engine]\nslots = 4\n[training]\nplaces = []", "places must name at least one device"),
+        ("[engine]\nslots = 4\n[search]\nseed = 2", "must belong to this search"),
+        ("[engine\nslots = 4", "must be TOML"),
+    ],
+)
+async def test_bad_settings_change_nothing(daemon: Daemon, text: str, why: str):
+    (daemon.prompts / "widen.md").write_text("Widen it a lot.")
+    before = daemon.prompt_desk.digest
+    daemon.write(text)
+
+    said = await daemon.refused("reload")
+
+    assert why in said
+    assert (daemon.engine.num_slots, daemon.house.trainer.places) == (1, ())
+    assert daemon.prompt_desk.digest == before
+
+
+async def test_settings_file_that_is_gone_changes_nothing(daemon: Daemon):
+    (daemon.folder / "llmatic.toml").unlink()
+
+    assert "must be a readable configuration file" in await daemon.refused("reload")
+
+
+async def test_bad_prompts_change_no_setting(daemon: Daemon):
+    daemon.write("[engine]\nslots = 4")
+    (daemon.prompts / "widen.md").write_text("Widen {it}.")
+
+    said = await daemon.refused("reload")
+
+    assert "widen.md, line 1: unknown placeholder {it}" in said
+    assert daemon.engine.num_slots == 1
+
+
+async def test_place_that_does_not_start_changes_no_setting(daemon: Daemon):
+    daemon.write('[engine]\nslots = 4\n[training]\nplaces = ["cuda:9"]')
+    daemon.house.trainer.faults = Faults(TrainerUnavailable("no cuda:9"))
+
+    said = await status_and_body(daemon.state, "POST", "reload")
+    again = await daemon.ask("reload")
+
+    assert said == (503, {"error": "no cuda:9"})
+    assert again["changed"] == ["training.places", "engine.slots"]
+
+
+async def test_reloads_at_once_change_everything_once(daemon: Daemon):
+    daemon.write("[engine]\nslots = 4")
+
+    said = await asyncio.gather(*(daemon.ask("reload") for _ in range(3)))
+
+    assert sorted(each["changed"] for each in said) == [[], [], ["engine.slots"]]
+    assert daemon.house.observer.sizes == [4]
+
+
+async def test_outcome_of_a_reload_is_logged_in_one_line(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+):
+    daemon.write("[engine]\nslots = 4\nretry_s = 7.0")
+    with caplog.at_level(logging.INFO, "llmatic_daemon.reloading"):
+        await daemon.ask("reload")
+
+    assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (
+        caplog.text
+    )
+
+
+def test_note_that_nobody_can_read_is_a_pause(tmp_path: Path):
+    (tmp_path / pause_note.FILE).write_bytes(b"\xff")
+
+    assert pause_note.read(tmp_path) == ""
+    assert pause_note.read(tmp_path / "nowhere") is None

@@ -1,0 +1,58 @@
+"""The true daemon on NAS-Bench-201: a search that is repeated exactly, and that finds good cells."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from llmatic_daemon import config, daemon, parts
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.verification import verify
+from tests.adapters.test_nasbench import FILE, needs_the_table
+
+pytestmark = pytest.mark.slow
+
+
+def search(folder: Path, table: Path, **data: str) -> list[tuple[str, float, float]]:
+    """Search until 150 cells are evaluated; source, objective and test accuracy of each elite."""
+    settings = config.load(
+        preset="nasbench201",
+        environment={},
+        overrides={
+            "state_dir": str(folder),
+            "data": {"folder": str(table), **data},
+            "budget": {"max_evaluations": 150},
+            "search": {"seed": 3},
+        },
+    )
+    asyncio.run(daemon.run(settings, parts.hands(settings)))
+    assert verify(folder).faults == ()
+    with History(folder) as history:
+        return [
+            (history.source(e.source_digest), e.objective, e.test_accuracy)
+            for e in history.elites()
+        ]
+
+
+@needs_the_table
+def test_search_is_repeated_exactly_and_finds_good_cells(tmp_path: Path) -> None:
+    first, second = (search(tmp_path / name, FILE) for name in ("first", "second"))
+
+    assert first == second
+    assert len(first) >= 15  # a map, not a point
+    assert first[0][1] > 0.91  # a random cell has 0.84; the best of all 0.916
+
+
+@needs_the_table
+def test_another_data_set_is_another_column(tmp_path: Path) -> None:
+    best = search(tmp_path / "state", FILE, name="nasbench201-cifar100")[0]
+
+    assert 0.70 < best[1] < 0.74
+
+
+def test_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.csv' must be a table of cells"):
+        search(tmp_path / "state", tmp_path / "nowhere.csv")
+
+    assert not (tmp_path / "state").exists()
