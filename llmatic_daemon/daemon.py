@@ -231,7 +231,7 @@ async def _signals(
         received.append(name)
         logger.info("%s: %s", name, "stopping at once" if received[1:] else "draining")
         if received[1:]:
-            engine.abort()
+            engine.abort(f"stopped by {name}")
         else:
             manager.stopping()
             manager.extend(settings.engine.drain_s + supervision.CLOSING_S)

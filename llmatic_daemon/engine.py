@@ -254,9 +254,9 @@ class Engine:
             if late:
                 self.abort()
 
-    def abort(self) -> None:
+    def abort(self, why: str = "aborted") -> None:
         """Give all jobs back at once; a result that is being committed is still committed."""
-        self._end = self._end or "aborted"
+        self._end = self._end or why
         self._draining.set()
         self._aborted.set()
         for slot in self._slots.values():

@@ -93,7 +93,19 @@ def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
     return EndpointFailed(fault)
 
 
+#: Keys that were given to a client: a server may quote them back.
+_SECRETS: set[str] = set()
+
+
+def conceal(secret: str | None) -> None:
+    """Never quote this again, whoever says it."""
+    if secret:
+        _SECRETS.add(secret)
+
+
 def shortened(text: str) -> str:
-    """Quote a stranger in one line of at most 200 characters."""
+    """Quote a stranger in one line of at most 200 characters, and without our keys."""
+    for secret in _SECRETS:
+        text = text.replace(secret, "***")
     line = " ".join(text.split())
     return line if len(line) <= 200 else f"{line[:200]}..."

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from llmatic_daemon.adapters.answers import (
     LOOPBACK,
     Length,
+    conceal,
     counted,
     cut_at_stop,
     finish_reason,
@@ -62,6 +63,7 @@ class OpenAIClient(Client):
         extra_body: Mapping[str, Any],
     ) -> None:
         openai = _openai()
+        conceal(token)
         is_local = urlsplit(url).hostname in LOOPBACK
         # A proxy for the world outside must not be asked for what runs on this machine; and how
         # long a call may take is not decided here.

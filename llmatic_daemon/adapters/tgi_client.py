@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from llmatic_daemon.adapters.answers import (
     LOOPBACK,
     Length,
+    conceal,
     counted,
     cut_at_stop,
     finish_reason,
@@ -67,6 +68,7 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
+        conceal(token)
         self._token = token
         self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None

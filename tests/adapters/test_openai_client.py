@@ -19,6 +19,7 @@ from llmatic_daemon.errors import (
     EndpointOverloaded,
     EndpointRefused,
     EndpointTimeout,
+    WriterUnavailable,
 )
 from llmatic_daemon.records import Completion, PromptKind, TooLong
 from tests.codegen_server import missing_parts
@@ -688,3 +689,15 @@ class TestTransformersServe:
             answers = await asyncio.gather(*(here.complete(mutation(seed)) for seed in range(8)))
 
         assert all(isinstance(answer, Completion) for answer in answers)
+
+
+@pytest.mark.parametrize("status", [401, 422, 500])
+async def test_key_that_a_server_quotes_back_is_not_repeated(status: int):
+    quoted = (status, "text/plain", f"Incorrect API key provided: {KEY}. Find yours elsewhere.")
+
+    async with server(completions=quoted) as there, asking(there.url, token=KEY) as here:
+        with pytest.raises(WriterUnavailable) as caught:
+            await here.complete(mutation())
+
+    assert is_told_well(caught.value, there.url)
+    assert "***" in str(caught.value)
