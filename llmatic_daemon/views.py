@@ -41,7 +41,7 @@ def status(now: Status) -> Group:
     """Show how far a search has come."""
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold cyan")
-    facts.add_column()
+    facts.add_column(overflow="fold")  # a path that is cut is no path
     best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),

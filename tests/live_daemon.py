@@ -9,14 +9,12 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.engine import Engine
 from llmatic_daemon.parts import Hands
 from llmatic_daemon.ports import Observer
 from llmatic_daemon.records import (
@@ -80,17 +78,6 @@ class SlowTrainer(RandomTrainer):
             observer.place_changed("fake:0", phase)
 
 
-class PausableEngine(Engine):
-    """Pauses at SIGUSR1, and resumes at SIGUSR2."""
-
-    async def run(self) -> str:
-        loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            loop.add_signal_handler(signal.SIGUSR1, lambda: group.create_task(self.pause()))
-            loop.add_signal_handler(signal.SIGUSR2, lambda: group.create_task(self.resume()))
-            return await super().run()
-
-
 class Teller(Observer):
     """Tells of prompt sets."""
 
@@ -147,7 +134,7 @@ def main() -> None:
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )
-    running = daemon.run(again(), hands, (Teller(),), lambda view: tell("ready"), again)
+    running = daemon.run(settings, hands, (Teller(),), lambda view: tell("ready"), again=again)
     end = asyncio.run(running)
     tell("end", why=end)
 

@@ -71,7 +71,7 @@ def test_backup_is_noted_in_the_state(state: Path, tmp_path: Path):
     with History(state) as history:
         status = history.status()
     assert status.backup == backup_note.BackupNote(finished_at=made.finished_at, folder=made.folder)
-    assert made.folder in command("status", "--state", state).stdout.replace("\n", "")
+    assert made.folder in "".join(command("status", "--state", state).stdout.split())
 
 
 def test_backup_keeps_some_and_removes_the_oldest_and_nothing_else(state: Path, tmp_path: Path):

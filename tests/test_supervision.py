@@ -13,7 +13,7 @@ from llmatic_daemon.records import Job
 from llmatic_daemon.supervision import Standing, attend
 from tests.sample_placements import failure
 from tests.service_manager import Listener
-from tests.test_readme import SNAPSHOT
+from tests.web_house import SNAPSHOT
 
 NOW = replace(SNAPSHOT, num_evaluations=12, best_objective=0.873, best_job=9, is_ready=True)
 

@@ -50,7 +50,7 @@ from llmatic_daemon.records import (
 from llmatic_daemon.verification import verify
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 
-SLOTS = 8
+SLOTS = 16
 FAULTS = 0.01
 
 
@@ -98,7 +98,7 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
             "metrics": {"port": port},
         },
     )
-    trainer = FaultyTrainer(SLOTS / rate)
+    trainer = FaultyTrainer(0.5 * SLOTS / rate)  # half of what is written is trained
     hands = Hands(
         lambda observers: contextlib.nullcontext(FaultyWriter()),
         contextlib.nullcontext(FaultyLifter()),

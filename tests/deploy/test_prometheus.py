@@ -140,9 +140,9 @@ def test_edit_of_a_prompt_is_marked(scene: Scene):
 
 
 def test_forgotten_pause_arrives_at_alertmanager_and_ends(scene: Scene):
-    scene.daemon.process.send_signal(signal.SIGUSR1)
+    scene.daemon.ask("pause")
     annotations = scene.monitoring.wait_for_alert("LlmaticPausedTooLong")
-    scene.daemon.process.send_signal(signal.SIGUSR2)
+    scene.daemon.ask("resume")
 
     assert re.fullmatch(r"deploy/runbooks\.md#\w+", annotations["runbook"])
     scene.monitoring.wait_for_calm("LlmaticPausedTooLong")

@@ -17,7 +17,7 @@ def _believe(
     if ending.output:
         said |= frames.read_file(io.BytesIO(ending.output))[0]
     measures = asdict(Measures(num_parameters=0, flops=0, width=0, depth=0))
-    return {"detail": "", **said, "measures": measures}, (b"", b"")
+    return {"detail": "", "order": [], **said, "measures": measures}, (b"", b"")
 
 
 if __name__ == "__main__":
