@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +118,7 @@ async def raw(port: int, *pieces: bytes, pause_s: float = 0.0) -> bytes:
         writer.close()
 
 
-def table(folder: Path) -> tuple[Route, ...]:
+def table(folder: Path, exposition: Callable[[], bytes] = bytes) -> tuple[Route, ...]:
     """List the routes without listening."""
     reader = Reader(folder)
 
@@ -126,4 +126,4 @@ def table(folder: Path) -> tuple[Route, ...]:
         return []
 
     sources = Sources(status=lambda: None, reader=reader, events=EventStream(replay))  # type: ignore[arg-type,return-value]
-    return all_routes(sources, lambda: b"", lambda: True, "1.2.3")
+    return all_routes(sources, exposition, lambda: True, "1.2.3")

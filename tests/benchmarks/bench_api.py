@@ -132,6 +132,7 @@ async def scrapers(turns: int, seconds: float, count: int) -> None:
                     task.cancel()
             rates[busy].append((after[0] - before[0]) / (after[1] - before[1]))
         drain.cancel()
+        await asyncio.gather(drain, return_exceptions=True)
     quiet, loud = (statistics.mean(rates[busy]) for busy in (False, True))
     print(f"without {quiet:.2f}/s {rates[False]}, with {count} scrapers {loud:.2f}/s {rates[True]}")
     print(f"loss {100 * (1 - loud / quiet):.2f} %")
