@@ -4,14 +4,13 @@
 the whole log, which in the daemon's own process would hold up the search.
 """
 
-import asyncio
 import fcntl
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from llmatic_daemon import parts
 from llmatic_daemon.adapters import backup_note, snapshots
 from llmatic_daemon.adapters.backup_note import BackupNote
-from llmatic_daemon.adapters.child import environment, python
+from llmatic_daemon.adapters.child import printed
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.errors import ConfigurationError, LLMaticError, StoreUnavailable, UserError
@@ -62,7 +61,8 @@ def back_up(state_dir: Path, folder: Path, keep: int) -> Backup:
         keep: How many are kept, at least 1.
 
     Raises:
-        UserError: there is no search, or another backup is being made there.
+        UserError: there is no search, another backup is being made there, or backups of another
+            search lie there.
         ConfigurationError: what was copied does not verify, or the folder cannot be written.
         StoreUnavailable: the disk is full or failing.
     """
@@ -72,10 +72,11 @@ def back_up(state_dir: Path, folder: Path, keep: int) -> Backup:
     with _alone(folder):
         for draft in snapshots.drafts(folder):
             shutil.rmtree(draft)
+        older = snapshots.of_search(folder, KIND, snapshots.origin(database_path(state_dir)))
         target = folder / snapshots.name(KIND)
         with _explained(folder), snapshots.publishing(target) as draft:
             num_settled, num_evaluations = _fill(state_dir, draft)
-        removed = _remove_oldest(folder, keep, target)
+        removed = _remove_oldest(older, keep)
     made = Backup(
         folder=str(target),
         num_settled=num_settled,
@@ -94,23 +95,12 @@ async def back_up_beside(state_dir: Path, folder: Path, keep: int) -> dict[str, 
     Raises:
         LLMaticError: as `back_up`.
     """
-    process = await asyncio.create_subprocess_exec(
-        *python(__name__), str(state_dir), str(folder), str(keep),
-        stdout=asyncio.subprocess.PIPE,
-        env=environment(),
-    )  # fmt: skip
-    try:
-        printed, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    answer = json.loads(printed) if process.returncode == 0 else {}
+    status, output = await printed(__name__, state_dir, folder, keep)
+    answer = json.loads(output) if status == 0 else {}
     if "error" in answer:
         raise _ERRORS.get(answer["kind"], UserError)(answer["error"])
     if not answer:
-        raise UserError(
-            f"a backup must come to its end, and ended with {process.returncode}; see the log"
-        )
+        raise UserError(f"a backup must come to its end, and ended with {status}; see the log")
     return dict(answer)
 
 
@@ -187,10 +177,9 @@ def _fill(state_dir: Path, draft: Path) -> tuple[int, int]:
     return found.num_settled, found.num_evaluations
 
 
-def _remove_oldest(folder: Path, keep: int, newest: Path) -> tuple[str, ...]:
+def _remove_oldest(older: Sequence[Path], keep: int) -> tuple[str, ...]:
     """Remove the oldest; never the one that was made now, whatever the clock says."""
-    others = [each for each in snapshots.named(folder, KIND) if each != newest]
-    gone = others[: max(0, len(others) - (keep - 1))]
+    gone = older[: max(0, len(older) - (keep - 1))]
     for backup in gone:
         snapshots.remove(backup)
     return tuple(map(str, gone))

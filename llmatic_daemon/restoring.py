@@ -32,7 +32,7 @@ def restore(source: Path, state_dir: Path) -> Restored:
         state_dir: Made when it is missing.
 
     Raises:
-        UserError: there is no backup.
+        UserError: there is no backup, or backups of several searches to choose from.
         StateLocked: a daemon works on the state folder.
         StateVersionError: the backup is a newer version's, or another program's.
         ConfigurationError: it is damaged, or does not verify.
@@ -55,12 +55,12 @@ def find(source: Path) -> Path:
     """Find the database of a backup.
 
     Raises:
-        UserError: there is none, or its settings are not beside it.
+        UserError: there is none, its settings are not beside it, or there are several searches'.
     """
     found = source
     if source.is_dir():
         found = database_path(source)
-        if not found.exists() and (backups := snapshots.named(source, KIND)):
+        if not found.exists() and (backups := snapshots.of_search(source, KIND, None)):
             found = database_path(backups[-1])
     if not found.is_file() or not settings_path(found.parent).is_file():
         raise UserError(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.adapters.child import environment, python
+from llmatic_daemon.adapters.child import printed
 from llmatic_daemon.adapters.state_folder import settings_path, sync_folder
 from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
@@ -97,19 +97,11 @@ async def _tessellation(settings: Settings) -> Tessellation:
 async def _centroids(
     num_cells: int, num_samples: int, seed: int
 ) -> tuple[tuple[float, float], ...]:
-    process = await asyncio.create_subprocess_exec(
-        *python("llmatic_daemon.core.tessellation"), str(num_cells), str(num_samples), str(seed),
-        stdout=asyncio.subprocess.PIPE,
-        env=environment(),
-    )  # fmt: skip
-    try:
-        printed, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode != 0:
+    module = "llmatic_daemon.core.tessellation"
+    status, output = await printed(module, num_cells, num_samples, seed)
+    if status != 0:
         raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
-    return tuple((x, y) for x, y in json.loads(printed))
+    return tuple((x, y) for x, y in json.loads(output))
 
 
 def fingerprint(settings: Settings) -> str:

@@ -58,9 +58,9 @@ def install_for_system(
     units = root / "etc/systemd/system"
     unit = "llmatic-daemon.service" if name is None else "llmatic-daemon@.service"
     texts = {units / unit: _with_program(unit_text(unit), program)}
-    if name is None:
-        for backup in ("llmatic-daemon-backup.service", "llmatic-daemon-backup.timer"):
-            texts[units / backup] = _with_program(unit_text(backup), program)
+    for kind in ("service", "timer"):
+        backup = f"llmatic-daemon-backup{'' if name is None else '@'}.{kind}"
+        texts[units / backup] = _with_program(unit_text(backup), program)
     for kind in ("sysusers", "tmpfiles"):
         texts[root / f"etc/{kind}.d/llmatic.conf"] = unit_text(f"llmatic.{kind}.conf")
     written, settings = _write(texts, root / "etc/llmatic", name, force)

@@ -22,6 +22,7 @@ from llmatic_daemon.adapters.state_folder import StateFolder, database_path
 from llmatic_daemon.backups import back_up, back_up_beside, backup_verb
 from llmatic_daemon.cli import main
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
+from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
 from tests.prompt_editor import File
 from tests.running_daemon import running_daemon
@@ -33,6 +34,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search of the true daemon with fake hands."""
     folder = tmp_path_factory.mktemp("searched") / "state"
     search(folder, 30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search with the same settings, begun at another time."""
+    folder = tmp_path_factory.mktemp("other") / "state"
+    search(folder, 10)
     return folder
 
 
@@ -95,6 +104,30 @@ def test_backup_of_a_clock_that_went_back_is_not_removed_as_the_oldest(state: Pa
 
     assert made.removed == (str(later),)
     assert Path(made.folder).exists()
+
+
+def test_folder_with_backups_of_another_search_is_refused_and_nothing_goes(
+    state: Path, other: Path, tmp_path: Path
+):
+    folder = tmp_path / "backups"
+    theirs = back_up(other, folder, keep=1)
+
+    for _ in range(2):
+        with pytest.raises(UserError, match="must hold copies of one search, and llmatic-"):
+            back_up(state, folder, keep=1)
+
+    assert content(folder) == [Path(theirs.folder).name]
+    assert command("backup", folder, "--state", state).exit_code == UserError.exit_code
+
+
+def test_backups_of_a_search_and_of_its_restored_self_are_one_searchs(state: Path, tmp_path: Path):
+    folder = tmp_path / "backups"
+    first = back_up(state, folder, keep=2)
+    restore(folder, tmp_path / "elsewhere")
+
+    second = back_up(tmp_path / "elsewhere", folder, keep=2)
+
+    assert content(folder) == [Path(each.folder).name for each in (first, second)]
 
 
 def test_damaged_search_gets_no_backup_and_keeps_its_older_ones(state: Path, tmp_path: Path):

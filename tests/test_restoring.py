@@ -23,10 +23,10 @@ from llmatic_daemon.errors import (
 )
 from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
-from tests.test_backups import command, content, searched, state
+from tests.test_backups import command, content, other, searched, state
 from tests.test_milestones import search
 
-__all__ = ["searched", "state"]
+__all__ = ["other", "searched", "state"]
 
 
 @pytest.fixture
@@ -67,6 +67,20 @@ def test_restore_takes_a_backup_a_folder_of_them_or_a_database(backups: Path, tm
     assert {each.replaced for each in done} == {""}
     for number in range(3):
         assert content(tmp_path / f"state-{number}") == ["llmatic.db", "lock", "settings.json"]
+
+
+def test_folder_with_backups_of_two_searches_asks_for_one_of_them(
+    state: Path, other: Path, backups: Path, tmp_path: Path
+):
+    made = back_up(other, tmp_path / "theirs", keep=1)
+    shutil.move(made.folder, backups)
+    before = num_settled(state)
+
+    with pytest.raises(UserError, match=r"of another; .* or name the copy"):
+        restore(backups, state)
+
+    assert num_settled(state) == before
+    assert restore(backups / Path(made.folder).name, tmp_path / "state-2").num_settled
 
 
 def test_what_was_replaced_can_be_put_back_in_turn(state: Path, backups: Path):

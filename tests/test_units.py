@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from llmatic_daemon.cli import main
 from llmatic_daemon.config import load
-from llmatic_daemon.credentials import CREDENTIAL
+from llmatic_daemon.credentials import API_CREDENTIAL, CREDENTIAL
 from llmatic_daemon.errors import ConfigurationError, StateLocked, UserError
 from llmatic_daemon.service_files import install_for_system, install_for_user
 
@@ -53,6 +53,14 @@ def test_template_is_the_unit_but_for_names() -> None:
     assert settings_of(nameless) == settings_of(of_one)
 
 
+def test_backup_of_a_named_search_is_the_backup_but_for_names() -> None:
+    for kind in ("service", "timer"):
+        of_one = unit(f"llmatic-daemon-backup.{kind}")
+        of_many = unit(f"llmatic-daemon-backup@.{kind}")
+        nameless = of_many.replace("backups/llmatic/%i", "backups/llmatic").replace("-%i", "")
+        assert settings_of(nameless.replace(" (%i)", "")) == settings_of(of_one)
+
+
 def test_user_unit_restarts_and_stops_as_the_system_unit_does() -> None:
     of_machine = settings_of(unit("llmatic-daemon.service"))
     kinds = ("Type", "Watchdog", "Restart", "Start", "Timeout", "Kill", "SystemCall", "Notify")
@@ -75,7 +83,8 @@ def test_stop_is_given_more_time_than_a_drain_takes() -> None:
 
 
 def test_credential_has_the_name_that_is_looked_for() -> None:
-    assert f"LoadCredential={CREDENTIAL}:" in unit("llmatic-daemon.service")
+    for name in (CREDENTIAL, API_CREDENTIAL):
+        assert f"LoadCredential={name}:" in unit("llmatic-daemon.service")
 
 
 # --- install -------------------------------------------------------------------------------------
@@ -108,6 +117,8 @@ def test_second_named_search_leaves_the_template_and_the_first_alone(tmp_path: P
 
     written = {str(file.relative_to(tmp_path)) for file in installed.files}
     assert "etc/llmatic/two.toml" in written
+    for kind in ("service", "timer"):
+        assert (tmp_path / f"etc/systemd/system/llmatic-daemon-backup@.{kind}").exists()
     assert "etc/llmatic/two.prompts/widen.md" in written
     assert (tmp_path / "etc/llmatic/one.toml").read_text() == "# mine\n"
     assert installed.commands[-1] == "systemctl enable --now llmatic-daemon@two.service"

@@ -26,6 +26,19 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
+async def printed(module: str, *arguments: object) -> tuple[int, bytes]:
+    """Run a module of ours to its end: its exit status, and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *python(module), *map(str, arguments), stdout=asyncio.subprocess.PIPE, env=environment()
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode or 0, output
+
+
 #: What a child needs of our environment that is to know nothing of us.
 _HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
 #: What no child needs: keys, and the way to the service manager.

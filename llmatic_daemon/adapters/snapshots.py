@@ -4,6 +4,7 @@ A database is never copied as a file: its daemon writes meanwhile, and half of i
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,8 @@ from pathlib import Path
 from llmatic_daemon import failpoints
 from llmatic_daemon.adapters import database_file, schema
 from llmatic_daemon.adapters.state_folder import database_path, settings_path, sync_folder
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
+from llmatic_daemon.records import digest
 
 #: Pages in a step, 4 MiB: between two steps others get at the disk.
 _PAGES = 1024
@@ -43,6 +45,42 @@ def named(folder: Path, kind: str) -> list[Path]:
 def drafts(folder: Path) -> list[Path]:
     """List what copies have left that never got their names; whoever asks has the folder alone."""
     return sorted(each for each in folder.iterdir() if _DRAFT.fullmatch(each.name))
+
+
+def origin(database: Path) -> str | None:
+    """Name the search that a database holds: what it is of, and when it took its first prompts.
+
+    The same for all copies of a search, whatever their age and schema; None: it cannot be read.
+    """
+    try:
+        with closing(database_file.connect_read_only(database)) as connection:
+            began = connection.execute("SELECT min(adopted_at) FROM editions").fetchone()
+            fields = connection.execute("SELECT name, value FROM search ORDER BY name").fetchall()
+    except sqlite3.Error:
+        return None
+    return digest(json.dumps([began, fields]).encode())
+
+
+def of_search(folder: Path, kind: str, search: str | None) -> list[Path]:
+    """List a search's copies of a kind, the oldest first; damaged ones are among them.
+
+    Args:
+        folder: Where they lie.
+        kind: As for `named`.
+        search: Its `origin`; None: whichever search they are of.
+
+    Raises:
+        UserError: there are copies of another search too.
+    """
+    found = {copy: origin(database_path(copy)) for copy in named(folder, kind)}
+    known = {each for each in (search, *found.values()) if each is not None}
+    if len(known) > 1:
+        theirs = next(copy for copy, each in reversed(found.items()) if each not in (search, None))
+        raise UserError(
+            f"{str(folder)!r} must hold copies of one search, and {theirs.name} is of another; "
+            "give each search a folder of its own, or name the copy"
+        )
+    return list(found)
 
 
 @contextmanager
