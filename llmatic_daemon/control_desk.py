@@ -11,6 +11,7 @@ from typing import Any
 from llmatic_daemon.adapters import control, pause_note
 from llmatic_daemon.adapters.control import Verb
 from llmatic_daemon.adapters.control_request import IF_MATCH
+from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.config import MAX_SLOTS, Settings
 from llmatic_daemon.engine import Engine
 from llmatic_daemon.errors import ConfigurationError, UserError
@@ -36,6 +37,7 @@ class ControlDesk:
         reloader: Changes slots and settings.
         view: The search in numbers.
         token: For control over TCP; empty: there is none.
+        metrics: Told of each answer over TCP.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ControlDesk:
         reloader: Reloader,
         view: Callable[[], Snapshot],
         token: str = "",
+        metrics: Metrics | None = None,
     ) -> None:
         self._state_dir: Path = settings.state_dir
         self._drain_s = settings.engine.drain_s
@@ -57,6 +60,7 @@ class ControlDesk:
         self._port = settings.control.port
         self._hosts = settings.metrics.hosts
         self._token = token
+        self._metrics = metrics
         #: Held from what the engine is told to what is noted of it.
         self._pausing = asyncio.Lock()
 
@@ -96,7 +100,11 @@ class ControlDesk:
         """Listen on TCP too; verbs that name a path of this machine are the socket's alone."""
         from llmatic_daemon.adapters.web.remote import listening  # 0.3 s, for those who ask for it
 
-        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts)
+        told: dict[str, Any] = {}
+        if self._metrics is not None:
+            self._metrics.serves(f"/{name}" for name in verbs)
+            told = {"tally": self._metrics.answered}
+        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, **told)
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The listener: what it answers, and whom it lets in."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -224,6 +225,13 @@ async def test_browsers_of_other_sites_are_refused(house: Asked, headers, status
     assert house.tally[-1][1] == expected
 
 
+async def test_who_is_denied_is_logged(house: Asked, caplog: pytest.LogCaptureFixture) -> None:
+    async with house.client.get("/metrics", headers={"Host": "evil.example"}):
+        pass
+
+    assert "denied: GET /metrics: the Host must be" in caplog.text
+
+
 async def test_two_hosts_are_none(house: Asked) -> None:
     head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
 
@@ -294,11 +302,11 @@ async def test_huge_head_is_refused(house: Asked) -> None:
 
 
 @asynccontextmanager
-async def small_server(**limits: Any) -> AsyncIterator[int]:
-    """Serve one word with other limits."""
+async def small_server(text: str = "word", **limits: Any) -> AsyncIterator[int]:
+    """Serve one text with other limits."""
 
     async def word(_: web.Request) -> web.Response:
-        return web.Response(text="word")
+        return web.Response(text=text)
 
     application, port = web.Application(), free_port()
     application.router.add_get("/", word)
@@ -323,6 +331,22 @@ async def test_client_that_asks_again_in_time_is_kept() -> None:
         answers = await raw(port, *[request] * 5, pause_s=0.2)
 
     assert answers.count(b"HTTP/1.1 200") == 5
+
+
+async def test_client_that_never_reads_is_cut_off() -> None:
+    """Also where much of an answer lies in our buffers: nobody waits until it is taken."""
+    page = "x" * (32 << 20)
+    async with small_server(page, patience_s=0.2) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.sleep(1)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(1 << 20):
+                taken += len(piece)
+        writer.close()
+
+    assert 0 < taken < len(page)
 
 
 async def test_one_connection_too_many_is_closed() -> None:
@@ -483,6 +507,25 @@ async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.Monke
 
     assert len(heard) == 3
     assert stream.num_readers == 0
+
+
+async def test_reader_that_falls_behind_while_it_catches_up_is_dropped_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_LAG", 3)
+
+    async def endless(after: int, limit: int) -> list:
+        return [failure(after + n, Job(number=after + n, attempt=1)) for n in range(1, limit + 1)]
+
+    stream = EventStream(endless)
+    reader = stream.read(0)
+    await anext(reader)
+    for _ in range(5):
+        stream.slot_changed(0, "llm", "")
+
+    heard = [event async for event in reader]
+
+    assert len(heard) == 100 + 3
 
 
 async def test_no_more_readers_than_there_may_be(house: Asked, monkeypatch) -> None:

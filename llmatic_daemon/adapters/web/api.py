@@ -161,8 +161,11 @@ async def _events(stream: EventStream, request: web.Request) -> web.StreamRespon
         await _write(response, first)
         async for event in events:
             await _write(response, event)
-    except (ConnectionError, TimeoutError):
-        pass  # gone, or too slow: it asks again, from where it was
+    except ConnectionError:
+        pass  # gone: it asks again, from where it was
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # too slow: `close` would wait for it
     except ConfigurationError as error:  # too late for a status: the stream ends
         logger.error("events cannot be read from the log: %s", error, extra={"action": "http"})
     finally:

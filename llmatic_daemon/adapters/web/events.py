@@ -92,7 +92,7 @@ class EventStream(Observer):
                 for placement in page:
                     yield _placement(placement)
                     after = replayed = placement.number
-                if len(page) < _PAGE:
+                if len(page) < _PAGE or queue not in self._readers:  # it has fallen behind
                     break
             # Not `after`: the log of a backup that was put back may end before it.
             async for number, event in _queued(queue):

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from llmatic_daemon.adapters.metrics import DENIALS
 from llmatic_daemon.adapters.web.routes import Route
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,9 @@ def guard(
             response = await handler(request)
         except Refused as refused:
             response = problem(refused.status, refused.detail)
+            if refused.status in DENIALS:
+                where = f"{request.method} {path or 'of nothing'}"
+                logger.warning("denied: %s: %s", where, refused.detail, extra={"action": "http"})
         except Exception:
             logger.exception("%s %s failed", request.method, path, extra={"action": "http"})
             response = problem(500, "this is a bug of the daemon; see its log")

@@ -38,7 +38,9 @@ class Patience:
 
     def _end(self, connection: Any) -> None:
         del self._clocks[connection]
-        connection.force_close()  # nothing happens to one that has ended
+        transport = connection.transport  # None: it has ended
+        if transport is not None:
+            transport.abort()  # `close` would wait for a reader that does not read
 
     def middleware(self) -> Middleware:
         """Wait for clients only while it is their turn."""
