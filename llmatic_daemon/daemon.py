@@ -4,10 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import (
-    AsyncExitStack,
-    asynccontextmanager,
-)
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +98,14 @@ async def run(
             engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
         )  # fmt: skip
         control = ControlDesk(
-            settings, engine=engine, prompts=desk, reloader=reloader, view=view, token=token
-        )
+            settings, engine=engine, prompts=desk, reloader=reloader, view=view, token=token,
+            metrics=metrics,
+        )  # fmt: skip
         await control.recall()
         metrics.watch(view, writer.endpoints)
         if listener:
-            prompt_set = lambda: engine.evolution.prompts.current.digest  # noqa: E731
             await stack.enter_async_context(
-                listener.listening(metrics, view, writer.endpoints, task, prompt_set)
+                listener.listening(metrics, view, writer.endpoints, task, lambda: desk.digest)
             )
         if noted := backup_note.read(settings.state_dir):
             metrics.backed_up(noted.finished_at)
@@ -136,8 +133,8 @@ async def run(
 
 
 def _nothing_to_reload() -> None:
-    """Survive a SIGHUP before there is a search."""
-    logger.info("SIGHUP: prompts are being read anyway", extra={"action": "reload"})
+    """Survive a SIGHUP before there is a search, and after it."""
+    logger.info("SIGHUP: there is nothing to reload now", extra={"action": "reload"})
 
 
 def _first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationError:
@@ -198,7 +195,10 @@ async def _until_the_end(
     beside: tuple[Coroutine[Any, Any, None], ...],
     ready: Callable[[], None],
 ) -> str:
-    async with asyncio.TaskGroup() as group, _signals(group, engine, reloader, settings, manager):
+    async with (
+        asyncio.TaskGroup() as group,
+        _signals(group, engine, reloader, settings, manager) as reloads,
+    ):
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
@@ -209,7 +209,7 @@ async def _until_the_end(
         end = await engine.run()
         manager.stopping()
         manager.extend(supervision.CLOSING_S)
-        for task in tasks:
+        for task in (*tasks, *reloads):
             task.cancel()
     logger.info("the search ends: %s", end, extra={"action": "end"})
     return end
@@ -222,10 +222,15 @@ async def _signals(
     reloader: Reloader,
     settings: Settings,
     manager: ServiceManager,
-) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads."""
+) -> AsyncIterator[set[asyncio.Task[None]]]:
+    """SIGTERM and SIGINT drain, a second one gives all jobs back; SIGHUP reloads.
+
+    Yields:
+        The reloads under way: the end does not wait for one.
+    """
     loop = asyncio.get_running_loop()
     received: list[str] = []
+    reloads: set[asyncio.Task[None]] = set()
 
     def stop(name: str) -> None:
         received.append(name)
@@ -243,14 +248,20 @@ async def _signals(
         except LLMaticError as error:
             logger.error("SIGHUP: no setting is changed: %s", error, extra={"action": "reload"})
 
+    def begin_reload() -> None:
+        task = group.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, stop, number.name)
-    loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(reload()))
+    loop.add_signal_handler(signal.SIGHUP, begin_reload)
     try:
-        yield
+        yield reloads
     finally:
-        for number in (*numbers, signal.SIGHUP):
+        loop.add_signal_handler(signal.SIGHUP, _nothing_to_reload)
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
