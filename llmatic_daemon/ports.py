@@ -322,6 +322,10 @@ class Observer(Protocol):
         """Hear what a device place does from now on; None: it is free."""
         return
 
+    def place_gone(self, place: str) -> None:
+        """Hear that a device place is there no more."""
+        return
+
     def trainer_replaced(self, place: str, reason: RestartReason) -> None:
         """Hear that the trainer of a device place has been given up for another."""
         return

@@ -346,6 +346,7 @@ class FakeObserver(Observer):
     life: list[str] = field(default_factory=list)
     places: list[tuple[str, PlacePhase | RestartReason | None]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
     def slot_changed(self, slot: int, phase: str, detail: str) -> None:
         self.phases.append((slot, phase))
@@ -382,6 +383,9 @@ class FakeObserver(Observer):
 
     def resized(self, num_slots: int) -> None:
         self.sizes.append(num_slots)
+
+    def place_gone(self, place: str) -> None:
+        self.gone.append(place)
 
 
 class FlakyStore(MemoryStore):

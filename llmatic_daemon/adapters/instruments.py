@@ -1,6 +1,6 @@
 """The registry that Prometheus reads, made from the table of metrics, and the hand that writes to it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 
 from prometheus_client import (
@@ -61,17 +61,24 @@ class Instruments:
                 self._start(metric, {label: new})
 
     def forget(self, label: str, values: Collection[str]) -> None:
-        """Export no more what has one of these values, in metrics with this label alone."""
-        self._learnt[label].difference_update(values)
+        """Export no more what has one of these values."""
+        known = self._learnt.get(label, set()) & set(values)
         for metric in TABLE:
-            if metric.label_names == (label,):
-                for value in values:
-                    self._made[metric.name.removeprefix(PREFIX)].remove(value)
+            if known and metric.kind != "info" and label in metric.label_names:
+                for each in self._combinations(metric, {label: tuple(known)}):
+                    self._made[metric.name.removeprefix(PREFIX)].remove(*each)
+        self._learnt.get(label, set()).difference_update(known)
 
     def _start(self, metric: Metric, learnt: dict[str, Sequence[str]]) -> None:
         made = self._made[metric.name.removeprefix(PREFIX)]
-        for values in product(*(label.values or learnt[label.name] for label in metric.labels)):
+        for values in self._combinations(metric, learnt):
             made.labels(*values)
+
+    @staticmethod
+    def _combinations(
+        metric: Metric, learnt: Mapping[str, Sequence[str]]
+    ) -> Iterable[tuple[str, ...]]:
+        return product(*(label.values or learnt[label.name] for label in metric.labels))
 
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter."""

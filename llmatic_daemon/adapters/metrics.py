@@ -201,6 +201,11 @@ class Metrics(Observer):
         if phase is not None:
             self._places[place] = (phase, self._clock())
 
+    def place_gone(self, place: str) -> None:
+        """Export a device place no more: one that is not there is not idle."""
+        self._places.pop(place, None)
+        self._instruments.forget("device", [place])
+
     def _count_busy(self, place: str) -> None:
         """Count what has passed of a phase that may last for hours."""
         if place in self._places:

@@ -276,7 +276,6 @@ class TrainerPool(Trainer):
             self._check()
         except BaseException as error:
             for place in places:
-                self._show(place, None)
                 self._end(place)
             if self._fault is not None and isinstance(error, asyncio.CancelledError):
                 self._check()  # it is `close` that has cancelled them
@@ -300,7 +299,6 @@ class TrainerPool(Trainer):
             self._free.remove(place)
             self._end(place)
         elif place.is_opening:
-            self._show(place, None)
             self._end(place)
         else:
             self._leaving.append(place)
@@ -315,6 +313,8 @@ class TrainerPool(Trainer):
 
     def _end(self, place: Place) -> None:
         """End a place in a task that `close` awaits."""
+        for observer in self._observers:
+            observer.place_gone(place.name)
         ending = asyncio.create_task(place.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -328,7 +328,6 @@ class TrainerPool(Trainer):
         if why is not None:
             self._tell_of_restart(place, why)
         if self._lets_go(place):
-            self._show(place, None)
             return
         opening = place.opening = asyncio.create_task(self._open(place))
         self._openings.add(opening)

@@ -207,6 +207,19 @@ def test_device_place_is_counted_while_it_is_busy() -> None:
     assert samples(made)[busy, "cpu/1", "audit"] == 0
 
 
+def test_place_that_is_gone_is_no_idle_one() -> None:
+    made = metrics()
+    for place in ("cpu/1", "cpu/2"):
+        made.place_changed(place, PlacePhase.TRAIN)
+
+    made.place_gone("cpu/2")
+
+    assert not any("cpu/2" in sample for sample in samples(made))
+    assert ("llmatic_device_place_busy_seconds_total", "cpu/1", "train") in samples(made)
+    made.place_changed("cpu/2", None)
+    assert samples(made)["llmatic_device_place_busy_seconds_total", "cpu/2", "train"] == 0
+
+
 def test_commit_is_counted_with_its_time() -> None:
     made = metrics()
 

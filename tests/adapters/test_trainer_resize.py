@@ -19,6 +19,7 @@ from tests.adapters.test_trainer import (
     _train,
     _Watcher,
 )
+from tests.fakes import FakeObserver
 from tests.running_daemon import wait_until
 
 
@@ -118,6 +119,19 @@ async def test_place_that_goes_finishes_its_training(tmp_path: Path):
 
         assert report.place == "cpu/2"
         assert not _is_alive(leaving)
+        await trainings["cpu/1"].end()
+
+
+async def test_observers_hear_that_a_place_is_gone_for_good(tmp_path: Path):
+    observer = FakeObserver()
+    async with at_work(tmp_path, 2) as (pool, trainings):
+        pool.watched_by([observer])
+        await pool.resize(["cpu"])
+        assert observer.gone == []
+        await trainings["cpu/2"].end()
+        await gone(pool)
+
+        assert observer.gone == ["cpu/2"]
         await trainings["cpu/1"].end()
 
 
