@@ -6,6 +6,7 @@ with one writer that also checkpoints, and readers that are `mode=ro`, that cann
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -32,6 +33,8 @@ _UNAVAILABLE = _HARMLESS | {
 }  # fmt: skip
 #: Of these, the ones that a person must change when they are met at the start.
 _FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+#: What the system says of a disk that may get well again.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -111,6 +114,11 @@ class Database:
             # SQLite opens a file that it may not write without a word: ask for the write now.
             self._connected().execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except OSError as error:
+            if error.errno in _PASSING:
+                raise StoreUnavailable(
+                    f"the database {str(self._path)!r} must be kept, got: {error.strerror}; "
+                    "make room, and start again"
+                ) from error
             raise self._unwritable(error.strerror or str(error)) from error
         except sqlite3.Error as error:
             if _code(error) in _FORBIDDEN:

@@ -1,6 +1,7 @@
 """The schema: migrations that only grow, and tables that refuse nonsense."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -427,13 +428,21 @@ def test_copy_from_before_a_migration_can_be_restored(
     assert asyncio.run(_log(tmp_path / "restored")) == asyncio.run(_log(searched))
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        StoreUnavailable("the disk is full; make room, and try again"),
+        OSError(errno.ENOSPC, "the disk is full"),  # of a folder, a copy of settings, an fsync
+    ],
+    ids=type,
+)
 def test_migration_without_room_for_a_copy_is_not_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ):
     first_version(database_path(tmp_path / "old"), monkeypatch).close()
 
     def full(source: Path, target: Path) -> None:
-        raise StoreUnavailable("the disk is full; make room, and try again")
+        raise fault
 
     monkeypatch.setattr(snapshots, "copy_database", full)
 
