@@ -4,7 +4,7 @@ Every question costs the same however long the search is, but for reading the lo
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from math import isfinite
@@ -131,7 +131,7 @@ class MemoryStore(SearchStore):
             raise ValueError("the number is not the next one, or the job audited before")
         if not {audit.job, audit.holder} <= self.memory.settled:
             raise ValueError("a job that is named was not settled")
-        if not all(isfinite(number) for number in _floats(audit)):
+        if not _is_finite(audit):
             raise ValueError("a number must be finite")
         self.memory.audits.append(audit)
         self.memory.audited.add(audit.job)
@@ -215,7 +215,7 @@ def _position(entry: Entry) -> tuple[int, int]:
 
 
 def _check(placement: Placement, artefacts: Artefacts) -> None:
-    if not all(isfinite(number) for number in _floats(placement)):
+    if not _is_finite(placement):
         raise ValueError("a number must be finite")
     source, graph = artefacts.source, artefacts.graph
     if source is not None and digest(source.encode()) != placement.source_digest:
@@ -224,17 +224,15 @@ def _check(placement: Placement, artefacts: Artefacts) -> None:
         raise ValueError("network_digest is not the graph's")
 
 
-def _floats(value: Any) -> Iterator[float]:
+def _is_finite(value: Any) -> bool:
+    """Tell whether all numbers in a record are finite."""
     if isinstance(value, float):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _floats(part)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for name in _names(value.__class__):
-            yield from _floats(getattr(value, name))
+        return isfinite(value)
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return all(_is_finite(getattr(value, name)) for name in _names(value.__class__))
 
 
 @cache
-def _names(record: type[Any]) -> tuple[str, ...]:
-    return tuple(part.name for part in fields(record))
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(part.name for part in fields(kind)) if is_dataclass(kind) else ()
