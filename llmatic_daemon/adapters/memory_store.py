@@ -21,6 +21,7 @@ from llmatic_daemon.records import (
     Job,
     Milestone,
     Operator,
+    Outcome,
     Placement,
     Tessellation,
     digest,
@@ -235,4 +236,10 @@ def _is_finite(value: Any) -> bool:
 
 @cache
 def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(part.name for part in fields(kind)) if is_dataclass(kind) else ()
+    """Name the fields of a record that may hold a float, however deep."""
+    if not is_dataclass(kind):
+        return ()
+    return tuple(part.name for part in fields(kind) if part.type not in _WITHOUT_FLOATS)
+
+
+_WITHOUT_FLOATS = (int, int | None, str, str | None, bool, tuple[int, ...], Job, Operator, Outcome)
