@@ -87,6 +87,7 @@ def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
         _draw_curves(axes, panel)
         axes.set(ylabel="networks trained in the window", xlabel="window of settled candidates")
         axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(title="mutation / crossover")
     return figure
 
@@ -111,7 +112,8 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
             bests[:, 0] / 1e6, bests[:, 1], s=30, c=numbers, cmap="viridis", edgecolors="black",
             linewidths=0.4, label="best of each window",
         )  # fmt: skip
-        figure.colorbar(shown, ax=axes, label="window")
+        bar = figure.colorbar(shown, ax=axes, label="window")
+        bar.locator.set_params(integer=True)
         axes.set(
             xlabel="FLOPs of one image, millions", ylabel="test accuracy, %", title=cloud.title
         )
@@ -136,7 +138,7 @@ def _draw_curves(axes: "Axes", panel: Panel) -> None:
     for curve, colour in zip(panel.curves, _GOLDEN * len(panel.curves), strict=False):
         means, sds = np.asarray(curve.means), np.asarray(curve.sds)
         axes.plot(curve.xs, means, color=colour, label=curve.label, linewidth=1.6)
-        axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.1, linewidth=0)
     for reference, dashes in zip(panel.references, _DASHES * 9, strict=False):
         axes.axhline(
             reference.value, color="0.35", linestyle=dashes, linewidth=1.0, label=reference.label

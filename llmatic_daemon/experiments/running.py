@@ -109,8 +109,11 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
+        children = set(multiprocessing.active_children()) - others
+        for child in children:
             child.kill()
+        for child in children:
+            child.join()
 
 
 def _settle_in() -> None:
