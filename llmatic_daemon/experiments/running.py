@@ -27,7 +27,7 @@ Perform = Callable[[Job], Finished]
 
 def perform(job: Job) -> Finished:
     """Run one search, and say what came of it."""
-    limit = job.settings.budget.max_evaluations * MAX_SETTLED_PER_TRAINING
+    limit = int(job.settings.budget.max_trainings * MAX_SETTLED_PER_TRAINING)
     done = asyncio.run(simulate(job.settings, max_settled=limit))
     spent = summary.costs(done.placements)
     return Finished(
@@ -38,7 +38,7 @@ def perform(job: Job) -> Finished:
         reason=done.end,
         num_settled=len(done.placements),
         num_queries=done.num_queries,
-        num_looks=0,
+        num_looks=done.num_looks,
         cost=spent[-1] if spent else 0.0,
         improvements=tuple(summary.improvements(done)),
         windows=tuple(summary.windows(done, job.settings.search.window_size)),
