@@ -20,7 +20,7 @@ from llmatic_daemon.simulation import simulate
 
 #: A search whose candidates are all duplicates costs nothing, and would never end: it ends after
 #: so many settled candidates for each training that it may have.
-MAX_SETTLED_PER_TRAINING = 50
+MAX_SETTLED_PER_TRAINING = 20
 
 Perform = Callable[[Job], Finished]
 
