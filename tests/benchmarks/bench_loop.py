@@ -48,6 +48,7 @@ from llmatic_daemon.records import (
     Request,
     Training,
 )
+from tests.benchmarks.generations import run_generations
 from tests.fakes import (
     TASK,
     FakeLifter,
@@ -243,15 +244,16 @@ async def with_barrier(folder: Path, scale: float, count: int) -> float:
     trainer = PlacesTrainer(times=job_times(scale, 1))
     store = await SQLiteStore.open(folder / "barrier")
     started = time.perf_counter()
-    search, writer = evolution(train_initial=True), SlowWriter(latency_s=LATENCY_S * scale)
-    usable = round(BARRIER * (1 - UNUSABLE))
-    for done in range(usable, count + 1, usable):
-        engine = an_engine(store, writer, trainer, BARRIER, done, search=search)
-        await engine.run()
-        search = engine.evolution
+    writer, usable = SlowWriter(latency_s=LATENCY_S * scale), round(BARRIER * (1 - UNUSABLE))
+
+    def engine_for(search: Evolution, number: int) -> Engine:
+        return an_engine(store, writer, trainer, BARRIER, number * usable, search=search)
+
+    whole = count // usable * usable
+    await run_generations(engine_for, evolution(train_initial=True), whole)
     seconds = time.perf_counter() - started
     await store.close()
-    return done / seconds
+    return whole / seconds
 
 
 # --- hand-over -----------------------------------------------------------------------------------
