@@ -14,6 +14,7 @@ from immutables import Map
 
 from llmatic_daemon import config, daemon, milestones
 from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.memory_store import MemoryStore
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.config import Settings
@@ -26,7 +27,6 @@ from llmatic_daemon.verification import verify
 from tests.engine_house import House
 from tests.fake_daemon import fake_hands
 from tests.fakes import evolution
-from tests.memory_store import MemoryStore
 
 
 def settings(state: Path, **more: object) -> Settings:

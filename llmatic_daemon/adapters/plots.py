@@ -64,14 +64,15 @@ def draw(
 
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = (("archives", _draw_maps(maps)), ("course", _draw_course(course)))
+    pictures = (("archives", draw_maps(maps)), ("course", _draw_course(course)))
     files = [(figure, folder / f"{name}.{kind}") for name, figure in pictures for kind in formats]
     for figure, file in files:
         figure.savefig(file, dpi=150)
     return [file for _, file in files]
 
 
-def _draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
+def draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
+    """Draw archives side by side; empty cells are white."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7 * len(maps), 6), layout="constrained")
