@@ -64,7 +64,13 @@ async def simulate(
         engine = Engine(
             evolution,
             await trainer.task(),
-            Ports(writer=writer, lifter=lifter, trainer=trainer, store=store),
+            Ports(
+                writer=writer,
+                lifter=lifter,
+                trainer=trainer,
+                store=store,
+                rewriter=hands.rewriter,
+            ),
             num_slots=settings.engine.slots,
             budget=parts.budget(settings),
             patience=parts.patience(settings),
