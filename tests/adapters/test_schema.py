@@ -385,9 +385,7 @@ def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     now.close()
 
 
-def of_version_3(
-    state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, version: int = 3
-) -> None:
+def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, version: int = 3) -> None:
     """Copy a search into a database of version 3, which kept no sums, and its settings.
 
     Version 4 kept other sums than later ones, which make them anew.
