@@ -1,17 +1,19 @@
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
 from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
 from llmatic_daemon.adapters.nasbench.table import Row, Table
-from llmatic_daemon.cells import Cell, every_cell
+from llmatic_daemon.cells import OPERATIONS, Cell, every_cell
 from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import (
     Candidate,
     Completion,
+    Look,
     Network,
     Operator,
     Outcome,
@@ -48,11 +50,15 @@ TABLE = Table("cifar10", made_up())
 
 
 def proposal(
-    text: str = "better", operator: Operator = Operator.MUTATION, temperature: float = 0.5
+    text: str = "better",
+    operator: Operator = Operator.MUTATION,
+    temperature: float = 0.5,
+    **changes: Any,
 ):
     kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
     prompt = Prompt(id="asked", text=text, kind=kind, version=1)
-    return fakes.proposal(prompt=prompt, operator=operator, sampling_temperature=temperature)
+    facts = {"prompt": prompt, "operator": operator, "sampling_temperature": temperature}
+    return fakes.proposal(**facts, **changes)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -180,3 +186,50 @@ def test_real_table_has_the_best_cell_that_is_known(data_set, best):
     chosen = max(table.values(), key=lambda row: row.valid_200)
 
     assert chosen.test_200 == pytest.approx(best, abs=0.005)
+
+
+async def test_prompt_that_asks_for_a_cell_afresh_gets_any_of_all():
+    task = await TableTrainer(TABLE).task()
+    rewriter = CellRewriter()
+    drawn = set()
+    for seed in range(300):
+        asked = write_cell_request(
+            proposal("Draw a network afresh.", seed=seed), [INITIAL_CELL], task
+        )
+        drawn.add((await rewriter.complete(asked)).text.strip())
+
+    assert len(drawn) > 290
+    used = [operation for text in drawn for operation in Cell.parse(text).operations]
+    assert all(0.17 < used.count(each) / len(used) < 0.23 for each in OPERATIONS)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_first_look_at_a_cell_is_its_training_of_12_epochs(goes_on):
+    trainer, lifter = TableTrainer(TABLE), CellLifter(TABLE)
+    made = Candidate(source=INITIAL_CELL, class_name="cell", seed=1, task=fakes.TASK)
+    network = await lifter.lift(made)
+    assert isinstance(network, Network)
+    asked = []
+
+    def answer(accuracy):
+        asked.append(accuracy)
+        return goes_on
+
+    result = await trainer.train(network, Training(seed=1, look=Look(0.5, answer)), lambda _: None)
+
+    row = TABLE[INITIAL_CELL]
+    assert asked == [row.valid_12 / 100]
+    assert result.look == asked[0]
+    assert (trainer.num_looks, trainer.num_queries) == (1, int(goes_on))
+    assert result.cost == pytest.approx(1.06 if goes_on else 0.06)
+    assert result.train_s == pytest.approx(row.train_s * result.cost)
+
+
+async def test_writer_of_cells_is_told_the_accuracies_of_its_history():
+    task = await TableTrainer(TABLE).task()
+    cells = [str(cell) for cell in list(every_cell())[:2]]
+
+    request = write_cell_request(proposal(results=(0.9, 0.8)), cells, task)
+
+    assert f"{cells[0]}  # accuracy 0.9000\n{cells[1]}  # accuracy 0.8000\n" in request.continuation
+    assert request.parents == tuple(cells)
