@@ -1,10 +1,12 @@
 """The words that a person types."""
 
-from llmatic_daemon.cli import control, health, prompts, searches, service, upkeep
+from llmatic_daemon.cli import control, health, nasbench, prompts, searches, service, upkeep
 from llmatic_daemon.cli.base import main
 from llmatic_daemon.sandbox import forbid_tracing
 
-__all__ = ["control", "health", "main", "prompts", "searches", "service", "start", "upkeep"]
+__all__ = [
+    "control", "health", "main", "nasbench", "prompts", "searches", "service", "start", "upkeep"
+]  # fmt: skip
 
 
 def start() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
@@ -136,8 +137,14 @@ def size_of(cell: Cell, data_set: str) -> Size:
         cell: Whose network.
         data_set: One of `DATA_SETS`.
     """
+    kernels = sorted(int(name[-1]) for name in cell.operations if name.startswith("nor_conv"))
+    return _size(tuple(kernels), data_set)
+
+
+@cache  # 28 for each data set
+def _size(kernels: tuple[int, ...], data_set: str) -> Size:
     _, num_classes, side = DATA_SETS[data_set]
-    convolutions = list(_convolutions(cell, side))
+    convolutions = list(_convolutions(kernels, side))
     classifier = (STAGES[-1] + 1) * num_classes
     norms = sum(each.outputs for each in convolutions if each.has_norm) + STAGES[-1]
     return Size(
@@ -159,9 +166,8 @@ class _Convolution(NamedTuple):
         return self.inputs * self.outputs * self.kernel**2
 
 
-def _convolutions(cell: Cell, side: int) -> Iterator[_Convolution]:
-    """List those of a whole network, from the stem on."""
-    kernels = [int(name[-1]) for name in cell.operations if name.startswith("nor_conv")]
+def _convolutions(kernels: tuple[int, ...], side: int) -> Iterator[_Convolution]:
+    """List those of a whole network, from the stem on; `kernels` are those of its cell."""
     before = 3
     yield _Convolution(before, STAGES[0], 3, side)
     for channels in STAGES:
