@@ -15,7 +15,7 @@ from llmatic_daemon.errors import UserError
 
 
 @main.group()
-@example("llmatic-daemon nasbench source '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'")
+@example("llmatic-daemon nasbench convert NATS-tss-v1_0-3ffb9-simple cells.csv.gz")
 def nasbench() -> None:
     """Make the table of the benchmark NAS-Bench-201; print one of its cells as PyTorch source."""
 
