@@ -6,7 +6,7 @@ import pytest
 
 from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
 from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
-from llmatic_daemon.adapters.nasbench.table import Row, Table
+from llmatic_daemon.adapters.nasbench.table import Row, Table, data_sets_of
 from llmatic_daemon.cells import OPERATIONS, Cell, every_cell
 from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
 from llmatic_daemon.errors import ConfigurationError
@@ -34,6 +34,9 @@ HEAD = (
 
 def line(number: int, cell: Cell) -> str:
     return f"{cell},{number},{number + 1},90.5,91.5,60.0,61.0,100.0"
+
+
+FIRST = line(1, next(every_cell()))
 
 
 def made_up() -> dict[str, Row]:
@@ -79,8 +82,14 @@ def test_table_is_read_packed_or_not(tmp_path, packed):
         ([HEAD], "cifar100", "must have the columns of cifar100, lacks c100_flops"),
         ([HEAD], "cifar10", "must have all 15625 cells, has 0"),
         ([HEAD, "|conv~0|,1,2,3,4,5,6,7"], "cifar10", "line 2: a cell must look like"),
-        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: could not convert"),
-        ([HEAD, str(next(every_cell()))], "cifar10", "line 2: int"),
+        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: c10_valid_200 must be a number, got ''"),
+        ([HEAD, str(next(every_cell()))], "cifar10", "line 2: c10_params must be a whole number, got None"),
+        ([HEAD, FIRST.replace("90.5", "100.5")], "cifar10", "line 2: valid_200 must be 0 to 100 %, got 100.5"),
+        ([HEAD, FIRST.replace("61.0", "-1")], "cifar10", "line 2: test_12 must be 0 to 100 %, got -1.0"),
+        ([HEAD, FIRST.replace("91.5", "nan")], "cifar10", "line 2: test_200 must be 0 to 100 %, got nan"),
+        ([HEAD, FIRST.replace("100.0", "inf")], "cifar10", "line 2: train_s_200 must be seconds, got inf"),
+        ([HEAD, line(-1, next(every_cell()))], "cifar10", "line 2: flops must be above 0, got 0"),
+        ([HEAD, FIRST, FIRST], "cifar10", r"line 3: \|none~0\|.* must stand there once, is there again"),
         ([""], "mnist", "must be one of cifar10, cifar100, imagenet16-120, got 'mnist'"),
     ],
 )  # fmt: skip
@@ -90,6 +99,42 @@ def test_broken_table_is_one_clear_line(tmp_path, lines, data_set, why):
 
     with pytest.raises(ConfigurationError, match=why):
         Table.read(file, data_set)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_file_is_one_clear_line(tmp_path, damage):
+    packed = bytearray(gzip.compress("\n".join([HEAD, FIRST]).encode()))
+    file = tmp_path / "cells.csv.gz"
+    if damage == "cut":
+        file.write_bytes(packed[:-10])
+    else:
+        packed[15] ^= 0xFF
+        file.write_bytes(packed)
+
+    with pytest.raises(ConfigurationError, match=r"cells\.csv\.gz' must be a table of cells: "):
+        Table.read(file, "cifar10")
+
+
+def test_third_data_set_is_taken_where_its_columns_are_there(tmp_path):
+    file = tmp_path / "cells.csv"
+    head = f"{HEAD},{HEAD.removeprefix('arch,').replace('c10', 'in16')}"
+    rows = [f"{line(n, cell)},7,8,46.5,46.3,30.0,31.0,9.5" for n, cell in enumerate(every_cell())]
+    file.write_text("\n".join([head, *rows]))
+
+    assert data_sets_of(file) == ("cifar10", "imagenet16-120")
+    row = Table.read(file, "imagenet16-120")[INITIAL_CELL]
+
+    assert row == Row(
+        num_parameters=7, flops=8, valid_200=46.5, test_200=46.3,
+        valid_12=30.0, test_12=31.0, train_s=9.5,
+    )  # fmt: skip
+
+
+async def test_third_data_set_has_its_own_images():
+    task = await TableTrainer(Table("imagenet16-120", made_up())).task()
+
+    assert (task.input_shape, task.num_classes) == ((3, 16, 16), 120)
+    assert task.num_train + task.num_validation + task.num_test == 157_700
 
 
 def test_table_that_is_not_there_is_named(tmp_path):
