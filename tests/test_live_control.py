@@ -13,19 +13,11 @@ from llmatic_daemon.adapters.control import SOCKET
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.cli import main
 from llmatic_daemon.verification import verify
-from tests.prompt_editor import File
-from tests.running_daemon import RunningDaemon, running_daemon, wait_until
+from tests.running_daemon import RunningDaemon, folder, running_daemon, wait_until
+
+__all__ = ["folder"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "prompts"
-    folder.mkdir()
-    (folder / "widen.md").write_bytes(File(text="Widen it.").content)
-    (folder / "join.md").write_bytes(File(kind="crossover", text="Join them.").content)
-    return folder
 
 
 def type_in(state: Path, *words: object) -> Result:

@@ -23,8 +23,7 @@ from llmatic_daemon.errors import (
 )
 from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
-from tests.test_backups import command, content, other, searched, state
-from tests.test_milestones import search
+from tests.searched_state import command, content, other, search, searched, state
 
 __all__ = ["other", "searched", "state"]
 
