@@ -15,6 +15,7 @@ from llmatic_daemon.records import (
     Progress,
     Rejection,
     Report,
+    Stopped,
     Task,
     Training,
 )
@@ -97,7 +98,9 @@ class Auditor:
         if isinstance(network, Rejection):
             return network
         training = Training(seed=due.seed, spare=True)
-        return await self._trainer.train(network, training, _unwatched)
+        result = await self._trainer.train(network, training, _unwatched)
+        assert not isinstance(result, Stopped)  # there was no look
+        return result
 
 
 def _unwatched(progress: Progress) -> None:

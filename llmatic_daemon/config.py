@@ -81,6 +81,12 @@ class SearchSettings(Section):
     temperature_step: Ratio
     min_sampling_temperature: Annotated[float, Field(gt=0, le=1)]
     duplicates: Literal["skip", "train"]
+    variant: Literal[
+        "llmatic", "network-archive", "prompt-archive", "mutation-only", "crossover-only",
+        "random-nn", "random-search", "regularized-evolution", "local-search", "map-elites", "genius",
+    ]  # fmt: skip
+    population_size: Annotated[int, Field(ge=2, le=1000)]
+    control_ratio: Ratio
 
     @model_validator(mode="after")
     def _neighbours_in_order(self) -> "SearchSettings":
@@ -248,10 +254,18 @@ class EngineSettings(Section):
     drain_s: Annotated[float, Field(ge=0)]
 
 
+class FidelitySettings(Section):
+    """Who is trained to the end; the fields of `core.fidelity.FidelityRules`."""
+
+    look_ratio: Annotated[float, Field(ge=0, lt=1)]
+    promoted_ratio: Annotated[float, Field(gt=0, le=1)]
+
+
 class BudgetSettings(Section):
     """When it is enough; 0: no limit."""
 
     max_evaluations: CountOrNone
+    max_trainings: Annotated[float, Field(ge=0)]
     max_gpu_hours: Annotated[float, Field(ge=0)]
     max_hours: Annotated[float, Field(ge=0)]
     target_accuracy: Ratio
@@ -290,11 +304,32 @@ class Settings(Section):
     lifter: LifterSettings
     sandbox: SandboxSettings
     training: TrainingSettings
+    fidelity: FidelitySettings
     engine: EngineSettings
     budget: BudgetSettings
     audit: AuditSettings
     metrics: MetricsSettings
     control: ControlSettings
+
+    @model_validator(mode="after")
+    def _population_fits(self) -> "Settings":
+        cells = min(self.archives.network_cells, self.archives.prompt_cells)
+        if self.search.variant in _POPULATIONS and self.search.population_size > cells:
+            raise ValueError(
+                f"search.population_size must be at most archives.network_cells and "
+                f"archives.prompt_cells, got {self.search.population_size} and {cells}"
+            )
+        if self.search.variant in _POPULATIONS[1:] and self.audit.share:
+            raise ValueError(
+                f"audit.share must be 0 with search.variant = {self.search.variant!r}, which has no map"
+            )
+        return self
+
+
+#: Variants that keep a population; the first one, of prompts only.
+_POPULATIONS = (
+    "network-archive", "prompt-archive", "regularized-evolution", "local-search", "genius",
+)  # fmt: skip
 
 
 PRESETS = ("default", "paper", "demo", "nasbench201")

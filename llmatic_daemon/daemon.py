@@ -84,7 +84,12 @@ async def run(
         writer = await stack.enter_async_context(hands.writer(everyone))
         trainer.watched_by(everyone)
         ports = Ports(
-            writer=writer, lifter=lifter, trainer=trainer, store=store, observers=everyone
+            writer=writer,
+            lifter=lifter,
+            trainer=trainer,
+            store=store,
+            rewriter=hands.rewriter,
+            observers=everyone,
         )
         engine = _engine(settings, evolution, task, ports)
         desk = _desk(settings, engine, store, everyone)

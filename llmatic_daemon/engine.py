@@ -17,6 +17,7 @@ from llmatic_daemon.core.evolution import (
     audit,
     due_for_audit,
     edit,
+    goes_on,
     num_epochs,
     place,
     propose,
@@ -34,6 +35,7 @@ from llmatic_daemon.records import (
     Edition,
     Failure,
     Job,
+    Look,
     Network,
     Outcome,
     Placement,
@@ -62,6 +64,8 @@ class Ports:
     lifter: Lifter
     trainer: Trainer
     store: Store
+    #: Writes the control arm, and whatever else is to be written by rule; None: the writer does.
+    rewriter: Writer | None = None
     observers: Sequence[Observer] = ()
 
 
@@ -408,16 +412,27 @@ class Engine:
         if duplicate:
             return replace(trial, result=duplicate)
         self._show(slot, "wait", f"{network.measures.flops / 1e6:.2f} MFLOPs")
-        training = Training(seed=proposal.seed, epochs=num_epochs(self._evolution, proposal))
+        training = self._training(proposal, network)
         report = await self._ports.trainer.train(network, training, self._watcher(slot))
         return replace(trial, result=report)
+
+    def _training(self, proposal: Proposal, network: Network) -> Training:
+        """Say how a network is trained; it is judged by the search as it is at its first look."""
+        epochs, ratio = (
+            num_epochs(self._evolution, proposal),
+            self._evolution.fidelity_rules.look_ratio,
+        )
+        look = None
+        if ratio and epochs is None:
+            look = Look(ratio, lambda accuracy: goes_on(self._evolution, network, accuracy))
+        return Training(seed=proposal.seed, epochs=epochs, look=look)
 
     async def _duplicate_of(self, network: Network) -> Duplicate | None:
         """Find how the same network ended before; None when it is to be trained."""
         rules = self._evolution.rules
         if rules.duplicates == "train":
             return None
-        return await self._ports.store.earlier(network.digest, initial=rules.train_initial)
+        return await self._ports.store.earlier(network.digest, initial=not rules.measures_untrained)
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
         """Ask the writer, for less each time while the request is too long.
@@ -428,7 +443,8 @@ class Engine:
         while True:
             self._show(trial.slot, "llm", trial.proposal.prompt.id)
             request = await self._request(trial.proposal)
-            completion = await self._ports.writer.complete(request)
+            by_rule = trial.proposal.by_rule and self._ports.rewriter
+            completion = await (by_rule or self._ports.writer).complete(request)
             if not isinstance(completion, TooLong):
                 return replace(trial, completion=completion), request.parents
             shorter = shorten(self._evolution, trial.proposal)

@@ -15,7 +15,16 @@ from llmatic_daemon.config import Settings
 from llmatic_daemon.core.source import class_name_of
 from llmatic_daemon.errors import ConfigurationError, UserError
 from llmatic_daemon.ports import Lifter, Trainer
-from llmatic_daemon.records import Candidate, Failure, Network, Rejection, Report, Task, Training
+from llmatic_daemon.records import (
+    Candidate,
+    Failure,
+    Network,
+    Rejection,
+    Report,
+    Stopped,
+    Task,
+    Training,
+)
 from llmatic_daemon.search import parse_task, read_settings
 from llmatic_daemon.views import lineage
 
@@ -92,6 +101,7 @@ class _Export:
             return self._failed(elite, network.detail)
         training = Training(seed=seed, keep_weights=True)
         report = await self.trainer.train(network, training, lambda progress: None)
+        assert not isinstance(report, Stopped)  # there was no look
         if isinstance(report, Failure):
             return self._failed(elite, report.detail)
         return await self._write(elite, source, network, report, folder)

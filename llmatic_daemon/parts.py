@@ -44,13 +44,17 @@ class Hands:
     writer: Callable[[Sequence[Observer]], AbstractAsyncContextManager[Writer]]
     lifter: AbstractAsyncContextManager[Lifter]
     trainer: AbstractAsyncContextManager[Trainer]
+    #: Writes what is to be written by rule while an LLM writes the rest; None: the writer does.
+    rewriter: Writer | None = None
 
 
 def hands(settings: Settings) -> Hands:
     """Make the real ones, or those of a benchmark."""
     if is_benchmark(settings):
         return _benchmark(settings)
-    return Hands(partial(writer, settings), lifter(settings), trainers(settings))
+    return Hands(
+        partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings)
+    )
 
 
 def is_benchmark(settings: Settings) -> bool:
@@ -64,6 +68,7 @@ def _benchmark(settings: Settings) -> Hands:
         partial(writer, settings),
         nullcontext(CellLifter(table)),
         nullcontext(TableTrainer(table)),
+        rewriter(settings),
     )
 
 
@@ -77,6 +82,11 @@ def limits(settings: Settings) -> dict[str, int]:
     }
 
 
+def rewriter(settings: Settings) -> Writer:
+    """Make the writer that needs no LLM."""
+    return CellRewriter() if is_benchmark(settings) else OfflineRewriter()
+
+
 @asynccontextmanager
 async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> AsyncIterator[Writer]:
     """Make the writer; it has connections and files open while the context lasts.
@@ -85,8 +95,7 @@ async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> Asyn
         ConfigurationError: a key, a recording or a package is missing.
     """
     async with AsyncExitStack() as stack:
-        rewriter = CellRewriter() if is_benchmark(settings) else OfflineRewriter()
-        made = await _writer(settings.writer, observers, stack, rewriter)
+        made = await _writer(settings.writer, observers, stack, rewriter(settings))
         if settings.writer.record:
             made = Recorder(made, Path(settings.writer.record))
             stack.callback(made.close)
@@ -249,6 +258,7 @@ def budget(settings: Settings) -> Budget:
     limit = settings.budget
     return Budget(
         max_evaluations=limit.max_evaluations or None,
+        max_trainings=limit.max_trainings or None,
         max_gpu_hours=limit.max_gpu_hours or None,
         max_hours=limit.max_hours or None,
         target_accuracy=limit.target_accuracy or None,

@@ -25,6 +25,7 @@ from llmatic_daemon.records import (
     Report,
     Request,
     RestartReason,
+    Stopped,
     Task,
     Tessellation,
     TooLong,
@@ -98,8 +99,11 @@ class Trainer(Protocol):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure:
+    ) -> Report | Failure | Stopped:
         """Train and measure one network; the place is held from the first `watch` to the return.
+
+        Returns:
+            Stopped only where `training.look` has said that it is not to go on.
 
         Raises:
             TrainerUnavailable: the trainer died; it has been replaced.

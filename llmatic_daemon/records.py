@@ -6,7 +6,7 @@ Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -155,6 +155,10 @@ class Proposal:
     credited_job: int | None
     #: Number of placements that the proposal had seen.
     num_settled: int
+    #: Accuracies of the parents, where the writer is told of them; in [0, 1].
+    results: tuple[float, ...] = ()
+    #: Written by rule although an LLM may be there: for the control arm, and by what compares with us.
+    by_rule: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,10 +286,12 @@ class Candidate:
 
 
 class Outcome(StrEnum):
-    """How a job ended. All but TRAINED and DUPLICATE are causes of a rejection or failure."""
+    """How a job ended. All but TRAINED, DUPLICATE and STOPPED are causes of a rejection or failure."""
 
     TRAINED = "trained"
     DUPLICATE = "duplicate"
+    #: A first look told that it would not win its cell; its training was ended.
+    STOPPED = "stopped"
     #: The completion does not parse.
     NOT_CODE = "not_code"
     #: No class that inherits from nn.Module, or one that triage forbids.
@@ -361,6 +367,16 @@ class Network:
         return digest(self.graph)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A cheap first look at a network in training, after which its training may end."""
+
+    #: After which share of the training, in (0, 1).
+    ratio: float
+    #: Asked with the accuracy so far, on the split that selects; must return at once.
+    goes_on: Callable[[float], bool]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """How a network is to be trained, beyond the trainer's own recipe."""
@@ -371,6 +387,8 @@ class Training:
     keep_weights: bool = False
     #: Take a device place only while nobody else waits for one.
     spare: bool = False
+    #: None: it is trained to its end without a look.
+    look: Look | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -415,6 +433,19 @@ class Duplicate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """A network whose training was ended after the first look; its accuracy never counts as one."""
+
+    #: Accuracy of the look, in [0, 1].
+    look: float
+    place: str
+    wait_s: float
+    train_s: float
+    #: In full trainings, in (0, 1).
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """A network that was trained and measured."""
 
@@ -433,6 +464,10 @@ class Report:
     weights: bytes | None = field(default=None, repr=False)
     #: Mean and deviation of each channel by which images are normalised; beside the weights only.
     normalisation: tuple[tuple[float, float], ...] | None = None
+    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    look: float | None = None
+    #: In full trainings; a look that is a training of its own comes on top.
+    cost: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -441,7 +476,7 @@ class Trial:
 
     proposal: Proposal
     slot: int
-    result: Report | Rejection | Failure | Duplicate
+    result: Report | Rejection | Failure | Duplicate | Stopped
     completion: Completion | None = None
     candidate: Candidate | None = None
     network: Network | None = None
@@ -484,6 +519,17 @@ class CommitResult(StrEnum):
 
 
 # --- what one candidate changes ------------------------------------------------------------------
+
+
+class Arm(StrEnum):
+    """Who has written a candidate, for the comparison of the two."""
+
+    #: The configured writer: an LLM, where there is one.
+    WRITER = "writer"
+    #: A rule, from the same parents: what an LLM must beat to be worth its while.
+    CONTROL = "control"
+    #: A rule, in the place of an LLM that did not answer.
+    STAND_IN = "stand_in"
 
 
 class AddStatus(StrEnum):
@@ -576,6 +622,21 @@ class Placement:
     durations: Durations
     #: Running time of the search so far, over all restarts, in seconds.
     elapsed_s: float
+    #: See `Proposal.by_rule`.
+    by_rule: bool = False
+    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    look: float | None = None
+    #: Of all that was trained for it, in full trainings.
+    cost: float = 0.0
+    #: How often each operation occurs, by name; kept for the variant that compares structures.
+    structure: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def arm(self) -> Arm:
+        """Say who has written it."""
+        if self.stand_in:
+            return Arm.STAND_IN
+        return Arm.CONTROL if self.by_rule else Arm.WRITER
 
     @property
     def objective(self) -> float | None:
@@ -592,6 +653,10 @@ class Elite:
     measures: Measures
     #: In the units of the measures (not normalised).
     solution: tuple[float, float]
+    #: Accuracy of its first look; None when there was none.
+    look: float | None = None
+    #: See `Placement.structure`.
+    structure: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

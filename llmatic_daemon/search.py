@@ -14,6 +14,7 @@ from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.audits import AuditRules
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply
+from llmatic_daemon.core.fidelity import FidelityRules
 from llmatic_daemon.core.measures import Axis, MeasureSpace
 from llmatic_daemon.core.milestones import resumed
 from llmatic_daemon.core.rules import Rules
@@ -23,8 +24,14 @@ from llmatic_daemon.records import Identity, Task, Tessellation, digest
 
 
 def rules(settings: Settings) -> Rules:
-    """Take the numbers of the search from the settings, which have the same names."""
-    return Rules(**settings.search.model_dump())
+    """Take the numbers of the search from the settings, which have the same names.
+
+    Where no LLM writes there is nothing to compare with.
+    """
+    numbers = settings.search.model_dump()
+    if settings.writer.name == "offline" and not settings.writer.endpoints:
+        numbers["control_ratio"] = 0.0
+    return Rules(**numbers)
 
 
 def identity(settings: Settings, task: Task) -> Identity:
@@ -33,6 +40,8 @@ def identity(settings: Settings, task: Task) -> Identity:
     fields = {f"archives.{name}": str(value) for name, value in archives.items()}
     fields["data.fitness_split"] = settings.data.fitness_split
     fields["search.seed"] = str(settings.search.seed)
+    if settings.search.variant != "llmatic":  # older versions had no other
+        fields["search.variant"] = settings.search.variant
     fields["task"] = json.dumps(asdict(task))
     return Identity(fields=tuple(sorted(fields.items())))
 
@@ -61,6 +70,7 @@ def empty(settings: Settings, tessellation: Tessellation) -> Evolution:
         networks=CVTArchive(space=network_space, centroids=Centroids(tessellation.network)),
         individuals=CVTArchive(space=prompt_space, centroids=Centroids(tessellation.prompt)),
         audit_rules=AuditRules(**settings.audit.model_dump()),
+        fidelity_rules=FidelityRules(**settings.fidelity.model_dump()),
     )
 
 

@@ -81,6 +81,7 @@ def success(
         "network_digest": digest(graph),
         "measures": Measures(num_parameters=10_000, flops=1_000_000 + number, width=64, depth=5),
         "report": _report(number, num_epochs),
+        "cost": 1.0,
         "cell": cell,
         "status": AddStatus.NEW,
         "curiosity_change": 1.0,

@@ -401,7 +401,7 @@ SELECT outcome, sum(num) FROM tallies GROUP BY outcome ORDER BY sum(num) DESC, o
 _RUNNING = """
 SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
 WHERE state = 'running' ORDER BY slot, number"""
-_STAND_INS = "SELECT coalesce(sum(num_stand_ins), 0) FROM tallies"
+_STAND_INS = "SELECT coalesce(sum(num), 0) FROM tallies WHERE arm = 'stand_in'"
 _IN_FORCE = """
 SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
 FROM editions ORDER BY number DESC LIMIT 1"""

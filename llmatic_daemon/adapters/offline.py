@@ -23,6 +23,11 @@ from llmatic_daemon.ports import Writer
 from llmatic_daemon.records import Completion, Operator, PromptKind, Request
 
 _MAX_TRIES = 12
+#: In a prompt: what is written owes nothing to the parent, or changes it in any way.
+_AFRESH = "afresh"
+_ANYHOW = "in one place"
+#: Edits between the initial network and one that is drawn at random, at most.
+_MAX_EDITS = 12
 
 
 class OfflineRewriter(Writer):
@@ -33,7 +38,8 @@ class OfflineRewriter(Writer):
     control arm: what an LLM is worth is what it finds beyond this. It can also stand in for an LLM
     that does not answer. One completion costs a few milliseconds of CPU in the caller's process.
 
-    The same request gives the same text; the number and size of changes grow with the temperature.
+    The same request gives the same text; the number and size of changes grow with the temperature. A
+    prompt that asks for a network "afresh" gets one that is many edits of any kind away.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -51,7 +57,11 @@ class _Rewrite:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._rng = Random(request.seed)
-        self._intention = intention_of(request.prompt.id, request.prompt.text)
+        self._intention = (
+            self._rng.choice(list(Intention))
+            if _ANYHOW in request.prompt.text
+            else intention_of(request.prompt.id, request.prompt.text)
+        )
         self._bench = Workbench(
             shape=request.task.input_shape,
             num_classes=request.task.num_classes,
@@ -66,7 +76,9 @@ class _Rewrite:
         if not readable:
             return self._foreign()
         chain, class_name = readable[0]
-        if self._is_crossover and len(readable) > 1:
+        if _AFRESH in self._request.prompt.text:
+            changed = self._drawn(chain)
+        elif self._is_crossover and len(readable) > 1:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])
         else:
             changed = self._changed(chain)
@@ -96,6 +108,12 @@ class _Rewrite:
             if changed is not None and changed != chain:
                 return changed
         return small_change(chain, self._bench) or chain
+
+    def _drawn(self, chain: Chain) -> Chain:
+        """Walk away from a network by edits of any kind."""
+        for _ in range(1 + self._rng.randrange(_MAX_EDITS)):
+            chain = rewrite(chain, self._rng.choice(list(Intention)), self._bench) or chain
+        return chain
 
     def _crossed(self, chain: Chain, donors: list[Chain]) -> Chain:
         parents = [chain, *donors]

@@ -29,6 +29,7 @@ COLUMNS = (
     "score_change", "offer_temperature", "offer_cell", "offer_status", "offer_objective",
     "offer_curiosity", "staleness",
     "llm_s", "lift_s", "wait_s", "train_s", "total_s", "elapsed_s",
+    "by_rule", "look", "cost", "structure",
 )  # fmt: skip
 
 #: Reads rows that `from_row` takes; a WHERE may follow.
@@ -67,6 +68,8 @@ def to_row(placement: Placement) -> tuple[_Value, ...]:
         placement.staleness,
         durations.llm_s, durations.lift_s, durations.wait_s, durations.train_s, durations.total_s,
         placement.elapsed_s,
+        int(placement.by_rule), placement.look, placement.cost,
+        json.dumps(placement.structure) if placement.structure else None,
     )  # fmt: skip
     for name, value in zip(COLUMNS, row, strict=True):
         if isinstance(value, float) and not math.isfinite(value):
@@ -90,7 +93,10 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
         score_change, offer_temperature, offer_cell, offer_status, offer_objective,
         offer_curiosity, staleness,
         llm_s, lift_s, wait_s, train_s, total_s, elapsed_s,
+        by_rule, look, cost, structure,
     ) = row  # fmt: skip
+    if cost is None:
+        cost = float(objective is not None)
     return Placement(
         number=number,
         job=Job(number=job, attempt=attempt, num_charged=num_charged),
@@ -127,6 +133,8 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
             place=place,
             wait_s=held_wait_s,
             train_s=held_train_s,
+            look=look,
+            cost=cost,
         ),
         cell=cell,
         status=_STATUSES[status],
@@ -149,6 +157,10 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
             llm_s=llm_s, lift_s=lift_s, wait_s=wait_s, train_s=train_s, total_s=total_s
         ),
         elapsed_s=elapsed_s,
+        by_rule=bool(by_rule),
+        look=look,
+        cost=cost,
+        structure=tuple((name, count) for name, count in json.loads(structure or "[]")),
     )
 
 

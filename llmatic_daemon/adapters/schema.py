@@ -410,6 +410,37 @@ FROM tallies""",
 }
 
 
+_COMPARISONS = f"""
+-- written by rule for the control arm, or by what the search is compared with
+ALTER TABLE placements ADD COLUMN by_rule INTEGER NOT NULL DEFAULT 0 CHECK (by_rule IN (0, 1));
+ALTER TABLE placements ADD COLUMN look REAL CHECK (look BETWEEN 0 AND 1); -- accuracy of the first look
+ALTER TABLE placements ADD COLUMN cost REAL; -- in full trainings; older versions did not say
+ALTER TABLE placements ADD COLUMN structure TEXT; -- JSON: [[operation, number], ...]
+
+DROP VIEW totals;
+DROP VIEW prompt_credit;
+DROP TABLE tallies;
+CREATE TABLE tallies ( -- sums over the placements, kept with each: nobody need read them all
+  prompt TEXT NOT NULL,
+  prompt_version INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  arm TEXT NOT NULL CHECK (arm IN ('writer', 'control', 'stand_in')),
+  num INTEGER NOT NULL,
+  num_added INTEGER NOT NULL,
+  score REAL NOT NULL,
+  curiosity_change REAL NOT NULL,
+  train_s REAL NOT NULL,
+  best_objective REAL,
+  PRIMARY KEY (prompt, prompt_version, outcome, arm)
+) {"STRICT," if _STRICT else ""} WITHOUT ROWID;
+INSERT INTO tallies
+  SELECT prompt, prompt_version, outcome, CASE WHEN stand_in THEN 'stand_in' ELSE 'writer' END,
+    count(*), sum(status <> 'not_added'), sum(score_change), sum(curiosity_change), sum(train_s),
+    max(objective)
+  FROM placements GROUP BY prompt, prompt_version, outcome, stand_in;
+"""
+
+
 def m001_search(db: "Database") -> None:
     """Make everything that a first search needs."""
     db.executescript(_JOBS)
@@ -438,12 +469,20 @@ def m004_growth(db: "Database") -> None:
         db.create_view(name, query)
 
 
+def m005_comparisons(db: "Database") -> None:
+    """Keep who wrote by rule, first looks, and what was trained for each candidate."""
+    db.executescript(_COMPARISONS)
+    for name, query in _GROWN_VIEWS.items():
+        db.create_view(name, query)
+
+
 #: In the order in which they are applied. Append only: each is in somebody's database.
 _MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
     m001_search,
     m002_writers,
     m003_audits,
     m004_growth,
+    m005_comparisons,
 )
 
 VERSION = len(_MIGRATIONS)

@@ -5,41 +5,43 @@ import sqlite3
 from llmatic_daemon.records import Placement
 
 _ADD = """
-INSERT INTO tallies (prompt, prompt_version, outcome, num, num_added, num_stand_ins, score,
+INSERT INTO tallies (prompt, prompt_version, outcome, arm, num, num_added, score,
   curiosity_change, train_s, best_objective)
-VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (prompt, prompt_version, outcome) DO UPDATE SET
-  num = num + 1, num_added = num_added + excluded.num_added,
-  num_stand_ins = num_stand_ins + excluded.num_stand_ins, score = score + excluded.score,
+VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+ON CONFLICT (prompt, prompt_version, outcome, arm) DO UPDATE SET
+  num = num + 1, num_added = num_added + excluded.num_added, score = score + excluded.score,
   curiosity_change = curiosity_change + excluded.curiosity_change,
   train_s = train_s + excluded.train_s,
   best_objective = max(coalesce(best_objective, excluded.best_objective),
     coalesce(excluded.best_objective, best_objective))"""
 #: What is counted, compared with the log; times aside: their sums depend on the order.
 _COUNTED = """
-SELECT prompt, prompt_version, outcome, count(*), sum(status <> 'not_added'), sum(stand_in),
-  sum(score_change), sum(curiosity_change), max(objective)
-FROM placements GROUP BY prompt, prompt_version, outcome"""
+SELECT prompt, prompt_version, outcome,
+  CASE WHEN stand_in THEN 'stand_in' WHEN by_rule THEN 'control' ELSE 'writer' END AS arm,
+  count(*), sum(status <> 'not_added'), sum(score_change), sum(curiosity_change), max(objective)
+FROM placements GROUP BY prompt, prompt_version, outcome, arm"""
 _KEPT = """
-SELECT prompt, prompt_version, outcome, num, num_added, num_stand_ins, score, curiosity_change,
+SELECT prompt, prompt_version, outcome, arm, num, num_added, score, curiosity_change,
   best_objective
 FROM tallies"""
 
 
 def add(connection: sqlite3.Connection, placement: Placement) -> None:
     """Count one more placement."""
-    key = (placement.prompt, placement.prompt_version, placement.outcome.value)
+    key = (
+        placement.prompt, placement.prompt_version, placement.outcome.value, placement.arm.value,
+    )  # fmt: skip
     counted = (
-        placement.status.added, placement.stand_in, placement.score_change,
-        placement.curiosity_change, placement.durations.train_s, placement.objective,
+        placement.status.added, placement.score_change, placement.curiosity_change,
+        placement.durations.train_s, placement.objective,
     )  # fmt: skip
     connection.execute(_ADD, (*key, *counted))
 
 
 def faults(connection: sqlite3.Connection) -> list[str]:
     """Name the sums that the log does not give, one line each."""
-    counted = {row[:3]: row[3:] for row in connection.execute(_COUNTED)}
-    kept = {row[:3]: row[3:] for row in connection.execute(_KEPT)}
+    counted = {row[:4]: row[4:] for row in connection.execute(_COUNTED)}
+    kept = {row[:4]: row[4:] for row in connection.execute(_KEPT)}
     return [
         f"tally {key}: the log gives {counted.get(key)}, stored is {kept.get(key)}"
         for key in sorted(counted.keys() | kept.keys())

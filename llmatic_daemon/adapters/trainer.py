@@ -21,6 +21,7 @@ from llmatic_daemon.records import (
     Progress,
     Report,
     RestartReason,
+    Stopped,
     Task,
     Training,
 )
@@ -127,7 +128,7 @@ class TrainerPool(Trainer):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure:
+    ) -> Report | Failure | Stopped:
         """Train and measure one network on the first free place.
 
         A trainer that dies, hangs or is cancelled is killed and replaced.
@@ -417,6 +418,7 @@ async def _converse(
         "keep_weights": training.keep_weights,
         "measures": asdict(network.measures),
         "order": network.order,
+        "look_ratio": training.look.ratio if training.look else None,
     }
     await place.child.send({"train": asked}, network.graph, network.weights)
     while True:
@@ -424,6 +426,9 @@ async def _converse(
         if "epoch" not in said:
             return said, blobs
         watch(_progress(place.name, said["epoch"]))
+        if said.get("looked"):
+            assert training.look is not None
+            await place.child.send({"goes_on": training.look.goes_on(said["epoch"]["accuracy"])})
 
 
 def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
@@ -437,7 +442,9 @@ def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
 
 def _result(
     said: Mapping[str, Any], blobs: list[bytes], place: str, times: Mapping[str, float]
-) -> Report | Failure:
+) -> Report | Failure | Stopped:
+    if "stopped" in said:
+        return Stopped(**said["stopped"], place=place, **times)
     if "failure" in said:
         failure = said["failure"]
         cause = Outcome(failure["cause"])
@@ -453,5 +460,6 @@ def _result(
         normalisation=tuple((mean, deviation) for mean, deviation in report["normalisation"])
         if blobs
         else None,
+        look=report.get("look"),
         **times,
     )

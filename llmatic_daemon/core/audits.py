@@ -82,6 +82,10 @@ class Contenders:
             return self
         return self._with(cell, (*self.of(cell), contender))
 
+    def left_to(self, cell: int, contender: Contender) -> "Contenders":
+        """Return the contenders after one network has a cell for itself."""
+        return Contenders(ranked=self.ranked.set(cell, (contender,)), due=self.due)
+
     def after(self, audit: Audit) -> "Contenders":
         """Return the contenders when the mean counts; a network that is forgotten stays so."""
         revised = tuple(

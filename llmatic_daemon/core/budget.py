@@ -11,6 +11,8 @@ class Budget:
 
     #: Evaluations: candidates that were trained and measured.
     max_evaluations: int | None = None
+    #: All that was trained, looks included, in full trainings.
+    max_trainings: float | None = None
     #: Time that device places were held, added up.
     max_gpu_hours: float | None = None
     #: Running time.
@@ -22,6 +24,8 @@ class Budget:
         """Say which limit is reached, in words for a person; None while there is room."""
         if self.max_evaluations is not None and evolution.num_evaluations >= self.max_evaluations:
             return f"{evolution.num_evaluations} evaluations are settled"
+        if self.max_trainings is not None and evolution.cost >= self.max_trainings:
+            return f"the cost of {evolution.cost:.1f} full trainings is reached"
         if self.max_gpu_hours is not None and evolution.train_s >= self.max_gpu_hours * 3600:
             return f"{_spoken(evolution.train_s)} of device time are used"
         if self.max_hours is not None and elapsed_s >= self.max_hours * 3600:

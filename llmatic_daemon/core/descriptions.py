@@ -1,6 +1,6 @@
 """What is said of an entry of the log, in one line for a person."""
 
-from llmatic_daemon.records import Audit, Edition, Placement
+from llmatic_daemon.records import Arm, Audit, Edition, Placement
 
 
 def describe(entry: Placement | Edition | Audit) -> str:
@@ -18,7 +18,7 @@ def _placement(placement: Placement) -> str:
     parents = ", ".join(map(str, placement.parents)) or "the initial network"
     at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
-    stand_in = ", written by rule" if placement.stand_in else ""
+    stand_in = ", written by rule" if placement.arm is not Arm.WRITER else ""
     who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
     times = placement.durations
     spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"

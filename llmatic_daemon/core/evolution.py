@@ -11,7 +11,7 @@ import numpy as np
 from immutables import Map
 from numpy.random import Generator
 
-from llmatic_daemon.core import audits, operators, prompts, temperature
+from llmatic_daemon.core import audits, fidelity, operators, prompts, temperature
 from llmatic_daemon.core.archive import CVTArchive, Insertion
 from llmatic_daemon.core.audits import (
     NO_AUDITS,
@@ -21,8 +21,11 @@ from llmatic_daemon.core.audits import (
     Contenders,
     Due,
 )
+from llmatic_daemon.core.fidelity import NO_LOOKS, FidelityRules
 from llmatic_daemon.core.prompts import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.core.rules import Rules
+from llmatic_daemon.core.structure import structure_of
+from llmatic_daemon.core.variants import Credit, Offered, population_offer, strategy_of
 from llmatic_daemon.records import (
     AddStatus,
     Audit,
@@ -35,6 +38,7 @@ from llmatic_daemon.records import (
     Figures,
     Job,
     Measures,
+    Network,
     Operator,
     Outcome,
     Placement,
@@ -44,6 +48,7 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
     Report,
+    Stopped,
     Trial,
 )
 
@@ -89,6 +94,12 @@ class Evolution:
     num_settled: int = 0
     #: Settled candidates that were trained and measured.
     num_evaluations: int = 0
+    #: Settled since a network was last added to the network archive.
+    num_since_added: int = 0
+    #: All that was trained, looks included, in full trainings; audits aside.
+    cost: float = 0.0
+    #: Accuracies of the first looks of late, oldest first.
+    looks: tuple[float, ...] = ()
     #: Time that networks held a device place, audits included, in seconds.
     train_s: float = 0.0
     #: Running time over all restarts, in seconds.
@@ -97,12 +108,7 @@ class Evolution:
     #: Who holds a cell of the network archive if its elite falls.
     contenders: Contenders = NO_CONTENDERS
     num_audits: int = 0
-
-    @property
-    def is_initialising(self) -> bool:
-        """Tell whether neither archive has reached its threshold."""
-        enough = max(len(self.networks), len(self.individuals)) >= self.rules.num_initial
-        return not enough or len(self.networks) == 0
+    fidelity_rules: FidelityRules = NO_LOOKS
 
 
 def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
@@ -111,24 +117,34 @@ def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
     Raises:
         ValueError: the search has taken no prompts yet.
 
-    Source: Nasir 2024, Algorithm 1.
+    Source: Nasir 2024, Algorithm 1; `core.variants` for all others.
     """
-    archives = _archives(evolution, job)
-    if evolution.is_initialising:
-        return operators.initialise(archives, rng)
-    if rng.random() < evolution.rules.mutation_ratio or len(evolution.networks) < 2:
-        return operators.mutate(archives, rng)
-    return operators.cross(archives, rng)
+    strategy = strategy_of(evolution.rules)
+    proposal = strategy.propose(_archives(evolution, job), rng)
+    by_rule = strategy.by_rule or _is_control(evolution.rules, job)
+    return replace(proposal, by_rule=by_rule) if by_rule else proposal
+
+
+def _is_control(rules: Rules, job: Job) -> bool:
+    """Tell whether a job belongs to the control arm, in all its attempts, whatever is proposed."""
+    if not rules.control_ratio:
+        return False
+    return bool(np.random.default_rng([rules.seed, job.number]).random() < rules.control_ratio)
 
 
 def shorten(evolution: Evolution, proposal: Proposal) -> Proposal | None:
     """Make less of a proposal whose request was too long; None when nothing can be left out.
 
-    A crossover loses its farthest parent; with one neighbour left it becomes a mutation.
+    A crossover loses its farthest parent; with one neighbour left it becomes a mutation. A history
+    loses its worst network.
     """
-    if len(proposal.parents) > 2:
-        fewer, digests = proposal.parents[:-1], proposal.parent_digests[:-1]
-        return replace(proposal, parents=fewer, parent_digests=digests)
+    if len(proposal.parents) > (1 if proposal.results else 2):
+        return replace(
+            proposal,
+            parents=proposal.parents[:-1],
+            parent_digests=proposal.parent_digests[:-1],
+            results=proposal.results[:-1],
+        )
     if proposal.operator is not Operator.CROSSOVER:
         return None
     rng = rng_for(evolution.rules.seed, proposal.job)
@@ -143,6 +159,8 @@ def _archives(evolution: Evolution, job: Job) -> operators.Archives:
         prompts=evolution.prompts.current,
         job=job,
         num_settled=evolution.num_settled,
+        num_evaluations=evolution.num_evaluations,
+        num_since_added=evolution.num_since_added,
     )
 
 
@@ -154,7 +172,18 @@ def rng_for(seed: int, job: Job) -> Generator:
 def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
     """Say how long to train: 0 when initial networks are measured untrained, else None."""
     initial = proposal.operator is Operator.INITIALISATION
-    return 0 if initial and not evolution.rules.train_initial else None
+    return 0 if initial and evolution.rules.measures_untrained else None
+
+
+def goes_on(evolution: Evolution, network: Network, look: float) -> bool:
+    """Tell whether a network is trained on after its first look: `core.fidelity` says by which rule."""
+    elite_look = None
+    if strategy_of(evolution.rules).is_map:
+        held = evolution.networks.get(evolution.networks.locate(*measured(network.measures))[0])
+        if held is None:
+            return True
+        elite_look = held.elite.look
+    return fidelity.is_promising(evolution.fidelity_rules, look, elite_look, evolution.looks)
 
 
 def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
@@ -176,7 +205,8 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
     status = insertion.status if insertion else AddStatus.NOT_ADDED
     credit = _credit(evolution, trial, outcome, status)
     score = _score_change(evolution, trial, outcome, report)
-    offer = _offer(evolution, trial, outcome, report, credit, score)
+    offer = _offer(evolution, trial, outcome, report, credit, score, status)
+    looked = result if isinstance(result, Report | Stopped) else None
     return Placement(
         number=evolution.num_settled + 1,
         job=proposal.job,
@@ -213,6 +243,10 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         staleness=evolution.num_settled - proposal.num_settled,
         durations=_durations(trial),
         elapsed_s=elapsed_s,
+        by_rule=proposal.by_rule,
+        look=looked.look if looked else None,
+        cost=looked.cost if looked else 0.0,
+        structure=_structure(evolution, trial, insertion),
     )
 
 
@@ -327,19 +361,22 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         raise ValueError(
             f"placement {evolution.num_settled + 1} must come next, got {placement.number}"
         )
-    objective = placement.objective
+    objective, look = placement.objective, placement.look
     complete = placement.number % evolution.rules.window_size == 0
     contender = _contender(evolution, placement)
     return replace(
         evolution,
         networks=_with_network(evolution.networks, placement, contender),
-        contenders=_with_contender(evolution.contenders, placement, contender),
+        contenders=_with_contender(evolution, placement, contender),
         individuals=_with_individual(evolution.individuals, placement),
         scores=_with_score(evolution.scores, placement),
         window=evolution.window.after(objective, complete=complete),
         best=_with_best(evolution.best, placement),
         num_settled=placement.number,
         num_evaluations=evolution.num_evaluations + (objective is not None),
+        num_since_added=0 if placement.status.added else evolution.num_since_added + 1,
+        cost=evolution.cost + placement.cost,
+        looks=evolution.looks if look is None else fidelity.remembered(evolution.looks, look),
         train_s=evolution.train_s + placement.durations.train_s,
         elapsed_s=max(evolution.elapsed_s, placement.elapsed_s),
     )
@@ -357,8 +394,10 @@ def fold(evolution: Evolution, log: Iterable[Placement | Edition | Audit]) -> Ev
 _NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
 
 
-def _outcome(result: Report | Rejection | Failure | Duplicate) -> Outcome:
+def _outcome(result: Report | Rejection | Failure | Duplicate | Stopped) -> Outcome:
     match result:
+        case Stopped():
+            return Outcome.STOPPED
         case Report():
             return Outcome.TRAINED
         case Duplicate():
@@ -367,8 +406,10 @@ def _outcome(result: Report | Rejection | Failure | Duplicate) -> Outcome:
             return result.cause
 
 
-def _detail(result: Report | Rejection | Failure | Duplicate) -> str:
+def _detail(result: Report | Rejection | Failure | Duplicate | Stopped) -> str:
     match result:
+        case Stopped():
+            return f"its first look, {result.look:.3f}, promised too little"
         case Report():
             return ""
         case Duplicate():
@@ -385,7 +426,25 @@ def measured(measures: Measures) -> tuple[float, float]:
 def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:
     if report is None or trial.network is None:
         return None
-    return evolution.networks.judge(*measured(trial.network.measures), report.objective)
+    offered = Offered(
+        operator=trial.proposal.operator,
+        solution=measured(trial.network.measures),
+        objective=report.objective,
+        num_evaluations=evolution.num_evaluations,
+    )
+    rules = evolution.rules
+    return strategy_of(rules).judge(rules, evolution.networks, offered)
+
+
+def _structure(
+    evolution: Evolution, trial: Trial, insertion: Insertion | None
+) -> tuple[tuple[str, int], ...]:
+    """Count the operations of a network that is added, where the variant asks for it."""
+    is_wanted = insertion is not None and insertion.status.added
+    if not is_wanted or not strategy_of(evolution.rules).keeps_structure:
+        return ()
+    assert trial.network is not None
+    return structure_of(trial.network.graph)
 
 
 def _credit(
@@ -393,7 +452,8 @@ def _credit(
 ) -> float | None:
     """Say what the selected individual gets; None when there is nobody (any more) to credit."""
     proposal = trial.proposal
-    if proposal.credited_cell is None or not _earns_credit(trial, outcome):
+    is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
+    if proposal.credited_cell is None or not is_known or not _earns_credit(trial, outcome):
         return None
     held = evolution.individuals.get(proposal.credited_cell)
     if held is None or held.elite.job != proposal.credited_job:
@@ -404,20 +464,22 @@ def _credit(
 
 
 def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
-    """Tell whether the prompt took part: a stand-in for the LLM says nothing about it."""
-    return outcome.blames_prompt and not (trial.completion and trial.completion.stand_in)
+    """Tell whether the prompt took part: what is written by rule says nothing about it."""
+    by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.stand_in)
+    return outcome.blames_prompt and not by_rule
 
 
-def _is_trainable(result: Report | Rejection | Failure | Duplicate) -> bool:
+def _is_trainable(result: Report | Rejection | Failure | Duplicate | Stopped) -> bool:
     if isinstance(result, Duplicate):
-        return result.outcome is Outcome.TRAINED
-    return isinstance(result, Report)
+        return result.outcome in (Outcome.TRAINED, Outcome.STOPPED)
+    return isinstance(result, Report | Stopped)
 
 
 def _score_change(
     evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None
 ) -> float:
-    if trial.proposal.temperature is None or not _earns_credit(trial, outcome):
+    is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
+    if trial.proposal.temperature is None or not is_known or not _earns_credit(trial, outcome):
         return 0.0
     return prompts.score_change(report.objective if report else None, evolution.window.last_best)
 
@@ -429,6 +491,7 @@ def _offer(
     report: Report | None,
     credit: float | None,
     score: float,
+    status: AddStatus,
 ) -> PromptOffer | None:
     """Decide where (prompt, new temperature) goes; None when it is not offered at all.
 
@@ -438,6 +501,18 @@ def _offer(
     version = (proposal.prompt.id, proposal.prompt.version)
     slot = evolution.prompts.current.slot_of(*version)
     if proposal.temperature is None or slot is None or not _earns_credit(trial, outcome):
+        return None
+    kind = strategy_of(rules).credit
+    if kind is Credit.POPULATION and proposal.credited_cell is not None:
+        return population_offer(
+            rules,
+            evolution.individuals,
+            evolution.prompts.current,
+            proposal.credited_cell,
+            trainable=_is_trainable(trial.result),
+            status=status,
+        )
+    if kind is not Credit.ARCHIVE:
         return None
     objective = report.objective if report else None
     at = temperature.adapted(
@@ -470,7 +545,7 @@ def _inherited_curiosity(
 
 
 def _durations(trial: Trial) -> Durations:
-    trained = trial.result if isinstance(trial.result, Report | Failure) else None
+    trained = trial.result if isinstance(trial.result, Report | Failure | Stopped) else None
     return Durations(
         llm_s=trial.completion.duration_s if trial.completion else 0.0,
         lift_s=trial.network.lift_s if trial.network else 0.0,
@@ -494,6 +569,8 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         source_digest=placement.source_digest,
         measures=placement.measures,
         solution=measured(placement.measures),
+        look=placement.look,
+        structure=placement.structure,
     )
     figures = Figures(
         objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
@@ -505,7 +582,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
 
 def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
     """Tell whether a network was measured as it was built."""
-    return placement.operator is Operator.INITIALISATION and not evolution.rules.train_initial
+    return placement.operator is Operator.INITIALISATION and evolution.rules.measures_untrained
 
 
 def _with_network(
@@ -519,11 +596,16 @@ def _with_network(
 
 
 def _with_contender(
-    contenders: Contenders, placement: Placement, contender: Contender | None
+    evolution: Evolution, placement: Placement, contender: Contender | None
 ) -> Contenders:
+    contenders = evolution.contenders
     if placement.cell is None or contender is None:
         return contenders
-    return contenders.joined_by(placement.cell, contender)
+    if strategy_of(evolution.rules).is_map:
+        return contenders.joined_by(placement.cell, contender)
+    # A place of a population is left for good by whoever was there.
+    added = placement.status.added
+    return contenders.left_to(placement.cell, contender) if added else contenders
 
 
 def _with_individual(

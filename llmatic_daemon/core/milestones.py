@@ -28,7 +28,7 @@ from llmatic_daemon.records import (
 )
 
 #: Grows when what is written, or what `apply` makes of the log, changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def rules_digest(evolution: Evolution) -> str:
@@ -50,6 +50,9 @@ def milestone_of(evolution: Evolution) -> Milestone:
         "window": [evolution.window.last_best, evolution.window.current_best],
         "best": [evolution.best.objective, evolution.best.job] if evolution.best else None,
         "num_evaluations": evolution.num_evaluations,
+        "num_since_added": evolution.num_since_added,
+        "cost": evolution.cost,
+        "looks": evolution.looks,
         "train_s": evolution.train_s,
         "elapsed_s": evolution.elapsed_s,
     }
@@ -86,6 +89,9 @@ def resumed(empty: Evolution, milestone: Milestone) -> Evolution | None:
         best=Best(*read["best"]) if read["best"] else None,
         num_settled=milestone.num_settled,
         num_evaluations=read["num_evaluations"],
+        num_since_added=read["num_since_added"],
+        cost=read["cost"],
+        looks=tuple(read["looks"]),
         train_s=read["train_s"],
         elapsed_s=read["elapsed_s"],
         num_audits=milestone.num_audits,
@@ -105,16 +111,24 @@ def _contender_row(contender: Contender) -> list[Any]:
     return [
         elite.job, elite.source_digest,
         measures.num_parameters, measures.flops, measures.width, measures.depth,
-        figures.objective, figures.test_accuracy, contender.wants_audit,
+        figures.objective, figures.test_accuracy, contender.wants_audit, elite.look, elite.structure,
     ]  # fmt: skip
 
 
 def _contender(row: list[Any]) -> Contender:
-    job, source, num_parameters, flops, width, depth, objective, test_accuracy, wants_audit = row
+    (
+        job, source, num_parameters, flops, width, depth, objective, test_accuracy, wants_audit,
+        look, structure,
+    ) = row  # fmt: skip
     measures = Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth)
     return Contender(
         elite=Elite(
-            job=job, source_digest=source, measures=measures, solution=measured(measures)
+            job=job,
+            source_digest=source,
+            measures=measures,
+            solution=measured(measures),
+            look=look,
+            structure=tuple((name, number) for name, number in structure),
         ),
         figures=Figures(objective=objective, test_accuracy=test_accuracy),
         wants_audit=wants_audit,

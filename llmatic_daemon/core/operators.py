@@ -64,6 +64,15 @@ class Archives:
     prompts: PromptSet
     job: Job
     num_settled: int
+    num_evaluations: int
+    #: Settled since a network was last added.
+    num_since_added: int
+
+    @property
+    def is_initialising(self) -> bool:
+        """Tell whether neither archive has reached its threshold."""
+        enough = max(len(self.networks), len(self.individuals)) >= self.rules.num_initial
+        return not enough or len(self.networks) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Individual:
 def initialise(archives: Archives, rng: Generator) -> Proposal:
     """Mutate the initial network with a random prompt at the initial temperature."""
     individual = _random_prompt(archives, archives.rules.initial_temperature, rng)
-    return _proposal(archives, Operator.INITIALISATION, individual, [], rng)
+    return proposal_of(archives, Operator.INITIALISATION, individual, [], rng)
 
 
 def mutate(archives: Archives, rng: Generator) -> Proposal:
@@ -92,8 +101,8 @@ def mutate(archives: Archives, rng: Generator) -> Proposal:
     rules = archives.rules
     individual = _most_curious(archives, rng) if rng.random() < rules.curious_ratio else None
     individual = individual or _random_prompt(archives, float(rng.random()), rng)
-    individual = _jittered(individual, rules, rng)
-    return _proposal(archives, Operator.MUTATION, individual, [_parent(archives, rng)], rng)
+    individual = jittered(individual, rules, rng)
+    return proposal_of(archives, Operator.MUTATION, individual, [parent_cell(archives, rng)], rng)
 
 
 def cross(archives: Archives, rng: Generator) -> Proposal:
@@ -103,10 +112,10 @@ def cross(archives: Archives, rng: Generator) -> Proposal:
     many neighbours, those that there are take part.
     """
     rules = archives.rules
-    cell = _parent(archives, rng)
+    cell = parent_cell(archives, rng)
     wanted = int(rng.integers(rules.min_neighbours, rules.max_neighbours + 1))
     cells = [cell, *archives.networks.nearest_filled(cell, wanted)]
-    return _proposal(archives, Operator.CROSSOVER, None, cells, rng)
+    return proposal_of(archives, Operator.CROSSOVER, None, cells, rng)
 
 
 def mutate_instead(archives: Archives, crossover: Proposal, rng: Generator) -> Proposal:
@@ -128,7 +137,7 @@ def mutate_instead(archives: Archives, crossover: Proposal, rng: Generator) -> P
     )
 
 
-def _parent(archives: Archives, rng: Generator) -> int:
+def parent_cell(archives: Archives, rng: Generator) -> int:
     """Draw a parent's cell: uniformly, or the best of a tournament."""
     networks = archives.networks
     draws = rng.integers(len(networks), size=archives.rules.tournament_size).tolist()
@@ -148,28 +157,43 @@ def _most_curious(archives: Archives, rng: Generator) -> Individual | None:
 
 def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
     """Draw a prompt by weight; credit goes to the elite of the cell where it and `at` lie."""
-    bounds = list(accumulate(prompt.weight for prompt in archives.prompts.mutation))
-    index = bisect(bounds, rng.random() * bounds[-1], hi=len(bounds) - 1)
+    index = drawn_by_weight(archives.prompts, rng)
     cell, _ = archives.individuals.locate(float(archives.prompts.slots[index]), at)
     held = archives.individuals.get(cell)
     prompt = archives.prompts.mutation[index]
     return Individual(prompt, at, cell if held else None, held.elite.job if held else None)
 
 
-def _jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual:
+def drawn_by_weight(prompts: PromptSet, rng: Generator) -> int:
+    """Draw a mutation prompt by weight; returns its position."""
+    bounds = list(accumulate(prompt.weight for prompt in prompts.mutation))
+    return bisect(bounds, rng.random() * bounds[-1], hi=len(bounds) - 1)
+
+
+def jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual:
+    """Move the temperature of some individuals a little, at random."""
     if rng.random() >= rules.jitter_ratio:
         return individual
     moved = temperature.clamp(individual.temperature + rng.uniform(-rules.jitter, rules.jitter))
     return Individual(individual.prompt, moved, individual.credited_cell, individual.credited_job)
 
 
-def _proposal(
+def proposal_of(
     archives: Archives,
     operator: Operator,
     individual: Individual | None,
     cells: list[int],
     rng: Generator,
 ) -> Proposal:
+    """Make the proposal of an operator.
+
+    Args:
+        archives: What it sees.
+        operator: Which one.
+        individual: Whose prompt is used; None: the crossover prompt.
+        cells: Of the parents, the one to be changed first.
+        rng: For the seed.
+    """
     rules, elites = archives.rules, [archives.networks[cell].elite for cell in cells]
     at = individual.temperature if individual else rules.crossover_temperature
     return Proposal(

@@ -3,6 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal
 
+#: The search as the paper describes it, its ablations (section 4.2), and what it is compared with.
+Variant = Literal[
+    "llmatic",
+    "network-archive",
+    "prompt-archive",
+    "mutation-only",
+    "crossover-only",
+    "random-nn",
+    "random-search",
+    "regularized-evolution",
+    "local-search",
+    "map-elites",
+    "genius",
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
@@ -40,3 +55,17 @@ class Rules:
     min_sampling_temperature: float
     #: "skip": a network that was trained before is settled at once; "train": it is trained again.
     duplicates: Literal["skip", "train"]
+    variant: Variant = "llmatic"
+    #: Individuals or networks that a variant keeps where it has no archive.
+    population_size: int = 100
+    #: Share of the jobs that are written by rule, to compare with.
+    control_ratio: float = 0.0
+
+    @property
+    def measures_untrained(self) -> bool:
+        """Tell whether initial networks are measured as they are built: those that are all one has are not."""
+        return not self.train_initial and self.variant not in _ALL_INITIAL
+
+
+#: Variants whose first networks are candidates like all others.
+_ALL_INITIAL = ("random-nn", "random-search", "regularized-evolution", "local-search", "genius")

@@ -2,9 +2,10 @@
 
 First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
 "initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
-Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order"}} with the blobs graph and weights: an
-{"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
-its blob when they are kept, or {"failure": {"cause", "detail"}}.
+Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order", "look_ratio"}} with the blobs graph and
+weights: an {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
+its blob when they are kept, or {"failure": {"cause", "detail"}}. An epoch that is "looked" at waits for
+{"goes_on": true or false}; false ends the training with {"stopped": {...}}.
 """
 
 import gc
@@ -14,7 +15,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, BinaryIO, TypeVar
 
@@ -122,15 +123,27 @@ def ready(setup: Setup) -> dict[str, Any]:
 
 
 def answer(
-    setup: Setup, asked: Mapping[str, Any], graph: bytes, weights: bytes
+    setup: Setup,
+    asked: Mapping[str, Any],
+    graph: bytes,
+    weights: bytes,
+    goes_on: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
-    """Train one network; frames as they become known, the last one a report or a failure."""
+    """Train one network; frames as they become known, the last one a report, a failure, or "stopped".
+
+    Args:
+        setup: What stays the same.
+        asked: See the head of this module.
+        graph: Canonical JSON.
+        weights: Safetensors.
+        goes_on: Waits for the answer to the frame that was yielded last.
+    """
     recipe = setup.recipe
     if asked["epochs"] is not None:
         recipe = replace(recipe, epochs=asked["epochs"])
     yield _epoch(None, recipe), []
     try:
-        yield from _train(setup, recipe, asked, graph, weights)
+        yield from _train(setup, recipe, asked, graph, weights, goes_on)
     except (InvalidNetwork, training.TrainingFailed) as error:
         failure = {"cause": error.cause.value, "detail": error.detail}
     else:
@@ -139,7 +152,12 @@ def answer(
 
 
 def _train(
-    setup: Setup, recipe: recipes.Recipe, asked: Mapping[str, Any], graph: bytes, weights: bytes
+    setup: Setup,
+    recipe: recipes.Recipe,
+    asked: Mapping[str, Any],
+    graph: bytes,
+    weights: bytes,
+    goes_on: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     started = time.monotonic()
     # Never trusts the lifter, nor the wire.
@@ -160,8 +178,18 @@ def _train(
         timeout_s=setup.timeout_s,
         activation_bytes=valid.activation_bytes,
     )
+    look_after = _look_after(asked["look_ratio"], recipe.epochs)
+    look = None
     for epoch in run.epochs():
-        yield _epoch(epoch, recipe), []
+        said = _epoch(epoch, recipe)
+        if epoch.number != look_after:
+            yield said, []
+            continue
+        look = epoch.accuracy
+        yield {**said, "looked": True}, []
+        if not goes_on():
+            yield {"stopped": {"look": look, "cost": epoch.number / recipe.epochs}}, []
+            return
     result = run.result()
     report = {
         "objective": result.objective,
@@ -169,11 +197,20 @@ def _train(
         "test_loss": result.test_loss,
         "curve": [[e.number, e.train_loss, e.accuracy] for e in result.curve],
         "train_s": time.monotonic() - started,
+        "look": look,
     }
     if not asked["keep_weights"]:
         yield {"report": report}, []
         return
     yield {"report": {**report, "normalisation": setup.data.normalisation}}, [_saved(network)]
+
+
+def _look_after(ratio: float | None, num_epochs: int) -> int | None:
+    """Choose the epoch after which there is a look; None when none would leave anything to save."""
+    if ratio is None:
+        return None
+    number = max(1, round(ratio * num_epochs))
+    return number if number < num_epochs else None
 
 
 def _check_memory(setup: Setup, recipe: recipes.Recipe, valid: Validated) -> None:
@@ -254,10 +291,14 @@ def main() -> None:
     except (SetupError, data.DataError, recipes.RecipeError) as error:
         send({"error": {"kind": "configuration", "detail": str(error)}})
         sys.exit(78)
+
+    def goes_on() -> bool:
+        return bool(next(requests)[0]["goes_on"])
+
     _warm_up()
     send({"ready": ready(setup)})
     for header, (graph, weights) in requests:
-        for said, blobs in answer(setup, header["train"], graph, weights):
+        for said, blobs in answer(setup, header["train"], graph, weights, goes_on):
             send(said, *blobs)
         training.free_memory()
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
 
     assert database.total_changes == changes
     assert schema.applied(database) == (
-        "m001_search", "m002_writers", "m003_audits", "m004_growth",
+        "m001_search", "m002_writers", "m003_audits", "m004_growth", "m005_comparisons",
     )  # fmt: skip
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
@@ -165,14 +166,19 @@ def first_version(
     return sqlite3.connect(path, isolation_level=None)
 
 
+def copy_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
+    """Copy from the attached newer database what the older one has columns for."""
+    for table in tables:
+        kept = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+        names = ", ".join(kept)
+        connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM newer.{table}")
+
+
 def downgraded(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
     """Copy a search with one edition into a database of version 1, and its settings."""
     connection = first_version(database_path(old), monkeypatch)
     connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
-    for table in TABLES:
-        kept = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
-        names = ", ".join(kept)
-        connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM newer.{table}")
+    copy_tables(connection, TABLES)
     connection.execute(
         "INSERT INTO prompts SELECT prompt, slot FROM newer.edition_prompts WHERE slot IS NOT NULL"
     )
@@ -258,8 +264,7 @@ def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     connection = first_version(database_path(old), monkeypatch, version=2)
     connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
     editions = ("editions", "prompt_versions", "edition_prompts")
-    for table in (*TABLES, *editions):
-        connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
+    copy_tables(connection, (*TABLES, *editions))
     connection.close()
     shutil.copy(settings_path(state), settings_path(old))
 
@@ -382,8 +387,7 @@ def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Copy a search into a database of version 3, which kept no sums, and its settings."""
     connection = first_version(database_path(old), monkeypatch, version=3)
     connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
-    for table in (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"):
-        connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
+    copy_tables(connection, (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"))
     connection.close()
     shutil.copy(settings_path(state), settings_path(old))
 

@@ -80,9 +80,9 @@ def test_initialisation_mutates_the_initial_network_by_random_prompts_at_its_tem
 def test_initialisation_ends_when_one_archive_has_ten_elites(
     num_networks: int, num_individuals: int, initialising: bool
 ):
-    search = grown(num_networks, num_individuals)
+    made = proposals(grown(num_networks, num_individuals), 20)
 
-    assert search.is_initialising is initialising
+    assert {p.operator is Operator.INITIALISATION for p in made} == {initialising}
 
 
 def test_initial_network_is_the_papers_for_cifar():

@@ -12,7 +12,8 @@ _MAX_TRIES = 20
 class CellRewriter(Writer):
     """Rewrites cells by rule; the operations that a prompt names are those that it puts in.
 
-    The same request gives the same cell; the number of changes grows with the temperature.
+    The same request gives the same cell; the number of changes grows with the temperature. A prompt
+    that asks for a cell "afresh" gets any of all, whatever its parents are.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -22,8 +23,10 @@ class CellRewriter(Writer):
         known = {parent.canonical for parent in parents}
         crosses = request.operator is Operator.CROSSOVER and len(parents) > 1
         wanted = [each for each in OPERATIONS if each in request.prompt.text] or list(OPERATIONS)
-        child = parents[0]
+        child, afresh = parents[0], "afresh" in request.prompt.text
         for attempt in range(_MAX_TRIES):
+            if afresh:
+                return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))
             if crosses and attempt < _MAX_TRIES // 2:
                 child = _crossed(parents, rng)
             else:
@@ -31,7 +34,11 @@ class CellRewriter(Writer):
                 child = _changed(parents[0], choice, request.temperature, rng)
             if child.canonical not in known:
                 break
-        return Completion(text=f"{child}\n", writer="offline", model="cell rewriter")
+        return _written(child)
+
+
+def _written(cell: Cell) -> Completion:
+    return Completion(text=f"{cell}\n", writer="offline", model="cell rewriter")
 
 
 def _changed(cell: Cell, wanted: list[str], temperature: float, rng: Random) -> Cell:
