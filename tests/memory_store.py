@@ -10,6 +10,7 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Comparison,
     Duplicate,
     Edition,
     Identity,
@@ -40,6 +41,7 @@ class Memory:
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
     milestone: Milestone | None = None
+    comparison: Comparison | None = None
 
 
 class MemoryStore(SearchStore):
@@ -91,6 +93,8 @@ class MemoryStore(SearchStore):
         if placement.report is not None:
             placement = replace(placement, report=replace(placement.report, weights=None))
         self.memory.placements.append(placement)
+        if self.memory.comparison is not None:
+            self.memory.comparison = self.memory.comparison.after(placement)
         del self.memory.running[placement.job.number]
         return True
 
@@ -128,6 +132,17 @@ class MemoryStore(SearchStore):
 
     async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
         return earlier(self.memory.placements, network_digest, initial=initial)
+
+    async def compare(self, control_ratio: float) -> Comparison | None:
+        last, num_settled = self.memory.comparison, len(self.memory.placements)
+        if last is not None and last.until is None:
+            if last.control_ratio == control_ratio:
+                return last
+            last = replace(last, until=num_settled)
+        if control_ratio:
+            last = Comparison(control_ratio=control_ratio, since=num_settled)
+        self.memory.comparison = last
+        return last
 
     async def milestone(self) -> Milestone | None:
         found, memory = self.memory.milestone, self.memory
