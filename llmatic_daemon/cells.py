@@ -9,6 +9,7 @@ Source: Dong & Yang 2020 (NAS-Bench-201), section 2.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 #: The (source, target) nodes of the edges, in the order of the text.
@@ -86,13 +87,7 @@ class Cell:
 
         Source: Dong & Yang 2020, section 2.2; their code calls it `to_unique_str`.
         """
-        names = ["0"]
-        for target in (1, 2, 3):
-            terms = sorted(
-                _term(operation, names[source]) for operation, source in self.into(target)
-            )
-            names.append("+".join(terms))
-        return names[-1]
+        return _canonical(self)
 
     @property
     def longest_path(self) -> int:
@@ -106,6 +101,15 @@ class Cell:
             ]
             depth.append(max(reached, default=None))
         return depth[-1] or 0
+
+
+@cache
+def _canonical(cell: Cell) -> str:
+    names = ["0"]
+    for target in (1, 2, 3):
+        terms = sorted(_term(operation, names[source]) for operation, source in cell.into(target))
+        names.append("+".join(terms))
+    return names[-1]
 
 
 def _term(operation: str, name: str) -> str:

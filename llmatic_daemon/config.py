@@ -348,6 +348,15 @@ def preset_text(name: str) -> str:
     return resources.files("llmatic_daemon").joinpath(f"presets/{name}.toml").read_text("utf-8")
 
 
+def preset_values(name: str) -> dict[str, Any]:
+    """Read what a preset sets.
+
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+    return tomllib.loads(preset_text(name))
+
+
 def load(
     file: Path | None = None,
     *,
@@ -369,11 +378,32 @@ def load(
     written = _read_toml(file) if file else {}
     named = preset or written.pop("preset", "") or environment.get("LLMATIC_PRESET", "default")
     written.pop("preset", None)
+    presets = [preset_values(name) for name in dict.fromkeys(("default", named))]
+    return layered(
+        presets,
+        (
+            (str(file), written),
+            ("environment", _from_environment(environment)),
+            ("command line", overrides or {}),
+        ),
+    )
+
+
+def layered(
+    presets: Iterable[Mapping[str, Any]], sources: Iterable[tuple[str, Mapping[str, Any]]]
+) -> Settings:
+    """Lay values over each other; the last one wins.
+
+    Args:
+        presets: Nested values of ours, the default preset first.
+        sources: Nested values of others, each with where it comes from.
+
+    Raises:
+        ConfigurationError: one line for each mistake: what must be, what was found, where.
+    """
     merged: dict[str, Any] = {}
-    for name in dict.fromkeys(("default", named)):
-        _merge(merged, tomllib.loads(preset_text(name)))
-    sources: list[tuple[str, Mapping[str, Any]]] = [(str(file), written)]
-    sources += [("environment", _from_environment(environment)), ("command line", overrides or {})]
+    for values in presets:
+        _merge(merged, values)
     origins: dict[str, str] = {}
     for origin, values in sources:
         _check_names(values, Settings, origin)
@@ -404,7 +434,7 @@ def restore(written: Mapping[str, Any], file: Path) -> Settings:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return _beside(file, tomllib.loads(file.read_text("utf-8")))
+        return beside(file, tomllib.loads(file.read_text("utf-8")))
     except OSError as error:
         raise ConfigurationError(
             f"{file} must be a readable configuration file: {error.strerror}; "
@@ -414,7 +444,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{file} must be TOML: {error}") from error
 
 
-def _beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
+def beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Read relative paths in a file as relative to it, whatever folder it is used from."""
     for place, name in path_settings(values):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:

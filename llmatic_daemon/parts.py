@@ -51,7 +51,7 @@ class Hands:
 def hands(settings: Settings) -> Hands:
     """Make the real ones, or those of a benchmark."""
     if is_benchmark(settings):
-        return _benchmark(settings)
+        return benchmark(settings, table(settings))
     return Hands(
         partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings)
     )
@@ -62,8 +62,17 @@ def is_benchmark(settings: Settings) -> bool:
     return settings.data.name.startswith(BENCHMARK)
 
 
-def _benchmark(settings: Settings) -> Hands:
-    table = Table.read(settings.data.folder, settings.data.name.removeprefix(BENCHMARK))
+def table(settings: Settings) -> Table:
+    """Read the table of the benchmark that is searched.
+
+    Raises:
+        ConfigurationError: it is not there, or not whole.
+    """
+    return Table.read(settings.data.folder, settings.data.name.removeprefix(BENCHMARK))
+
+
+def benchmark(settings: Settings, table: Table) -> Hands:
+    """Make the hands that look cells up in a table."""
     return Hands(
         partial(writer, settings),
         nullcontext(CellLifter(table)),

@@ -1,6 +1,6 @@
 """The pictures of a state folder: which facts go into which plot."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,8 +81,8 @@ def _maps(
             centroids=cells.network,
             objectives={elite.cell: elite.objective for elite in history.elites()},
             objective_name="accuracy",
-            x=_scale(networks.first),
-            y=_scale(networks.second),
+            x=scale(networks.first),
+            y=scale(networks.second),
         ),
         plots.ArchiveMap(
             title="Prompt archive",
@@ -90,12 +90,13 @@ def _maps(
             objectives={elite.cell: elite.curiosity for elite in history.prompt_elites()},
             objective_name="curiosity",
             x=_prompt_scale(history, prompts.first),
-            y=_scale(prompts.second),
+            y=scale(prompts.second),
         ),
     ]
 
 
-def _scale(axis: Axis) -> plots.Scale:
+def scale(axis: Axis) -> plots.Scale:
+    """Mark an axis at its ends and quarters."""
     name = f"{axis.name} (log)" if axis.log else axis.name
     at = (0.0, 0.25, 0.5, 0.75, 1.0)
     return plots.Scale(name=name, ticks=tuple((x, _label(axis.value(x))) for x in at))
@@ -106,7 +107,11 @@ def _label(value: float) -> str:
 
 
 def _prompt_scale(history: History, axis: Axis) -> plots.Scale:
-    """Name each prompt at its slot."""
     slots = {c.slot: c.prompt for c in history.prompt_credit() if c.in_use and c.slot is not None}
+    return prompt_scale(axis, slots)
+
+
+def prompt_scale(axis: Axis, slots: Mapping[int, str]) -> plots.Scale:
+    """Name each prompt at its slot."""
     ticks = [(axis.position(slot), slots[slot]) for slot in sorted(slots)]
     return plots.Scale(name="prompt", ticks=tuple(tick for tick in ticks if tick[0] <= 1))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
 from llmatic_daemon.core.archive import CVTArchive
 from llmatic_daemon.core.centroids import Centroids
 from llmatic_daemon.core.evolution import Evolution, apply, edit
@@ -43,7 +44,6 @@ from llmatic_daemon.records import (
     Training,
     Trial,
 )
-from tests.memory_store import Memory, MemoryStore
 
 TASK = Task(
     name="fake",

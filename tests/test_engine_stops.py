@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmatic_daemon.adapters.memory_store import Memory
 from llmatic_daemon.core.evolution import fold
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.errors import (
@@ -32,7 +33,6 @@ from tests.fakes import (
     evolution,
     prompts,
 )
-from tests.memory_store import Memory
 
 # --- pause, drain, abort -------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ async def test_settled_job_of_a_cancelled_slot_is_not_revived():
     gate.open()
     await running
 
-    assert house.store.memory.queue == []
+    assert not house.store.memory.queue
     assert await FlakyStore(house.store.memory).dispatch(0) == Job(number=2, attempt=1)
 
 

@@ -13,6 +13,7 @@ from immutables import Map
 
 from llmatic_daemon import milestones
 from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.memory_store import MemoryStore
 from llmatic_daemon.adapters.state_folder import database_path
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.config import Settings
@@ -24,7 +25,6 @@ from llmatic_daemon.search import empty, rebuild
 from llmatic_daemon.verification import verify
 from tests.engine_house import House
 from tests.fakes import evolution
-from tests.memory_store import MemoryStore
 from tests.searched_state import search, searched, settings, state
 
 __all__ = ["searched", "state"]

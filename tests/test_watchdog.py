@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from llmatic_daemon import watchdog
+from llmatic_daemon.adapters.memory_store import MemoryStore
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.adapters.systemd import ServiceManager
 from llmatic_daemon.ports import SearchStore
 from tests.fakes import FakeTrainer
-from tests.memory_store import MemoryStore
 
 
 class CountingManager(ServiceManager):

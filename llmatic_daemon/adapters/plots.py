@@ -79,7 +79,7 @@ def draw(
 
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [("archives", _draw_maps(maps)), ("course", _draw_course(course))]
+    pictures = [("archives", draw_maps(maps)), ("course", _draw_course(course))]
     if uplift:
         pictures.append(("uplift", _draw_uplift(uplift)))
     files = [(figure, folder / f"{name}.{kind}") for name, figure in pictures for kind in formats]
@@ -88,7 +88,8 @@ def draw(
     return [file for _, file in files]
 
 
-def _draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
+def draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
+    """Draw archives side by side; empty cells are white."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7 * len(maps), 6), layout="constrained")

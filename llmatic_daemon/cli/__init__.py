@@ -1,10 +1,20 @@
 """The words that a person types."""
 
-from llmatic_daemon.cli import control, health, prompts, searches, service, upkeep
+from llmatic_daemon.cli import control, experiments, health, prompts, searches, service, upkeep
 from llmatic_daemon.cli.base import main
 from llmatic_daemon.sandbox import forbid_tracing
 
-__all__ = ["control", "health", "main", "prompts", "searches", "service", "start", "upkeep"]
+__all__ = [
+    "control",
+    "experiments",
+    "health",
+    "main",
+    "prompts",
+    "searches",
+    "service",
+    "start",
+    "upkeep",
+]
 
 
 def start() -> None:

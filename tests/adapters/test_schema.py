@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -351,7 +352,7 @@ def copies(state: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     searched: Path,
     tmp_path: Path,
@@ -360,7 +361,8 @@ def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     version: int,
 ):
     old = tmp_path / "old"
-    make = {1: downgraded, 2: of_version_2, 3: of_version_3}[version]
+    of_version_4 = partial(of_version_3, version=4)
+    make = {1: downgraded, 2: of_version_2, 3: of_version_3, 4: of_version_4}[version]
     made = make(searched, old, monkeypatch)
     if made is not None:
         made.close()
@@ -383,9 +385,12 @@ def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     now.close()
 
 
-def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy a search into a database of version 3, which kept no sums, and its settings."""
-    connection = first_version(database_path(old), monkeypatch, version=3)
+def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, version: int = 3) -> None:
+    """Copy a search into a database of version 3, which kept no sums, and its settings.
+
+    Version 4 kept other sums than later ones, which make them anew.
+    """
+    connection = first_version(database_path(old), monkeypatch, version=version)
     connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
     copy_tables(connection, (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"))
     connection.close()

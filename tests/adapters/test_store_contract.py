@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
 from llmatic_daemon.adapters.store import SQLiteStore
 from llmatic_daemon.ports import SearchStore
-from tests.memory_store import Memory, MemoryStore
 from tests.store_contract import OpenStore, StoreContract
 
 

@@ -26,6 +26,7 @@ from llmatic_daemon.records import (
     Failure,
     Job,
     Network,
+    Operator,
     Outcome,
     Placement,
     Proposal,
@@ -34,7 +35,6 @@ from llmatic_daemon.records import (
     Trial,
 )
 from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
-from tests.memory_store import earlier
 
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
 Step = tuple[str, int, float]
@@ -139,7 +139,11 @@ class Scheduler:
         rules = self.live.rules
         if rules.duplicates == "train":
             return None
-        return earlier(self.placements, lifted.digest, initial=rules.train_initial)
+        for before in self.placements:
+            counts = rules.train_initial or before.operator is not Operator.INITIALISATION
+            if before.network_digest == lifted.digest and counts and before.outcome.is_lasting:
+                return Duplicate(of=before.job.number, outcome=before.outcome)
+        return None
 
 
 def qualities(search: Evolution) -> list[dict[int, float]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmatic_daemon.adapters.memory_store import MemoryStore
 from llmatic_daemon.config import preset_text
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.evolution import (
@@ -45,7 +46,6 @@ from tests.fakes import (
     report,
     trial,
 )
-from tests.memory_store import MemoryStore
 
 
 def settled(

@@ -1,7 +1,12 @@
-"""The store in memory: a fake that passes the same suite as the real one."""
+"""The store in memory, for searches that nobody needs to keep: it passes the real one's suite.
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+Every question costs the same however long the search is, but for reading the log.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -17,6 +22,7 @@ from llmatic_daemon.records import (
     Job,
     Milestone,
     Operator,
+    Outcome,
     Placement,
     Tessellation,
     digest,
@@ -34,10 +40,15 @@ class Memory:
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     #: Jobs in the order in which they were released.
-    queue: list[Job] = field(default_factory=list)
+    queue: deque[Job] = field(default_factory=deque)
     running: dict[int, Job] = field(default_factory=dict)
     num_jobs: int = 0
     placements: list[Placement] = field(default_factory=list)
+    #: Jobs that are settled, and those whose elites were audited.
+    settled: set[int] = field(default_factory=set)
+    audited: set[int] = field(default_factory=set)
+    #: By network digest, and whether initial networks count: how it ended first.
+    ends: dict[tuple[str, bool], Duplicate] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
     milestone: Milestone | None = None
@@ -53,23 +64,27 @@ class MemoryStore(SearchStore):
             self._release(self.memory.running[number], charged=True)
 
     async def identity(self) -> Identity | None:
+        """Return what the memory belongs to."""
         return self.memory.identity
 
     async def identify(self, identity: Identity) -> None:
+        """Claim the memory for a search, or check that it belongs to it."""
         stored = self.memory.identity or identity
         self.memory.identity = stored
         if different := list(stored.differences(identity)):
             raise ConfigurationError(f"found another search: {'; '.join(different)}")
 
     async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+        """Return the centroids; make them the first time."""
         if self.memory.tessellation is None:
             self.memory.tessellation = await make()
         return self.memory.tessellation
 
     async def dispatch(self, slot: int) -> Job:
+        """Claim the oldest released job, else a new one."""
         memory = self.memory
         if memory.queue:
-            oldest = memory.queue.pop(0)
+            oldest = memory.queue.popleft()
             job = replace(oldest, attempt=oldest.attempt + 1)
         else:
             memory.num_jobs += 1
@@ -78,10 +93,12 @@ class MemoryStore(SearchStore):
         return job
 
     async def release(self, job: Job, *, charged: bool) -> None:
+        """Give a job back."""
         if self._is_leased(job):
             self._release(self.memory.running[job.number], charged=charged)
 
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        """Keep a placement, unless the fence refuses it."""
         _check(placement, artefacts)
         if not self._is_leased(placement.job):
             return False
@@ -92,13 +109,13 @@ class MemoryStore(SearchStore):
             self.memory.graphs[placement.network_digest] = artefacts.graph
         if placement.report is not None:
             placement = replace(placement, report=replace(placement.report, weights=None))
-        self.memory.placements.append(placement)
+        self._settle(placement)
         if self.memory.comparison is not None:
             self.memory.comparison = self.memory.comparison.after(placement)
-        del self.memory.running[placement.job.number]
         return True
 
     async def adopt(self, edition: Edition) -> None:
+        """Keep a prompt set."""
         if edition in self.memory.editions[-1:]:
             return
         if edition.number != len(self.memory.editions) + 1:
@@ -112,28 +129,32 @@ class MemoryStore(SearchStore):
         self.memory.editions.append(edition)
 
     async def keep_audit(self, audit: Audit) -> None:
+        """Keep an audit."""
         if audit in self.memory.audits[-1:]:
             return
-        settled = {placement.job.number for placement in self.memory.placements}
-        audited = {other.job for other in self.memory.audits}
-        if audit.number != len(self.memory.audits) + 1 or audit.job in audited:
+        if audit.number != len(self.memory.audits) + 1 or audit.job in self.memory.audited:
             raise ValueError("the number is not the next one, or the job audited before")
-        if not {audit.job, audit.holder} <= settled:
+        if not {audit.job, audit.holder} <= self.memory.settled:
             raise ValueError("a job that is named was not settled")
-        if not all(isfinite(number) for number in _floats(audit)):
+        if not _is_finite(audit):
             raise ValueError("a number must be finite")
         self.memory.audits.append(audit)
+        self.memory.audited.add(audit.job)
 
     async def note_refusal(self, why: str) -> None:
+        """Keep the reason."""
         self.memory.refusals.append(why)
 
     async def source(self, digest: str) -> str:
+        """Return a source."""
         return self.memory.sources[digest]
 
     async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
-        return earlier(self.memory.placements, network_digest, initial=initial)
+        """Find how the same network ended first."""
+        return self.memory.ends.get((network_digest, initial))
 
     async def compare(self, control_ratio: float) -> Comparison | None:
+        """Go on with a comparison of both arms, or begin another one."""
         last, num_settled = self.memory.comparison, len(self.memory.placements)
         if last is not None and last.until is None:
             if last.control_ratio == control_ratio:
@@ -145,6 +166,7 @@ class MemoryStore(SearchStore):
         return last
 
     async def milestone(self) -> Milestone | None:
+        """Return the last milestone, if it fits the log."""
         found, memory = self.memory.milestone, self.memory
         if found is None or found.num_settled > len(memory.placements):
             return None
@@ -152,9 +174,11 @@ class MemoryStore(SearchStore):
         return found if fits else None
 
     async def keep_milestone(self, milestone: Milestone) -> None:
+        """Keep a milestone in the place of the last one."""
         self.memory.milestone = milestone
 
     async def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
+        """Read the log, oldest first."""
         memory, after = self.memory, after or Milestone()
         entries: list[Entry] = [
             *memory.editions[after.num_editions :],
@@ -165,7 +189,7 @@ class MemoryStore(SearchStore):
             yield entry
 
     async def pulse(self) -> None:
-        pass
+        """Return at once: nothing is ever under way."""
 
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
@@ -180,37 +204,35 @@ class MemoryStore(SearchStore):
         del self.memory.running[job.number]
         self.memory.queue.append(replace(job, num_charged=job.num_charged + charged))
 
+    def _settle(self, placement: Placement) -> None:
+        memory, job = self.memory, placement.job.number
+        memory.placements.append(placement)
+        memory.settled.add(job)
+        del memory.running[job]
+        if placement.network_digest is not None and placement.outcome.is_lasting:
+            end = Duplicate(of=job, outcome=placement.outcome)
+            memory.ends.setdefault((placement.network_digest, True), end)
+            if placement.operator is not Operator.INITIALISATION:
+                memory.ends.setdefault((placement.network_digest, False), end)
+
     def _check_known(self, placement: Placement, artefacts: Artefacts) -> None:
-        settled = {other.job.number for other in self.memory.placements}
+        memory = self.memory
         named = {*placement.parents, placement.duplicate_of, placement.credited_job} - {None}
-        if placement.number != len(self.memory.placements) + 1 or not named <= settled:
+        if placement.number != len(memory.placements) + 1 or not named <= memory.settled:
             raise ValueError("the number is not the next one, or a job that is named not settled")
-        sources = {*self.memory.sources, placement.source_digest if artefacts.source else None}
-        graphs = {*self.memory.graphs, placement.network_digest if artefacts.graph else None}
-        if placement.source_digest not in {*sources, None}:
+        source, graph = placement.source_digest, placement.network_digest
+        if source is not None and artefacts.source is None and source not in memory.sources:
             raise ValueError("the source is not known")
-        if placement.network_digest not in {*graphs, None}:
+        if graph is not None and artefacts.graph is None and graph not in memory.graphs:
             raise ValueError("the graph is not known")
 
 
-def earlier(
-    placements: Iterable[Placement], network_digest: str, *, initial: bool
-) -> Duplicate | None:
-    """Find how the same network ended first."""
-    for placement in placements:
-        counts = initial or placement.operator is not Operator.INITIALISATION
-        if placement.network_digest == network_digest and counts and placement.outcome.is_lasting:
-            return Duplicate(of=placement.job.number, outcome=placement.outcome)
-    return None
-
-
 def _position(entry: Entry) -> tuple[int, int]:
-    is_placement = isinstance(entry, Placement)
-    return (entry.number, 0) if is_placement else (entry.num_settled, 1)
+    return (entry.number, 0) if isinstance(entry, Placement) else (entry.num_settled, 1)
 
 
 def _check(placement: Placement, artefacts: Artefacts) -> None:
-    if not all(isfinite(number) for number in _floats(placement)):
+    if not _is_finite(placement):
         raise ValueError("a number must be finite")
     source, graph = artefacts.source, artefacts.graph
     if source is not None and digest(source.encode()) != placement.source_digest:
@@ -219,11 +241,21 @@ def _check(placement: Placement, artefacts: Artefacts) -> None:
         raise ValueError("network_digest is not the graph's")
 
 
-def _floats(value: Any) -> list[float]:
+def _is_finite(value: Any) -> bool:
+    """Tell whether all numbers in a record are finite."""
     if isinstance(value, float):
-        return [value]
-    if is_dataclass(value):
-        return [n for part in fields(value) for n in _floats(getattr(value, part.name))]
+        return isfinite(value)
     if isinstance(value, tuple):
-        return [n for part in value for n in _floats(part)]
-    return []
+        return all(map(_is_finite, value))
+    return all(_is_finite(getattr(value, name)) for name in _names(value.__class__))
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    """Name the fields of a record that may hold a float, however deep."""
+    if not is_dataclass(kind):
+        return ()
+    return tuple(part.name for part in fields(kind) if part.type not in _WITHOUT_FLOATS)
+
+
+_WITHOUT_FLOATS = (int, int | None, str, str | None, bool, tuple[int, ...], Job, Operator, Outcome)

@@ -1,0 +1,130 @@
+"""One search in memory, as settings describe it: the real engine, and nothing that outlives it.
+
+For experiments, which run thousands of searches whose trainings are looked up: no folder, no lock, no
+log on a disk, no listener. Proposals, credit and archives are those of a search by the daemon with
+the same settings and one slot, to the last bit.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from llmatic_daemon import parts
+from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
+from llmatic_daemon.adapters.nasbench.table import Table
+from llmatic_daemon.adapters.prompts import read_prompts
+from llmatic_daemon.config import Settings
+from llmatic_daemon.core.evolution import Evolution
+from llmatic_daemon.core.tessellation import tessellate
+from llmatic_daemon.engine import Engine, Ports
+from llmatic_daemon.parts import Hands
+from llmatic_daemon.records import Placement, Tessellation
+from llmatic_daemon.search import rebuild
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Simulation:
+    """A search that has ended, with all that it has found."""
+
+    #: The whole log, but for the edition of its prompts.
+    placements: tuple[Placement, ...] = field(repr=False)
+    #: By digest.
+    sources: Mapping[str, str] = field(repr=False)
+    #: Both archives and their centroids, as they were at the end.
+    evolution: Evolution = field(repr=False)
+    #: Look-ups that the trainer has counted: of whole trainings.
+    num_queries: int
+    #: Why it has ended, in words for a person.
+    end: str
+    #: Real time that it took, in seconds.
+    duration_s: float
+
+
+async def simulate(
+    settings: Settings, hands: Hands | None = None, *, max_settled: int | None = None
+) -> Simulation:
+    """Run a search in memory until a budget is used up.
+
+    Args:
+        settings: All of them; `state_dir` is not touched, and nothing is listened to.
+        hands: Who writes, lifts and trains; None: the real ones, or those of a benchmark.
+        max_settled: Ends the search after so many settled candidates, trained or not: one that
+            proposes nothing but duplicates never uses its budget up.
+
+    Raises:
+        LLMaticError: it cannot start; the text says what to do.
+    """
+    started, hands = time.monotonic(), hands or quick_hands(settings)
+    store = MemoryStore(Memory(tessellation=cells(settings)))
+    evolution = await rebuild(settings, store)
+    async with hands.writer(()) as writer, hands.lifter as lifter, hands.trainer as trainer:
+        engine = Engine(
+            evolution,
+            await trainer.task(),
+            Ports(
+                writer=writer,
+                lifter=lifter,
+                trainer=trainer,
+                store=store,
+                rewriter=hands.rewriter,
+            ),
+            num_slots=settings.engine.slots,
+            budget=parts.budget(settings),
+            patience=parts.patience(settings),
+            clock=asyncio.get_running_loop().time,
+        )
+        prompts = read_prompts(parts.prompt_path(settings))
+        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+        end = await _run(engine, max_settled)
+    return Simulation(
+        placements=tuple(store.memory.placements),
+        sources=store.memory.sources,
+        evolution=engine.evolution,
+        num_queries=getattr(trainer, "num_queries", engine.evolution.num_evaluations),
+        end=end,
+        duration_s=time.monotonic() - started,
+    )
+
+
+async def _run(engine: Engine, max_settled: int | None) -> str:
+    if max_settled is None:
+        return await engine.run()
+    async with asyncio.TaskGroup() as group:
+        guard = group.create_task(_drained_after(engine, max_settled))
+        end = await engine.run()
+        guard.cancel()
+    return end
+
+
+async def _drained_after(engine: Engine, max_settled: int) -> None:
+    await engine.settled(max_settled)
+    await engine.drain(f"{max_settled} candidates are settled", 3600.0)
+
+
+def quick_hands(settings: Settings) -> Hands:
+    """Make the hands of a search; a table is read once in a process."""
+    if not parts.is_benchmark(settings):
+        return parts.hands(settings)
+    return parts.benchmark(settings, _table(settings.data.folder, settings.data.name))
+
+
+@lru_cache(maxsize=4)
+def _table(file: Path, data_set: str) -> Table:
+    return Table.read(file, data_set.removeprefix(parts.BENCHMARK))
+
+
+def cells(settings: Settings) -> Tessellation:
+    """Make the cells that a search with these settings has, in this process, and once in it."""
+    archives, seed = settings.archives, settings.search.seed
+    return Tessellation(
+        network=_centroids(archives.network_cells, archives.num_samples, seed),
+        prompt=_centroids(archives.prompt_cells, archives.num_samples, seed + 1),
+    )
+
+
+@lru_cache(maxsize=256)
+def _centroids(num_cells: int, num_samples: int, seed: int) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x, y in tessellate(num_cells, num_samples, seed).tolist())

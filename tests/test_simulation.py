@@ -1,0 +1,84 @@
+"""A search in memory is the daemon's search, to the last bit."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmatic_daemon import config, daemon, parts
+from llmatic_daemon.adapters.history import History
+from llmatic_daemon.config import Settings
+from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.simulation import cells, simulate
+from tests import made_up_table
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up_table.write(tmp_path_factory.mktemp("table") / "cells.csv")
+
+
+def settings_for(table: Path, num: int, **search: Any) -> Settings:
+    return config.load(
+        preset="nasbench201",
+        environment={},
+        overrides={
+            "data": {"folder": str(table)},
+            "state_dir": str(table.parent / "state"),
+            "budget": {"max_evaluations": num},
+            "search": {"seed": 3, **search},
+        },
+    )
+
+
+@pytest.mark.slow
+async def test_search_in_memory_is_the_search_of_the_daemon(table: Path) -> None:
+    settings = settings_for(table, 120)
+
+    simulated = await simulate(settings)
+    await daemon.run(settings, parts.hands(settings))
+
+    with History(settings.state_dir) as history:
+        log = list(history.placements())
+        elites = [(e.job, e.cell, history.source(e.source_digest)) for e in history.elites("flops")]
+        assert history.centroids() == cells(settings)
+    ours = simulated.placements
+    assert [_facts(placement) for placement in ours] == [_facts(placement) for placement in log]
+    found = [
+        (held.elite.job, cell, simulated.sources[held.elite.source_digest])
+        for cell, held in simulated.evolution.networks.items()
+    ]
+    assert sorted(found) == sorted(elites)
+
+
+def _facts(placement: Any) -> tuple[Any, ...]:
+    names = ("number", "operator", "seed", "outcome", "source_digest", "report", "cell", "offer")
+    return tuple(getattr(placement, name) for name in names)
+
+
+async def test_queries_are_the_trainers_own_count(table: Path) -> None:
+    simulated = await simulate(settings_for(table, 30))
+
+    assert simulated.num_queries == simulated.evolution.num_evaluations == 30
+    assert simulated.end == "30 evaluations are settled"
+
+
+async def test_search_that_finds_nothing_new_ends(table: Path) -> None:
+    simulated = await simulate(settings_for(table, 10**6), max_settled=60)
+
+    assert 60 <= len(simulated.placements) <= 62
+    assert simulated.end == "60 candidates are settled"
+
+
+def test_nothing_is_written(table: Path, tmp_path: Path) -> None:
+    settings = settings_for(table, 5).model_copy(update={"state_dir": tmp_path / "state"})
+
+    asyncio.run(simulate(settings))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must be a table of cells"):
+        await simulate(settings_for(tmp_path / "nowhere.csv", 5))
