@@ -35,8 +35,9 @@ class Simulation:
     sources: Mapping[str, str] = field(repr=False)
     #: Both archives and their centroids, as they were at the end.
     evolution: Evolution = field(repr=False)
-    #: Look-ups that the trainer has counted: of whole trainings.
+    #: Whole trainings and first looks, as the trainer has counted them.
     num_queries: int
+    num_looks: int
     #: Why it has ended, in words for a person.
     end: str
     #: Real time that it took, in seconds.
@@ -84,6 +85,7 @@ async def simulate(
         sources=store.memory.sources,
         evolution=engine.evolution,
         num_queries=getattr(trainer, "num_queries", engine.evolution.num_evaluations),
+        num_looks=getattr(trainer, "num_looks", 0),
         end=end,
         duration_s=time.monotonic() - started,
     )

@@ -82,11 +82,14 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
 
 def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
     """Draw figure 4: how many networks of a window could be trained, by the operators' probabilities."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, columns = _figure(len(panels), width=7.0, height=4.5)
     for axes, panel in zip(columns, panels, strict=True):
         _draw_curves(axes, panel)
         axes.set(ylabel="networks trained in the window", xlabel="window of settled candidates")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(title="mutation / crossover")
     return figure
 
@@ -99,6 +102,7 @@ def archives(maps: Sequence[ArchiveMap]) -> "Figure":
 def clouds(drawn: Sequence[Cloud]) -> "Figure":
     """Draw figure 5: accuracy against FLOPs of all cells, and the best of each window."""
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     figure, columns = _figure(len(drawn), width=7.5, height=5.5)
     for axes, cloud in zip(columns, drawn, strict=True):
@@ -111,7 +115,7 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
             bests[:, 0] / 1e6, bests[:, 1], s=30, c=numbers, cmap="viridis", edgecolors="black",
             linewidths=0.4, label="best of each window",
         )  # fmt: skip
-        figure.colorbar(shown, ax=axes, label="window")
+        figure.colorbar(shown, ax=axes, label="window", ticks=MaxNLocator(integer=True))
         axes.set(
             xlabel="FLOPs of one image, millions", ylabel="test accuracy, %", title=cloud.title
         )
@@ -136,7 +140,7 @@ def _draw_curves(axes: "Axes", panel: Panel) -> None:
     for curve, colour in zip(panel.curves, _GOLDEN * len(panel.curves), strict=False):
         means, sds = np.asarray(curve.means), np.asarray(curve.sds)
         axes.plot(curve.xs, means, color=colour, label=curve.label, linewidth=1.6)
-        axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.1, linewidth=0)
     for reference, dashes in zip(panel.references, _DASHES * 9, strict=False):
         axes.axhline(
             reference.value, color="0.35", linestyle=dashes, linewidth=1.0, label=reference.label

@@ -108,7 +108,7 @@ def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
         figure.colorbar(cells, ax=axes, label=shown.objective_name, extend="min")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=shown.x.name, ylabel=shown.y.name)
     axes.set_xticks([at for at, _ in shown.x.ticks], [label for _, label in shown.x.ticks])
-    if len(shown.x.ticks) > 8:
+    if len(shown.x.ticks) > 5:
         axes.tick_params("x", rotation=90)
     axes.set_yticks([at for at, _ in shown.y.ticks], [label for _, label in shown.y.ticks])
     axes.set_title(f"{shown.title}: {len(shown.objectives)} of {len(shown.centroids)} cells filled")

@@ -138,7 +138,7 @@ def _settings(
         )
     ours: dict[str, Any] = {
         "data": {"name": data_set, **({"folder": str(table)} if is_table else {})},
-        "budget": {"max_evaluations": max(written.budgets)},
+        "budget": {"max_evaluations": 0, "max_trainings": max(written.budgets)},
     }
     return config.layered(
         presets,

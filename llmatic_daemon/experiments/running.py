@@ -20,14 +20,14 @@ from llmatic_daemon.simulation import simulate
 
 #: A search whose candidates are all duplicates costs nothing, and would never end: it ends after
 #: so many settled candidates for each training that it may have.
-MAX_SETTLED_PER_TRAINING = 50
+MAX_SETTLED_PER_TRAINING = 20
 
 Perform = Callable[[Job], Finished]
 
 
 def perform(job: Job) -> Finished:
     """Run one search, and say what came of it."""
-    limit = job.settings.budget.max_evaluations * MAX_SETTLED_PER_TRAINING
+    limit = int(job.settings.budget.max_trainings * MAX_SETTLED_PER_TRAINING)
     done = asyncio.run(simulate(job.settings, max_settled=limit))
     spent = summary.costs(done.placements)
     return Finished(
@@ -38,7 +38,7 @@ def perform(job: Job) -> Finished:
         reason=done.end,
         num_settled=len(done.placements),
         num_queries=done.num_queries,
-        num_looks=0,
+        num_looks=done.num_looks,
         cost=spent[-1] if spent else 0.0,
         improvements=tuple(summary.improvements(done)),
         windows=tuple(summary.windows(done, job.settings.search.window_size)),
@@ -109,8 +109,11 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
+        children = set(multiprocessing.active_children()) - others
+        for child in children:
             child.kill()
+        for child in children:
+            child.join()
 
 
 def _settle_in() -> None:

@@ -10,11 +10,7 @@ from llmatic_daemon.simulation import Simulation
 
 def costs(placements: Sequence[Placement]) -> list[float]:
     """Say what the search had cost after each placement, in whole trainings."""
-    return list(accumulate(_cost(placement) for placement in placements))
-
-
-def _cost(placement: Placement) -> float:
-    return float(placement.report is not None)
+    return list(accumulate(placement.cost for placement in placements))
 
 
 def improvements(simulation: Simulation) -> Iterator[Improvement]:
