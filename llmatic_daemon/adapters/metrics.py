@@ -153,6 +153,9 @@ class Metrics(Observer):
         made.put("last_commit_timestamp_seconds", time.time())
         made.count("evaluations_total", placement.outcome.value)
         made.count("gpu_seconds_total", by=placement.durations.train_s)
+        if placement.outcome is Outcome.STOPPED:
+            rest_s = placement.durations.train_s * (1 / placement.cost - 1)
+            made.count("gpu_seconds_saved_total", "look", by=rest_s)
         made.count("llm_stand_ins_total", by=placement.stand_in)
         for phase in PHASES:
             if phase != "commit":

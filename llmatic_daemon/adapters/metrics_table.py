@@ -119,6 +119,7 @@ def _devices() -> Iterator[Metric]:
     yield _counter("device_place_busy_seconds", "Time that a device place spent starting a trainer, training, auditing.", _DEVICE, Label("phase", _values(Place)))  # fmt: skip
     yield _counter("trainer_restarts", "Trainers that were replaced, by why.", _DEVICE, Label("reason", _values(Restart)))  # fmt: skip
     yield _counter("gpu_seconds", "Time that settled candidates and audits held device places.")
+    yield _counter("gpu_seconds_saved", "Time that full trainings would have taken more, by what saved it: look (ended after the first look).", Label("stage", ("look",)))  # fmt: skip
     yield _counter("audits", "Second trainings of elites, by what they said.", Label("verdict", _values(Verdict)))  # fmt: skip
     yield _counter("audit_seconds", "Time that device places were held by audits.")
 
