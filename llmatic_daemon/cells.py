@@ -17,7 +17,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NUM_CELLS = len(OPERATIONS) ** len(EDGES)
 
 _OPERATION = "|".join(OPERATIONS)
-#: What a cell looks like; for writers that can be held to a regular expression.
+#: What a cell looks like; servers of LLMs are held to it too, so it has groups and alternatives, and no more.
 PATTERN = r"\+".join(
     r"\|" + "".join(rf"(?:{_OPERATION})~{source}\|" for source in range(target))
     for target in (1, 2, 3)

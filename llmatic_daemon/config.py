@@ -140,6 +140,7 @@ class EndpointSettings(Section):
     max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     max_input_tokens: CountOrNone
     top_p: Annotated[float, Field(gt=0, le=1)]
+    grammar: Literal["none", "cells"]
     max_concurrency: Annotated[int, Field(ge=1, le=4096)]
     timeout_s: Seconds
     extra_body: dict[str, Any]
@@ -189,6 +190,16 @@ class WriterSettings(EndpointSettings):
             )
         if self.name == "replay" and not self.replay:
             raise ValueError('replay must name a recording when name is "replay"')
+        return self
+
+    @model_validator(mode="after")
+    def _grammar_is_held_by_tgi(self) -> "WriterSettings":
+        if self.grammar != "none" and not self.servers:
+            raise ValueError('grammar must be "none" unless name is "tgi"')
+        for name, server in self.servers.items():
+            if server.grammar != "none" and server.name != "tgi":
+                place = f"endpoints.{name}.grammar" if self.endpoints else "grammar"
+                raise ValueError(f'{place} must be "none" unless name is "tgi"')
         return self
 
     @property
@@ -322,6 +333,16 @@ class Settings(Section):
         if self.search.variant in _POPULATIONS[1:] and self.audit.share:
             raise ValueError(
                 f"audit.share must be 0 with search.variant = {self.search.variant!r}, which has no map"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _grammar_fits_the_data(self) -> "Settings":
+        held = any(server.grammar == "cells" for server in self.writer.servers.values())
+        if held and not self.data.name.startswith("nasbench201-"):
+            raise ValueError(
+                'writer.grammar must be "none" unless data.name is one of nasbench201-*, '
+                f"got {self.data.name!r}: only there candidates are cells"
             )
         return self
 
@@ -579,5 +600,5 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[s
         shown = "" if is_secret or isinstance(found, dict | BaseModel) else f", got {found!r}"
         inside = (origins[name] for name in origins if name.startswith(f"{path}."))
         origin = origins.get(path) or next(inside, "settings")
-        joint = "." if fault["type"] == "value_error" else " "
+        joint = "" if not path else "." if fault["type"] == "value_error" else " "
         yield f"{origin}: {path}{joint}{message}{shown}{near}"

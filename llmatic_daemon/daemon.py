@@ -18,6 +18,7 @@ from llmatic_daemon.adapters.systemd import ServiceManager
 from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.backups import backup_verb
 from llmatic_daemon.config import Settings
+from llmatic_daemon.control_arm import ControlArm, share
 from llmatic_daemon.control_desk import ControlDesk
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.prompts import EMPTY_BOOK, highest_curiosity
@@ -79,8 +80,9 @@ async def run(
         evolution = await rebuild(settings, store)
         servers = tuple(settings.writer.servers)
         metrics = Metrics(__version__, settings.engine.slots, servers)
+        arm = ControlArm(await store.compare(share(evolution.rules)))
         listener = _listener(settings)
-        everyone = (*observers, metrics, standing, *(listener.observers if listener else ()))
+        everyone = (*observers, metrics, standing, arm, *(listener.observers if listener else ()))
         writer = await stack.enter_async_context(hands.writer(everyone))
         trainer.watched_by(everyone)
         ports = Ports(
@@ -97,7 +99,7 @@ async def run(
         metrics.configured(fingerprint(settings), task.name, settings.training.timeout_s)
         metrics.use(engine.evolution.prompts.current)
         write_settings(settings)
-        view = _view(engine, settings)
+        view = _view(engine, settings, arm)
         reloader = Reloader(
             settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
             engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
@@ -295,7 +297,7 @@ def _audits(
     return (auditor.run(),)
 
 
-def _view(engine: Engine, settings: Settings) -> View:
+def _view(engine: Engine, settings: Settings, arm: ControlArm) -> View:
     """Return a view of a running search in numbers."""
 
     def view() -> Snapshot:
@@ -319,6 +321,7 @@ def _view(engine: Engine, settings: Settings) -> View:
             is_draining=engine.is_draining,
             median_objective=now.networks.median_objective,
             curiosity=highest_curiosity(now.individuals, now.prompts.current),
+            uplift=arm.uplift(),
         )
 
     return view

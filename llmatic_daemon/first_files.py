@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmatic_daemon.adapters.prompts import default_folder
-from llmatic_daemon.config import preset_text
+from llmatic_daemon import parts
+from llmatic_daemon.config import load, preset_text
 from llmatic_daemon.errors import UserError
 
 _HEADER = """\
@@ -29,9 +29,14 @@ def first_files(
         ConfigurationError: there is no such preset.
     """
     files = {folder / f"{stem}.toml": _configuration(preset, prompts)}
-    for prompt in sorted(default_folder().glob("*.md")):
+    for prompt in sorted(_prompts_for(preset).glob("*.md")):
         files[folder / prompts / prompt.name] = prompt.read_text("utf-8")
     return files
+
+
+def _prompts_for(preset: str) -> Path:
+    """Find the prompts that a preset's candidates are asked for by."""
+    return parts.prompt_path(load(preset=preset, environment={}))
 
 
 def write_new(files: Mapping[Path, str], *, force: bool) -> None:

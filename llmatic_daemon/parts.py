@@ -26,6 +26,7 @@ from llmatic_daemon.adapters.prompts import default_folder
 from llmatic_daemon.adapters.recording import Recorder, Replay
 from llmatic_daemon.adapters.tgi_client import TGIClient
 from llmatic_daemon.adapters.trainer import TrainerPool
+from llmatic_daemon.cells import PATTERN
 from llmatic_daemon.config import EndpointSettings, Settings, WriterSettings
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.credentials import token_of
@@ -172,7 +173,8 @@ def _client(server: EndpointSettings, token: str | None) -> Client:
         "top_p": server.top_p,
     }
     if server.name == "tgi":
-        return TGIClient(server.url, **options)
+        grammar = PATTERN if server.grammar == "cells" else ""
+        return TGIClient(server.url, grammar=grammar, **options)
     return OpenAIClient(
         server.url,
         model=server.model,

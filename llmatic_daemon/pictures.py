@@ -1,14 +1,19 @@
 """The pictures of a state folder: which facts go into which plot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon.adapters import plots
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.core.measures import Axis, MeasureSpace
-from llmatic_daemon.records import Outcome, Placement
+from llmatic_daemon.core.uplift import uplift
+from llmatic_daemon.records import ArmTally, Comparison, Difference, Outcome, Placement
 from llmatic_daemon.search import read_settings, spaces
 from llmatic_daemon.views import count
+
+#: Of a comparison: so many intervals are computed for its picture, a millisecond each.
+NUM_MOMENTS = 200
 
 
 def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -26,18 +31,44 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
     with History(state_dir) as history:
         maps = _maps(history, *spaces(settings.archives))
         log = list(history.placements())
+        comparison = history.comparison()
     course = plots.Course(
         objectives=[p.report.objective for p in log if p.report],
         trainable=_trainable(log),
         window_size=settings.search.window_size,
     )
-    return plots.draw(maps, course, folder, formats)
+    uplift_over_time = bands(comparison, log) if comparison else ()
+    return plots.draw(maps, course, folder, formats, uplift_over_time)
 
 
 def _trainable(log: Sequence[Placement]) -> list[bool]:
     """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
     trained = {p.job.number for p in log if p.outcome is Outcome.TRAINED}
     return [(p.duplicate_of or p.job.number) in trained for p in log]
+
+
+def bands(comparison: Comparison, log: Sequence[Placement]) -> tuple[plots.Band, plots.Band]:
+    """Tell at some moments of a comparison what was known of the uplift then."""
+    within = log[comparison.since : comparison.until]
+    step = max(1, len(within) // NUM_MOMENTS)
+    now = replace(comparison, until=None, writer=ArmTally(), control=ArmTally())
+    entered: list[plots.Point] = []
+    objective: list[plots.Point] = []
+    for num_seen, placement in enumerate(within, 1):
+        now = now.after(placement)
+        if num_seen % step == 0 or num_seen == len(within):
+            known = uplift(now)
+            entered += _point(placement.number, known.entered)
+            objective += _point(placement.number, known.objective)
+    return (
+        plots.Band(title="Uplift: share that entered the archive", points=entered),
+        plots.Band(title="Uplift: mean accuracy of trained networks", points=objective),
+    )
+
+
+def _point(number: int, difference: Difference | None) -> Iterable[tuple[int, float, float, float]]:
+    if difference is not None:
+        yield number, difference.mean, difference.low, difference.high
 
 
 def _maps(

@@ -9,6 +9,7 @@ from llmatic_daemon.records import (
     Call,
     Candidate,
     CommitResult,
+    Comparison,
     Completion,
     Duplicate,
     Edition,
@@ -238,6 +239,23 @@ class SearchStore(Store, Protocol):
 
     async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
         """Return the stored centroids; make and keep them the first time."""
+        ...
+
+    async def compare(self, control_ratio: float) -> Comparison | None:
+        """Say which share of the jobs is written by rule from now on, to compare with the LLM.
+
+        The comparison under way goes on if the share is the same. Another one begins anew: what
+        enters the archive early and late cannot be compared, so each has one share throughout.
+
+        Args:
+            control_ratio: In [0, 1]; 0: there is no control arm any more.
+
+        Returns:
+            The last comparison, under way or over; None: there never was one.
+
+        Raises:
+            StoreUnavailable: nothing is changed.
+        """
         ...
 
     async def milestone(self) -> Milestone | None:

@@ -13,7 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
-from llmatic_daemon.records import Audit, Epoch, Measures, Placement, Verdict
+from llmatic_daemon.core.uplift import MIN_CANDIDATES, uplift
+from llmatic_daemon.records import (
+    ArmFigures,
+    Audit,
+    Difference,
+    Epoch,
+    Finding,
+    Measures,
+    Placement,
+    Verdict,
+)
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -58,6 +68,7 @@ def status(now: Status) -> Group:
         ("last backup", _backup(now)),
         *_audits(now),
         *_prompts_in_force(now),
+        *_arms(now),
         *_sandbox(now),
     ):
         facts.add_row(name, value)
@@ -91,6 +102,44 @@ def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:
     yield "prompts", f"{edition.num_prompts}, edition {edition.edition} of {edition.adopted_at}"
     if edition.refused:
         yield "prompts refused", edition.refused
+
+
+def _arms(now: Status) -> Iterable[tuple[str, str]]:
+    if now.comparison is None:
+        return
+    found = uplift(now.comparison)
+    until = "" if found.until is None else f" until {found.until}"
+    share = f"{found.control_ratio:.0%} of the jobs after candidate {found.since}{until}"
+    yield "the writer's arm", _arm(found.writer)
+    yield "control arm", f"{_arm(found.control)}; {share}"
+    yield "uplift", f"entered {_points(found.entered)}; accuracy {_points(found.objective)}"
+
+
+def _arm(figures: ArmFigures) -> str:
+    """Write 43 of 480 entered (9.0 %), mean accuracy 0.7132 of 390 trained."""
+    entered = f"{figures.num_entered} of {figures.num_settled} entered"
+    if figures.entered_ratio is not None:
+        entered += f" ({figures.entered_ratio:.1%})"
+    if figures.mean_objective is None:
+        return f"{entered}, none trained"
+    return f"{entered}, mean accuracy {figures.mean_objective:.4f} of {figures.num_trained} trained"
+
+
+def _points(difference: Difference | None) -> str:
+    """Write a difference of two shares in points of percent, with its interval."""
+    if difference is None:
+        return f"{Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
+    mean, low, high = (
+        f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high)
+    )
+    return f"{mean} points ({low} to {high}), {difference.finding}"
+
+
+def status_facts(now: Status) -> dict[str, Any]:
+    """List what `status` tells, for programs."""
+    facts = asdict(now)
+    del facts["comparison"]
+    return {**facts, "uplift": asdict(uplift(now.comparison)) if now.comparison else None}
 
 
 def _sandbox(now: Status) -> Iterable[tuple[str, str]]:

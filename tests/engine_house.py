@@ -9,6 +9,7 @@ from llmatic_daemon.auditor import Auditor
 from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.engine import Engine, Patience, Ports
+from llmatic_daemon.ports import Writer
 from llmatic_daemon.records import (
     Outcome,
 )
@@ -41,7 +42,7 @@ class House:
     num_slots: int = 1
     patience: Patience = AT_ONCE
 
-    def engine(self, **limits: Any) -> Engine:
+    def engine(self, rewriter: Writer | None = None, **limits: Any) -> Engine:
         edition = self.start.prompts.edition
         if edition is not None and not self.store.memory.editions:
             self.store.memory.editions.append(edition)
@@ -50,6 +51,7 @@ class House:
             lifter=self.lifter,
             trainer=self.trainer,
             store=self.store,
+            rewriter=rewriter,
             observers=(self.observer,),
         )
         return Engine(

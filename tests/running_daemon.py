@@ -13,10 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from llmatic_daemon.adapters.control import SOCKET, ask
+from tests.prompt_editor import File
 
 #: An edit is to be in force within 1 s; another machine may be busy.
 GENEROUS_S = 10.0
+
+
+def write_prompts(folder: Path) -> None:
+    """Make a folder of two prompts, the fewest that a search may have."""
+    folder.mkdir()
+    (folder / "widen.md").write_bytes(File(text="Widen it.").content)
+    (folder / "join.md").write_bytes(File(kind="crossover", text="Join them.").content)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two prompts."""
+    prompts = tmp_path / "prompts"
+    write_prompts(prompts)
+    return prompts
 
 
 class RunningDaemon:

@@ -5,8 +5,9 @@ again each time, after the store opened before was left as a crash would leave i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 
@@ -15,6 +16,7 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     AddStatus,
     Artefacts,
+    Comparison,
     Duplicate,
     Figures,
     Identity,
@@ -433,6 +435,50 @@ class StoreContract:
             of=1, outcome=Outcome.TRAINED
         )
 
+    async def test_search_without_a_control_arm_compares_nothing(self, open_store: OpenStore):
+        store = await open_store()
+
+        assert await store.compare(0.0) is None
+        await place_arms(store, 0, "wc")
+        assert await store.compare(0.0) is None
+
+    async def test_comparison_counts_both_arms_and_outlives_a_restart(self, open_store: OpenStore):
+        store = await open_store()
+        await place_arms(store, 0, "w")
+        assert await store.compare(0.1) == Comparison(control_ratio=0.1, since=1)
+        placed = await place_arms(store, 1, "wcwsEwcC")
+
+        store = await open_store()
+        found = await store.compare(0.1)
+
+        assert found == folded(Comparison(control_ratio=0.1, since=1), placed)
+        assert found
+        assert (found.writer.num_settled, found.control.num_settled) == (3, 2)
+
+    async def test_other_share_begins_another_comparison(self, open_store: OpenStore):
+        store = await open_store()
+        await store.compare(0.1)
+        await place_arms(store, 0, "wc")
+
+        assert await store.compare(0.2) == Comparison(control_ratio=0.2, since=2)
+        placed = await place_arms(store, 2, "wcc")
+
+        found = await store.compare(0.2)
+        assert found == folded(Comparison(control_ratio=0.2, since=2), placed)
+
+    async def test_comparison_is_over_without_a_control_arm_and_never_goes_on(
+        self, open_store: OpenStore
+    ):
+        store = await open_store()
+        await store.compare(0.1)
+        placed = await place_arms(store, 0, "wc")
+        over = replace(folded(Comparison(control_ratio=0.1, since=0), placed), until=2)
+
+        assert await store.compare(0.0) == over
+        await place_arms(store, 2, "ww")
+        assert await store.compare(0.0) == over
+        assert await store.compare(0.1) == Comparison(control_ratio=0.1, since=4)
+
     async def test_last_milestone_is_kept_over_a_restart(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
         assert await store.milestone() is None
@@ -479,6 +525,25 @@ class StoreContract:
         claimed = await asyncio.gather(*(store.dispatch(slot) for slot in range(20)))
 
         assert sorted(job.number for job in claimed) == list(range(1, 21))
+
+
+async def place_arms(store: SearchStore, num_settled: int, arms: str) -> list[Placement]:
+    """Settle candidates: of the writer, the control arm or a stand-in; in capitals, the world fails them."""
+    placed = []
+    for number, arm in enumerate(arms, num_settled + 1):
+        who = {"by_rule": arm in "cC", "stand_in": arm == "s"}
+        job = await store.dispatch(0)
+        if arm in "EC":
+            placement, artefacts = failure(number, job, **who), Artefacts()
+        else:
+            placement, artefacts = success(number, job, **who)
+        assert await store.commit(placement, artefacts)
+        placed.append(placement)
+    return placed
+
+
+def folded(comparison: Comparison, placed: Iterable[Placement]) -> Comparison:
+    return reduce(Comparison.after, placed, comparison)
 
 
 def _with(placement: Placement, field: str, value: float) -> Placement:

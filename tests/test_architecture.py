@@ -50,6 +50,7 @@ ONLY_IN = {
     "httpx2": {"adapters"},
     "huggingface_hub": {"adapters"},
     "openai": {"adapters"},
+    "nats_bench": {"adapters"},
     "tenacity": {"adapters"},
     "watchfiles": {"adapters"},
     "click": {"cli"},

@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,52 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from llmatic_daemon import backups
 from llmatic_daemon.adapters import backup_note, database_file, snapshots
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.state_folder import StateFolder, database_path
 from llmatic_daemon.backups import back_up, back_up_beside, backup_verb
-from llmatic_daemon.cli import main
 from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
 from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
-from tests.prompt_editor import File
-from tests.running_daemon import running_daemon
-from tests.test_milestones import search
+from tests.running_daemon import folder, running_daemon
+from tests.searched_state import command, content, other, searched, state
 
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished search of the true daemon with fake hands."""
-    folder = tmp_path_factory.mktemp("searched") / "state"
-    search(folder, 30)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search with the same settings, begun at another time."""
-    folder = tmp_path_factory.mktemp("other") / "state"
-    search(folder, 10)
-    return folder
-
-
-@pytest.fixture
-def state(searched: Path, tmp_path: Path) -> Path:
-    """A state folder that may be changed."""
-    return Path(shutil.copytree(searched, tmp_path / "state"))
-
-
-def content(folder: Path) -> list[str]:
-    """List the names in a folder, but those that SQLite makes and removes while one looks."""
-    names = sorted(each.name for each in folder.iterdir())
-    return [name for name in names if not name.endswith(("-wal", "-shm"))]
-
-
-def command(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words])
+__all__ = ["folder", "other", "searched", "state"]
 
 
 def test_backup_is_a_state_folder_that_tells_what_the_search_told(state: Path, tmp_path: Path):
@@ -298,16 +264,6 @@ async def test_refusal_in_another_process_is_raised_in_this(state: Path, tmp_pat
 async def test_verb_refuses_what_makes_no_sense(tmp_path: Path, body: Mapping[str, Any], what: str):
     with pytest.raises(UserError, match=f"{what} must be"):
         await backup_verb(tmp_path, lambda finished_at: None)(body)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder of two prompts."""
-    folder = tmp_path / "prompts"
-    folder.mkdir()
-    (folder / "widen.md").write_bytes(File(text="Widen it.").content)
-    (folder / "crossover.md").write_bytes(File(kind="crossover", text="Join them.").content)
-    return folder
 
 
 @pytest.mark.slow

@@ -53,3 +53,8 @@ def test_longest_path_counts_what_is_computed_on_the_way_to_the_output(operation
 def test_what_is_no_cell_is_refused_with_the_form_of_one(text):
     with pytest.raises(CellError, match=r"must look like \|op~0\|"):
         Cell.parse(text)
+
+
+def test_pattern_has_nothing_that_a_grammar_could_not_have():
+    """Engines that build automata know no look-around, no back-references and no lazy repeats."""
+    assert set(re.sub(r"[a-z0-3_~]", "", PATTERN.replace("(?:", "("))) == set("(|)\\+")

@@ -268,6 +268,15 @@ def test_init_writes_each_preset(preset: str) -> None:
     assert config.load(Path("llmatic.toml"), environment={}).prompts.folder == "prompts"
 
 
+def test_init_for_the_benchmark_writes_prompts_for_cells() -> None:
+    type_in("init", ".", "--preset", "nasbench201")
+
+    prompts = {each.name: each.read_text() for each in Path("prompts").glob("*.md")}
+
+    assert "change-one.md" in prompts
+    assert "add-dense.md" not in prompts
+
+
 def test_lift_of_prose_is_a_rejection_with_its_cause() -> None:
     Path("prose.py").write_text("Here is your network:\n")
 

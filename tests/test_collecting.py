@@ -12,8 +12,7 @@ from llmatic_daemon.adapters.state_folder import StateFolder, database_path
 from llmatic_daemon.collecting import Collected, collect
 from llmatic_daemon.errors import StateLocked, UserError
 from llmatic_daemon.verification import verify
-from tests.test_backups import command, content, searched, state
-from tests.test_milestones import search
+from tests.searched_state import command, content, search, searched, state
 
 __all__ = ["searched", "state"]
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from llmatic_daemon import config
 from llmatic_daemon.adapters import pause_note
 from llmatic_daemon.adapters.control import SOCKET, ask
+from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.prompt_folder import PromptFolder
 from llmatic_daemon.config import Settings
 from llmatic_daemon.control_desk import ControlDesk
@@ -22,10 +24,13 @@ from llmatic_daemon.prompt_desk import PromptDesk
 from llmatic_daemon.records import Snapshot
 from llmatic_daemon.reloading import Reloader
 from tests.adapters.test_control import status_and_body
-from tests.adapters.test_metrics import SNAPSHOT
+from tests.adapters.test_metrics import SNAPSHOT, samples
 from tests.engine_house import House, until
 from tests.fakes import NUM_SLOTS, Faults, evolution
 from tests.running_daemon import wait_until
+from tests.web_house import free_port
+
+TOKEN = "5e7c0de5e7c0de5e7c0de"
 
 
 async def belongs(settings: Settings) -> None:
@@ -41,6 +46,8 @@ class Daemon:
     folder: Path
     house: House = field(default_factory=lambda: House(start=evolution(num_prompts=1)))
     check: Callable[[Settings], Awaitable[None]] = belongs
+    #: For control over TCP; 0: none.
+    port: int = 0
 
     def __post_init__(self) -> None:
         self.prompts = self.folder / "prompts"
@@ -49,7 +56,7 @@ class Daemon:
             made.mkdir(exist_ok=True)
         (self.prompts / "widen.md").write_text("Widen it.")
         (self.prompts / "join.md").write_text('+++\nkind = "crossover"\n+++\nJoin them.')
-        self.write()
+        self.write(f"[control]\nport = {self.port}")
         self.engine: Engine = self.house.engine()
         watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
         self.prompt_desk = PromptDesk(watch, self.engine, self.house.store, num_slots=NUM_SLOTS)
@@ -58,9 +65,10 @@ class Daemon:
             settings, self.read, self.check,
             engine=self.engine, trainer=self.house.trainer, prompts=self.prompt_desk,
         )  # fmt: skip
+        self.metrics = Metrics("1.2.3", 1, ())
         self.desk = ControlDesk(
             settings, engine=self.engine, prompts=self.prompt_desk, reloader=self.reloader,
-            view=self.view,
+            view=self.view, token=TOKEN, metrics=self.metrics,
         )  # fmt: skip
 
     def view(self) -> Snapshot:
@@ -234,6 +242,41 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
 
     assert "must be free for the control socket" in caplog.text
     assert "going on without it" in caplog.text
+
+
+# --- over TCP ------------------------------------------------------------------------------------
+
+
+async def test_wrong_tokens_are_counted_and_logged_and_change_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    daemon = Daemon(tmp_path, port=free_port())
+    url = f"http://127.0.0.1:{daemon.port}/pause"
+    async with attended(daemon), aiohttp.ClientSession() as client:
+        statuses = []
+        for given in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"):
+            async with client.post(url, headers={"Authorization": given}) as response:
+                statuses.append(response.status)
+        paused_by_the_wrong = daemon.engine.is_paused
+        async with client.post(url, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+            statuses.append(response.status)
+
+    found = samples(daemon.metrics)
+    assert statuses == [401, 401, 401, 401, 200]
+    assert (paused_by_the_wrong, daemon.engine.is_paused) == (False, True)
+    assert found["llmatic_auth_failures_total",] == 4
+    assert found["llmatic_http_requests_total", "/pause", "4xx"] == 4
+    assert found["llmatic_http_requests_total", "/pause", "2xx"] == 1
+    assert caplog.text.count("denied: POST /pause: this needs the API's token") == 4
+    assert TOKEN[:-1] not in caplog.text
+
+
+async def test_verbs_that_nobody_has_asked_for_yet_are_exported_as_0(tmp_path: Path):
+    daemon = Daemon(tmp_path, port=free_port())
+    async with attended(daemon):
+        found = samples(daemon.metrics)
+
+    assert found["llmatic_http_requests_total", "/prompts/reload", "2xx"] == 0
 
 
 # --- reload --------------------------------------------------------------------------------------

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 
 from llmatic_daemon.core.descriptions import describe
 from llmatic_daemon.core.evolution import fold, propose, rng_for
+from llmatic_daemon.core.fidelity import FidelityRules
 from llmatic_daemon.core.prompts import EMPTY_BOOK
 from llmatic_daemon.errors import ConfigurationError, WriterUnavailable
 from llmatic_daemon.records import (
     AddStatus,
+    Arm,
     Failure,
     Network,
     Operator,
@@ -23,6 +25,7 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
     Report,
+    Stopped,
 )
 from tests.engine_house import NEVER, House
 from tests.fakes import (
@@ -465,3 +468,59 @@ async def _until(true: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never was")
+
+
+async def test_control_arm_is_written_by_rule_and_the_rest_by_the_writer():
+    house = House(start=evolution(train_initial=True, control_ratio=0.3))
+    rewriter = FakeWriter(text="class Rule(nn.Module):\n    number = {}\n".format)
+
+    await house.engine(rewriter=rewriter, max_evaluations=40).run()
+
+    placements = house.store.memory.placements
+    by_rule = {p.job.number for p in placements if p.by_rule}
+    assert 0 < len(by_rule) == len(rewriter.requests) < 40
+    sources = house.store.memory.sources
+    assert by_rule == {p.job.number for p in placements if "class Rule" in sources[p.source_digest]}
+    assert {p.arm for p in placements if p.by_rule} == {Arm.CONTROL}
+
+
+async def test_network_is_judged_at_its_first_look_by_the_search_as_it_is_then():
+    start = replace(
+        evolution(train_initial=True),
+        fidelity_rules=FidelityRules(look_ratio=0.25, promoted_ratio=1.0),
+    )
+    house = House(start=start, trainer=LookingTrainer(looks=[0.5, 0.4, 0.6, 0.5]))
+
+    await house.engine(max_trainings=2.25).run()
+
+    outcomes = [Outcome.TRAINED, Outcome.STOPPED, Outcome.TRAINED]
+    assert house.outcomes == outcomes
+    assert [p.look for p in house.store.memory.placements] == [0.5, 0.4, 0.6]
+    assert {training.look.ratio for training in house.trainer.trainings} == {0.25}
+
+
+async def test_network_that_is_measured_untrained_is_not_looked_at():
+    start = replace(
+        evolution(train_initial=False),
+        fidelity_rules=FidelityRules(look_ratio=0.25, promoted_ratio=1.0),
+    )
+    house = House(start=start)
+
+    await house.engine(max_evaluations=1).run()
+
+    (training,) = house.trainer.trainings
+    assert (training.epochs, training.look) == (0, None)
+
+
+@dataclass
+class LookingTrainer(FakeTrainer):
+    """Looks at each network after a quarter of its training; all compete for one cell."""
+
+    looks: list[float] = field(default_factory=list)
+
+    async def train(self, network, training, watch):
+        done = await super().train(network, training, watch)
+        look = self.looks[len(self.trained) - 1]
+        if not training.look.goes_on(look):
+            return Stopped(look=look, place="fake:0", wait_s=0.0, train_s=0.5, cost=0.25)
+        return replace(done, look=look)

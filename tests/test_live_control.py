@@ -4,6 +4,8 @@ import json
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,19 +15,12 @@ from llmatic_daemon.adapters.control import SOCKET
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.cli import main
 from llmatic_daemon.verification import verify
-from tests.prompt_editor import File
-from tests.running_daemon import RunningDaemon, running_daemon, wait_until
+from tests.running_daemon import RunningDaemon, folder, running_daemon, wait_until
+from tests.web_house import free_port
+
+__all__ = ["folder"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "prompts"
-    folder.mkdir()
-    (folder / "widen.md").write_bytes(File(text="Widen it.").content)
-    (folder / "join.md").write_bytes(File(kind="crossover", text="Join them.").content)
-    return folder
 
 
 def type_in(state: Path, *words: object) -> Result:
@@ -125,6 +120,27 @@ def test_reload_by_command_and_by_signal(tmp_path: Path, folder: Path) -> None:
         file.write_text("[engine]\nslots = 2\n")
         running.process.send_signal(signal.SIGHUP)
         assert running.wait_for("resized")["num_slots"] == 2
+
+
+def test_wrong_token_over_tcp_is_told_by_metrics_and_log(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "token").write_text("5e7c0de5e7c0de5e7c0de\n")
+    port, metrics_port, file = free_port(), free_port(), tmp_path / "llmatic.toml"
+    file.write_text(f'[control]\nport = {port}\ntoken_file = "token"\n')
+    options = ("--config", str(file), "--metrics-port", str(metrics_port))
+    with running_daemon(tmp_path / "state", folder, *options) as running:
+        running.ask("status")
+        wrong = Request(f"http://127.0.0.1:{port}/pause", headers=bearing("guess"), method="POST")
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(wrong)
+        with urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
+            exposed = answer.read().decode()
+
+    assert "llmatic_auth_failures_total 1.0\n" in exposed
+    assert "denied: POST /pause: this needs the API's token" in "".join(running.log)
+
+
+def bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def test_command_without_a_daemon_is_one_line(tmp_path: Path) -> None:

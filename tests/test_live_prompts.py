@@ -17,22 +17,15 @@ from llmatic_daemon.errors import UserError
 from llmatic_daemon.records import Edition, Placement
 from llmatic_daemon.verification import verify
 from tests.prompt_editor import File, digest_of
-from tests.running_daemon import RunningDaemon, running_daemon, wait_until
+from tests.running_daemon import RunningDaemon, folder, running_daemon, wait_until
+
+__all__ = ["folder"]
 
 NUM_EDITS = int(os.environ.get("LIVE_PROMPTS_EDITS", "200"))
 SEED = int(os.environ.get("LIVE_PROMPTS_SEED", "1"))
 SETTLE_S = 0.2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "prompts"
-    folder.mkdir()
-    (folder / "widen.md").write_bytes(File(text="Widen it.").content)
-    (folder / "join.md").write_bytes(File(kind="crossover", text="Join them.").content)
-    return folder
 
 
 def log_of(state: Path) -> tuple[list[Edition], list[Placement]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from immutables import Map
 
-from llmatic_daemon import config, daemon, milestones
+from llmatic_daemon import milestones
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.memory_store import MemoryStore
 from llmatic_daemon.adapters.state_folder import database_path
@@ -25,32 +24,10 @@ from llmatic_daemon.records import Milestone
 from llmatic_daemon.search import empty, rebuild
 from llmatic_daemon.verification import verify
 from tests.engine_house import House
-from tests.fake_daemon import fake_hands
 from tests.fakes import evolution
+from tests.searched_state import search, searched, settings, state
 
-
-def settings(state: Path, **more: object) -> Settings:
-    overrides = {"state_dir": str(state), "engine": {"slots": 2}, "audit": {"share": 0.5}, **more}
-    return config.load(preset="demo", overrides=overrides, environment={})
-
-
-def search(state: Path, num_evaluations: int) -> None:
-    """Let the true daemon with fake hands search."""
-    budget = {"max_evaluations": num_evaluations}
-    asyncio.run(daemon.run(settings(state, budget=budget), fake_hands()))
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("searched") / "state"
-    search(folder, 40)
-    return folder
-
-
-@pytest.fixture
-def state(searched: Path, tmp_path: Path) -> Path:
-    """A state folder that may be changed."""
-    return Path(shutil.copytree(searched, tmp_path / "state"))
+__all__ = ["searched", "state"]
 
 
 @pytest.fixture

@@ -1,15 +1,23 @@
 """The true daemon on NAS-Bench-201: a search that is repeated exactly, and that finds good cells."""
 
 import asyncio
+import re
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from llmatic_daemon import config, daemon, parts
 from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.nasbench.table import written
+from llmatic_daemon.cells import every_cell
 from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.records import Outcome
 from llmatic_daemon.verification import verify
-from tests.adapters.test_nasbench import FILE, needs_the_table
+from tests.adapters.test_nasbench import FILE, TABLE, needs_the_table
+from tests.fake_tgi import fake_tgi
+from tests.fake_tgi_rules import GenerateRequest
+from tests.llm_house import forget_environment
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +57,41 @@ def test_another_data_set_is_another_column(tmp_path: Path) -> None:
     best = search(tmp_path / "state", FILE, name="nasbench201-cifar100")[0]
 
     assert 0.70 < best[1] < 0.74
+
+
+async def test_llm_that_is_held_to_cells_writes_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server does as text-generation-inference does: what it writes matches what it was sent."""
+    forget_environment(monkeypatch)
+    table = tmp_path / "cells.csv"
+    table.write_text(written([TABLE]))
+    cells = list(map(str, every_cell()))
+
+    def held(request: GenerateRequest) -> str:
+        assert request.grammar is not None
+        text = Random(request.seed).choice(cells)
+        assert re.fullmatch(request.grammar["value"], text)
+        return text
+
+    async with fake_tgi(answer=held, disable_grammar_support=False) as tgi:
+        settings = config.load(
+            preset="nasbench201",
+            environment={},
+            overrides={
+                "state_dir": str(tmp_path / "state"),
+                "data": {"folder": str(table)},
+                "budget": {"max_evaluations": 20},
+                "writer": {"name": "tgi", "url": tgi.url, "grammar": "cells"},
+            },
+        )
+        await daemon.run(settings, parts.hands(settings))
+
+    with History(tmp_path / "state") as history:
+        status = history.status()
+    assert len(tgi.asked) >= 20
+    assert status.num_evaluations == 20
+    assert Outcome.NOT_CODE not in {outcome for outcome, number in status.outcomes if number}
 
 
 def test_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:

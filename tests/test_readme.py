@@ -53,7 +53,7 @@ def named_commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
 def example(command: click.Command) -> str:
     found = re.search(r"Example:\s*(.+)", command.help or "")
     assert found, f"{command.name} shows no example"
-    return found.group(1).strip()
+    return found.group(1).strip().replace("|", "\\|")  # as a table of Markdown has it
 
 
 def metrics_table() -> str:

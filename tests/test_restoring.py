@@ -23,8 +23,7 @@ from llmatic_daemon.errors import (
 )
 from llmatic_daemon.restoring import restore
 from llmatic_daemon.verification import verify
-from tests.test_backups import command, content, other, searched, state
-from tests.test_milestones import search
+from tests.searched_state import command, content, other, search, searched, state
 
 __all__ = ["other", "searched", "state"]
 
@@ -182,7 +181,7 @@ def change(statement: str):
                 "VALUES ('llmatic', 'm999_later', '')"
             ),
             StateVersionError,
-            "of schema version 4 or older, found 'm999_later'",
+            f"of schema version {schema.VERSION} or older, found 'm999_later'",
         ),
     ],
     ids=["no database", "torn page", "not from its log", "another program", "newer"],
@@ -234,7 +233,9 @@ def test_backup_of_an_older_schema_is_restored_up_to_date(
     for (table,) in connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'"
     ).fetchall():
-        connection.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")
+        known = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+        names = ", ".join(known)
+        connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM newer.{table}")
     connection.close()
     shutil.copy(settings_path(state), settings_path(old))
 

@@ -267,6 +267,33 @@ def test_endpoints_take_over_what_they_do_not_set(tmp_path: Path):
     assert (big.extra_body, small.extra_body) == ({"top_k": 5}, {"top_k": 9})
 
 
+CELLS = 'data.name = "nasbench201-cifar10"\n'
+
+
+def test_grammar_is_taken_over_by_endpoints(tmp_path: Path):
+    text = '''[writer]\nname = "tgi"\ngrammar = "cells"
+        [writer.endpoints.big]\nurl = "http://big"
+        [writer.endpoints.free]\ngrammar = "none"'''
+
+    servers = load(written(tmp_path, CELLS + text), environment={}).writer.servers
+
+    assert [each.grammar for each in servers.values()] == ["cells", "none"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[writer]\nname = "tgi"\ngrammar = "cells"', 'settings: writer.grammar must be "none" unless data.name is one of nasbench201-*, got \'cifar10\''),
+        (f'{CELLS}[writer]\nname = "openai"\ngrammar = "cells"', 'writer.grammar must be "none" unless name is "tgi"'),
+        (f'{CELLS}[writer]\ngrammar = "cells"', 'writer.grammar must be "none" unless name is "tgi"'),
+        (f'{CELLS}[writer]\nname = "tgi"\ngrammar = "cells"\n[writer.endpoints.big]\nname = "openai"', 'writer.endpoints.big.grammar must be "none" unless name is "tgi"'),
+        ('[writer]\ngrammar = "cell"', "writer.grammar must be 'none' or 'cells', got 'cell'; did you mean 'cells'?"),
+    ],
+)  # fmt: skip
+def test_grammar_that_nobody_could_hold_to_is_refused(tmp_path: Path, text: str, says: str):
+    assert says in fault(written(tmp_path, text))
+
+
 def test_endpoint_may_come_from_the_environment(tmp_path: Path):
     file = written(tmp_path, '[writer.endpoints.big]\nname = "tgi"\nurl = "http://big"\n')
     environment = {"LLMATIC_WRITER__ENDPOINTS__BIG__WEIGHT": "3", "LLMATIC_WRITER__TOP_P": "0.5"}

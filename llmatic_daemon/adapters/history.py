@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters import (
+    arm_rows,
     audit_rows,
     backup_note,
     database_file,
@@ -46,6 +47,7 @@ from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserErr
 from llmatic_daemon.ports import Entry
 from llmatic_daemon.records import (
     Audit,
+    Comparison,
     Identity,
     Measures,
     Milestone,
@@ -133,6 +135,10 @@ class History:
         """Tell how far the search has come, and who works on it."""
         with self.moment():
             return self._status()
+
+    def comparison(self) -> Comparison | None:
+        """Return the last comparison of both arms; None: there never was a control arm."""
+        return self._ask(arm_rows.read)
 
     @contextmanager
     def moment(self) -> Iterator[None]:
@@ -357,6 +363,7 @@ class History:
             bytes_per_candidate=size_bytes / num_settled if num_settled else None,
             backup=backup_note.read(self._folder),
             sandbox=sandbox_note.read(self._folder),
+            comparison=self.comparison(),
             paused_since=pause_note.read(self._folder),
         )
 
@@ -444,7 +451,14 @@ def _faults(connection: sqlite3.Connection) -> tuple[str, ...]:
     damage = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
     loose = [f"loose reference from {row[0]}" for row in ask("PRAGMA foreign_key_check")]
     jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in ask(_JOBS)]
-    return (*damage, *loose, *jobs_, *_event_faults(ask(_EVENTS)), *tally_rows.faults(connection))
+    return (
+        *damage,
+        *loose,
+        *jobs_,
+        *_event_faults(ask(_EVENTS)),
+        *tally_rows.faults(connection),
+        *arm_rows.faults(connection),
+    )
 
 
 def _event_faults(events: Iterable[tuple[int, str, str]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from llmatic_daemon.adapters.backup_note import BackupNote
 from llmatic_daemon.adapters.state_folder import Holder
-from llmatic_daemon.records import Measures, Operator, Outcome, PromptKind, Verdict
+from llmatic_daemon.records import Comparison, Measures, Operator, Outcome, PromptKind, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +70,8 @@ class Status:
     bytes_per_candidate: float | None = None
     #: None when the search was never backed up.
     backup: BackupNote | None = None
+    #: Of the LLM's arm with the control arm, the last one; None: there never was a control arm.
+    comparison: Comparison | None = None
     #: Since when the search is paused (UTC, ISO 8601); None: it is not.
     paused_since: str | None = None
 

@@ -15,6 +15,7 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Comparison,
     Duplicate,
     Edition,
     Identity,
@@ -51,6 +52,7 @@ class Memory:
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
     milestone: Milestone | None = None
+    comparison: Comparison | None = None
 
 
 class MemoryStore(SearchStore):
@@ -108,6 +110,8 @@ class MemoryStore(SearchStore):
         if placement.report is not None:
             placement = replace(placement, report=replace(placement.report, weights=None))
         self._settle(placement)
+        if self.memory.comparison is not None:
+            self.memory.comparison = self.memory.comparison.after(placement)
         return True
 
     async def adopt(self, edition: Edition) -> None:
@@ -148,6 +152,18 @@ class MemoryStore(SearchStore):
     async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
         """Find how the same network ended first."""
         return self.memory.ends.get((network_digest, initial))
+
+    async def compare(self, control_ratio: float) -> Comparison | None:
+        """Go on with a comparison of both arms, or begin another one."""
+        last, num_settled = self.memory.comparison, len(self.memory.placements)
+        if last is not None and last.until is None:
+            if last.control_ratio == control_ratio:
+                return last
+            last = replace(last, until=num_settled)
+        if control_ratio:
+            last = Comparison(control_ratio=control_ratio, since=num_settled)
+        self.memory.comparison = last
+        return last
 
     async def milestone(self) -> Milestone | None:
         """Return the last milestone, if it fits the log."""

@@ -1,16 +1,26 @@
 """Prometheus metrics: counted as things happen; what is a state is read at scrape."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from llmatic_daemon.adapters.instruments import Instruments
-from llmatic_daemon.adapters.metrics_table import FINISH_REASONS, PHASES
+from llmatic_daemon.adapters.metrics_table import (
+    ARM_STATES,
+    ARMS,
+    BOUNDS,
+    FINISH_REASONS,
+    PHASES,
+    UPLIFT_KINDS,
+)
 from llmatic_daemon.ports import Observer
 from llmatic_daemon.records import (
+    ArmFigures,
     Audit,
     Call,
     CommitResult,
+    Difference,
     Edition,
     EndpointState,
     Job,
@@ -20,6 +30,7 @@ from llmatic_daemon.records import (
     PromptSet,
     RestartReason,
     Snapshot,
+    Uplift,
 )
 from llmatic_daemon.sandbox import Layer, violation_of
 
@@ -65,6 +76,7 @@ class Metrics(Observer):
         made.describe("build_info", version=version)
         made.put("last_commit_timestamp_seconds", time.time())
         made.put("db_integrity", 1)
+        self._read_uplift(None)
         made.learn("endpoint", endpoints)
         self.serves([NO_ROUTE])
         for slot in range(num_slots):
@@ -141,6 +153,9 @@ class Metrics(Observer):
         made.put("last_commit_timestamp_seconds", time.time())
         made.count("evaluations_total", placement.outcome.value)
         made.count("gpu_seconds_total", by=placement.durations.train_s)
+        if placement.outcome is Outcome.STOPPED:
+            rest_s = placement.durations.train_s * (1 / placement.cost - 1)
+            made.count("gpu_seconds_saved_total", "look", by=rest_s)
         made.count("llm_stand_ins_total", by=placement.stand_in)
         for phase in PHASES:
             if phase != "commit":
@@ -280,6 +295,7 @@ class Metrics(Observer):
             ("settled", now.num_settled),
         ):
             made.put("jobs", num_jobs, state)
+        self._read_uplift(now.uplift)
         for prompt in self._prompts:
             made.put("prompt_curiosity", now.curiosity.get(prompt, 0.0), prompt)
         for gauge, value in {
@@ -295,3 +311,14 @@ class Metrics(Observer):
             "oldest_job_timestamp_seconds": min(self._unsettled.values(), default=0.0),
         }.items():
             made.put(gauge, value)
+
+    def _read_uplift(self, uplift: Uplift | None) -> None:
+        made = self._instruments
+        for kind in UPLIFT_KINDS:
+            difference: Difference | None = getattr(uplift, kind, None)
+            for bound in BOUNDS:
+                made.put("uplift_ratio", getattr(difference, bound, math.nan), kind, bound)
+        for arm in ARMS:
+            figures: ArmFigures | None = getattr(uplift, arm, None)
+            for state in ARM_STATES:
+                made.put("arm_candidates", getattr(figures, f"num_{state}", 0), arm, state)

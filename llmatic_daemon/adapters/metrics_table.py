@@ -26,6 +26,10 @@ TOKEN_KINDS = ("prompt", "completion")
 FINISH_REASONS = ("stop", "length", "other")
 RELOADS = ("adopted", "refused")
 STATUSES = ("2xx", "4xx", "5xx")
+ARMS = ("writer", "control")
+ARM_STATES = ("settled", "entered", "trained")
+UPLIFT_KINDS = ("entered", "objective")
+BOUNDS = ("low", "mean", "high")
 
 PHASE_BUCKETS_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 LLM_BUCKETS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -115,6 +119,7 @@ def _devices() -> Iterator[Metric]:
     yield _counter("device_place_busy_seconds", "Time that a device place spent starting a trainer, training, auditing.", _DEVICE, Label("phase", _values(Place)))  # fmt: skip
     yield _counter("trainer_restarts", "Trainers that were replaced, by why.", _DEVICE, Label("reason", _values(Restart)))  # fmt: skip
     yield _counter("gpu_seconds", "Time that settled candidates and audits held device places.")
+    yield _counter("gpu_seconds_saved", "Time that full trainings would have taken more, by what saved it: look (ended after the first look).", Label("stage", ("look",)))  # fmt: skip
     yield _counter("audits", "Second trainings of elites, by what they said.", Label("verdict", _values(Verdict)))  # fmt: skip
     yield _counter("audit_seconds", "Time that device places were held by audits.")
 
@@ -144,6 +149,8 @@ def _llm() -> Iterator[Metric]:
     yield _gauge("llm_inflight_requests", "Calls under way.", _ENDPOINT)
     yield _gauge("llm_concurrency_limit", "Calls that may be under way.", _ENDPOINT)
     yield _gauge("llm_circuit_open", "1 while it is left alone.", _ENDPOINT)
+    yield _gauge("arm_candidates", "Candidates of the last comparison, by arm: settled, and of these entered the network archive, trained to the end.", Label("arm", ARMS), Label("state", ARM_STATES))  # fmt: skip
+    yield _gauge("uplift_ratio", "What the LLM's arm has over the control arm: in the share that entered, in the mean objective; with the bounds of its 95 % interval. NaN: too few to say.", Label("kind", UPLIFT_KINDS), Label("bound", BOUNDS))  # fmt: skip
 
 
 def _prompts() -> Iterator[Metric]:

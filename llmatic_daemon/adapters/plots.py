@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Beyond this many cells a map shows points instead of polygons.
 MAX_POLYGONS = 20_000
+#: Number of a placement, a mean difference, and the bounds of its interval.
+Point = tuple[int, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +48,20 @@ class Course:
     window_size: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """What the LLM's arm has over the control arm in one respect, as it became known."""
+
+    title: str
+    points: Sequence[Point] = field(repr=False)
+
+
 def draw(
-    maps: Sequence[ArchiveMap], course: Course, folder: Path, formats: Sequence[str]
+    maps: Sequence[ArchiveMap],
+    course: Course,
+    folder: Path,
+    formats: Sequence[str],
+    uplift: Sequence[Band] = (),
 ) -> list[Path]:
     """Draw the archives and the course of a search, one file for each picture and format.
 
@@ -56,6 +70,7 @@ def draw(
         course: What the search has reached.
         folder: Made when it is missing.
         formats: Of "png", "svg", "pdf".
+        uplift: A picture more, where there is a control arm.
 
     Returns:
         The files, in the order in which they were written.
@@ -64,7 +79,9 @@ def draw(
 
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = (("archives", draw_maps(maps)), ("course", _draw_course(course)))
+    pictures = [("archives", draw_maps(maps)), ("course", _draw_course(course))]
+    if uplift:
+        pictures.append(("uplift", _draw_uplift(uplift)))
     files = [(figure, folder / f"{name}.{kind}") for name, figure in pictures for kind in formats]
     for figure, file in files:
         figure.savefig(file, dpi=150)
@@ -174,3 +191,27 @@ def _window_shares(course: Course) -> list[float]:
     size, flags = course.window_size, list(course.trainable)
     windows = [flags[start : start + size] for start in range(0, len(flags), size)]
     return [sum(window) / len(window) for window in windows]
+
+
+def _draw_uplift(bands: Sequence[Band]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7 * len(bands), 5), layout="constrained")
+    for axes, band in zip(figure.subplots(1, len(bands), squeeze=False)[0], bands, strict=True):
+        axes.axhline(0.0, color="0.4", linewidth=1)
+        if band.points:
+            number, mean, low, high = zip(*band.points, strict=True)
+            axes.fill_between(number, low, high, color="C0", alpha=0.2, label="95 % interval")
+            axes.plot(number, mean, color="C0", label="LLM less control arm")
+            axes.legend(loc="best")
+            axes.set_ylim(_limits(low, high))
+        axes.set(xlabel="settled candidate", ylabel="difference", title=band.title)
+    return figure
+
+
+def _limits(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
+    """Span the later two thirds: the first intervals, of a few candidates, would make all others flat."""
+    late = len(low) // 3
+    bottom, top = min(0.0, *low[late:]), max(0.0, *high[late:])
+    margin = 0.05 * (top - bottom) or 0.01
+    return bottom - margin, top + margin

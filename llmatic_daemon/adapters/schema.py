@@ -441,6 +441,27 @@ INSERT INTO tallies
 """
 
 
+_ARMS = f"""
+CREATE TABLE comparisons ( -- stretches of the log with one and the same share of the control arm
+  number INTEGER PRIMARY KEY,
+  control_ratio REAL NOT NULL CHECK (control_ratio > 0 AND control_ratio <= 1),
+  since INTEGER NOT NULL CHECK (since >= 0), -- placements before it
+  until INTEGER CHECK (until >= since) -- placements with its last one; none: it goes on
+) {_STRICT};
+
+CREATE TABLE arm_tallies ( -- sums over the placements of a comparison, kept with each
+  comparison INTEGER NOT NULL REFERENCES comparisons (number),
+  arm TEXT NOT NULL CHECK (arm IN ('writer', 'control')),
+  num_settled INTEGER NOT NULL, -- but for those that the world has failed
+  num_entered INTEGER NOT NULL, -- the network archive
+  num_trained INTEGER NOT NULL,
+  objective_sum INTEGER NOT NULL, -- in parts of 100,000, and so are the squares
+  objective_squares INTEGER NOT NULL,
+  PRIMARY KEY (comparison, arm)
+) {"STRICT," if _STRICT else ""} WITHOUT ROWID;
+"""
+
+
 def m001_search(db: "Database") -> None:
     """Make everything that a first search needs."""
     db.executescript(_JOBS)
@@ -476,6 +497,11 @@ def m005_comparisons(db: "Database") -> None:
         db.create_view(name, query)
 
 
+def m006_arms(db: "Database") -> None:
+    """Keep what has become of the candidates of an LLM, and of those of the control arm."""
+    db.executescript(_ARMS)
+
+
 #: In the order in which they are applied. Append only: each is in somebody's database.
 _MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
     m001_search,
@@ -483,6 +509,7 @@ _MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
     m003_audits,
     m004_growth,
     m005_comparisons,
+    m006_arms,
 )
 
 VERSION = len(_MIGRATIONS)

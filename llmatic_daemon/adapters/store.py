@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from llmatic_daemon.adapters import (
+    arm_rows,
     audit_rows,
     edition_rows,
     jobs,
@@ -29,6 +30,7 @@ from llmatic_daemon.ports import Entry, SearchStore
 from llmatic_daemon.records import (
     Artefacts,
     Audit,
+    Comparison,
     Duplicate,
     Edition,
     Identity,
@@ -195,6 +197,10 @@ class SQLiteStore(SearchStore):
         found = await self._database.read(lambda c: c.execute(_EARLIER, asked).fetchone())
         return Duplicate(of=found[0], outcome=Outcome(found[1])) if found else None
 
+    async def compare(self, control_ratio: float) -> Comparison | None:
+        """Go on with a comparison of both arms, or begin another one; in one durable transaction."""
+        return await self._database.write("compare", lambda c: arm_rows.compare(c, control_ratio))
+
     async def milestone(self) -> Milestone | None:
         """Return the last milestone; None when there is none, or when it does not fit the log."""
         return await self._database.read(milestone_rows.read)
@@ -285,6 +291,7 @@ def _commit(
         connection.execute(_ADD_PARENT, (placement.job.number, position, parent))
     _update_archives(connection, placement)
     tally_rows.add(connection, placement)
+    arm_rows.add(connection, placement)
     jobs.settle(connection, placement.job)
     return True
 

@@ -47,6 +47,8 @@ class TGIClient(Client):
         max_new_tokens: That an answer may have.
         max_input_tokens: That a request may have; 0: what `/info` says.
         top_p: In (0, 1]; 1 is left out, as the server refuses it.
+        grammar: Regular expression that the server holds each answer to; empty: none. One that
+            holds to none (`--disable-grammar-support`) refuses the request.
 
     Raises:
         ConfigurationError: HF_HUB_OFFLINE keeps huggingface_hub from asking any server.
@@ -60,8 +62,12 @@ class TGIClient(Client):
         max_new_tokens: int,
         max_input_tokens: int,
         top_p: float,
+        grammar: str = "",
     ) -> None:
-        from huggingface_hub import AsyncInferenceClient  # 0.5 s, for those who ask for it
+        from huggingface_hub import (  # 0.5 s, for those who ask for it
+            AsyncInferenceClient,
+            TextGenerationInputGrammarType,
+        )
 
         from llmatic_daemon.adapters import hub_transport
 
@@ -75,6 +81,9 @@ class TGIClient(Client):
         self._max_new_tokens = max_new_tokens
         self._max_input_tokens = max_input_tokens
         self._top_p = top_p if top_p < 1 else None
+        self._grammar = (
+            TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
+        )
 
     async def describe(self) -> Served:
         """Read `/info`."""
@@ -143,6 +152,7 @@ class TGIClient(Client):
             max_new_tokens=self._max_new_tokens,
             temperature=request.temperature,
             top_p=self._top_p,
+            grammar=self._grammar,
             seed=request.seed,
             stop=list(request.stops),
         )

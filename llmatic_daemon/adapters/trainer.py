@@ -460,6 +460,6 @@ def _result(
         normalisation=tuple((mean, deviation) for mean, deviation in report["normalisation"])
         if blobs
         else None,
-        look=report.get("look"),
+        look=report["look"],
         **times,
     )

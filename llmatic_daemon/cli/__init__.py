@@ -1,6 +1,15 @@
 """The words that a person types."""
 
-from llmatic_daemon.cli import control, experiments, health, prompts, searches, service, upkeep
+from llmatic_daemon.cli import (
+    control,
+    experiments,
+    health,
+    nasbench,
+    prompts,
+    searches,
+    service,
+    upkeep,
+)
 from llmatic_daemon.cli.base import main
 from llmatic_daemon.sandbox import forbid_tracing
 
@@ -9,6 +18,7 @@ __all__ = [
     "experiments",
     "health",
     "main",
+    "nasbench",
     "prompts",
     "searches",
     "service",

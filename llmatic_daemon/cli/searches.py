@@ -113,7 +113,7 @@ def status(state: Path | None, watch: bool, as_json: bool) -> None:
             now = history.status()
             if watch:
                 console.clear()
-            show(views.as_json(now) if as_json else views.status(now), as_json)
+            show(views.as_json(views.status_facts(now)) if as_json else views.status(now), as_json)
             if not watch:
                 return
             time.sleep(2)

@@ -84,7 +84,9 @@ class Contenders:
 
     def left_to(self, cell: int, contender: Contender) -> "Contenders":
         """Return the contenders after one network has a cell for itself."""
-        return Contenders(ranked=self.ranked.set(cell, (contender,)), due=self.due)
+        return Contenders(
+            ranked=self.ranked.set(cell, (contender,)), due=_with_due(self.due, cell, contender)
+        )
 
     def after(self, audit: Audit) -> "Contenders":
         """Return the contenders when the mean counts; a network that is forgotten stays so."""

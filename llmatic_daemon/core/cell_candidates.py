@@ -44,7 +44,8 @@ def write_cell_request(proposal: Proposal, cells: Sequence[str], task: Task) -> 
         cells: Of its parents, in their order, the one to be changed first.
         task: Whose benchmark it is.
     """
-    listed = "".join(f"{cell.strip()}\n" for cell in cells)
+    told = [f"  # accuracy {result:.4f}" for result in proposal.results] or [""] * len(cells)
+    listed = "".join(f"{cell.strip()}{result}\n" for cell, result in zip(cells, told, strict=True))
     values = {"task": task.name.removeprefix(TASK_PREFIX), "source": listed}
     values |= {
         "shape": " x ".join(map(str, task.input_shape)),

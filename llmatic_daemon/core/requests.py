@@ -34,7 +34,7 @@ def write_request(proposal: Proposal, sources: Sequence[str], task: Task) -> Req
     """
     prompt, shape = proposal.prompt, " x ".join(map(str, task.input_shape))
     values = {"shape": shape, "num_classes": str(task.num_classes), "task": task.name}
-    code = _numbered(sources)
+    code = _numbered(sources, proposal.results)
     text = filled(prompt.text, {**values, "source": code})
     is_layout = "source" in placeholders(prompt.text)
     return Request(
@@ -51,11 +51,15 @@ def write_request(proposal: Proposal, sources: Sequence[str], task: Task) -> Req
     )
 
 
-def _numbered(sources: Sequence[str]) -> str:
-    """Write one source as it is, and several under numbered headings."""
-    if len(sources) == 1:
+def _numbered(sources: Sequence[str], results: Sequence[float]) -> str:
+    """Write one source as it is, and several, or those with results, under numbered headings."""
+    if len(sources) == 1 and not results:
         return sources[0]
-    return "\n\n".join(f"# Network {n}\n{source}" for n, source in enumerate(sources, 1))
+    told = [f", accuracy {result:.4f}" for result in results] or [""] * len(sources)
+    return "\n\n".join(
+        f"# Network {number}{result}\n{source}"
+        for number, (source, result) in enumerate(zip(sources, told, strict=True), 1)
+    )
 
 
 def placeholders(text: str) -> set[str]:

@@ -11,6 +11,7 @@ from llmatic_daemon.adapters.metrics import Metrics
 from llmatic_daemon.adapters.metrics_table import TABLE
 from llmatic_daemon.records import (
     CommitResult,
+    Durations,
     EndpointState,
     Job,
     Outcome,
@@ -77,6 +78,20 @@ def test_placement_is_counted_once() -> None:
     assert found["llmatic_evaluations_total", "trained"] == 1
     assert found["llmatic_evaluations_total", "error"] == 1
     assert found["llmatic_phase_duration_seconds_count", "train"] == 2
+
+
+def test_time_that_a_first_look_saves_is_counted() -> None:
+    made = metrics()
+    stopped = failure(
+        1, Job(number=1, attempt=1), outcome=Outcome.STOPPED, look=0.3, cost=0.25,
+        durations=Durations(train_s=2.0),
+    )  # fmt: skip
+
+    made.placed(stopped)
+
+    found = samples(made)
+    assert found["llmatic_gpu_seconds_total",] == 2.0
+    assert found["llmatic_gpu_seconds_saved_total", "look"] == 6.0
 
 
 def test_audit_is_counted_with_the_time_that_it_took() -> None:

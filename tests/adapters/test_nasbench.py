@@ -1,17 +1,19 @@
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
 from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
-from llmatic_daemon.adapters.nasbench.table import Row, Table
-from llmatic_daemon.cells import Cell, every_cell
+from llmatic_daemon.adapters.nasbench.table import Row, Table, data_sets_of
+from llmatic_daemon.cells import OPERATIONS, Cell, every_cell
 from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import (
     Candidate,
     Completion,
+    Look,
     Network,
     Operator,
     Outcome,
@@ -34,6 +36,9 @@ def line(number: int, cell: Cell) -> str:
     return f"{cell},{number},{number + 1},90.5,91.5,60.0,61.0,100.0"
 
 
+FIRST = line(1, next(every_cell()))
+
+
 def made_up() -> dict[str, Row]:
     return {
         str(cell): Row(
@@ -48,11 +53,15 @@ TABLE = Table("cifar10", made_up())
 
 
 def proposal(
-    text: str = "better", operator: Operator = Operator.MUTATION, temperature: float = 0.5
+    text: str = "better",
+    operator: Operator = Operator.MUTATION,
+    temperature: float = 0.5,
+    **changes: Any,
 ):
     kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
     prompt = Prompt(id="asked", text=text, kind=kind, version=1)
-    return fakes.proposal(prompt=prompt, operator=operator, sampling_temperature=temperature)
+    facts = {"prompt": prompt, "operator": operator, "sampling_temperature": temperature}
+    return fakes.proposal(**facts, **changes)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -73,8 +82,14 @@ def test_table_is_read_packed_or_not(tmp_path, packed):
         ([HEAD], "cifar100", "must have the columns of cifar100, lacks c100_flops"),
         ([HEAD], "cifar10", "must have all 15625 cells, has 0"),
         ([HEAD, "|conv~0|,1,2,3,4,5,6,7"], "cifar10", "line 2: a cell must look like"),
-        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: could not convert"),
-        ([HEAD, str(next(every_cell()))], "cifar10", "line 2: int"),
+        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: c10_valid_200 must be a number, got ''"),
+        ([HEAD, str(next(every_cell()))], "cifar10", "line 2: c10_params must be a whole number, got None"),
+        ([HEAD, FIRST.replace("90.5", "100.5")], "cifar10", "line 2: valid_200 must be 0 to 100 %, got 100.5"),
+        ([HEAD, FIRST.replace("61.0", "-1")], "cifar10", "line 2: test_12 must be 0 to 100 %, got -1.0"),
+        ([HEAD, FIRST.replace("91.5", "nan")], "cifar10", "line 2: test_200 must be 0 to 100 %, got nan"),
+        ([HEAD, FIRST.replace("100.0", "inf")], "cifar10", "line 2: train_s_200 must be seconds, got inf"),
+        ([HEAD, line(-1, next(every_cell()))], "cifar10", "line 2: flops must be above 0, got 0"),
+        ([HEAD, FIRST, FIRST], "cifar10", r"line 3: \|none~0\|.* must stand there once, is there again"),
         ([""], "mnist", "must be one of cifar10, cifar100, imagenet16-120, got 'mnist'"),
     ],
 )  # fmt: skip
@@ -84,6 +99,42 @@ def test_broken_table_is_one_clear_line(tmp_path, lines, data_set, why):
 
     with pytest.raises(ConfigurationError, match=why):
         Table.read(file, data_set)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_file_is_one_clear_line(tmp_path, damage):
+    packed = bytearray(gzip.compress("\n".join([HEAD, FIRST]).encode()))
+    file = tmp_path / "cells.csv.gz"
+    if damage == "cut":
+        file.write_bytes(packed[:-10])
+    else:
+        packed[15] ^= 0xFF
+        file.write_bytes(packed)
+
+    with pytest.raises(ConfigurationError, match=r"cells\.csv\.gz' must be a table of cells: "):
+        Table.read(file, "cifar10")
+
+
+def test_third_data_set_is_taken_where_its_columns_are_there(tmp_path):
+    file = tmp_path / "cells.csv"
+    head = f"{HEAD},{HEAD.removeprefix('arch,').replace('c10', 'in16')}"
+    rows = [f"{line(n, cell)},7,8,46.5,46.3,30.0,31.0,9.5" for n, cell in enumerate(every_cell())]
+    file.write_text("\n".join([head, *rows]))
+
+    assert data_sets_of(file) == ("cifar10", "imagenet16-120")
+    row = Table.read(file, "imagenet16-120")[INITIAL_CELL]
+
+    assert row == Row(
+        num_parameters=7, flops=8, valid_200=46.5, test_200=46.3,
+        valid_12=30.0, test_12=31.0, train_s=9.5,
+    )  # fmt: skip
+
+
+async def test_third_data_set_has_its_own_images():
+    task = await TableTrainer(Table("imagenet16-120", made_up())).task()
+
+    assert (task.input_shape, task.num_classes) == ((3, 16, 16), 120)
+    assert task.num_train + task.num_validation + task.num_test == 157_700
 
 
 def test_table_that_is_not_there_is_named(tmp_path):
@@ -180,3 +231,50 @@ def test_real_table_has_the_best_cell_that_is_known(data_set, best):
     chosen = max(table.values(), key=lambda row: row.valid_200)
 
     assert chosen.test_200 == pytest.approx(best, abs=0.005)
+
+
+async def test_prompt_that_asks_for_a_cell_afresh_gets_any_of_all():
+    task = await TableTrainer(TABLE).task()
+    rewriter = CellRewriter()
+    drawn = set()
+    for seed in range(300):
+        asked = write_cell_request(
+            proposal("Draw a network afresh.", seed=seed), [INITIAL_CELL], task
+        )
+        drawn.add((await rewriter.complete(asked)).text.strip())
+
+    assert len(drawn) > 290
+    used = [operation for text in drawn for operation in Cell.parse(text).operations]
+    assert all(0.17 < used.count(each) / len(used) < 0.23 for each in OPERATIONS)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_first_look_at_a_cell_is_its_training_of_12_epochs(goes_on):
+    trainer, lifter = TableTrainer(TABLE), CellLifter(TABLE)
+    made = Candidate(source=INITIAL_CELL, class_name="cell", seed=1, task=fakes.TASK)
+    network = await lifter.lift(made)
+    assert isinstance(network, Network)
+    asked = []
+
+    def answer(accuracy):
+        asked.append(accuracy)
+        return goes_on
+
+    result = await trainer.train(network, Training(seed=1, look=Look(0.5, answer)), lambda _: None)
+
+    row = TABLE[INITIAL_CELL]
+    assert asked == [row.valid_12 / 100]
+    assert result.look == asked[0]
+    assert (trainer.num_looks, trainer.num_queries) == (1, int(goes_on))
+    assert result.cost == pytest.approx(1.06 if goes_on else 0.06)
+    assert result.train_s == pytest.approx(row.train_s * result.cost)
+
+
+async def test_writer_of_cells_is_told_the_accuracies_of_its_history():
+    task = await TableTrainer(TABLE).task()
+    cells = [str(cell) for cell in list(every_cell())[:2]]
+
+    request = write_cell_request(proposal(results=(0.9, 0.8)), cells, task)
+
+    assert f"{cells[0]}  # accuracy 0.9000\n{cells[1]}  # accuracy 0.8000\n" in request.continuation
+    assert request.parents == tuple(cells)

@@ -370,6 +370,33 @@ async def test_foreign_source_gets_a_changed_network(style, prompt):
     assert child != ast.unparse(parse(foreign)) if "Python" not in style else child
 
 
+async def test_network_that_is_asked_for_afresh_is_one_of_many_far_from_its_parent():
+    afresh = Prompt(id="variant:sample", kind=PromptKind.MUTATION, text="Draw a network afresh.")
+    made = []
+    for seed in range(40):
+        request = request_for(afresh, INITIAL, seed=seed, task=TASK)
+        made.append((await OfflineRewriter().complete(request)).text)
+
+    chains = [read(source) for source in made]
+    costs = sorted(measure(chain, TASK.input_shape).flops for chain in chains)
+    assert len(set(made)) >= 38
+    assert max(len(list(layers(chain))) for chain in chains) >= 8
+    assert costs[-4] > 10 * costs[4]
+
+
+async def test_change_in_one_place_is_of_any_kind():
+    prompt = Prompt(id="variant:change", kind=PromptKind.MUTATION, text="Change it in one place.")
+    parent = print_network(read(INITIAL), TASK.input_shape)
+    grown = set()
+    for seed in range(60):
+        text = (await OfflineRewriter().complete(request_for(prompt, parent, seed=seed))).text
+        grown.add(count(text, Dropout) > 0)
+        grown.add("residual" if count(text, Residual) else "plain")
+        assert text != parent
+
+    assert grown == {True, False, "residual", "plain"}
+
+
 async def test_crossover_with_a_foreign_parent_edits_the_one_that_is_understood():
     child = await write("crossover", HEAD + FOREIGN["loop"], LENET)
 

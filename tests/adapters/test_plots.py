@@ -46,5 +46,15 @@ def test_map_of_any_archive_is_drawn(
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("points", [[], [(20, 0.1, -0.1, 0.3)], [(20, 0.0, 0.0, 0.0)] * 9])
+def test_uplift_is_a_picture_of_its_own(tmp_path: Path, points: list[plots.Point]) -> None:
+    bands = [plots.Band(title=title, points=points) for title in ("entered", "accuracy")]
+
+    files = plots.draw([archive_map(20, {})], COURSE, tmp_path, ["png"], bands)
+
+    assert [file.name for file in files] == ["archives.png", "course.png", "uplift.png"]
+
+
 def test_last_window_counts_only_what_is_in_it() -> None:
     assert plots._window_shares(COURSE) == [0.5, 1.0]

@@ -46,7 +46,7 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
 
     assert database.total_changes == changes
     assert schema.applied(database) == (
-        "m001_search", "m002_writers", "m003_audits", "m004_growth", "m005_comparisons",
+        "m001_search", "m002_writers", "m003_audits", "m004_growth", "m005_comparisons", "m006_arms",
     )  # fmt: skip
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 

@@ -13,6 +13,7 @@ from llmatic_daemon.adapters import answers
 from llmatic_daemon.adapters.endpoint import Endpoint, EndpointOut, Served
 from llmatic_daemon.adapters.llm import LLMWriter
 from llmatic_daemon.adapters.tgi_client import TGIClient
+from llmatic_daemon.cells import PATTERN
 from llmatic_daemon.core.requests import STOPS
 from llmatic_daemon.errors import (
     ConfigurationError,
@@ -61,7 +62,7 @@ def client(url: str, **changes: Any) -> TGIClient:
 @asynccontextmanager
 async def asking(url: str, **changes: Any) -> AsyncIterator[Endpoint]:
     """Open an endpoint that tries once and whose breaker bears all; changes are the client's too."""
-    names = ("token", "max_new_tokens", "max_input_tokens", "top_p")
+    names = ("token", "max_new_tokens", "max_input_tokens", "top_p", "grammar")
     own = {name: changes.pop(name) for name in names if name in changes}
     changes = {"breaker": breaker_rules(num_failures=1000)} | changes
     here = endpoint(client(url, **own), "tgi", **changes)
@@ -118,6 +119,26 @@ async def test_seed_may_be_as_large_as_those_of_a_search(tgi: FakeTgi):
     body = await sent(tgi, mutation(seed=2**63 - 1))
 
     assert body["parameters"]["seed"] == 2**63 - 1
+
+
+async def test_grammar_is_sent_as_a_regular_expression():
+    async with fake_tgi(answer=say("|none~0|"), disable_grammar_support=False) as tgi:
+        parameters = (await sent(tgi, mutation(), grammar=PATTERN))["parameters"]
+
+    assert parameters["grammar"] == {"type": "regex", "value": PATTERN}
+
+
+async def test_no_grammar_is_no_parameter(tgi: FakeTgi):
+    assert "grammar" not in (await sent(tgi, mutation()))["parameters"]
+
+
+async def test_server_without_grammars_refuses_in_its_words(tgi: FakeTgi):
+    async with asking(tgi.url, grammar=PATTERN, max_tries=5) as here:
+        with pytest.raises(EndpointRefused, match="grammar is not supported") as raised:
+            await here.complete(mutation())
+
+    assert len(tgi.asked) == 1
+    assert is_told_well(raised.value, tgi.url)
 
 
 async def test_top_p_of_1_is_left_out_as_the_server_refuses_it(tgi: FakeTgi):

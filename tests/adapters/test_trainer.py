@@ -14,6 +14,7 @@ from llmatic_daemon.adapters.trainer import MODULE, TrainerPool
 from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable
 from llmatic_daemon.records import (
     Failure,
+    Look,
     Measures,
     Network,
     Outcome,
@@ -21,6 +22,7 @@ from llmatic_daemon.records import (
     Progress,
     Report,
     RestartReason,
+    Stopped,
     Task,
     Training,
 )
@@ -104,6 +106,31 @@ async def test_a_network_is_reported_with_its_times_and_place():
         (0, 1, None),
         (1, 1, 0.25),
     ]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_first_look_is_asked_about_and_its_answer_obeyed(goes_on: bool):
+    asked: list[float] = []
+
+    def answer(accuracy: float) -> bool:
+        asked.append(accuracy)
+        return goes_on
+
+    async with _pool() as pool:
+        training = Training(seed=1, look=Look(0.25, answer))
+        result = await pool.train(_network(), training, lambda _: None)
+        again = await pool.train(_network(), Training(seed=1), lambda _: None)
+
+    assert asked == [0.125]
+    assert isinstance(again, Report)
+    assert again.look is None
+    if goes_on:
+        assert isinstance(result, Report)
+        assert (result.objective, result.look, result.cost) == (0.25, 0.125, 1.0)
+    else:
+        assert isinstance(result, Stopped)
+        assert (result.look, result.cost, result.place) == (0.125, 0.25, "cpu")
+        assert result.train_s > 0
 
 
 async def test_a_failure_is_a_value_and_the_trainer_stays():
@@ -479,6 +506,25 @@ async def test_the_real_trainer_trains_dies_and_comes_back():
     assert isinstance(again, Report)
     assert report.objective > 0.8
     assert again.curve == report.curve
+
+
+@pytest.mark.slow
+async def test_the_real_trainer_stops_after_the_first_look_and_stays():
+    def answer(accuracy: float) -> bool:
+        return False
+
+    async with TrainerPool(places=("cpu",), configuration=CONFIGURATION) as pool:
+        await pool.task()
+        before = pool.pids
+        training = Training(seed=1, epochs=8, look=Look(0.25, answer))
+        stopped = await pool.train(_lifted(LENET), training, lambda _: None)
+        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=8), lambda _: None)
+        assert pool.pids == before
+
+    assert isinstance(stopped, Stopped)
+    assert isinstance(report, Report)
+    assert stopped.look == report.curve[1].accuracy
+    assert stopped.cost == 0.25
 
 
 @pytest.mark.slow

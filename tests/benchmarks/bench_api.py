@@ -24,7 +24,7 @@ import aiohttp
 
 from llmatic_daemon import config, daemon
 from llmatic_daemon.parts import Hands
-from tests.benchmarks.bench_soak import FaultyTrainer
+from tests.benchmarks.bench_soak import FaultyTrainer, scrape
 from tests.fake_daemon import Acknowledger, RandomLifter, RandomWriter
 from tests.web_house import free_port
 
@@ -123,7 +123,7 @@ async def scrapers(turns: int, seconds: float, count: int) -> None:
         for turn in range(2 * turns):
             busy = turn % 2 == 1
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_scrape(url)) for _ in range(count * busy)]
+                tasks = [group.create_task(scrape(url)) for _ in range(count * busy)]
                 await asyncio.sleep(2)
                 before = await _settled(url)
                 await asyncio.sleep(seconds)
@@ -141,15 +141,6 @@ async def scrapers(turns: int, seconds: float, count: int) -> None:
 async def _read_all(child: asyncio.subprocess.Process) -> None:
     while child.stdout and await child.stdout.read(1 << 16):
         pass
-
-
-async def _scrape(url: str) -> None:
-    async with aiohttp.ClientSession() as client:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with client.get(f"{url}/metrics") as response:
-                    await response.read()
-            await asyncio.sleep(1)
 
 
 async def _settled(url: str) -> tuple[float, float]:

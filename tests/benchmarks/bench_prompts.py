@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.prompt_editor import STYLES, File, save
-from tests.running_daemon import RunningDaemon, running_daemon
+from tests.running_daemon import RunningDaemon, running_daemon, write_prompts
 
 OPTIONS = ("--slots", "1", "--pause-s", "0.01", "--mutation-ratio", "1.0", "--tell-requests")
 
@@ -30,9 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         prompts = Path(folder) / "prompts"
-        prompts.mkdir()
-        (prompts / "join.md").write_bytes(File(kind="crossover", text="Join them.").content)
-        (prompts / "widen.md").write_bytes(File(text="Widen it.").content)
+        write_prompts(prompts)
         with running_daemon(Path(folder) / "state", prompts, *OPTIONS) as daemon:
             print(f"{'way of saving':<14} {'median':>8} {'max':>8}   of {arguments.times}")
             for style in STYLES:

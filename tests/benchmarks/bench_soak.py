@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -49,6 +48,7 @@ from llmatic_daemon.records import (
 )
 from llmatic_daemon.verification import verify
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
+from tests.web_house import free_port
 
 SLOTS = 16
 FAULTS = 0.01
@@ -111,6 +111,7 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
 
 
 async def scrape(url: str) -> None:
+    """Fetch the metrics each second, as Prometheus does, whether they come or not."""
     async with aiohttp.ClientSession() as session:
         while True:
             with contextlib.suppress(aiohttp.ClientError):
@@ -169,10 +170,8 @@ async def watch(pid: int, seconds: float) -> list[tuple[float, float, int, int]]
 
 
 async def soak(minutes: float, warm_up: float, rate: float) -> None:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
         state, prompts = Path(folder) / "state", Path(folder) / "prompts"
         shutil.copytree(default_folder(), prompts)
         with (Path(folder) / "log").open("wb") as log:

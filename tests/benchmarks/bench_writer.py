@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import socket
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from llmatic_daemon.ports import Observer, Writer
 from llmatic_daemon.records import Candidate, Completion, Network, Outcome, Placement
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
 from tests.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
+from tests.web_house import free_port
 
 NUM_PLACES = 4
 
@@ -67,12 +67,6 @@ async def serving(port: int, latency_s: float) -> AsyncIterator[asyncio.subproce
         with contextlib.suppress(ProcessLookupError):
             server.kill()
         await server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def writer_settings(port: int, **changes: Any) -> config.Settings:

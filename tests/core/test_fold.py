@@ -1,9 +1,10 @@
 """Folding the log rebuilds the search, however slots interleave and whatever becomes of jobs."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmatic_daemon.core.audits import AuditRules
@@ -19,6 +20,7 @@ from llmatic_daemon.core.evolution import (
     rng_for,
 )
 from llmatic_daemon.core.milestones import milestone_of, resumed
+from llmatic_daemon.core.variants import STRATEGIES, Credit, strategy_of
 from llmatic_daemon.records import (
     Audit,
     Duplicate,
@@ -32,6 +34,7 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
     Report,
+    Stopped,
     Trial,
 )
 from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
@@ -39,10 +42,9 @@ from tests.fakes import differences, evolution, network, prompt, prompts, propos
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
 Step = tuple[str, int, float]
 
-causes = [
-    outcome.value for outcome in Outcome if outcome not in (Outcome.TRAINED, Outcome.DUPLICATE)
-]
-kinds = [*["propose"] * 3, *["trained"] * 3, "retire", "edit", "stand-in", *causes]
+_NO_CAUSES = (Outcome.TRAINED, Outcome.DUPLICATE, Outcome.STOPPED)
+causes = [outcome.value for outcome in Outcome if outcome not in _NO_CAUSES]
+kinds = [*["propose"] * 3, *["trained"] * 3, "stopped", "retire", "edit", "stand-in", *causes]
 
 
 def scripts(*more: str) -> st.SearchStrategy[list[Step]]:
@@ -52,9 +54,18 @@ def scripts(*more: str) -> st.SearchStrategy[list[Step]]:
 
 
 steps = scripts()
+
+
+def built(num_cells: int, **rules: Any) -> Evolution:
+    """Make a search; a population fills its cells."""
+    return evolution(num_cells=num_cells, population_size=num_cells, **rules)
+
+
 searches = st.builds(
-    evolution,
+    built,
     num_cells=st.sampled_from([1, 4, 30]),
+    variant=st.sampled_from(["llmatic", *STRATEGIES]),
+    control_ratio=st.sampled_from([0.0, 0.3]),
     num_initial=st.integers(1, 3),
     window_size=st.integers(1, 7),
     train_initial=st.booleans(),
@@ -131,8 +142,14 @@ class Scheduler:
             return trial(made, Rejection(cause=Outcome(kind), detail="no"))
         if duplicate := self._duplicate_of(lifted):
             return trial(made, duplicate, lifted)
+        if kind == "stopped":
+            cost = 1 / (1 + choice % 7)
+            stopped = Stopped(look=objective, place="fake:0", wait_s=0.5, train_s=1.0, cost=cost)
+            return trial(made, stopped, lifted)
         if kind in ("trained", "stand-in"):
-            return trial(made, report(objective), lifted, stand_in=kind == "stand-in")
+            look = objective / 2 if choice % 3 else None
+            trained = report(objective, look=look)
+            return trial(made, trained, lifted, stand_in=kind == "stand-in")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
 
     def _duplicate_of(self, lifted: Network) -> Duplicate | None:
@@ -140,7 +157,7 @@ class Scheduler:
         if rules.duplicates == "train":
             return None
         for before in self.placements:
-            counts = rules.train_initial or before.operator is not Operator.INITIALISATION
+            counts = not rules.measures_untrained or before.operator is not Operator.INITIALISATION
             if before.network_digest == lifted.digest and counts and before.outcome.is_lasting:
                 return Duplicate(of=before.job.number, outcome=before.outcome)
         return None
@@ -165,6 +182,8 @@ def test_fold_of_the_log_equals_the_live_search(start: Evolution, script: list[S
 @settings(max_examples=100, deadline=None)
 @given(start=searches, script=steps)
 def test_search_never_loses_quality_in_a_cell(start: Evolution, script: list[Step]):
+    is_map, keeps = strategy_of(start.rules).is_map, strategy_of(start.rules).credit
+    assume(is_map and keeps is Credit.ARCHIVE)
     scheduler = Scheduler(start)
     for step in script:
         before = qualities(scheduler.live)
@@ -184,6 +203,7 @@ def test_placements_add_up_to_the_counts_of_the_search(start: Evolution, script:
     log, live = scheduler.placements, scheduler.live
 
     assert [placement.number for placement in log] == list(range(1, live.num_settled + 1))
+    assert live.cost == sum(placement.cost for placement in log)
     assert live.num_evaluations == sum(isinstance(p.report, Report) for p in log)
     assert live.train_s == sum(placement.durations.train_s for placement in log)
     assert sum(live.scores.values()) == sum(placement.score_change for placement in log)
@@ -194,6 +214,7 @@ def test_placements_add_up_to_the_counts_of_the_search(start: Evolution, script:
 @settings(max_examples=100, deadline=None)
 @given(start=searches, script=steps)
 def test_curiosity_of_an_elite_is_the_sum_of_its_credit(start: Evolution, script: list[Step]):
+    assume(strategy_of(start.rules).credit is Credit.ARCHIVE)
     scheduler = Scheduler(start)
     for step in script:
         scheduler.take(step)

@@ -216,3 +216,14 @@ def test_every_field_of_a_request_is_in_the_digest_or_unseen():
 
 def test_digest_takes_any_text():
     assert len(replace(ASKED, continuation="\ud800\x00").digest) == 64
+
+
+def test_writer_is_told_how_accurate_the_networks_of_its_history_are():
+    made = proposal(results=(0.75, 0.5))
+
+    request = write_request(made, [SOURCE, SOURCE], TASK)
+
+    assert "# Network 1, accuracy 0.7500\n" in request.question
+    assert "# Network 2, accuracy 0.5000\n" in request.continuation
+    alone = write_request(proposal(results=(0.75,)), [SOURCE], TASK)
+    assert alone.question.startswith("```python\n# Network 1, accuracy 0.7500\n")

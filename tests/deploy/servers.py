@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -13,18 +12,13 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tests.web_house import free_port
+
 T = TypeVar("T")
 
 PROGRAMS = ("prometheus", "prometheus-alertmanager")
 #: A fault is seen, judged and passed on within seconds; another machine may be busy.
 GENEROUS_S = 40.0
-
-
-def free_port() -> int:
-    """Find a port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch(url: str) -> Any:

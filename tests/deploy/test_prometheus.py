@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from llmatic_daemon.adapters.prompts import default_folder
-from tests.deploy.servers import PROGRAMS, Monitoring, eventually, free_port
+from tests.deploy.servers import PROGRAMS, Monitoring, eventually
 from tests.deploy.shipped import Expression, alert_expressions, dashboard_expressions, hastened
 from tests.running_daemon import RunningDaemon, running_daemon
+from tests.web_house import free_port
 
 missing = [program for program in PROGRAMS if not shutil.which(program)]
 pytestmark = [

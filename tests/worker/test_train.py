@@ -43,6 +43,10 @@ def network() -> tuple[bytes, bytes]:
     return exported.graph, safetensors.torch.save(exported.weights)
 
 
+def never_asked() -> bool:
+    raise AssertionError("there is no look")
+
+
 def _asked(**more: Any) -> dict[str, Any]:
     return {
         "seed": 3,
@@ -50,6 +54,7 @@ def _asked(**more: Any) -> dict[str, Any]:
         "keep_weights": False,
         "measures": MEASURES,
         "order": [],
+        "look_ratio": None,
         **more,
     }
 
@@ -66,7 +71,7 @@ def test_ready_describes_the_data_set(setup):
 
 
 def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
-    said = list(train.answer(setup, _asked(), *network))
+    said = list(train.answer(setup, _asked(), *network, never_asked))
 
     numbers = [header["epoch"]["number"] for header, _ in said[:-1]]
     report = said[-1][0]["report"]
@@ -82,8 +87,42 @@ def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
     assert said[-1][1] == []
 
 
+def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, network):
+    plain = list(train.answer(setup, _asked(epochs=4), *network, never_asked))
+    looked = list(train.answer(setup, _asked(epochs=4, look_ratio=0.5), *network, lambda: True))
+
+    assert [header.get("looked", False) for header, _ in looked[:-1]] == [
+        False, False, True, False, False,
+    ]  # fmt: skip
+    report = looked[-1][0]["report"]
+    assert report["look"] == report["curve"][1][2]
+    assert plain[-1][0]["report"]["look"] is None
+    assert report["curve"] == plain[-1][0]["report"]["curve"]
+    assert report["test_loss"] == plain[-1][0]["report"]["test_loss"]
+
+
+def test_network_that_promises_too_little_is_not_trained_on(setup, network):
+    said = list(train.answer(setup, _asked(epochs=4, look_ratio=0.25), *network, lambda: False))
+
+    *_, (epoch, _), (last, blobs) = said
+    assert epoch["looked"]
+    assert epoch["epoch"]["number"] == 1
+    assert last == {"stopped": {"look": epoch["epoch"]["accuracy"], "cost": 0.25}}
+    assert blobs == []
+
+
+@pytest.mark.parametrize(("ratio", "epochs"), [(0.9, 1), (0.99, 4), (None, 4), (0.5, 0)])
+def test_there_is_no_look_where_nothing_would_be_saved(setup, network, ratio, epochs):
+    said = list(train.answer(setup, _asked(epochs=epochs, look_ratio=ratio), *network, never_asked))
+
+    assert not any("looked" in header for header, _ in said)
+    assert said[-1][0]["report"]["look"] is None
+
+
 def test_the_same_request_gives_the_same_answer(setup, network):
-    first, second = (list(train.answer(setup, _asked(), *network))[-1][0] for _ in range(2))
+    first, second = (
+        list(train.answer(setup, _asked(), *network, never_asked))[-1][0] for _ in range(2)
+    )
 
     for said in (first, second):
         said["report"].pop("train_s")
@@ -93,7 +132,7 @@ def test_the_same_request_gives_the_same_answer(setup, network):
 def test_weights_are_kept_when_asked(setup, network):
     graph, weights = network
 
-    *_, (_, blobs) = train.answer(setup, _asked(keep_weights=True), graph, weights)
+    *_, (_, blobs) = train.answer(setup, _asked(keep_weights=True), graph, weights, never_asked)
 
     kept, before = safetensors.torch.load(blobs[0]), safetensors.torch.load(weights)
     assert {name: value.shape for name, value in kept.items()} == {
@@ -103,13 +142,15 @@ def test_weights_are_kept_when_asked(setup, network):
 
 
 def test_no_epochs_measure_the_untrained_network(setup, network):
-    said = [header for header, _ in train.answer(setup, _asked(epochs=0), *network)]
+    said = [header for header, _ in train.answer(setup, _asked(epochs=0), *network, never_asked)]
 
     assert [next(iter(header)) for header in said] == ["epoch", "report"]
 
 
 def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
-    *_, (said, _) = train.answer(setup, _asked(measures={**MEASURES, "flops": 1}), *network)
+    *_, (said, _) = train.answer(
+        setup, _asked(measures={**MEASURES, "flops": 1}), *network, never_asked
+    )
 
     assert said["failure"]["cause"] == "invalid_graph"
     assert "flops=2736" in said["failure"]["detail"]
@@ -117,7 +158,7 @@ def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
 
 @pytest.mark.parametrize("broken", [(b"{}", b""), (b"\xff", b"x")])
 def test_a_graph_that_is_none_is_a_failure(setup, broken):
-    *_, (said, _) = train.answer(setup, _asked(), *broken)
+    *_, (said, _) = train.answer(setup, _asked(), *broken, never_asked)
 
     assert said["failure"]["cause"] == "invalid_graph"
 
@@ -125,7 +166,7 @@ def test_a_graph_that_is_none_is_a_failure(setup, broken):
 def test_weights_that_do_not_fit_are_a_failure(setup, network):
     weights = safetensors.torch.save({"w0": torch.zeros(3)})
 
-    *_, (said, _) = train.answer(setup, _asked(), network[0], weights)
+    *_, (said, _) = train.answer(setup, _asked(), network[0], weights, never_asked)
 
     assert said["failure"]["cause"] == "invalid_graph"
 
@@ -134,7 +175,9 @@ def test_a_training_that_fails_is_a_failure_with_its_cause(setup, network):
     weights = safetensors.torch.load(network[1])
     weights["w0"] = weights["w0"].fill_(1e38)
 
-    *_, (said, _) = train.answer(setup, _asked(), network[0], safetensors.torch.save(weights))
+    *_, (said, _) = train.answer(
+        setup, _asked(), network[0], safetensors.torch.save(weights), never_asked
+    )
 
     assert said["failure"]["cause"] == "nan"
 

@@ -3,11 +3,14 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
-from llmatic_daemon.cells import NUM_CELLS, Cell, CellError
+from llmatic_daemon.cells import NUM_CELLS, Cell, CellError, every_cell
 from llmatic_daemon.errors import ConfigurationError
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
@@ -16,7 +19,8 @@ DATA_SETS = {
     "cifar100": ("c100", 100, 32),
     "imagenet16-120": ("in16", 120, 16),
 }
-_COLUMNS = {
+#: Fields of a row, and what their columns are called behind the prefix.
+COLUMNS = {
     "num_parameters": "params",
     "flops": "flops",
     "valid_200": "valid_200",
@@ -25,6 +29,9 @@ _COLUMNS = {
     "test_12": "test_12",
     "train_s": "train_s_200",
 }
+#: The range of each: sizes and times, and accuracies in percent.
+_WHOLE = ("num_parameters", "flops")
+_ACCURACIES = ("valid_200", "test_200", "valid_12", "test_12")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +48,18 @@ class Row:
     test_12: float
     #: Seconds of training for 200 epochs on the benchmark's GPU.
     train_s: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can have reached."""
+        for name in _ACCURACIES:
+            if not 0 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name} must be 0 to 100 %, got {getattr(self, name)}")
+        if self.flops <= 0:
+            raise ValueError(f"flops must be above 0, got {self.flops}")
+        if self.num_parameters < 0:
+            raise ValueError(f"params must not be negative, got {self.num_parameters}")
+        if not 0 <= self.train_s < math.inf:
+            raise ValueError(f"train_s_200 must be seconds, got {self.train_s}")
 
 
 class Table(Mapping[str, Row]):
@@ -61,18 +80,14 @@ class Table(Mapping[str, Row]):
             data_set: One of `DATA_SETS`.
 
         Raises:
-            ConfigurationError: no such file or data set; a column, a cell or a number is missing.
+            ConfigurationError: no such file or data set; a column, a cell or a number is missing,
+                a cell is there twice, or a number is out of range.
         """
         if data_set not in DATA_SETS:
             raise ConfigurationError(
                 f"the benchmark's data set must be one of {', '.join(DATA_SETS)}, got {data_set!r}"
             )
-        try:
-            data = file.read_bytes()
-            text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-        except (OSError, EOFError, ValueError) as error:
-            raise ConfigurationError(f"{str(file)!r} must be a table of cells: {error}") from error
-        return cls(data_set, dict(_rows(csv.DictReader(io.StringIO(text)), file, data_set)))
+        return cls(data_set, dict(_rows(_reader(file), file, data_set)))
 
     def __getitem__(self, cell: str) -> Row:
         """Look a cell up."""
@@ -87,28 +102,85 @@ class Table(Mapping[str, Row]):
         return len(self._rows)
 
 
-def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[tuple[str, Row]]:
-    prefix = DATA_SETS[data_set][0]
-    names = {field: f"{prefix}_{column}" for field, column in _COLUMNS.items()}
-    missing = {"arch", *names.values()} - set(reader.fieldnames or ())
-    if missing:
+def data_sets_of(file: Path) -> tuple[str, ...]:
+    """Name the data sets whose columns are all in a compact CSV.
+
+    Raises:
+        ConfigurationError: it cannot be read, or has those of none.
+    """
+    header = set(_reader(file).fieldnames or ())
+    found = tuple(name for name in DATA_SETS if header.issuperset(_names(name).values()))
+    if not found:
         raise ConfigurationError(
-            f"{str(file)!r} must have the columns of {data_set}, lacks {', '.join(sorted(missing))}"
+            f"{str(file)!r} must have the columns of one of {', '.join(DATA_SETS)} (for cifar10: "
+            f"{', '.join(_names('cifar10').values())}), has those of none"
         )
-    seen = set()
-    for line, row in enumerate(reader, 2):
-        try:
-            cell = str(Cell.parse(row["arch"]))
-            found = Row(
-                num_parameters=int(row[names["num_parameters"]]),
-                flops=int(row[names["flops"]]),
-                **{f: float(row[names[f]]) for f in list(_COLUMNS)[2:]},
+    return found
+
+
+def written(tables: Sequence[Table]) -> str:
+    """Write tables of several data sets as one compact CSV, in the order of `every_cell`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["arch", *(name for table in tables for name in _names(table.data_set).values())]
+    )
+    for cell in map(str, every_cell()):
+        writer.writerow([cell, *(value for table in tables for value in astuple(table[cell]))])
+    return text.getvalue()
+
+
+def _names(data_set: str) -> dict[str, str]:
+    """Map the fields of a row to a data set's columns."""
+    return {field: f"{DATA_SETS[data_set][0]}_{column}" for field, column in COLUMNS.items()}
+
+
+def _reader(file: Path) -> "csv.DictReader[str]":
+    try:
+        data = file.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text))
+        _ = reader.fieldnames  # reads the first line
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
+        raise ConfigurationError(f"{str(file)!r} must be a table of cells: {error}") from error
+    return reader
+
+
+def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[tuple[str, Row]]:
+    names = _names(data_set)
+    seen: set[str] = set()
+    try:
+        missing = {"arch", *names.values()} - set(reader.fieldnames or ())
+        if missing:
+            raise ConfigurationError(
+                f"{str(file)!r} must have the columns of {data_set}, lacks "
+                f"{', '.join(sorted(missing))}"
             )
-        except (CellError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"{str(file)!r}, line {line}: {error}") from error
-        seen.add(cell)
-        yield cell, found
+        for row in reader:
+            cell = str(Cell.parse(row["arch"] or ""))
+            if cell in seen:
+                raise CellError(f"{cell} must stand there once, is there again")
+            seen.add(cell)
+            yield cell, _row(row, names)
+    except (ValueError, csv.Error) as error:
+        raise ConfigurationError(f"{str(file)!r}, line {reader.line_num}: {error}") from error
     if len(seen) != NUM_CELLS:
         raise ConfigurationError(
             f"{str(file)!r} must have all {NUM_CELLS} cells, has {len(seen)} of them"
         )
+
+
+def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> Row:
+    """Read a row's numbers.
+
+    Raises:
+        ValueError: one is missing, is none, or is out of range.
+    """
+    numbers: dict[str, Any] = {}
+    for field, column in names.items():
+        try:
+            numbers[field] = (int if field in _WHOLE else float)(row[column] or "")
+        except ValueError as error:
+            kind = "a whole number" if field in _WHOLE else "a number"
+            raise ValueError(f"{column} must be {kind}, got {row[column]!r}") from error
+    return Row(**numbers)

@@ -1,0 +1,181 @@
+"""A cell as the network that the benchmark has trained: its PyTorch source, its parameters and FLOPs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from llmatic_daemon.adapters.nasbench.table import DATA_SETS
+from llmatic_daemon.cells import EDGES, Cell
+
+#: Channels of the three stages, and cells in each.
+STAGES = (16, 32, 64)
+NUM_CELLS_IN_STAGE = 5
+
+#: What has weights or a window is a module; `none` and `skip_connect` are written where they stand.
+_MODULES = {
+    "nor_conv_1x1": "ReLUConvBN(channels, channels, 1)",
+    "nor_conv_3x3": "ReLUConvBN(channels, channels, 3)",
+    "avg_pool_3x3": "nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)",
+}
+
+_SOURCE = '''\
+"""{cell}
+of NAS-Bench-201, for {data_set}."""
+
+from torch import nn
+
+
+class ReLUConvBN(nn.Sequential):
+    def __init__(self, inputs, outputs, size, stride=1):
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+
+class Cell(nn.Module):
+    def __init__(self, channels):
+        super().__init__(){edges}
+
+    def forward(self, node0):
+{nodes}
+        return node3
+
+
+class Reduction(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first = ReLUConvBN(inputs, outputs, 3, stride=2)
+        self.second = ReLUConvBN(outputs, outputs, 3)
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, stride=2),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+        )
+
+    def forward(self, x):
+        return self.shortcut(x) + self.second(self.first(x))
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+        )
+        self.stages = nn.Sequential(
+            *[Cell(16) for _ in range(5)],
+            Reduction(16, 32),
+            *[Cell(32) for _ in range(5)],
+            Reduction(32, 64),
+            *[Cell(64) for _ in range(5)],
+        )
+        self.last = nn.Sequential(
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, {num_classes}),
+        )
+
+    def forward(self, x):
+        return self.last(self.stages(self.stem(x)))
+'''
+
+
+def source_of(cell: Cell, data_set: str) -> str:
+    """Write a cell's network: a stem, three stages of five cells, a residual block between stages.
+
+    Args:
+        cell: Stands in all fifteen places.
+        data_set: One of `DATA_SETS`; says how many classes there are.
+
+    Source: Dong & Yang 2020, section 2.1.
+    """
+    return _SOURCE.format(
+        cell=cell,
+        data_set=data_set,
+        num_classes=DATA_SETS[data_set][1],
+        edges="".join(
+            f"\n        self.edge{source}{target} = {_MODULES[operation]}"
+            for operation, (source, target) in zip(cell.operations, EDGES, strict=True)
+            if operation in _MODULES
+        ),
+        nodes="\n".join(f"        node{node} = {_sum_into(cell, node)}" for node in (1, 2, 3)),
+    )
+
+
+def _sum_into(cell: Cell, target: int) -> str:
+    return " + ".join(_term(operation, source, target) for operation, source in cell.into(target))
+
+
+def _term(operation: str, source: int, target: int) -> str:
+    if operation == "none":
+        return f"0.0 * node{source}"
+    return (
+        f"node{source}"
+        if operation == "skip_connect"
+        else f"self.edge{source}{target}(node{source})"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """What a network costs."""
+
+    num_parameters: int
+    #: Multiply-adds of one forward pass of one image; the classifier's biases count, as in the benchmark.
+    flops: int
+
+
+def size_of(cell: Cell, data_set: str) -> Size:
+    """Count a cell's parameters and FLOPs, exactly: each convolution counts, used or not.
+
+    Args:
+        cell: Whose network.
+        data_set: One of `DATA_SETS`.
+    """
+    kernels = sorted(int(name[-1]) for name in cell.operations if name.startswith("nor_conv"))
+    return _size(tuple(kernels), data_set)
+
+
+@cache  # 28 for each data set
+def _size(kernels: tuple[int, ...], data_set: str) -> Size:
+    _, num_classes, side = DATA_SETS[data_set]
+    convolutions = list(_convolutions(kernels, side))
+    classifier = (STAGES[-1] + 1) * num_classes
+    norms = sum(each.outputs for each in convolutions if each.has_norm) + STAGES[-1]
+    return Size(
+        num_parameters=sum(each.num_weights for each in convolutions) + 2 * norms + classifier,
+        flops=sum(each.num_weights * each.side**2 for each in convolutions) + classifier,
+    )
+
+
+class _Convolution(NamedTuple):
+    inputs: int
+    outputs: int
+    kernel: int
+    #: Of what comes out, in pixels.
+    side: int
+    has_norm: bool = True
+
+    @property
+    def num_weights(self) -> int:
+        return self.inputs * self.outputs * self.kernel**2
+
+
+def _convolutions(kernels: tuple[int, ...], side: int) -> Iterator[_Convolution]:
+    """List those of a whole network, from the stem on; `kernels` are those of its cell."""
+    before = 3
+    yield _Convolution(before, STAGES[0], 3, side)
+    for channels in STAGES:
+        if channels != STAGES[0]:
+            side //= 2
+            yield _Convolution(before, channels, 3, side)
+            yield _Convolution(channels, channels, 3, side)
+            yield _Convolution(before, channels, 1, side, has_norm=False)
+        for kernel in NUM_CELLS_IN_STAGE * kernels:
+            yield _Convolution(channels, channels, kernel, side)
+        before = channels

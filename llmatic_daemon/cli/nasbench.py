@@ -1,0 +1,63 @@
+"""Commands around NAS-Bench-201: its table, and its cells as networks."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from llmatic_daemon.adapters.nasbench.conversion import convert as convert_table
+from llmatic_daemon.adapters.nasbench.skeleton import source_of
+from llmatic_daemon.adapters.nasbench.table import DATA_SETS
+from llmatic_daemon.cells import NUM_CELLS, Cell, CellError
+from llmatic_daemon.cli.base import example, main
+from llmatic_daemon.errors import UserError
+
+
+@main.group()
+@example("llmatic-daemon nasbench convert NATS-tss-v1_0-3ffb9-simple cells.csv.gz")
+def nasbench() -> None:
+    """Make the table of the benchmark NAS-Bench-201; print one of its cells as PyTorch source."""
+
+
+@nasbench.command()
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("target", metavar="TARGET", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace TARGET.")
+@example("llmatic-daemon nasbench convert NATS-tss-v1_0-3ffb9-simple cells.csv.gz")
+def convert(source: Path, target: Path, force: bool) -> None:
+    """Write the benchmark's table as a compact CSV, from its official files or from another table.
+
+    SOURCE is the folder NATS-tss-v1_0-3ffb9-simple or the file NATS-tss-v1_0-3ffb9.pickle.pbz2, or a
+    compact CSV, which is checked. TARGET is packed by gzip where its name ends in .gz.
+
+    The official files are pickles: reading them, by their authors' package nats_bench, runs whatever
+    is in them. Take them from the authors alone. No other command reads a pickle.
+    """
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("cells", total=NUM_CELLS)
+        done = convert_table(
+            source, target, force=force, watch=lambda num: shown.update(task, completed=num)
+        )
+    click.echo(f"{target}: {NUM_CELLS} cells on {', '.join(done.data_sets)}")
+    if done.num_resized:
+        click.echo(
+            f"{done.num_resized} cells are stored with the size of another one; they have their own here"
+        )
+
+
+@nasbench.command()
+@click.argument("cell", metavar="CELL")
+@click.option(
+    "--data-set", "data_set", default="cifar10", show_default=True,
+    type=click.Choice(list(DATA_SETS)), help="Says how many classes there are.",
+)  # fmt: skip
+@example("llmatic-daemon nasbench source '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'")
+def source(cell: str, data_set: str) -> None:
+    """Print a cell's whole network as PyTorch source, as the benchmark has trained it."""
+    try:
+        parsed = Cell.parse(cell.strip())
+    except CellError as error:
+        raise UserError(str(error)) from error
+    click.echo(source_of(parsed, data_set), nl=False)
