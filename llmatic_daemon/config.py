@@ -353,7 +353,7 @@ _POPULATIONS = (
 )  # fmt: skip
 
 
-PRESETS = ("default", "paper", "demo", "nasbench201")
+PRESETS = ("default", "paper", "demo", "nasbench201", "nasbench201-imagenet16-120")
 
 
 def preset_text(name: str) -> str:

@@ -173,8 +173,8 @@ def test_settings_are_frozen():
         ('[training]\nplaces = ["gpu"]', "training.places must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
         ('[training]\nplaces = "cpu"', "training.places must be a list, got 'cpu'"),
         ('[data]\nname = "cifar-10"', "did you mean 'cifar10'?"),
-        ('preset = "papr"', "preset must be one of default, paper, demo, nasbench201, got 'papr'; did you mean 'paper'?"),
-        ("preset = 3", "preset must be one of default, paper, demo, nasbench201, got 3"),
+        ('preset = "papr"', "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 'papr'; did you mean 'paper'?"),
+        ("preset = 3", "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 3"),
         ("seed = ", "must be TOML"),
     ],
 )  # fmt: skip

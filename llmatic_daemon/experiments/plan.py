@@ -128,7 +128,7 @@ def _settings(
     is_table = data_set.startswith(parts.BENCHMARK)
     presets = [
         config.preset_values("default"),
-        *([config.preset_values("nasbench201")] if is_table else []),
+        *([config.preset_values(_preset_of(data_set))] if is_table else []),
         *_of_presets(f"{file}: settings", shared),
         *_of_presets(f"{file}: variants.{variant}", own),
     ]
@@ -148,6 +148,11 @@ def _settings(
             (f"{file}: data_sets and table", ours),
         ),
     )
+
+
+def _preset_of(data_set: str) -> str:
+    """Choose the preset whose bounds are the benchmark's on a data set."""
+    return data_set if data_set in config.PRESETS else "nasbench201"
 
 
 def _of_presets(where: str, values: dict[str, Any]) -> Iterable[Mapping[str, Any]]:
