@@ -6,6 +6,7 @@ the same settings and one slot, to the last bit.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,15 +46,15 @@ class Simulation:
 
 
 async def simulate(
-    settings: Settings, hands: Hands | None = None, *, max_settled: int | None = None
+    settings: Settings, hands: Hands | None = None, *, max_idle: int | None = None
 ) -> Simulation:
     """Run a search in memory until a budget is used up.
 
     Args:
         settings: All of them; `state_dir` is not touched, and nothing is listened to.
         hands: Who writes, lifts and trains; None: the real ones, or those of a benchmark.
-        max_settled: Ends the search after so many settled candidates, trained or not: one that
-            proposes nothing but duplicates never uses its budget up.
+        max_idle: Ends a search that has nothing new to propose, and would never use its budget up:
+            when so many candidates in a row cost nothing.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
@@ -79,7 +80,7 @@ async def simulate(
         )
         prompts = read_prompts(parts.prompt_path(settings))
         await engine.take_prompts(prompts, settings.archives.prompt_slots)
-        end = await _run(engine, max_settled)
+        end = await _run(engine, max_idle)
     return Simulation(
         placements=tuple(store.memory.placements),
         sources=store.memory.sources,
@@ -91,19 +92,22 @@ async def simulate(
     )
 
 
-async def _run(engine: Engine, max_settled: int | None) -> str:
-    if max_settled is None:
+async def _run(engine: Engine, max_idle: int | None) -> str:
+    if max_idle is None:
         return await engine.run()
     async with asyncio.TaskGroup() as group:
-        guard = group.create_task(_drained_after(engine, max_settled))
+        guard = group.create_task(_drained_when_idle(engine, max_idle))
         end = await engine.run()
         guard.cancel()
     return end
 
 
-async def _drained_after(engine: Engine, max_settled: int) -> None:
-    await engine.settled(max_settled)
-    await engine.drain(f"{max_settled} candidates are settled", 3600.0)
+async def _drained_when_idle(engine: Engine, max_idle: int) -> None:
+    cost = -1.0
+    while engine.evolution.cost > cost:
+        cost = engine.evolution.cost
+        await engine.settled(engine.evolution.num_settled + max_idle)
+    await engine.drain(f"the last {max_idle} candidates were all known", math.inf)
 
 
 def quick_hands(settings: Settings) -> Hands:

@@ -69,14 +69,24 @@ def save(figure: "Figure", stem: Path) -> list[Path]:
 
 def best_over_windows(panels: Sequence[Panel]) -> "Figure":
     """Draw figure 2: the best accuracy so far, for all variants."""
-    figure, columns = _figure(len(panels), width=7.0, height=5.5)
+    from matplotlib.ticker import StrMethodFormatter
+
+    figure, columns = _figure(len(panels), width=7.0, height=6.0)
     for axes, panel in zip(columns, panels, strict=True):
         _draw_curves(axes, panel)
         axes.set(
-            ylabel="test accuracy of the best so far, %", xlabel="windows of 100 full trainings"
+            ylabel="test accuracy of the best so far, %",
+            xlabel="windows of 100 full trainings (log)",
+            xscale="log",
         )
         axes.set_ylim(*_interesting(panel))
-        axes.legend(loc="lower right", fontsize="small")
+        longest = max(curve.xs[-1] for curve in panel.curves if curve.xs)
+        axes.set_xlim(longest / 100, longest)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    handles, labels = columns[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=1 + 2 * len(panels), fontsize="small"
+    )
     return figure
 
 
@@ -150,9 +160,13 @@ def _draw_curves(axes: "Axes", panel: Panel) -> None:
 
 
 def _interesting(panel: Panel) -> tuple[float, float]:
-    """Leave out the first steep rise: what is above the lowest curve after a tenth of the way."""
-    early = [curve.means[len(curve.means) // 10] for curve in panel.curves if len(curve.means)]
-    late = [max(curve.means) for curve in panel.curves if len(curve.means)]
+    """Leave out the first steep rise: what is below all curves after a twentieth of the way."""
+    early, late = list[float](), list[float]()
+    for curve in panel.curves:
+        early += [y for x, y in zip(curve.xs, curve.means, strict=True) if x >= curve.xs[-1] / 20][
+            :1
+        ]
+        late += [max(curve.means, default=0.0)]
     lines = [reference.value for reference in panel.references]
     low, high = min([*early, *lines], default=0.0), max([*late, *lines], default=100.0)
     margin = (high - low) * 0.1 or 1.0

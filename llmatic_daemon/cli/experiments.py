@@ -1,5 +1,6 @@
 """The command that runs experiments: variants by data sets by seeds."""
 
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import closing
@@ -58,6 +59,7 @@ def experiment(
     planned = plan(what, table=table, num_processes=processes)
     folder = out or Path(what).with_suffix("")
     console = a_console()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as Ctrl-C does
     with ExperimentStore.opened(folder) as store:
         try:
             _run(planned, store, console)

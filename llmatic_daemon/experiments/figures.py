@@ -53,7 +53,7 @@ def draw(
 
 
 def _bests(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
-    costs = np.linspace(0, plan.budgets[-1], NUM_POINTS + 1)[1:].tolist()
+    costs = np.geomspace(1, plan.budgets[-1], NUM_POINTS).tolist()
     xs = [cost / WINDOW for cost in costs]
     for data_set in plan.data_sets:
         curves = [

@@ -155,6 +155,11 @@ def _preset_of(data_set: str) -> str:
     return data_set if data_set in config.PRESETS else "nasbench201"
 
 
+def _benchmark_preset(data_set: str) -> str:
+    """Say where the bounds of a benchmark's archives stand."""
+    return data_set if data_set in config.PRESETS else "nasbench201"
+
+
 def _of_presets(where: str, values: dict[str, Any]) -> Iterable[Mapping[str, Any]]:
     """Take the preset out of some values, and of the preset what concerns a table."""
     if "preset" not in values:

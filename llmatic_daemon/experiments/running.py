@@ -18,17 +18,15 @@ from llmatic_daemon.experiments import summary
 from llmatic_daemon.experiments.plan import Job
 from llmatic_daemon.simulation import simulate
 
-#: A search whose candidates are all duplicates costs nothing, and would never end: it ends after
-#: so many settled candidates for each training that it may have.
-MAX_SETTLED_PER_TRAINING = 20
+#: A search that proposes nothing but duplicates never uses its budget up; it ends after so many.
+MAX_IDLE = 1000
 
 Perform = Callable[[Job], Finished]
 
 
 def perform(job: Job) -> Finished:
     """Run one search, and say what came of it."""
-    limit = int(job.settings.budget.max_trainings * MAX_SETTLED_PER_TRAINING)
-    done = asyncio.run(simulate(job.settings, max_settled=limit))
+    done = asyncio.run(simulate(job.settings, max_idle=MAX_IDLE))
     spent = summary.costs(done.placements)
     return Finished(
         run=job.run,

@@ -47,6 +47,12 @@ def test_later_layers_win(file: Path) -> None:
     assert uniform.search.duplicates == "skip"
 
 
+def test_data_set_has_the_bounds_of_its_images(file: Path) -> None:
+    what = changed(file, '["nasbench201-cifar10"]', '["nasbench201-imagenet16-120"]')
+
+    assert plan(what).jobs[0].settings.archives.flops_low == 1_953_400
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
