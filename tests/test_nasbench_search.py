@@ -4,6 +4,7 @@ import asyncio
 import re
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,11 @@ from tests.llm_house import forget_environment
 pytestmark = pytest.mark.slow
 
 
-def search(folder: Path, table: Path, **data: str) -> list[tuple[str, float, float]]:
+def search(
+    folder: Path, table: Path, sections: dict[str, Any] | None = None, **data: str
+) -> list[tuple[str, float, float]]:
     """Search until 150 cells are evaluated; source, objective and test accuracy of each elite."""
+    others = sections or {}
     settings = config.load(
         preset="nasbench201",
         environment={},
@@ -31,7 +35,8 @@ def search(folder: Path, table: Path, **data: str) -> list[tuple[str, float, flo
             "state_dir": str(folder),
             "data": {"folder": str(table), **data},
             "budget": {"max_evaluations": 150},
-            "search": {"seed": 3},
+            **others,
+            "search": {"seed": 3, **others.get("search", {})},
         },
     )
     asyncio.run(daemon.run(settings, parts.hands(settings)))
@@ -57,6 +62,24 @@ def test_another_data_set_is_another_column(tmp_path: Path) -> None:
     best = search(tmp_path / "state", FILE, name="nasbench201-cifar100")[0]
 
     assert 0.70 < best[1] < 0.74
+
+
+@needs_the_table
+def test_plain_prompting_with_the_history_is_replayed_exactly(tmp_path: Path) -> None:
+    recording = str(tmp_path / "completions.jsonl")
+    genius, budget = {"variant": "genius", "control_ratio": 0.0}, {"max_evaluations": 40}
+    facts = {"search": genius, "budget": budget}
+
+    written = search(tmp_path / "state", FILE, {**facts, "writer": {"record": recording}})
+    replay = {"name": "replay", "replay": recording}
+    replayed = search(tmp_path / "again", FILE, {**facts, "writer": replay})
+
+    assert written == replayed
+    with History(tmp_path / "again") as history:
+        first, *later = history.page(0, 1000)
+    assert {placement.prompt for placement in later} == {"variant:history"}
+    assert first.parents == ()
+    assert len(later[-1].parents) == 10
 
 
 async def test_llm_that_is_held_to_cells_writes_nothing_else(

@@ -300,8 +300,8 @@ def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
     )
     size, last = archives.rules.population_size, archives.num_evaluations - 1
     recent = [(last - back) % size for back in range(min(len(ranked), NUM_TOLD // 2))]
-    told = {*ranked[: NUM_TOLD - len(recent)], *recent}
-    cells = [cell for cell in ranked if cell in told]
+    best = [cell for cell in ranked if cell not in recent][: NUM_TOLD - len(recent)]
+    cells = [cell for cell in ranked if cell in {*best, *recent}]
     at = archives.rules.min_sampling_temperature
     proposal = _fixed(archives, Operator.MUTATION, HISTORY, at, cells, rng)
     return replace(proposal, results=tuple(networks[cell].objective for cell in cells))
