@@ -15,6 +15,7 @@ from rich.text import Text
 from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
 from llmatic_daemon.core.uplift import MIN_CANDIDATES, uplift
 from llmatic_daemon.records import (
+    Arm,
     ArmFigures,
     Audit,
     Difference,
@@ -243,13 +244,20 @@ def candidate(
     return Group(*parts)
 
 
+_WHY_BY_RULE = {
+    Arm.WRITER: "",
+    Arm.CONTROL: ", by rule, to compare with",
+    Arm.STAND_IN: ", as no LLM answered",
+}
+
+
 def _written_by(placement: Placement) -> str:
     """Tell who wrote a candidate; the offline rewriter counts no tokens."""
     if not placement.writer:
         return "nobody"
     where = f" at {placement.endpoint}" if placement.endpoint else ""
     model = f"{placement.model} {placement.model_version[:12]}".strip()
-    instead = ", as no LLM answered" if placement.stand_in else ""
+    instead = _WHY_BY_RULE[placement.arm]
     spent = f" in {placement.durations.llm_s:.1f} s{instead}"
     if not placement.num_tokens:
         return f"{model}{where}{spent}"
@@ -272,6 +280,9 @@ def _became(placement: Placement) -> list[RenderableType]:
         parts.append(
             Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}")
         )
+    if placement.look is not None:
+        spent = f"{placement.cost:.2f} of a full training"
+        parts.append(Text(f"first look: accuracy {placement.look:.4f}; {spent} in all"))
     if placement.measures is not None:
         parts.append(measures(placement.measures))
     return parts

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from llmatic_daemon.adapters.history_answers import PromptCredit, StoredElite, StoredPromptElite
 from llmatic_daemon.records import (
     AddStatus,
+    Arm,
     Durations,
     EndpointState,
     Measures,
@@ -55,8 +56,12 @@ class Evaluation:
     prompt_version: int
     temperature: float | None
     parents: tuple[int, ...]
+    #: Who has written it: the writer, a rule for the control arm, or a rule while no LLM answered.
+    arm: Arm
     outcome: Outcome
     detail: str
+    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    look: float | None
     #: In [0, 1]; None when not trained.
     objective: float | None
     test_accuracy: float | None
@@ -77,8 +82,10 @@ class Evaluation:
             prompt_version=placement.prompt_version,
             temperature=placement.temperature,
             parents=placement.parents,
+            arm=placement.arm,
             outcome=placement.outcome,
             detail=placement.detail,
+            look=placement.look,
             objective=placement.objective,
             test_accuracy=placement.report.test_accuracy if placement.report else None,
             measures=placement.measures,

@@ -1,4 +1,4 @@
-"""What the commands say of audits."""
+"""What the commands say of audits, of first looks, and of who has written."""
 
 import io
 
@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from llmatic_daemon import views
 from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
 from llmatic_daemon.records import Audit, Figures, Job, Operator, Outcome, Placement, Verdict
-from tests.sample_placements import audit, success
+from tests.sample_placements import audit, failure, success
 
 
 def shown(renderable: RenderableType) -> str:
@@ -84,3 +84,16 @@ def test_show_tells_why_an_audit_failed(placement: Placement):
     made = audit(1, placement, outcome=Outcome.NAN, detail="the loss is nan")
 
     assert "(nan: the loss is nan)" in candidate(placement, made)
+
+
+def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
+    stopped = failure(
+        1, Job(number=1, attempt=1), outcome=Outcome.STOPPED, by_rule=True, look=0.25, cost=0.1,
+        detail="its first look, 0.250, promised too little", writer="offline", model="rewriter",
+    )  # fmt: skip
+
+    text = candidate(stopped, None)
+
+    assert "written by: rewriter in 0.0 s, by rule, to compare with" in text
+    assert "outcome: stopped: its first look, 0.250, promised too little" in text
+    assert "first look: accuracy 0.2500; 0.10 of a full training in all" in text
