@@ -80,8 +80,8 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
             xscale="log",
         )
         axes.set_ylim(*_interesting(panel))
-        longest = max(curve.xs[-1] for curve in panel.curves if curve.xs)
-        axes.set_xlim(longest / 100, longest)
+        longest = max((curve.xs[-1] for curve in panel.curves if curve.xs), default=1.0)
+        axes.set_xlim(max(longest / 100, 0.1), longest)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     handles, labels = columns[0].get_legend_handles_labels()
     figure.legend(
