@@ -69,7 +69,7 @@ def save(figure: "Figure", stem: Path) -> list[Path]:
 
 def best_over_windows(panels: Sequence[Panel]) -> "Figure":
     """Draw figure 2: the best accuracy so far, for all variants."""
-    from matplotlib.ticker import StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure, columns = _figure(len(panels), width=7.0, height=6.0)
     for axes, panel in zip(columns, panels, strict=True):
@@ -80,9 +80,11 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
             xscale="log",
         )
         axes.set_ylim(*_interesting(panel))
-        longest = max(curve.xs[-1] for curve in panel.curves if curve.xs)
-        axes.set_xlim(longest / 100, longest)
+        longest = max((curve.xs[-1] for curve in panel.curves if curve.xs), default=1.0)
+        axes.set_xlim(max(longest / 100, 0.1), longest)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     handles, labels = columns[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=1 + 2 * len(panels), fontsize="small"

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.errors import ConfigurationError, StateLocked
+from llmatic_daemon.errors import ConfigurationError, StateLocked, StoreUnavailable
 
 DATABASE = "experiment.sqlite"
 #: Of the file's header: "LMex"; and which schema it has.
@@ -162,7 +162,20 @@ class ExperimentStore:
         return {Run(*which): fingerprint for *which, fingerprint in rows}
 
     def keep(self, ended: Finished | Failed) -> None:
-        """Keep a run in one transaction, in the place of an older one."""
+        """Keep a run in one transaction, in the place of an older one.
+
+        Raises:
+            StoreUnavailable: the disk is full, or broken; nothing was written.
+        """
+        try:
+            self._keep(ended)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(
+                f"the experiment's database must be writable, got: {error}; make room, and type the "
+                "same command again: what was kept before is there"
+            ) from error
+
+    def _keep(self, ended: Finished | Failed) -> None:
         with _transaction(self._connection) as write:
             key = (ended.run.variant, ended.run.data_set, ended.run.seed)
             for table in ("runs", "failures"):
@@ -250,7 +263,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
     try:
         yield connection
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite itself has rolled it back on a full disk
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

@@ -25,11 +25,9 @@ from llmatic_daemon.experiments import report
 from llmatic_daemon.experiments.plan import PRESETS, Job, Plan, plan, preset_text
 from llmatic_daemon.experiments.running import carry_out
 
-_NAMES = "|".join(PRESETS)
-
 
 @main.command()
-@click.argument("what", metavar=f"[FILE.toml|{_NAMES}]", default="")
+@click.argument("what", metavar="FILE.toml|NAME", default="")
 @click.option(
     "--table", type=click.Path(path_type=Path),
     help="Table of the benchmark.  [default: as the file says; cells.csv.gz for one of ours]",

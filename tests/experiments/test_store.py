@@ -14,7 +14,7 @@ from llmatic_daemon.adapters.experiment_store import (
     Run,
     WindowFacts,
 )
-from llmatic_daemon.errors import ConfigurationError, StateLocked
+from llmatic_daemon.errors import ConfigurationError, StateLocked, StoreUnavailable
 from tests.experiments.doubles import finished
 
 WHOLE = replace(
@@ -55,6 +55,18 @@ def test_run_that_cannot_be_kept_whole_is_not_kept(tmp_path: Path) -> None:
             store.keep(twice)
 
         assert store.finished() == []
+
+
+def test_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    large = replace(WHOLE, run=Run("two", "data", 0), fingerprint="x" * 100_000)
+    with ExperimentStore.opened(tmp_path) as store:
+        store.keep(WHOLE)
+        store._connection.execute("PRAGMA max_page_count = 1")
+
+        with pytest.raises(StoreUnavailable, match="full; make room"):
+            store.keep(large)
+
+        assert store.finished() == [WHOLE]
 
 
 def test_second_command_on_the_same_folder_is_refused(tmp_path: Path) -> None:
