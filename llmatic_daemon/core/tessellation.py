@@ -60,8 +60,11 @@ def r2_sequence(count: int, first: int = 0) -> Points:
 
 def _k_means(num_cells: int, samples: Points, seed: int) -> Points:
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
-    fitted = KMeans(num_cells, n_init=1, random_state=seed % 2**32).fit(samples)
+    # Threads add their sums in the order in which they come: other bits, and other cells, each time.
+    with threadpool_limits(1):
+        fitted = KMeans(num_cells, n_init=1, random_state=seed % 2**32).fit(samples)
     return np.clip(np.asarray(fitted.cluster_centers_, np.float64), 0.0, 1.0)
 
 

@@ -3,7 +3,8 @@
 The true engine on NAS-Bench-201, 8 device places, an LLM that takes 0.1 of a mean training. Trainings take
 as long as those of the benchmark's cells (standard deviation 0.26 of the mean), and with twice that spread.
 The steady state has a slot or two more than places; the generations have a barrier every 100 candidates,
-all of them written at the same time, from the same archives. With `--duplicates train` every candidate is
+all of them written at the same time, from the same archives: the best that generations can do. With
+`--writers 8` a generation has as many slots as there are places, each of which writes and trains by turns. With `--duplicates train` every candidate is
 trained, as in the paper; with `skip`, as by default, a generation trains those that are new.
 
 The n-th training of a seed takes the same time on both sides, that of a cell drawn at random: otherwise the
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--data-set", default="cifar10")
     parser.add_argument("--more", type=int, nargs="+", default=[1, 2], help="slots than places")
+    parser.add_argument("--writers", type=int, default=GENERATION, help="slots of a generation")
     parser.add_argument("--duplicates", default="train", choices=["train", "skip"])
     parser.add_argument("--own-times", action="store_true")
     arguments = parser.parse_args()
@@ -129,7 +131,7 @@ def steady_state(
 def with_barrier(
     arguments: argparse.Namespace, hands: Callable[[Settings], Hands], seed: int
 ) -> Course:
-    settings = settings_for(arguments, seed, GENERATION)
+    settings = settings_for(arguments, seed, arguments.writers)
     return course(virtual_time.run(generations(settings, hands(settings))))
 
 
@@ -146,7 +148,7 @@ async def generations(settings: Settings, hands: Hands) -> Sequence[Placement]:
             )
             whole.engine = Engine(
                 search, task, ports,
-                num_slots=GENERATION, budget=Budget(), patience=parts.patience(settings),
+                num_slots=settings.engine.slots, budget=Budget(), patience=parts.patience(settings),
                 clock=virtual_time.now,
             )  # fmt: skip
             return whole.engine

@@ -177,5 +177,8 @@ def test_llm_that_is_down_arrives_at_alertmanager(scene: Scene):
 
 def test_daemon_that_is_gone_arrives_at_alertmanager(scene: Scene):
     scene.daemon.process.send_signal(signal.SIGTERM)
+    scene.daemon.process.wait(
+        60
+    )  # a second SIGTERM, by whoever cleans up, would meet it half ended
 
     scene.monitoring.wait_for_alert("LlmaticDown")

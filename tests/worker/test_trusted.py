@@ -62,8 +62,11 @@ def trained(setup: train.Setup = SETUP, **weights: torch.Tensor) -> dict[str, An
     given = {f"w{k}": torch.ones(w.shape) for k, w in enumerate(graph.weights)} | weights
     data = safetensors.torch.save(given)
     measures = asdict(validate(dumps(graph), data, Limits(), (3, 4, 4), 10).measures)
-    asked = {"seed": 1, "epochs": None, "keep_weights": False, "measures": measures, "order": []}
-    *_, (said, _) = train.answer(setup, asked, dumps(graph), data)
+    asked = {
+        "seed": 1, "epochs": None, "keep_weights": False, "measures": measures, "order": [],
+        "look_ratio": None,
+    }  # fmt: skip
+    *_, (said, _) = train.answer(setup, asked, dumps(graph), data, lambda: True)
     if "report" in said:
         said["report"].pop("train_s")
     return said
