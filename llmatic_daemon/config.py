@@ -324,15 +324,17 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _population_fits(self) -> "Settings":
-        cells = min(self.archives.network_cells, self.archives.prompt_cells)
-        if self.search.variant in _POPULATIONS and self.search.population_size > cells:
+        variant, size = self.search.variant, self.search.population_size
+        archive = "prompt" if variant == "network-archive" else "network"
+        cells = getattr(self.archives, f"{archive}_cells")
+        if variant in _POPULATIONS and size > cells:
             raise ValueError(
-                f"search.population_size must be at most archives.network_cells and "
-                f"archives.prompt_cells, got {self.search.population_size} and {cells}"
+                f"search.population_size must be at most archives.{archive}_cells with "
+                f"search.variant = {variant!r}, got {size} and {cells}; make it smaller"
             )
-        if self.search.variant in _POPULATIONS[1:] and self.audit.share:
+        if variant in _WITHOUT_MAP and self.audit.share:
             raise ValueError(
-                f"audit.share must be 0 with search.variant = {self.search.variant!r}, which has no map"
+                f"audit.share must be 0 with search.variant = {variant!r}, which has no map"
             )
         return self
 
@@ -347,10 +349,9 @@ class Settings(Section):
         return self
 
 
-#: Variants that keep a population; the first one, of prompts only.
-_POPULATIONS = (
-    "network-archive", "prompt-archive", "regularized-evolution", "local-search", "genius",
-)  # fmt: skip
+#: Variants that keep a population of `search.population_size`, and those without a map of networks.
+_POPULATIONS = ("network-archive", "prompt-archive", "regularized-evolution", "genius")
+_WITHOUT_MAP = ("prompt-archive", "regularized-evolution", "local-search", "genius")
 
 
 PRESETS = ("default", "paper", "demo", "nasbench201", "nasbench201-imagenet16-120")

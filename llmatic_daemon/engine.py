@@ -429,10 +429,14 @@ class Engine:
 
     async def _duplicate_of(self, network: Network) -> Duplicate | None:
         """Find how the same network ended before; None when it is to be trained."""
-        rules = self._evolution.rules
+        rules, fidelity = self._evolution.rules, self._evolution.fidelity_rules
         if rules.duplicates == "train":
             return None
-        return await self._ports.store.earlier(network.digest, initial=not rules.measures_untrained)
+        return await self._ports.store.earlier(
+            network.digest,
+            initial=not rules.measures_untrained,
+            stopped=fidelity.look_ratio > 0,
+        )
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
         """Ask the writer, for less each time while the request is too long.

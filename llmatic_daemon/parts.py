@@ -33,6 +33,7 @@ from llmatic_daemon.credentials import token_of
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.sandbox import Sandbox
+from llmatic_daemon.search import rules
 
 #: Names of data sets that are tables of a benchmark begin so.
 BENCHMARK = "nasbench201-"
@@ -107,7 +108,8 @@ async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> Asyn
     async with AsyncExitStack() as stack:
         made = await _writer(settings.writer, observers, stack, rewriter(settings))
         if settings.writer.record:
-            made = Recorder(made, Path(settings.writer.record))
+            ratio = rules(settings).control_ratio
+            made = Recorder(made, Path(settings.writer.record), control_ratio=ratio)
             stack.callback(made.close)
         yield made
 

@@ -1,15 +1,17 @@
 """The pictures of a state folder: which facts go into which plot."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon.adapters import plots
 from llmatic_daemon.adapters.history import History
-from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.config import Settings
+from llmatic_daemon.core.measures import Axis
 from llmatic_daemon.core.uplift import uplift
+from llmatic_daemon.core.variants import Credit, strategy_of
 from llmatic_daemon.records import ArmTally, Comparison, Difference, Outcome, Placement
-from llmatic_daemon.search import read_settings, spaces
+from llmatic_daemon.search import read_settings, rules, spaces
 from llmatic_daemon.views import count
 
 #: Of a comparison: so many intervals are computed for its picture, a millisecond each.
@@ -29,7 +31,7 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
     """
     settings = read_settings(state_dir)
     with History(state_dir) as history:
-        maps = _maps(history, *spaces(settings.archives))
+        maps = list(_maps(history, settings))
         log = list(history.placements())
         comparison = history.comparison()
     course = plots.Course(
@@ -43,7 +45,7 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 def _trainable(log: Sequence[Placement]) -> list[bool]:
     """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
-    trained = {p.job.number for p in log if p.outcome is Outcome.TRAINED}
+    trained = {p.job.number for p in log if p.outcome in (Outcome.TRAINED, Outcome.STOPPED)}
     return [(p.duplicate_of or p.job.number) in trained for p in log]
 
 
@@ -71,28 +73,28 @@ def _point(number: int, difference: Difference | None) -> Iterable[tuple[int, fl
         yield number, difference.mean, difference.low, difference.high
 
 
-def _maps(
-    history: History, networks: MeasureSpace, prompts: MeasureSpace
-) -> list[plots.ArchiveMap]:
-    cells = history.centroids()
-    return [
-        plots.ArchiveMap(
+def _maps(history: History, settings: Settings) -> Iterator[plots.ArchiveMap]:
+    """Show the archives that there are; the places of a population are on no map."""
+    cells, strategy = history.centroids(), strategy_of(rules(settings))
+    networks, prompts = spaces(settings.archives)
+    if strategy.is_map:
+        yield plots.ArchiveMap(
             title="Network archive",
             centroids=cells.network,
             objectives={elite.cell: elite.objective for elite in history.elites()},
             objective_name="accuracy",
             x=scale(networks.first),
             y=scale(networks.second),
-        ),
-        plots.ArchiveMap(
+        )
+    if strategy.credit is Credit.ARCHIVE:
+        yield plots.ArchiveMap(
             title="Prompt archive",
             centroids=cells.prompt,
             objectives={elite.cell: elite.curiosity for elite in history.prompt_elites()},
             objective_name="curiosity",
             x=_prompt_scale(history, prompts.first),
             y=scale(prompts.second),
-        ),
-    ]
+        )
 
 
 def scale(axis: Axis) -> plots.Scale:

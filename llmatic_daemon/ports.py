@@ -209,12 +209,15 @@ class Store(Protocol):
         """
         ...
 
-    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+    async def earlier(
+        self, network_digest: str, *, initial: bool, stopped: bool
+    ) -> Duplicate | None:
         """Find how the same network ended first; None when no lasting end of it is known.
 
         Args:
             network_digest: Of its graph.
             initial: Whether the ends of initial networks count: some are measured untrained.
+            stopped: Whether it counts that a first look ended a training.
 
         Raises:
             StoreUnavailable: it cannot be read now.

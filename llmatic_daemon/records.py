@@ -187,6 +187,11 @@ class Request:
         return digest(repr((*parts, self.seed)).encode(errors="surrogatepass"))
 
 
+#: Ids of prompts that are no files' (theirs have no colon), and that those who write by rule know: one
+#: asks for a network that owes nothing to the parent, the other for a change of any kind.
+AFRESH = "variant:sample"
+ANYHOW = "variant:change"
+
 #: What a prompt may leave open, as `{source}`: the parents' sources, the shape of an image
 #: ("3 x 32 x 32"), the number of classes, the name of the data set.
 PLACEHOLDERS = ("source", "shape", "num_classes", "task")
@@ -317,7 +322,10 @@ class Outcome(StrEnum):
 
     @property
     def is_lasting(self) -> bool:
-        """Tell whether the same network would end so again: it was trained, and no machine is to blame."""
+        """Tell whether the same network would end so again: it was trained, and no machine is to blame.
+
+        One that was stopped would, while there are first looks.
+        """
         return self not in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
 
 
@@ -420,6 +428,8 @@ class Failure:
     place: str = ""
     wait_s: float = 0.0
     train_s: float = 0.0
+    #: In full trainings, by the epochs that had ended.
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -466,7 +476,8 @@ class Report:
     normalisation: tuple[tuple[float, float], ...] | None = None
     #: Accuracy of the first look, in [0, 1]; None when there was none.
     look: float | None = None
-    #: In full trainings; a look that is a training of its own comes on top.
+    #: In full trainings; a look that is a training of its own comes on top, and to measure an
+    #: untrained network costs none.
     cost: float = 1.0
 
 
@@ -624,8 +635,10 @@ class Placement:
     elapsed_s: float
     #: See `Proposal.by_rule`.
     by_rule: bool = False
-    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    #: Accuracy of the first look, in [0, 1]; None when there was none. The setting after which share
+    #: of the training it was: looks at another point are not compared.
     look: float | None = None
+    look_ratio: float = 0.0
     #: Of all that was trained for it, in full trainings.
     cost: float = 0.0
     #: How often each operation occurs, by name; kept for the variant that compares structures.
@@ -653,8 +666,9 @@ class Elite:
     measures: Measures
     #: In the units of the measures (not normalised).
     solution: tuple[float, float]
-    #: Accuracy of its first look; None when there was none.
+    #: See `Placement`.
     look: float | None = None
+    look_ratio: float = 0.0
     #: See `Placement.structure`.
     structure: tuple[tuple[str, int], ...] = ()
 
@@ -930,4 +944,7 @@ class Identity:
         mine, theirs = dict(self.fields), dict(other.fields)
         for name in sorted(mine.keys() | theirs.keys()):
             if mine.get(name) != theirs.get(name):
-                yield f"{name} is {theirs.get(name)!r}, was {mine.get(name)!r}"
+                now, before = (
+                    repr(x[name]) if name in x else "as by default" for x in (theirs, mine)
+                )
+                yield f"{name} is {now}, was {before}"

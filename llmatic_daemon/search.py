@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon.adapters.child import printed
+from llmatic_daemon.adapters.recording import control_ratio_of
 from llmatic_daemon.adapters.state_folder import settings_path, sync_folder
 from llmatic_daemon.config import ArchiveSettings, Settings, path_settings, restore
 from llmatic_daemon.core.archive import CVTArchive
@@ -26,10 +27,13 @@ from llmatic_daemon.records import Identity, Task, Tessellation, digest
 def rules(settings: Settings) -> Rules:
     """Take the numbers of the search from the settings, which have the same names.
 
-    Where no LLM writes there is nothing to compare with.
+    Where no LLM writes there is nothing to compare with; a recording has the control arm that it was
+    made beside.
     """
-    numbers = settings.search.model_dump()
-    if settings.writer.name == "offline" and not settings.writer.endpoints:
+    numbers, writer = settings.search.model_dump(), settings.writer
+    if writer.name == "replay":
+        numbers["control_ratio"] = control_ratio_of(Path(writer.replay))
+    elif not writer.servers:
         numbers["control_ratio"] = 0.0
     return Rules(**numbers)
 

@@ -412,16 +412,36 @@ class StoreContract:
         report = first.report if outcome is Outcome.TRAINED else None
         await store.commit(replace(first, outcome=outcome, report=report, **facts), artefacts)
         assert first.network_digest is not None
-        found = await store.earlier(first.network_digest, initial=False)
+        found = await store.earlier(first.network_digest, initial=False, stopped=True)
         same = {"network_digest": first.network_digest, "source_digest": first.source_digest}
         second = failure(2, await store.dispatch(0), outcome=Outcome.NAN, **same)
         await store.commit(second, Artefacts())
 
-        known = await store.earlier(first.network_digest, initial=False)
+        known = await store.earlier(first.network_digest, initial=False, stopped=True)
 
         assert found == (Duplicate(of=1, outcome=outcome) if outcome.is_lasting else None)
         assert known == (found or Duplicate(of=2, outcome=Outcome.NAN))
-        assert await store.earlier("another", initial=True) is None
+        assert await store.earlier("another", initial=True, stopped=True) is None
+
+    async def test_network_that_was_stopped_is_known_while_there_are_first_looks(
+        self, open_store: OpenStore
+    ):
+        store = await open_store()
+        first, artefacts = success(1, await store.dispatch(0))
+        facts = {"cell": None, "status": AddStatus.NOT_ADDED, "offer": None, "report": None}
+        await store.commit(replace(first, outcome=Outcome.STOPPED, **facts), artefacts)
+        name = first.network_digest
+        assert name is not None
+
+        found = await store.earlier(name, initial=False, stopped=True)
+        assert found == Duplicate(of=1, outcome=Outcome.STOPPED)
+        assert await store.earlier(name, initial=False, stopped=False) is None
+
+        same = {"network_digest": name, "source_digest": first.source_digest}
+        second = failure(2, await store.dispatch(0), outcome=Outcome.NAN, **same)
+        await store.commit(second, Artefacts())
+        known = await store.earlier(name, initial=False, stopped=False)
+        assert known == Duplicate(of=2, outcome=Outcome.NAN)
 
     async def test_initial_network_is_known_when_initial_ones_count(self, open_store: OpenStore):
         store = await open_store()
@@ -430,10 +450,10 @@ class StoreContract:
         await store.commit(placement, artefacts)
         assert placement.network_digest is not None
 
-        assert await store.earlier(placement.network_digest, initial=False) is None
-        assert await store.earlier(placement.network_digest, initial=True) == Duplicate(
-            of=1, outcome=Outcome.TRAINED
-        )
+        assert await store.earlier(placement.network_digest, initial=False, stopped=True) is None
+        assert await store.earlier(
+            placement.network_digest, initial=True, stopped=True
+        ) == Duplicate(of=1, outcome=Outcome.TRAINED)
 
     async def test_search_without_a_control_arm_compares_nothing(self, open_store: OpenStore):
         store = await open_store()

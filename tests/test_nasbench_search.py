@@ -67,8 +67,7 @@ def test_another_data_set_is_another_column(tmp_path: Path) -> None:
 @needs_the_table
 def test_plain_prompting_with_the_history_is_replayed_exactly(tmp_path: Path) -> None:
     recording = str(tmp_path / "completions.jsonl")
-    genius, budget = {"variant": "genius", "control_ratio": 0.0}, {"max_evaluations": 40}
-    facts = {"search": genius, "budget": budget}
+    facts = {"search": {"variant": "genius"}, "budget": {"max_evaluations": 40}}
 
     written = search(tmp_path / "state", FILE, {**facts, "writer": {"record": recording}})
     replay = {"name": "replay", "replay": recording}

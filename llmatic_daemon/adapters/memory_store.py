@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
+from itertools import product
 from math import isfinite
 from typing import Any
 
@@ -48,7 +49,7 @@ class Memory:
     settled: set[int] = field(default_factory=set)
     audited: set[int] = field(default_factory=set)
     #: By network digest, and whether initial networks count: how it ended first.
-    ends: dict[tuple[str, bool], Duplicate] = field(default_factory=dict)
+    ends: dict[tuple[str, bool, bool], Duplicate] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
     milestone: Milestone | None = None
@@ -149,9 +150,11 @@ class MemoryStore(SearchStore):
         """Return a source."""
         return self.memory.sources[digest]
 
-    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+    async def earlier(
+        self, network_digest: str, *, initial: bool, stopped: bool
+    ) -> Duplicate | None:
         """Find how the same network ended first."""
-        return self.memory.ends.get((network_digest, initial))
+        return self.memory.ends.get((network_digest, initial, stopped))
 
     async def compare(self, control_ratio: float) -> Comparison | None:
         """Go on with a comparison of both arms, or begin another one."""
@@ -211,9 +214,10 @@ class MemoryStore(SearchStore):
         del memory.running[job]
         if placement.network_digest is not None and placement.outcome.is_lasting:
             end = Duplicate(of=job, outcome=placement.outcome)
-            memory.ends.setdefault((placement.network_digest, True), end)
-            if placement.operator is not Operator.INITIALISATION:
-                memory.ends.setdefault((placement.network_digest, False), end)
+            is_initial = placement.operator is Operator.INITIALISATION
+            is_stopped = placement.outcome is Outcome.STOPPED
+            for initial, stopped in product((is_initial, True), (is_stopped, True)):
+                memory.ends.setdefault((placement.network_digest, initial, stopped), end)
 
     def _check_known(self, placement: Placement, artefacts: Artefacts) -> None:
         memory = self.memory

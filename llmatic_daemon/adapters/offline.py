@@ -20,12 +20,9 @@ from llmatic_daemon.adapters.rewriting.shapes import measure
 from llmatic_daemon.adapters.rewriting.steps import Activation, Chain, Conv, Dense, Flatten
 from llmatic_daemon.adapters.rewriting.workbench import Limits, Workbench
 from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import Completion, Operator, PromptKind, Request
+from llmatic_daemon.records import AFRESH, ANYHOW, Completion, Operator, PromptKind, Request
 
 _MAX_TRIES = 12
-#: In a prompt: what is written owes nothing to the parent, or changes it in any way.
-_AFRESH = "afresh"
-_ANYHOW = "in one place"
 #: Edits between the initial network and one that is drawn at random, at most.
 _MAX_EDITS = 12
 
@@ -38,8 +35,8 @@ class OfflineRewriter(Writer):
     control arm: what an LLM is worth is what it finds beyond this. It can also stand in for an LLM
     that does not answer. One completion costs a few milliseconds of CPU in the caller's process.
 
-    The same request gives the same text; the number and size of changes grow with the temperature. A
-    prompt that asks for a network "afresh" gets one that is many edits of any kind away.
+    The same request gives the same text; the number and size of changes grow with the temperature. The
+    prompt `AFRESH` gets a network that is many edits of any kind away.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -59,7 +56,7 @@ class _Rewrite:
         self._rng = Random(request.seed)
         self._intention = (
             self._rng.choice(list(Intention))
-            if _ANYHOW in request.prompt.text
+            if request.prompt.id == ANYHOW
             else intention_of(request.prompt.id, request.prompt.text)
         )
         self._bench = Workbench(
@@ -76,7 +73,7 @@ class _Rewrite:
         if not readable:
             return self._foreign()
         chain, class_name = readable[0]
-        if _AFRESH in self._request.prompt.text:
+        if self._request.prompt.id == AFRESH:
             changed = self._drawn(chain)
         elif self._is_crossover and len(readable) > 1:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])

@@ -29,7 +29,7 @@ COLUMNS = (
     "score_change", "offer_temperature", "offer_cell", "offer_status", "offer_objective",
     "offer_curiosity", "staleness",
     "llm_s", "lift_s", "wait_s", "train_s", "total_s", "elapsed_s",
-    "by_rule", "look", "cost", "structure",
+    "by_rule", "look", "look_ratio", "cost", "structure",
 )  # fmt: skip
 
 #: Reads rows that `from_row` takes; a WHERE may follow.
@@ -68,7 +68,7 @@ def to_row(placement: Placement) -> tuple[_Value, ...]:
         placement.staleness,
         durations.llm_s, durations.lift_s, durations.wait_s, durations.train_s, durations.total_s,
         placement.elapsed_s,
-        int(placement.by_rule), placement.look, placement.cost,
+        int(placement.by_rule), placement.look, placement.look_ratio, placement.cost,
         json.dumps(placement.structure) if placement.structure else None,
     )  # fmt: skip
     for name, value in zip(COLUMNS, row, strict=True):
@@ -93,7 +93,7 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
         score_change, offer_temperature, offer_cell, offer_status, offer_objective,
         offer_curiosity, staleness,
         llm_s, lift_s, wait_s, train_s, total_s, elapsed_s,
-        by_rule, look, cost, structure,
+        by_rule, look, look_ratio, cost, structure,
     ) = row  # fmt: skip
     if cost is None:
         cost = float(objective is not None)
@@ -159,6 +159,7 @@ def from_row(row: tuple[Any, ...], parents: tuple[int, ...]) -> Placement:
         elapsed_s=elapsed_s,
         by_rule=bool(by_rule),
         look=look,
+        look_ratio=look_ratio,
         cost=cost,
         structure=tuple((name, count) for name, count in json.loads(structure or "[]")),
     )

@@ -19,13 +19,15 @@ class Recorder(Writer):
 
     Args:
         writer: Who answers.
-        file: Added to; made, for its owner only, when it is missing.
+        file: Added to; made, for its owner only, when it is missing. Its first line says which share
+            of the jobs is not in it.
+        control_ratio: That share: of the jobs that are written by rule, in [0, 1].
 
     Raises:
         ConfigurationError: it cannot be written.
     """
 
-    def __init__(self, writer: Writer, file: Path) -> None:
+    def __init__(self, writer: Writer, file: Path, *, control_ratio: float = 0.0) -> None:
         self._writer = writer
         self._path = file
         self._writing = asyncio.Lock()
@@ -39,6 +41,7 @@ class Recorder(Writer):
                 f"writer.record must name a file that we can write, got {str(file)!r}: "
                 f"{error.strerror or error}"
             ) from error
+        self._head = json.dumps({_HEAD: control_ratio}).encode() + b"\n"
 
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return the writer's."""
@@ -59,7 +62,8 @@ class Recorder(Writer):
 
     def _add(self, line: bytes) -> None:
         try:
-            if self._file.write(line) < len(line):  # the disk is full
+            added = line if self._path.stat().st_size else self._head + line
+            if self._file.write(added) < len(added):  # the disk is full
                 _cut_half_line(self._path)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
@@ -71,6 +75,19 @@ class Recorder(Writer):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+#: Key of a recording's first line; older ones have none.
+_HEAD = "control_ratio"
+
+
+def control_ratio_of(file: Path) -> float:
+    """Read which share of the jobs was written by rule when a recording was made; 0 when it says none."""
+    try:
+        with file.open("rb") as opened:
+            return float(json.loads(opened.readline())[_HEAD])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0.0  # what is wrong with it is said by who replays it
 
 
 def _cut_half_line(file: Path) -> None:
@@ -121,7 +138,7 @@ class Replay(Writer):
         """Find where each answer begins; what a crash has cut off at the end is left out."""
         places, place = {}, 0
         for number, line in enumerate(self._file, 1):
-            if line.endswith(b"\n"):
+            if line.endswith(b"\n") and not (number == 1 and _is_head(line)):
                 request, _ = self._parsed(line, number)
                 places[request] = place
             place += len(line)
@@ -164,6 +181,13 @@ class Replay(Writer):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_head(line: bytes) -> bool:
+    try:
+        return list(json.loads(line)) == [_HEAD]
+    except (ValueError, TypeError):
+        return False
 
 
 _KINDS: dict[str, type[Completion] | type[TooLong]] = {

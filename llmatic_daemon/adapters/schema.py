@@ -414,6 +414,7 @@ _COMPARISONS = f"""
 -- written by rule for the control arm, or by what the search is compared with
 ALTER TABLE placements ADD COLUMN by_rule INTEGER NOT NULL DEFAULT 0 CHECK (by_rule IN (0, 1));
 ALTER TABLE placements ADD COLUMN look REAL CHECK (look BETWEEN 0 AND 1); -- accuracy of the first look
+ALTER TABLE placements ADD COLUMN look_ratio REAL NOT NULL DEFAULT 0; -- after this share of a training
 ALTER TABLE placements ADD COLUMN cost REAL; -- in full trainings; older versions did not say
 ALTER TABLE placements ADD COLUMN structure TEXT; -- JSON: [[operation, number], ...]
 

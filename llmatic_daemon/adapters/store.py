@@ -59,6 +59,7 @@ _LAST = "SELECT coalesce(max(number), 0) FROM placements"
 _EARLIER = f"""
 SELECT job, outcome FROM placements
 WHERE network_digest = ? AND {schema.LASTING} AND (? OR operator <> 'initialisation')
+  AND (? OR outcome <> 'stopped')
 ORDER BY number LIMIT 1"""
 _PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
 _PAGE_PARENTS = """
@@ -191,9 +192,11 @@ class SQLiteStore(SearchStore):
             del self._recent[next(iter(self._recent))]
         return self._recent.setdefault(digest, str(found[0]))
 
-    async def earlier(self, network_digest: str, *, initial: bool) -> Duplicate | None:
+    async def earlier(
+        self, network_digest: str, *, initial: bool, stopped: bool
+    ) -> Duplicate | None:
         """Find how the same network ended first; None when no lasting end of it is known."""
-        asked = (network_digest, initial)
+        asked = (network_digest, initial, stopped)
         found = await self._database.read(lambda c: c.execute(_EARLIER, asked).fetchone())
         return Duplicate(of=found[0], outcome=Outcome(found[1])) if found else None
 

@@ -155,7 +155,7 @@ class TrainerPool(Trainer):
             # Cancelled or broken off, the child still trains for nobody.
             self._give(place) if fault is None else self._replace(place, fault)
         times = {"wait_s": held - asked, "train_s": time.monotonic() - held}
-        return _result(said, blobs, place.name, times)
+        return _result(said, blobs, place.name, times, is_trained=training.epochs != 0)
 
     async def resize(self, places: Sequence[str]) -> None:
         """Train on these devices from now on; who trains on a place that goes finishes first.
@@ -441,14 +441,20 @@ def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
 
 
 def _result(
-    said: Mapping[str, Any], blobs: list[bytes], place: str, times: Mapping[str, float]
+    said: Mapping[str, Any],
+    blobs: list[bytes],
+    place: str,
+    times: Mapping[str, float],
+    *,
+    is_trained: bool,
 ) -> Report | Failure | Stopped:
     if "stopped" in said:
         return Stopped(**said["stopped"], place=place, **times)
     if "failure" in said:
         failure = said["failure"]
         cause = Outcome(failure["cause"])
-        return Failure(cause=cause, detail=failure["detail"], place=place, **times)
+        spent = failure["cost"]
+        return Failure(cause=cause, detail=failure["detail"], place=place, cost=spent, **times)
     report = said["report"]
     return Report(
         objective=report["objective"],
@@ -461,5 +467,6 @@ def _result(
         if blobs
         else None,
         look=report["look"],
+        cost=float(is_trained),
         **times,
     )

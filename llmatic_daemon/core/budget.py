@@ -37,9 +37,10 @@ class Budget:
 
     def has_room_for(self, evolution: Evolution, num_running: int) -> bool:
         """Tell whether one more job may start beside those that run: none is started in vain."""
-        if self.max_evaluations is None:
-            return True
-        return evolution.num_evaluations + num_running < self.max_evaluations
+        evaluations, trainings = self.max_evaluations, self.max_trainings
+        return (evaluations is None or evolution.num_evaluations + num_running < evaluations) and (
+            trainings is None or evolution.cost + num_running < trainings
+        )
 
 
 def _spoken(duration_s: float) -> str:

@@ -98,8 +98,12 @@ class Evolution:
     num_since_added: int = 0
     #: All that was trained, looks included, in full trainings; audits aside.
     cost: float = 0.0
-    #: Accuracies of the first looks of late, oldest first.
+    #: Accuracies of the first looks of late, oldest first, all at the same point of a training.
     looks: tuple[float, ...] = ()
+    #: See `Placement.look_ratio`.
+    look_ratio: float = 0.0
+    #: Whether a stand-in wrote the last candidate that was not the control arm's: no LLM answers.
+    llm_is_out: bool = False
     #: Time that networks held a device place, audits included, in seconds.
     train_s: float = 0.0
     #: Running time over all restarts, in seconds.
@@ -177,13 +181,15 @@ def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
 
 def goes_on(evolution: Evolution, network: Network, look: float) -> bool:
     """Tell whether a network is trained on after its first look: `core.fidelity` says by which rule."""
-    elite_look = None
+    rules, elite_look = evolution.fidelity_rules, None
+    looks = evolution.looks if evolution.look_ratio == rules.look_ratio else ()
     if strategy_of(evolution.rules).is_map:
         held = evolution.networks.get(evolution.networks.locate(*measured(network.measures))[0])
         if held is None:
             return True
-        elite_look = held.elite.look
-    return fidelity.is_promising(evolution.fidelity_rules, look, elite_look, evolution.looks)
+        if held.elite.look_ratio == rules.look_ratio:
+            elite_look = held.elite.look
+    return fidelity.is_promising(rules, look, elite_look, looks)
 
 
 def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
@@ -206,7 +212,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
     credit = _credit(evolution, trial, outcome, status)
     score = _score_change(evolution, trial, outcome, report)
     offer = _offer(evolution, trial, outcome, report, credit, score, status)
-    looked = result if isinstance(result, Report | Stopped) else None
+    look = result.look if isinstance(result, Report | Stopped) else None
     return Placement(
         number=evolution.num_settled + 1,
         job=proposal.job,
@@ -224,7 +230,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         finish_reason=completion.finish_reason,
         num_prompt_tokens=completion.num_prompt_tokens,
         num_tokens=completion.num_tokens,
-        stand_in=completion.stand_in,
+        stand_in=completion.stand_in or (proposal.by_rule and evolution.llm_is_out),
         outcome=outcome,
         detail=_detail(result),
         source_digest=trial.candidate.digest if trial.candidate else None,
@@ -244,8 +250,9 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         durations=_durations(trial),
         elapsed_s=elapsed_s,
         by_rule=proposal.by_rule,
-        look=looked.look if looked else None,
-        cost=looked.cost if looked else 0.0,
+        look=look,
+        look_ratio=0.0 if look is None else evolution.fidelity_rules.look_ratio,
+        cost=result.cost if isinstance(result, Report | Stopped | Failure) else 0.0,
         structure=_structure(evolution, trial, insertion),
     )
 
@@ -361,7 +368,7 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         raise ValueError(
             f"placement {evolution.num_settled + 1} must come next, got {placement.number}"
         )
-    objective, look = placement.objective, placement.look
+    objective = placement.objective
     complete = placement.number % evolution.rules.window_size == 0
     contender = _contender(evolution, placement)
     return replace(
@@ -376,7 +383,9 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         num_evaluations=evolution.num_evaluations + (objective is not None),
         num_since_added=0 if placement.status.added else evolution.num_since_added + 1,
         cost=evolution.cost + placement.cost,
-        looks=evolution.looks if look is None else fidelity.remembered(evolution.looks, look),
+        looks=_with_look(evolution, placement),
+        look_ratio=evolution.look_ratio if placement.look is None else placement.look_ratio,
+        llm_is_out=evolution.llm_is_out if placement.by_rule else placement.stand_in,
         train_s=evolution.train_s + placement.durations.train_s,
         elapsed_s=max(evolution.elapsed_s, placement.elapsed_s),
     )
@@ -570,6 +579,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         measures=placement.measures,
         solution=measured(placement.measures),
         look=placement.look,
+        look_ratio=placement.look_ratio,
         structure=placement.structure,
     )
     figures = Figures(
@@ -583,6 +593,14 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
 def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
     """Tell whether a network was measured as it was built."""
     return placement.operator is Operator.INITIALISATION and evolution.rules.measures_untrained
+
+
+def _with_look(evolution: Evolution, placement: Placement) -> tuple[float, ...]:
+    """Remember a look, and no look at another point of a training beside it."""
+    if placement.look is None:
+        return evolution.looks
+    same = placement.look_ratio == evolution.look_ratio
+    return fidelity.remembered(evolution.looks if same else (), placement.look)
 
 
 def _with_network(

@@ -53,6 +53,8 @@ def milestone_of(evolution: Evolution) -> Milestone:
         "num_since_added": evolution.num_since_added,
         "cost": evolution.cost,
         "looks": evolution.looks,
+        "look_ratio": evolution.look_ratio,
+        "llm_is_out": evolution.llm_is_out,
         "train_s": evolution.train_s,
         "elapsed_s": evolution.elapsed_s,
     }
@@ -92,6 +94,8 @@ def resumed(empty: Evolution, milestone: Milestone) -> Evolution | None:
         num_since_added=read["num_since_added"],
         cost=read["cost"],
         looks=tuple(read["looks"]),
+        look_ratio=read["look_ratio"],
+        llm_is_out=read["llm_is_out"],
         train_s=read["train_s"],
         elapsed_s=read["elapsed_s"],
         num_audits=milestone.num_audits,
@@ -111,14 +115,15 @@ def _contender_row(contender: Contender) -> list[Any]:
     return [
         elite.job, elite.source_digest,
         measures.num_parameters, measures.flops, measures.width, measures.depth,
-        figures.objective, figures.test_accuracy, contender.wants_audit, elite.look, elite.structure,
+        figures.objective, figures.test_accuracy, contender.wants_audit,
+        elite.look, elite.look_ratio, elite.structure,
     ]  # fmt: skip
 
 
 def _contender(row: list[Any]) -> Contender:
     (
         job, source, num_parameters, flops, width, depth, objective, test_accuracy, wants_audit,
-        look, structure,
+        look, look_ratio, structure,
     ) = row  # fmt: skip
     measures = Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth)
     return Contender(
@@ -128,6 +133,7 @@ def _contender(row: list[Any]) -> Contender:
             measures=measures,
             solution=measured(measures),
             look=look,
+            look_ratio=look_ratio,
             structure=tuple((name, number) for name, number in structure),
         ),
         figures=Figures(objective=objective, test_accuracy=test_accuracy),

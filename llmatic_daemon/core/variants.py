@@ -21,6 +21,8 @@ from llmatic_daemon.core.operators import Archives
 from llmatic_daemon.core.rules import Rules, Variant
 from llmatic_daemon.core.structure import similarity
 from llmatic_daemon.records import (
+    AFRESH,
+    ANYHOW,
     AddStatus,
     Elite,
     Operator,
@@ -39,11 +41,9 @@ CREATE = Prompt(
     text="Create a network that inherits from nn.Module and performs better than the above.",
     version=1,
 )
-SAMPLE = Prompt(
-    id="variant:sample", kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1
-)
+SAMPLE = Prompt(id=AFRESH, kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1)
 CHANGE = Prompt(
-    id="variant:change",
+    id=ANYHOW,
     kind=PromptKind.MUTATION,
     text="Change the network in one place.",
     version=1,

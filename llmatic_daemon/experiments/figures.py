@@ -13,10 +13,11 @@ from llmatic_daemon.adapters.plots import ArchiveMap
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.config import Settings
 from llmatic_daemon.core.prompts import EMPTY_BOOK
+from llmatic_daemon.core.variants import Credit, strategy_of
 from llmatic_daemon.experiments import published
 from llmatic_daemon.experiments.plan import Plan
 from llmatic_daemon.experiments.tables import chosen, grouped
-from llmatic_daemon.search import spaces
+from llmatic_daemon.search import rules, spaces
 from llmatic_daemon.simulation import cells
 
 #: Points of a curve, and full trainings in a window of figure 2.
@@ -89,29 +90,32 @@ def _curve(label: str, xs: Sequence[float], courses: Sequence[Sequence[float]]) 
 
 
 def _maps(plan: Plan, by_variant: Grouped) -> Iterator[ArchiveMap]:
-    """Show both archives of the first seed of the first variant."""
+    """Show the archives of the first seed of the first variant, those that it has."""
     variant, data_set = plan.variants[0], plan.data_sets[0]
     run = next(iter(by_variant.get((variant, data_set), ())), None)
     if run is None:
         return
     settings = plan.job(variant, data_set, run.run.seed).settings
     tessellation, (networks, prompts) = cells(settings), spaces(settings.archives)
-    yield ArchiveMap(
-        title=f"{variant}, network archive",
-        centroids=tessellation.network,
-        objectives=_values(run, "network"),
-        objective_name="accuracy",
-        x=pictures.scale(networks.first),
-        y=pictures.scale(networks.second),
-    )
-    yield ArchiveMap(
-        title="prompt archive",
-        centroids=tessellation.prompt,
-        objectives=_values(run, "prompt"),
-        objective_name="curiosity",
-        x=pictures.prompt_scale(prompts.first, _slots(settings)),
-        y=pictures.scale(prompts.second),
-    )
+    strategy = strategy_of(rules(settings))
+    if strategy.is_map:
+        yield ArchiveMap(
+            title=f"{variant}, network archive",
+            centroids=tessellation.network,
+            objectives=_values(run, "network"),
+            objective_name="accuracy",
+            x=pictures.scale(networks.first),
+            y=pictures.scale(networks.second),
+        )
+    if strategy.credit is Credit.ARCHIVE:
+        yield ArchiveMap(
+            title=f"{variant}, prompt archive",
+            centroids=tessellation.prompt,
+            objectives=_values(run, "prompt"),
+            objective_name="curiosity",
+            x=pictures.prompt_scale(prompts.first, _slots(settings)),
+            y=pictures.scale(prompts.second),
+        )
 
 
 def _values(run: Finished, archive: str) -> dict[int, float]:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import config, parts
+from llmatic_daemon import __version__, config, parts
 from llmatic_daemon.adapters import experiment_file
 from llmatic_daemon.adapters.experiment_file import ExperimentFile
 from llmatic_daemon.adapters.experiment_store import Run
@@ -155,11 +155,6 @@ def _preset_of(data_set: str) -> str:
     return data_set if data_set in config.PRESETS else "nasbench201"
 
 
-def _benchmark_preset(data_set: str) -> str:
-    """Say where the bounds of a benchmark's archives stand."""
-    return data_set if data_set in config.PRESETS else "nasbench201"
-
-
 def _of_presets(where: str, values: dict[str, Any]) -> Iterable[Mapping[str, Any]]:
     """Take the preset out of some values, and of the preset what concerns a table."""
     if "preset" not in values:
@@ -192,6 +187,7 @@ def _fingerprint(settings: Settings) -> str:
     Where the table lies does not count, nor which seed: that is part of a run's name.
     """
     values = settings.model_dump(mode="json", exclude={"state_dir"})
+    values["version"] = __version__
     if parts.is_benchmark(settings):
         values["data"]["folder"] = _digest_of(settings.data.folder)
     prompts = read_prompts(parts.prompt_path(settings))

@@ -117,7 +117,6 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
 def _settle_in() -> None:
     """Leave Ctrl-C to the parent, and do not outlive it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"  # k-means would take all cores, which the others have
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

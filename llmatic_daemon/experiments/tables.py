@@ -148,7 +148,7 @@ def passed(plan: Plan, runs: Iterable[Finished]) -> list[Passed]:
 
 def _passed(variant: str, data_set: str, runs: Sequence[Finished], threshold: float) -> Passed:
     costs = [_cost_of_passing(run, threshold) for run in runs]
-    median = statistics.median(costs)
+    median = statistics.median_low(costs)
     return Passed(
         data_set=data_set,
         variant=variant,

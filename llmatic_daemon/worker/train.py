@@ -4,7 +4,7 @@ First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"prese
 "initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
 Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order", "look_ratio"}} with the blobs graph and
 weights: an {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
-its blob when they are kept, or {"failure": {"cause", "detail"}}. An epoch that is "looked" at waits for
+its blob when they are kept, or {"failure": {"cause", "detail", "cost"}}. An epoch that is "looked" at waits for
 {"goes_on": true or false}; false ends the training with {"stopped": {...}}.
 """
 
@@ -142,10 +142,14 @@ def answer(
     if asked["epochs"] is not None:
         recipe = replace(recipe, epochs=asked["epochs"])
     yield _epoch(None, recipe), []
+    num_done = 0
     try:
-        yield from _train(setup, recipe, asked, graph, weights, goes_on)
+        for said, blobs in _train(setup, recipe, asked, graph, weights, goes_on):
+            num_done = said["epoch"]["number"] if "epoch" in said else num_done
+            yield said, blobs
     except (InvalidNetwork, training.TrainingFailed) as error:
-        failure = {"cause": error.cause.value, "detail": error.detail}
+        cost = num_done / max(1, recipe.epochs)
+        failure = {"cause": error.cause.value, "detail": error.detail, "cost": cost}
     else:
         return
     yield {"failure": failure}, []

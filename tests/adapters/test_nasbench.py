@@ -11,6 +11,7 @@ from llmatic_daemon.cells import OPERATIONS, Cell, every_cell
 from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import (
+    AFRESH,
     Candidate,
     Completion,
     Look,
@@ -59,7 +60,7 @@ def proposal(
     **changes: Any,
 ):
     kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
-    prompt = Prompt(id="asked", text=text, kind=kind, version=1)
+    prompt = Prompt(id=AFRESH if text == AFRESH else "asked", text=text, kind=kind, version=1)
     facts = {"prompt": prompt, "operator": operator, "sampling_temperature": temperature}
     return fakes.proposal(**facts, **changes)
 
@@ -238,9 +239,7 @@ async def test_prompt_that_asks_for_a_cell_afresh_gets_any_of_all():
     rewriter = CellRewriter()
     drawn = set()
     for seed in range(300):
-        asked = write_cell_request(
-            proposal("Draw a network afresh.", seed=seed), [INITIAL_CELL], task
-        )
+        asked = write_cell_request(proposal(AFRESH, seed=seed), [INITIAL_CELL], task)
         drawn.add((await rewriter.complete(asked)).text.strip())
 
     assert len(drawn) > 290

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.recording import Recorder, Replay
+from llmatic_daemon.adapters.recording import Recorder, Replay, control_ratio_of
 from llmatic_daemon.errors import ConfigurationError, UserError, WriterUnavailable
 from llmatic_daemon.ports import Writer
 from llmatic_daemon.records import Completion, Request, TooLong
@@ -95,6 +95,22 @@ async def test_recording_goes_on_where_it_was(tmp_path: Path):
     answers = [await replayed(tmp_path / "record.jsonl", mutation(seed)) for seed in (1, 2)]
 
     assert len(answers) == 2
+
+
+async def test_recording_says_which_share_of_the_jobs_is_not_in_it(tmp_path: Path):
+    file = tmp_path / "record.jsonl"
+    for ratio in (0.25, 0.5):  # the second one goes on with it
+        recorder = Recorder(FakeWriter(), file, control_ratio=ratio)
+        await recorder.complete(mutation())
+        recorder.close()
+
+    assert control_ratio_of(file) == 0.25
+    assert (await replayed(file, mutation())).writer == "fake"
+    whole, older = file.read_bytes(), tmp_path / "older.jsonl"
+    older.write_bytes(whole.partition(b"\n")[2])
+    assert control_ratio_of(older) == 0.0
+    assert (await replayed(older, mutation())).writer == "fake"
+    assert control_ratio_of(tmp_path / "nowhere.jsonl") == 0.0
 
 
 async def test_fault_of_the_writer_is_not_recorded(tmp_path: Path):

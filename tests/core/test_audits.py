@@ -21,6 +21,7 @@ from llmatic_daemon.core.evolution import (
     propose,
     rng_for,
 )
+from llmatic_daemon.core.variants import strategy_of
 from llmatic_daemon.records import (
     Audit,
     Edition,
@@ -298,7 +299,7 @@ def test_network_that_was_measured_untrained_is_not_due():
 
 audited_searches = st.builds(
     lambda search, share: replace(search, audit_rules=AuditRules(share=share, threshold=4.0)),
-    searches,
+    searches.filter(lambda search: strategy_of(search.rules).is_map),
     st.sampled_from([0.5, 1.0]),
 )
 audited_scripts = scripts(*["audit"] * 5, *["trained"] * 6)

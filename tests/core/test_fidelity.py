@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmatic_daemon.core.budget import Budget
 from llmatic_daemon.core.evolution import Evolution, apply, goes_on, place
 from llmatic_daemon.core.fidelity import (
     NUM_REMEMBERED,
@@ -22,9 +23,9 @@ STOPPED = Stopped(look=0.3, place="fake:0", wait_s=0.5, train_s=2.0, cost=0.25)
 def looked_at(rules: FidelityRules = FIFTH, *looks: float) -> Evolution:
     """Make a search with one elite, of accuracy 0.8 and look 0.5, and some looks more."""
     search = replace(evolution(train_initial=True), fidelity_rules=rules)
-    elite = report(0.8, look=0.5, cost=1.0)
+    elite = report(0.8, look=0.5)
     search = apply(search, place(search, trial(proposal(1), elite, network("elite")), 0.0))
-    return replace(search, looks=(*search.looks, *looks))
+    return replace(search, looks=(*search.looks, *looks), look_ratio=rules.look_ratio)
 
 
 def test_network_of_an_empty_cell_always_goes_on():
@@ -124,3 +125,36 @@ def test_elite_from_before_there_were_looks_sets_no_bar():
 
     assert goes_on(search, network("new"), 0.01)
     assert replace(trained.job) == Job(number=1, attempt=1)
+
+
+def test_looks_at_another_point_of_a_training_are_not_compared():
+    before = looked_at(FIFTH, *[0.9] * 20)
+    earlier = replace(before, fidelity_rules=FidelityRules(look_ratio=0.1, promoted_ratio=0.2))
+
+    assert not goes_on(before, network("new"), 0.4)
+    assert goes_on(earlier, network("new"), 0.4)
+
+    placed = place(earlier, trial(proposal(2), report(0.85, look=0.4), network("new")), 0.0)
+    after = apply(earlier, placed)
+    assert (placed.look_ratio, after.look_ratio, after.looks) == (0.1, 0.1, (0.4,))
+    assert not goes_on(after, network("other"), 0.3)
+
+
+@pytest.mark.parametrize(
+    ("cost", "num_running", "room"),
+    [(0.0, 0, True), (1.2, 1, True), (1.2, 2, False), (3.0, 0, False)],
+)
+def test_no_training_is_begun_that_the_budget_has_no_room_for(
+    cost: float, num_running: int, room: bool
+):
+    search = replace(evolution(), cost=cost)
+
+    assert Budget(max_trainings=3.0).has_room_for(search, num_running) is room
+
+
+def test_failure_costs_the_epochs_that_it_had():
+    failed = Failure(cause=Outcome.NAN, detail="no", cost=0.25)
+
+    placement = place(looked_at(), trial(proposal(2), failed, network("broken")), 0.0)
+
+    assert placement.cost == 0.25

@@ -140,7 +140,7 @@ class Scheduler:
         )
         if kind in (Outcome.NOT_CODE, Outcome.NO_CLASS, Outcome.CONTEXT, Outcome.LIFT_FAILED):
             return trial(made, Rejection(cause=Outcome(kind), detail="no"))
-        if duplicate := self._duplicate_of(lifted):
+        if duplicate := self._duplicate_of(lifted, choice):
             return trial(made, duplicate, lifted)
         if kind == "stopped":
             cost = 1 / (1 + choice % 7)
@@ -152,12 +152,13 @@ class Scheduler:
             return trial(made, trained, lifted, stand_in=kind == "stand-in")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
 
-    def _duplicate_of(self, lifted: Network) -> Duplicate | None:
+    def _duplicate_of(self, lifted: Network, choice: int) -> Duplicate | None:
         rules = self.live.rules
         if rules.duplicates == "train":
             return None
         for before in self.placements:
             counts = not rules.measures_untrained or before.operator is not Operator.INITIALISATION
+            counts &= before.outcome is not Outcome.STOPPED or bool(choice % 2)
             if before.network_digest == lifted.digest and counts and before.outcome.is_lasting:
                 return Duplicate(of=before.job.number, outcome=before.outcome)
         return None

@@ -19,6 +19,7 @@ from llmatic_daemon.core.variants import (
 )
 from llmatic_daemon.records import (
     AddStatus,
+    Arm,
     Failure,
     Job,
     Operator,
@@ -343,3 +344,26 @@ def test_control_arm_fills_the_map_and_credits_no_prompt():
     assert (placement.offer, placement.credited_cell) == (None, None)
     assert (placement.score_change, placement.curiosity_change) == (0.0, 0.0)
     assert (after.individuals, after.scores) == (search.individuals, search.scores)
+
+
+def test_control_arm_does_not_count_while_no_llm_answers():
+    """Else it alone would have what is settled then, when it is harder to enter than before."""
+    search = grown("llmatic", 30)
+
+    def settled(search: Evolution, **facts: Any) -> tuple[Evolution, Placement]:
+        stand_in = facts.pop("stand_in", False)
+        made = replace(proposed(search), **facts)
+        ended = trial(made, report(0.5), network(f"net {made.job.number}"), stand_in=stand_in)
+        placement = place(search, ended, 0.0)
+        return apply(search, placement), placement
+
+    search, answered = settled(search)
+    search, control = settled(search, by_rule=True)
+    search, out = settled(search, stand_in=True)
+    search, beside = settled(search, by_rule=True)
+    search, back = settled(search)
+    search, again = settled(search, by_rule=True)
+
+    assert [p.arm for p in (answered, control, out, beside, back, again)] == [
+        Arm.WRITER, Arm.CONTROL, Arm.STAND_IN, Arm.STAND_IN, Arm.WRITER, Arm.CONTROL,
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from random import Random
 
 from llmatic_daemon.cells import EDGES, OPERATIONS, Cell
 from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import Completion, Operator, Request
+from llmatic_daemon.records import AFRESH, Completion, Operator, Request
 
 _MAX_TRIES = 20
 
@@ -12,8 +12,8 @@ _MAX_TRIES = 20
 class CellRewriter(Writer):
     """Rewrites cells by rule; the operations that a prompt names are those that it puts in.
 
-    The same request gives the same cell; the number of changes grows with the temperature. A prompt
-    that asks for a cell "afresh" gets any of all, whatever its parents are.
+    The same request gives the same cell; the number of changes grows with the temperature. The prompt
+    `AFRESH` gets any cell of all, whatever the parents are.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -23,7 +23,7 @@ class CellRewriter(Writer):
         known = {parent.canonical for parent in parents}
         crosses = request.operator is Operator.CROSSOVER and len(parents) > 1
         wanted = [each for each in OPERATIONS if each in request.prompt.text] or list(OPERATIONS)
-        child, afresh = parents[0], "afresh" in request.prompt.text
+        child, afresh = parents[0], request.prompt.id == AFRESH
         for attempt in range(_MAX_TRIES):
             if afresh:
                 return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))
