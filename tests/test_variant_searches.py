@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from llmatic_daemon import config, daemon
+from llmatic_daemon import config, daemon, pictures
+from llmatic_daemon.adapters import plots
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.core.rules import Variant
 from llmatic_daemon.errors import ConfigurationError
@@ -42,6 +43,23 @@ def test_variant_is_searched_stopped_and_gone_on_with(tmp_path: Path, variant: s
     assert status.best is not None
     assert elites
     assert all(elite.objective <= status.best[1] for elite in elites)
+
+
+@pytest.mark.parametrize(
+    ("variant", "num_maps"), [("llmatic", 2), ("network-archive", 1), ("local-search", 0)]
+)
+def test_picture_shows_the_archives_that_there_are(
+    tmp_path: Path, variant: str, num_maps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(tmp_path / "state", variant, 15)
+    drawn = []
+    draw_maps = plots.draw_maps
+    monkeypatch.setattr(plots, "draw_maps", lambda maps: drawn.append(maps) or draw_maps(maps))
+
+    files = pictures.draw(tmp_path / "state", tmp_path / "pictures", ["png"])
+
+    assert all(file.stat().st_size > 0 for file in files)
+    assert sum(map(len, drawn)) == num_maps
 
 
 def test_state_of_one_variant_is_not_gone_on_with_by_another(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def draw(
     """Draw the archives and the course of a search, one file for each picture and format.
 
     Args:
-        maps: The archives.
+        maps: The archives; without any there is no picture of them.
         course: What the search has reached.
         folder: Made when it is missing.
         formats: Of "png", "svg", "pdf".
@@ -79,7 +79,8 @@ def draw(
 
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [("archives", draw_maps(maps)), ("course", _draw_course(course))]
+    pictures = [("archives", draw_maps(maps))] if maps else []
+    pictures.append(("course", _draw_course(course)))
     if uplift:
         pictures.append(("uplift", _draw_uplift(uplift)))
     files = [(figure, folder / f"{name}.{kind}") for name, figure in pictures for kind in formats]
