@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 
 from llmatic_daemon.core.audits import Due
-from llmatic_daemon.core.source import class_name_of
+from llmatic_daemon.core.languages import language_of
 from llmatic_daemon.engine import Engine, Patience
 from llmatic_daemon.errors import Unavailable
 from llmatic_daemon.ports import Lifter, Store, Trainer
@@ -91,9 +91,8 @@ class Auditor:
     async def _train_again(self, due: Due) -> Report | Failure | Rejection:
         """Lift and train a network as the first time, but for its seed."""
         source = await self._store.source(due.contender.elite.source_digest)
-        candidate = Candidate(
-            source=source, class_name=class_name_of(source), seed=due.seed, task=self._task
-        )
+        name = language_of(self._task).name_of(source)
+        candidate = Candidate(source=source, class_name=name, seed=due.seed, task=self._task)
         network = await self._lifter.lift(candidate)
         if isinstance(network, Rejection):
             return network

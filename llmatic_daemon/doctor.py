@@ -14,10 +14,8 @@ from llmatic_daemon.adapters.endpoint import Endpoint
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.adapters.state_folder import database_path, holder
 from llmatic_daemon.config import Settings
-from llmatic_daemon.core.operators import initial_source
+from llmatic_daemon.core.languages import language_of
 from llmatic_daemon.core.prompts import EMPTY_BOOK
-from llmatic_daemon.core.requests import write_request
-from llmatic_daemon.core.source import read_text
 from llmatic_daemon.errors import LLMaticError
 from llmatic_daemon.prompt_trial import single_proposal
 from llmatic_daemon.records import (
@@ -164,19 +162,21 @@ async def _port(settings: Settings) -> Finding:
 
 async def _devices(settings: Settings, loaded: list[Task]) -> Finding:
     """Load the data set on the devices, and leave its description in `loaded`."""
-    async with parts.trainers(settings) as trainer:
+    async with parts.hands(settings).trainer as trainer:
         task = await trainer.task()
     loaded.append(task)
     shape = "x".join(map(str, task.input_shape))
     split = f"{task.num_train} + {task.num_validation} + {task.num_test} images of {shape}"
     places = ", ".join(settings.training.places)
-    return Verdict.OK, f"{task.name}: {split}, {task.num_classes} classes, loaded; places {places}"
+    where = "a table" if parts.is_benchmark(settings) else f"places {places}"
+    return Verdict.OK, f"{task.name}: {split}, {task.num_classes} classes, loaded; {where}"
 
 
 async def _lifter(settings: Settings, task: Task) -> Finding:
-    candidate = read_text(initial_source(task), (), seed=1, task=task)
-    assert isinstance(candidate, Candidate)
-    async with parts.lifter(settings) as lifter:
+    language = language_of(task)
+    source = language.initial(task)
+    candidate = Candidate(source=source, class_name=language.name_of(source), seed=1, task=task)
+    async with parts.hands(settings).lifter as lifter:
         network = await lifter.lift(candidate)
     if not isinstance(network, Network):
         return Verdict.FAILED, f"the initial network must lift, got: {network.detail}"
@@ -224,18 +224,16 @@ async def _writers(settings: Settings, task: Task) -> AsyncIterator[Check]:
 
 async def _endpoint(endpoint: Endpoint, settings: Settings, task: Task) -> Finding:
     served = await endpoint.describe()
-    prompt = Prompt(id="doctor", kind=PromptKind.MUTATION, text=_INSTRUCTION, version=1)
-    answer = await endpoint.complete(
-        write_request(single_proposal(prompt, 0.2, 1), [initial_source(task)], task)
-    )
+    language = language_of(task)
+    text, initial = language.instruction, language.initial(task)
+    prompt = Prompt(id="doctor", kind=PromptKind.MUTATION, text=text, version=1)
+    proposal = single_proposal(prompt, 0.2, 1)
+    answer = await endpoint.complete(language.ask(proposal, [initial], task))
     about = f"{served.model} {served.version[:12]}".strip()
     limits = f"{served.max_input_tokens or '?'} tokens in, {endpoint.state.limit} calls at once"
     if isinstance(answer, TooLong):
         return Verdict.FAILED, f"{about}, {limits}: even the initial network is too long: {answer}"
-    outcome = read_text(
-        answer.text, (initial_source(task),), seed=1, task=task,
-        cut=answer.finish_reason == "length",
-    )  # fmt: skip
+    outcome = language.read(answer, proposal, (initial,), task)
     found = "a network" if isinstance(outcome, Candidate) else f"no network ({outcome.detail})"
     return Verdict.OK, f"{about}, {limits}; {_rate(answer)}: {found}"
 
@@ -246,8 +244,3 @@ def _rate(answer: Completion) -> str:
         f"one completion of {answer.num_tokens} tokens took {answer.duration_s:.2f} s "
         f"({answer.num_tokens / spent:.0f} tokens/s)"
     )
-
-
-_INSTRUCTION = (
-    "Write a class that inherits from nn.Module and improves the network above by adding one layer."
-)

@@ -58,6 +58,11 @@ async def export(
         LLMaticError: there is no such elite, or a trainer or the lifter cannot be started.
     """
     settings = read_settings(state_dir)
+    if parts.is_benchmark(settings):
+        raise UserError(
+            "networks of a benchmark cannot be exported, as nobody has trained them here; "
+            "'llmatic-daemon nasbench source CELL' prints one as PyTorch"
+        )
     with History(state_dir) as history:
         chosen = _chosen(history, jobs)
         task = parse_task(history.identity())

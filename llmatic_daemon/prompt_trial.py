@@ -7,9 +7,7 @@ from llmatic_daemon import parts
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.config import Settings
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.requests import write_request
-from llmatic_daemon.core.source import read_source
+from llmatic_daemon.core.languages import language_of
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.records import (
     Candidate,
@@ -61,15 +59,16 @@ async def try_prompt(
     prompt = _prompt(settings, prompt_id)
     task, sources = _parents(state_dir, _NUM_PARENTS[prompt.kind])
     proposal = single_proposal(prompt, temperature, seed)
-    request = write_request(proposal, sources, task)
+    language = language_of(task)
+    request = language.ask(proposal, sources, task)
     async with parts.writer(_asking_once(settings)) as writer:
         completion = await writer.complete(request)
     if isinstance(completion, TooLong):
         return PromptTrial(request=request, completion=completion, candidate=None, network=None)
-    candidate = read_source(completion, proposal, request.parents, task)
+    candidate = language.read(completion, proposal, request.parents, task)
     network = None
     if isinstance(candidate, Candidate):
-        async with parts.lifter(settings) as lifter:
+        async with parts.hands(settings).lifter as lifter:
             network = await lifter.lift(candidate)
     return PromptTrial(request=request, completion=completion, candidate=candidate, network=network)
 
@@ -89,7 +88,7 @@ def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
         task = parse_task(history.identity())
         best = history.elites()[:count]
         sources = [history.source(elite.source_digest) for elite in best]
-    return task, sources or [initial_source(task)]
+    return task, sources or [language_of(task).initial(task)]
 
 
 def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:

@@ -42,7 +42,7 @@ from tests.fake_daemon import SOURCE, fake_hands
 from tests.fakes import FakeWriter
 from tests.sample_placements import failure, success
 from tests.searched_state import command, settings
-from tests.test_audit_views import shown, status
+from tests.test_views import shown, status
 
 FEW = Comparison(control_ratio=0.1, since=250)
 #: The LLM enters more often, and trains no better.

@@ -7,11 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from llmatic_daemon import config, daemon, parts
 from llmatic_daemon.adapters.history import History
 from llmatic_daemon.adapters.nasbench.table import written
 from llmatic_daemon.cells import every_cell
+from llmatic_daemon.cli import main
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import Outcome
 from llmatic_daemon.verification import verify
@@ -79,6 +81,46 @@ def test_plain_prompting_with_the_history_is_replayed_exactly(tmp_path: Path) ->
     assert {placement.prompt for placement in later} == {"variant:history"}
     assert first.parents == ()
     assert len(later[-1].parents) == 10
+
+
+@needs_the_table
+def test_commands_know_that_candidates_are_cells(tmp_path: Path) -> None:
+    state, cell = tmp_path / "state", r"\|none~0\||\|nor_conv|\|skip|\|avg"
+    best = search(state, FILE, {"budget": {"max_evaluations": 15}})[0][0]
+    file = tmp_path / "llmatic.toml"
+    file.write_text(f'preset = "nasbench201"\n[data]\nfolder = "{FILE}"\n')
+
+    def typed(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, list(words), env={"LLMATIC_STATE_DIR": str(state)})
+        return done.exit_code, " ".join(done.output.split())
+
+    status, shown = typed("show", "1")
+    assert (status, "nn.Module" in shown, "diff to the initial network" in shown) == (
+        0,
+        False,
+        True,
+    )
+    status, tried = typed("prompts", "try", "improve", "--config", str(file))
+    assert (status, "rejected" in tried, bool(re.search(cell, tried))) == (0, False, True)
+    status, examined = typed("doctor", "--config", str(file))
+    assert (status, "10 classes, loaded; a table" in examined) == (0, True), examined
+    assert "the initial network lifts" in examined
+    status, exported = typed("export", str(tmp_path / "out"))
+    assert status != 0
+    assert "networks of a benchmark cannot be exported" in exported
+    status, source = typed("nasbench", "source", best)
+    assert (status, "class Network(nn.Module)" in source) == (0, True)
+
+
+@needs_the_table
+def test_second_training_of_a_cell_is_the_table_again(tmp_path: Path) -> None:
+    facts = {"audit": {"share": 1.0}, "fidelity": {"look_ratio": 0.06}}
+    search(tmp_path / "state", FILE, {**facts, "budget": {"max_evaluations": 20}})
+
+    with History(tmp_path / "state") as history:
+        status = history.status()
+    assert status.num_audits > 5
+    assert status.num_unstable == 0
 
 
 async def test_llm_that_is_held_to_cells_writes_nothing_else(

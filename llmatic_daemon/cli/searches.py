@@ -29,7 +29,7 @@ from llmatic_daemon.cli.base import (
     state_option,
 )
 from llmatic_daemon.config import Settings
-from llmatic_daemon.core.operators import initial_source
+from llmatic_daemon.core.languages import language_of
 from llmatic_daemon.errors import UserError
 from llmatic_daemon.exporting import Exported
 from llmatic_daemon.first_files import first_files, write_new
@@ -156,7 +156,8 @@ def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     if not parents:
-        return initial_source(parse_task(history.identity()))
+        task = parse_task(history.identity())
+        return language_of(task).initial(task)
     digest = history.placement(parents[0]).source_digest
     return history.source(digest) if digest else None
 

@@ -17,6 +17,8 @@ from llmatic_daemon.records import (
 
 #: Data sets whose candidates are cells are named so: nasbench201-cifar10.
 TASK_PREFIX = "nasbench201-"
+#: In the place of a class's name.
+CELL_NAME = "cell"
 #: The simplest cell that is no mere sum: three 1 x 1 convolutions, one after the other.
 INITIAL_CELL = str(Cell(("nor_conv_1x1", "none", "nor_conv_1x1", "none", "none", "nor_conv_1x1")))
 SYSTEM = f"""\
@@ -81,4 +83,4 @@ def read_cell(
         return Rejection(cause=Outcome.NOT_CODE, detail=detail)
     known = {cell.strip() for cell in parents}
     cell = next((each for each in found if each not in known), found[0])
-    return Candidate(source=cell, class_name="cell", seed=proposal.seed, task=task)
+    return Candidate(source=cell, class_name=CELL_NAME, seed=proposal.seed, task=task)
