@@ -81,7 +81,7 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
         )
         axes.set_ylim(*_interesting(panel))
         longest = max((curve.xs[-1] for curve in panel.curves if curve.xs), default=1.0)
-        axes.set_xlim(max(longest / 100, 0.1), longest)
+        axes.set_xlim(min(max(longest / 100, 0.1), longest / 2), longest)
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())

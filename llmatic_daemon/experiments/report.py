@@ -1,6 +1,6 @@
 """Writes what an experiment has found: tables as CSV and Markdown, and the pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from llmatic_daemon import parts
@@ -18,7 +18,7 @@ def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
     """
     wanted = {job.run: job.fingerprint for job in plan.jobs}
     mine = [run for run in runs if wanted.get(run.run) == run.fingerprint]
-    benchmarks = _benchmarks(plan)
+    benchmarks = _benchmarks(plan, {run.run.data_set for run in mine})
     accuracies = {
         name: sorted(row.test_200 / 100 for row in table.values())
         for name, table in benchmarks.items()
@@ -31,6 +31,11 @@ def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
     return [*files, *figures.draw(plan, mine, benchmarks, folder)]
 
 
-def _benchmarks(plan: Plan) -> dict[str, Table]:
-    settings = [plan.job(plan.variants[0], data_set).settings for data_set in plan.data_sets]
+def _benchmarks(plan: Plan, found: Set[str]) -> dict[str, Table]:
+    """Read the tables of the data sets on which a run has ended: of another one it may be no good."""
+    settings = [
+        plan.job(plan.variants[0], data_set).settings
+        for data_set in plan.data_sets
+        if data_set in found
+    ]
     return {each.data.name: parts.table(each) for each in settings if parts.is_benchmark(each)}

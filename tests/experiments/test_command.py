@@ -136,6 +136,23 @@ def test_what_has_changed_is_run_again_and_nothing_else(file: Path) -> None:
     assert (folder / "fig4-trainable-networks.png").exists()
 
 
+def test_data_set_that_the_table_lacks_fails_alone(file: Path) -> None:
+    both = 'data_sets = ["nasbench201-imagenet16-120", "nasbench201-cifar10"]'
+    text = TEXT.replace('data_sets = ["nasbench201-cifar10"]', both).replace("[10, 25]", "[10]")
+    assert both in text
+    file.write_text(text)
+
+    status, _, err = run(str(file))
+
+    assert status == 1
+    assert "lacks in16_flops" in err
+    assert "4 of 8 runs have failed" in err
+    assert "Warning" not in err
+    results = (file.with_suffix("") / "results.md").read_text()
+    assert "| plain | 10 | 2 |" in results
+    assert (file.with_suffix("") / "fig2-best-over-windows.png").exists()
+
+
 def test_failed_run_is_told_of_and_tried_again(file: Path) -> None:
     file.write_text(TEXT.replace("search.tournament_size = 1", "archives.prompt_slots = 3"))
 
