@@ -418,10 +418,8 @@ class Engine:
 
     def _training(self, proposal: Proposal, network: Network) -> Training:
         """Say how a network is trained; it is judged by the search as it is at its first look."""
-        epochs, ratio = (
-            num_epochs(self._evolution, proposal),
-            self._evolution.fidelity_rules.look_ratio,
-        )
+        epochs = num_epochs(self._evolution, proposal)
+        ratio = self._evolution.fidelity_rules.look_ratio
         look = None
         if ratio and epochs is None:
             look = Look(ratio, lambda accuracy: goes_on(self._evolution, network, accuracy))
