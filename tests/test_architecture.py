@@ -59,9 +59,9 @@ ONLY_IN = {
     "shelve": set[str](),
 }
 #: Packages that the core may import; all others but the standard library stay out.
-CORE_PACKAGES = {"numpy", "immutables", "sklearn", "scipy"}
+CORE_PACKAGES = {"numpy", "immutables", "sklearn", "scipy", "threadpoolctl"}
 #: Too heavy to import before they are needed.
-ONLY_INSIDE_FUNCTIONS = {"sklearn", "scipy"}
+ONLY_INSIDE_FUNCTIONS = {"sklearn", "scipy", "threadpoolctl"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

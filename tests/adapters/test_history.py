@@ -235,7 +235,7 @@ def test_check_tells_of_a_sum_that_the_log_does_not_give(folder: Path, tmp_path:
 def test_question_that_is_asked_often_reads_an_index_only(folder: Path, query: str, index: str):
     database = sqlite3.connect(folder / "llmatic.db")
 
-    values = ("x", True)[: query.count("?")]
+    values = ("x", True, True)[: query.count("?")]
     plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     database.close()
 

@@ -78,12 +78,15 @@ def test_interval_holds_the_mean_and_is_the_same_each_time():
 
 def test_passing_counts_runs_that_never_do_as_later_than_all_others():
     more = [finished(Run("one", C10, n), (float(n), 0.9, 0.9427)) for n in (2, 3)]
+    half = [finished(Run("two", C10, 7), (5.0, 0.9, 0.9427))]
 
     passing = {row.variant: row for row in tables.passed(PLAN, [*RUNS, *more])}
 
     one, two = passing["one"], passing["two"]
-    assert (one.n, one.share, one.median_cost) == (4, 0.75, 6.5)
+    assert (one.n, one.share, one.median_cost) == (4, 0.75, 3.0)
     assert (two.n, two.share, two.median_cost) == (1, 0.0, None)
+    (two,) = [row for row in tables.passed(PLAN, [*RUNS, *half]) if row.variant == "two"]
+    assert (two.n, two.share, two.median_cost) == (2, 0.5, 5.0)
 
 
 def test_files_hold_what_the_rows_say(tmp_path: Path):

@@ -1,6 +1,6 @@
 # what: ten thousand layers
 # kind: resources
-# ends: timeout or invalid_graph or lift_failed
+# ends: timeout or invalid_graph or lift_failed or oom
 # stopped by: supervisor
 
 from torch import nn
