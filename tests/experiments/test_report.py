@@ -101,7 +101,9 @@ def test_archives_are_those_of_the_first_seed_of_the_first_variant(planned: Plan
 def test_cloud_has_all_cells_and_the_best_of_each_window_that_has_one(
     planned: Plan, tmp_path: Path
 ) -> None:
-    (cloud,) = figures._clouds(planned, grouped(runs(planned)), report._benchmarks(planned))
+    (cloud,) = figures._clouds(
+        planned, grouped(runs(planned)), report._benchmarks(planned, set(planned.data_sets))
+    )
 
     assert len(cloud.cells) == 15_625
     assert cloud.bests == [(10**8, 50.0), (10**7, 70.0)]
