@@ -29,14 +29,12 @@ from llmatic_daemon.adapters.trainer import TrainerPool
 from llmatic_daemon.cells import PATTERN
 from llmatic_daemon.config import EndpointSettings, Settings, WriterSettings
 from llmatic_daemon.core.budget import Budget
+from llmatic_daemon.core.cell_candidates import TASK_PREFIX
 from llmatic_daemon.credentials import token_of
 from llmatic_daemon.engine import Patience
 from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.sandbox import Sandbox
 from llmatic_daemon.search import rules
-
-#: Names of data sets that are tables of a benchmark begin so.
-BENCHMARK = "nasbench201-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def hands(settings: Settings) -> Hands:
 
 def is_benchmark(settings: Settings) -> bool:
     """Tell whether candidates are cells that are looked up."""
-    return settings.data.name.startswith(BENCHMARK)
+    return settings.data.name.startswith(TASK_PREFIX)
 
 
 def table(settings: Settings) -> Table:
@@ -70,7 +68,7 @@ def table(settings: Settings) -> Table:
     Raises:
         ConfigurationError: it is not there, or not whole.
     """
-    return Table.read(settings.data.folder, settings.data.name.removeprefix(BENCHMARK))
+    return Table.read(settings.data.folder, settings.data.name.removeprefix(TASK_PREFIX))
 
 
 def benchmark(settings: Settings, table: Table) -> Hands:

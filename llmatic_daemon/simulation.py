@@ -18,6 +18,7 @@ from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
 from llmatic_daemon.adapters.nasbench.table import Table
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.config import Settings
+from llmatic_daemon.core.cell_candidates import TASK_PREFIX
 from llmatic_daemon.core.evolution import Evolution
 from llmatic_daemon.core.tessellation import tessellate
 from llmatic_daemon.engine import Engine, Ports
@@ -119,7 +120,7 @@ def quick_hands(settings: Settings) -> Hands:
 
 @lru_cache(maxsize=4)
 def _table(file: Path, data_set: str) -> Table:
-    return Table.read(file, data_set.removeprefix(parts.BENCHMARK))
+    return Table.read(file, data_set.removeprefix(TASK_PREFIX))
 
 
 def cells(settings: Settings) -> Tessellation:

@@ -14,6 +14,7 @@ from llmatic_daemon.adapters.experiment_file import ExperimentFile
 from llmatic_daemon.adapters.experiment_store import Run
 from llmatic_daemon.adapters.prompts import read_prompts
 from llmatic_daemon.config import Settings
+from llmatic_daemon.core.cell_candidates import TASK_PREFIX
 from llmatic_daemon.errors import ConfigurationError
 from llmatic_daemon.records import digest
 
@@ -125,7 +126,7 @@ def _settings(
 ) -> Settings:
     """Lay what the file says over the presets, for one variant on one data set."""
     shared, own = dict(written.settings), dict(written.variants[variant])
-    is_table = data_set.startswith(parts.BENCHMARK)
+    is_table = data_set.startswith(TASK_PREFIX)
     presets = [
         config.preset_values("default"),
         *([config.preset_values(_preset_of(data_set))] if is_table else []),

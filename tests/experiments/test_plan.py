@@ -125,3 +125,16 @@ def test_experiment_that_comes_with_us_is_a_good_one(name: str, table: Path) -> 
     assert made.jobs
     assert made.name == name
     assert preset_text(name).startswith("#")
+
+
+@pytest.mark.parametrize("name", ["costs", "looks", "paper", "variants"])
+def test_experiments_whose_figures_readme_tells_can_be_run(name: str, table: Path) -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "experiments" / f"{name}.toml"
+
+    made = plan(str(file), table=table)
+
+    assert {job.settings.data.folder for job in made.jobs} == {table}
+    assert f"`{name}.toml`" in README or f"experiments/{name}.toml" in README
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
