@@ -19,8 +19,7 @@ NUM_CELLS = len(OPERATIONS) ** len(EDGES)
 _OPERATION = "|".join(OPERATIONS)
 #: What a cell looks like; servers of LLMs are held to it too, so it has groups and alternatives, and no more.
 PATTERN = r"\+".join(
-    r"\|" + "".join(rf"(?:{_OPERATION})~{source}\|" for source in range(target))
-    for target in (1, 2, 3)
+    r"\|" + "".join(rf"(?:{_OPERATION})~{source}\|" for source in range(target)) for target in (1, 2, 3)
 )
 _WORDS = re.compile(rf"({_OPERATION})~(\d)")
 _ZERO = "#"

@@ -25,9 +25,7 @@ class Collected:
     vacuumed_bytes: int
 
 
-def collect(
-    state_dir: Path, *, graphs: bool, copies: bool, vacuum: bool, dry_run: bool
-) -> Collected:
+def collect(state_dir: Path, *, graphs: bool, copies: bool, vacuum: bool, dry_run: bool) -> Collected:
     """Remove drafts; and, if asked, more.
 
     The log, all sources, and what every cell holds stay whatever is asked: `verify`, `show`, `export`

@@ -48,9 +48,16 @@ class DataSettings(Section):
     """Which images."""
 
     name: Literal[
-        "digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz",
-        "nasbench201-cifar10", "nasbench201-cifar100", "nasbench201-imagenet16-120",
-    ]  # fmt: skip
+        "digits",
+        "cifar10",
+        "cifar100",
+        "fashion-mnist",
+        "image-folder",
+        "npz",
+        "nasbench201-cifar10",
+        "nasbench201-cifar100",
+        "nasbench201-imagenet16-120",
+    ]
     folder: Path
     download: bool
     num_train: CountOrNone
@@ -82,9 +89,18 @@ class SearchSettings(Section):
     min_sampling_temperature: Annotated[float, Field(gt=0, le=1)]
     duplicates: Literal["skip", "train"]
     variant: Literal[
-        "llmatic", "network-archive", "prompt-archive", "mutation-only", "crossover-only",
-        "random-nn", "random-search", "regularized-evolution", "local-search", "map-elites", "genius",
-    ]  # fmt: skip
+        "llmatic",
+        "network-archive",
+        "prompt-archive",
+        "mutation-only",
+        "crossover-only",
+        "random-nn",
+        "random-search",
+        "regularized-evolution",
+        "local-search",
+        "map-elites",
+        "genius",
+    ]
     population_size: Annotated[int, Field(ge=2, le=1000)]
     control_ratio: Ratio
 
@@ -185,9 +201,7 @@ class WriterSettings(EndpointSettings):
         if self.endpoints and self.token_file:
             raise ValueError("token_file must stand in the table of the endpoint that it is for")
         if self.max_tries < self.breaker_failures:
-            raise ValueError(
-                "max_tries must be at least breaker_failures, so that an outage is seen as one"
-            )
+            raise ValueError("max_tries must be at least breaker_failures, so that an outage is seen as one")
         if self.name == "replay" and not self.replay:
             raise ValueError('replay must name a recording when name is "replay"')
         return self
@@ -333,9 +347,7 @@ class Settings(Section):
                 f"search.variant = {variant!r}, got {size} and {cells}; make it smaller"
             )
         if variant in _WITHOUT_MAP and self.audit.share:
-            raise ValueError(
-                f"audit.share must be 0 with search.variant = {variant!r}, which has no map"
-            )
+            raise ValueError(f"audit.share must be 0 with search.variant = {variant!r}, which has no map")
         return self
 
     @model_validator(mode="after")
@@ -483,9 +495,7 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
     writer = values.get("writer")
     yield from ((writer, name) for name in ("token_file", "record", "replay"))
     named = writer.get("endpoints") if isinstance(writer, dict) else None
-    yield from (
-        (each, "token_file") for each in (named.values() if isinstance(named, dict) else ())
-    )
+    yield from ((each, "token_file") for each in (named.values() if isinstance(named, dict) else ()))
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

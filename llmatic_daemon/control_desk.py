@@ -71,8 +71,9 @@ class ControlDesk:
             await self._engine.pause()
             logger.warning(
                 "the search is paused since %s; 'llmatic-daemon resume' lets it go on",
-                since or "an unknown time", extra={"action": "pause"},
-            )  # fmt: skip
+                since or "an unknown time",
+                extra={"action": "pause"},
+            )
 
     async def attend(self, more: Mapping[str, Verb], listening: asyncio.Event) -> None:
         """Answer for ever.

@@ -101,13 +101,23 @@ async def run(
         write_settings(settings)
         view = _view(engine, settings, arm)
         reloader = Reloader(
-            settings, again or (lambda: settings), lambda new: store.identify(identity(new, task)),
-            engine=engine, trainer=trainer, prompts=desk, announced=manager.reloading,
-        )  # fmt: skip
+            settings,
+            again or (lambda: settings),
+            lambda new: store.identify(identity(new, task)),
+            engine=engine,
+            trainer=trainer,
+            prompts=desk,
+            announced=manager.reloading,
+        )
         control = ControlDesk(
-            settings, engine=engine, prompts=desk, reloader=reloader, view=view, token=token,
+            settings,
+            engine=engine,
+            prompts=desk,
+            reloader=reloader,
+            view=view,
+            token=token,
             metrics=metrics,
-        )  # fmt: skip
+        )
         await control.recall()
         metrics.watch(view, writer.endpoints)
         if listener:
@@ -209,9 +219,12 @@ async def _until_the_end(
         tasks = [group.create_task(work) for work in beside]
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
-            settings.engine.slots, len(settings.training.places),
-            engine.evolution.num_evaluations, settings.state_dir, extra={"action": "ready"},
-        )  # fmt: skip
+            settings.engine.slots,
+            len(settings.training.places),
+            engine.evolution.num_evaluations,
+            settings.state_dir,
+            extra={"action": "ready"},
+        )
         ready()
         end = await engine.run()
         manager.stopping()
@@ -291,9 +304,13 @@ def _audits(
         return ()
     patience = parts.patience(settings)
     auditor = Auditor(
-        engine, task,
-        store=ports.store, lifter=ports.lifter, trainer=ports.trainer, patience=patience,
-    )  # fmt: skip
+        engine,
+        task,
+        store=ports.store,
+        lifter=ports.lifter,
+        trainer=ports.trainer,
+        patience=patience,
+    )
     return (auditor.run(),)
 
 

@@ -50,9 +50,7 @@ def delete(folder: Path) -> None:
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not settings_path(folder).exists() or read_settings(folder).data.name != "digits":
-        raise UserError(
-            f"--fresh deletes demos only, and {str(folder)!r} is none; choose another folder"
-        )
+        raise UserError(f"--fresh deletes demos only, and {str(folder)!r} is none; choose another folder")
     claimed = StateFolder.claim(folder)
     for name in _OWN_PICTURES:
         (folder / "plots" / name).unlink(missing_ok=True)

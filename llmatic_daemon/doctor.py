@@ -121,9 +121,7 @@ async def _state(settings: Settings) -> Finding:
 
 def _existing(folder: Path) -> Path:
     """Find the folder itself, or the nearest one above it that is there."""
-    return next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
-    )
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
 async def _disk(settings: Settings) -> Finding:

@@ -461,9 +461,7 @@ class Engine:
 
     async def _request(self, proposal: Proposal) -> Request:
         sources = [await self._ports.store.source(digest) for digest in proposal.parent_digests]
-        return self._language.ask(
-            proposal, sources or [self._language.initial(self._task)], self._task
-        )
+        return self._language.ask(proposal, sources or [self._language.initial(self._task)], self._task)
 
     def _watcher(self, slot: int) -> Callable[[Progress], None]:
         def watch(progress: Progress) -> None:
@@ -567,9 +565,7 @@ class Engine:
                 num_faults += 1
                 self._store_is_out = True
                 if num_faults == 1:
-                    logger.error(
-                        "the store takes nothing; dispatch waits: %s", error, extra=_COMMIT
-                    )
+                    logger.error("the store takes nothing; dispatch waits: %s", error, extra=_COMMIT)
             if until.is_set():
                 return None
             await self._wait_for_store(num_faults, until)

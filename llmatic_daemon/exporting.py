@@ -43,9 +43,7 @@ class Exported:
     fault: str = ""
 
 
-async def export(
-    state_dir: Path, out: Path, *, jobs: tuple[int, ...], kind: str
-) -> AsyncIterator[Exported]:
+async def export(state_dir: Path, out: Path, *, jobs: tuple[int, ...], kind: str) -> AsyncIterator[Exported]:
     """Export elites, one after the other, each into a folder of its own.
 
     Args:
@@ -79,8 +77,7 @@ def _chosen(history: History, jobs: tuple[int, ...]) -> list[StoredElite]:
     for job in jobs:
         if job not in elites:
             raise UserError(
-                f"job {job} must be an elite to be exported, and is none; "
-                "'llmatic-daemon elites' lists them"
+                f"job {job} must be an elite to be exported, and is none; 'llmatic-daemon elites' lists them"
             )
     return [elites[job] for job in jobs or elites]
 
@@ -98,9 +95,7 @@ class _Export:
         """Lift, train and write one elite."""
         source = self.history.source(elite.source_digest)
         seed = self.history.placement(elite.job).seed
-        candidate = Candidate(
-            source=source, class_name=class_name_of(source), seed=seed, task=self.task
-        )
+        candidate = Candidate(source=source, class_name=class_name_of(source), seed=seed, task=self.task)
         network = await self.lifter.lift(candidate)
         if isinstance(network, Rejection):
             return self._failed(elite, network.detail)
@@ -169,8 +164,7 @@ class _Export:
                 "test_loss": report.test_loss,
             },
             "normalisation": [
-                {"mean": mean, "deviation": deviation}
-                for mean, deviation in report.normalisation or ()
+                {"mean": mean, "deviation": deviation} for mean, deviation in report.normalisation or ()
             ],
             "lineage": lineage(self.history.lineage(elite.job)),
             "source_digest": elite.source_digest,

@@ -62,6 +62,4 @@ def _configuration(preset: str, prompts: str) -> str:
     text = _HEADER.format(preset=preset) + preset_text(preset)
     if 'folder = ""' in text:
         return text.replace('folder = ""', f'folder = "{prompts}"')
-    return (
-        text + f'\n[prompts]\n# Folder of prompt files, beside this file.\nfolder = "{prompts}"\n'
-    )
+    return text + f'\n[prompts]\n# Folder of prompt files, beside this file.\nfolder = "{prompts}"\n'

@@ -25,9 +25,13 @@ async def lift_file(
         LifterUnavailable: the lifter cannot start.
     """
     task = Task(
-        name=file.stem, input_shape=input_shape, num_classes=num_classes,
-        num_train=0, num_validation=0, num_test=0,
-    )  # fmt: skip
+        name=file.stem,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        num_train=0,
+        num_validation=0,
+        num_test=0,
+    )
     candidate = read_text(_read(file), (), seed=settings.search.seed, task=task)
     if isinstance(candidate, Rejection):
         return candidate

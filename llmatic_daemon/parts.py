@@ -52,9 +52,7 @@ def hands(settings: Settings) -> Hands:
     """Make the real ones, or those of a benchmark."""
     if is_benchmark(settings):
         return benchmark(settings, table(settings))
-    return Hands(
-        partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings)
-    )
+    return Hands(partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings))
 
 
 def is_benchmark(settings: Settings) -> bool:
@@ -279,6 +277,4 @@ def budget(settings: Settings) -> Budget:
 def patience(settings: Settings) -> Patience:
     """Say how often the world may fail."""
     engine = settings.engine
-    return Patience(
-        max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s
-    )
+    return Patience(max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s)

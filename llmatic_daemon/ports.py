@@ -209,9 +209,7 @@ class Store(Protocol):
         """
         ...
 
-    async def earlier(
-        self, network_digest: str, *, initial: bool, stopped: bool
-    ) -> Duplicate | None:
+    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
         """Find how the same network ended first; None when no lasting end of it is known.
 
         Args:

@@ -228,10 +228,7 @@ class TooLong:
     max_tokens: int
 
     def __str__(self) -> str:
-        return (
-            f"the request has {self.num_tokens} tokens, endpoint {self.endpoint!r} takes "
-            f"{self.max_tokens}"
-        )
+        return f"the request has {self.num_tokens} tokens, endpoint {self.endpoint!r} takes {self.max_tokens}"
 
 
 class CallOutcome(StrEnum):
@@ -944,7 +941,5 @@ class Identity:
         mine, theirs = dict(self.fields), dict(other.fields)
         for name in sorted(mine.keys() | theirs.keys()):
             if mine.get(name) != theirs.get(name):
-                now, before = (
-                    repr(x[name]) if name in x else "as by default" for x in (theirs, mine)
-                )
+                now, before = (repr(x[name]) if name in x else "as by default" for x in (theirs, mine))
                 yield f"{name} is {now}, was {before}"

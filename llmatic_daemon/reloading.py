@@ -125,9 +125,7 @@ class Reloader:
             return before
 
 
-def _differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
-) -> Iterator[str]:
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Name the settings that differ, such as data.folder."""
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)

@@ -12,9 +12,7 @@ from llmatic_daemon.records import Candidate, Network, Outcome, Rejection, Task
 from llmatic_daemon.sandbox import Layer, hidden_folders
 
 #: A probe has no data, and its network need not be large.
-_TASK = Task(
-    name="probe", input_shape=(1, 8, 8), num_classes=10, num_train=0, num_validation=0, num_test=0
-)
+_TASK = Task(name="probe", input_shape=(1, 8, 8), num_classes=10, num_train=0, num_validation=0, num_test=0)
 #: What a probe raises when it has reached its goal.
 _GOT = "GOT"
 #: What the lifter says of a program that has run to its end, and is no network.
@@ -73,9 +71,7 @@ class Row:
 def _refused(layer: str, attempt: str, *lines: str) -> Probe:
     """Write a probe that finds nothing, and runs to its end: any mistake of its own is told."""
     source = "\n".join(["import ctypes, os, resource", *lines])
-    return Probe(
-        layer=layer, attempt=attempt, source=source, outcome=Outcome.LIFT_FAILED, says=_RAN
-    )
+    return Probe(layer=layer, attempt=attempt, source=source, outcome=Outcome.LIFT_FAILED, says=_RAN)
 
 
 def _got_if(condition: str, what: str) -> str:
@@ -95,54 +91,87 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
     forged = "import os\nos.write(3, b'\\0\\0\\0\\2{}')\nos._exit(0)\n"
     lost = _NETWORK.format(init="self.dense.weight.data[0] = float('inf')")
     return (
-        _refused("process", "looks for an environment, and for descriptors but the result pipe",
-                 _got_if("os.environ", "dict(os.environ)"),
-                 "for n in range(4, 4096):",
-                 "    try: os.fstat(n)",
-                 "    except OSError: continue",
-                 f"    raise RuntimeError('{_GOT} descriptor ' + str(n))"),
-        _refused(Layer.USER, "asks who it is",
-                 _got_if(f"os.getuid() == {os.getuid()}", "os.getuid()")),
-        _refused(bubblewrap, "looks for /etc/passwd",
-                 _got_if("os.path.exists('/etc/passwd')", "'/etc/passwd'")),
-        _refused(bubblewrap, "asks which processes it is among",
-                 _got_if(f"os.readlink('/proc/self/ns/pid') == {processes}", processes)),
+        _refused(
+            "process",
+            "looks for an environment, and for descriptors but the result pipe",
+            _got_if("os.environ", "dict(os.environ)"),
+            "for n in range(4, 4096):",
+            "    try: os.fstat(n)",
+            "    except OSError: continue",
+            f"    raise RuntimeError('{_GOT} descriptor ' + str(n))",
+        ),
+        _refused(Layer.USER, "asks who it is", _got_if(f"os.getuid() == {os.getuid()}", "os.getuid()")),
+        _refused(
+            bubblewrap, "looks for /etc/passwd", _got_if("os.path.exists('/etc/passwd')", "'/etc/passwd'")
+        ),
+        _refused(
+            bubblewrap,
+            "asks which processes it is among",
+            _got_if(f"os.readlink('/proc/self/ns/pid') == {processes}", processes),
+        ),
         _refused(
             bubblewrap,
             "looks for data sets in Python's packages",
             *(_got_if(f"os.path.exists({place!r})", repr(place)) for place in data_sets),
         ),
-        _refused(bubblewrap, "asks which network it is in",
-                 _got_if(f"os.readlink('/proc/self/ns/net') == {network}", network)),
-        _refused(Layer.LANDLOCK, "reads a file that anybody may read",
-                 "try: print(open('/proc/uptime').read())",
-                 "except PermissionError as error: assert error.errno == 13",
-                 f"else: raise RuntimeError('{_GOT} /proc/uptime')"),
+        _refused(
+            bubblewrap,
+            "asks which network it is in",
+            _got_if(f"os.readlink('/proc/self/ns/net') == {network}", network),
+        ),
+        _refused(
+            Layer.LANDLOCK,
+            "reads a file that anybody may read",
+            "try: print(open('/proc/uptime').read())",
+            "except PermissionError as error: assert error.errno == 13",
+            f"else: raise RuntimeError('{_GOT} /proc/uptime')",
+        ),
         _refused(seccomp, "starts a process", *_only_eperm("os.fork()")),
         _refused(seccomp, "makes a socket", "import socket", *_only_eperm("socket.socket()")),
         _refused(seccomp, "writes a file", *_only_eperm("open('file', 'w')")),
-        _refused(seccomp, "has itself traced",
-                 "trace = ctypes.CDLL(None, use_errno=True).ptrace",
-                 "trace(0, 0, 0, 0)",
-                 _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()")),
-        _refused(seccomp, "asks for namespaces",
-                 "unshare = ctypes.CDLL(None, use_errno=True).unshare",
-                 "unshare(0)",
-                 _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()")),
-        Probe(layer=rlimits, attempt="takes more memory than it may", outcome=Outcome.OOM,
-              source=f"kept = bytearray({memory_bytes})"),
-        _refused(rlimits, "asks how long a file, and how many processes, it may make",
-                 *(_got_if(f"resource.getrlimit(resource.{name})[1] != 0", f"'{name}'")
-                   for name in ("RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_CORE"))),
-        Probe(layer="supervisor", attempt="never ends, and ignores signals",
-              source="import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n"
-                     "    except (OSError, ValueError): pass\nwhile True: pass\n",
-              outcome=Outcome.TIMEOUT),
-        Probe(layer="parser", attempt="writes a result of its own", source=forged,
-              outcome=Outcome.SANDBOX),
-        Probe(layer="validator", attempt="hands over a weight that is not finite", source=lost,
-              outcome=Outcome.NAN),
-    )  # fmt: skip
+        _refused(
+            seccomp,
+            "has itself traced",
+            "trace = ctypes.CDLL(None, use_errno=True).ptrace",
+            "trace(0, 0, 0, 0)",
+            _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()"),
+        ),
+        _refused(
+            seccomp,
+            "asks for namespaces",
+            "unshare = ctypes.CDLL(None, use_errno=True).unshare",
+            "unshare(0)",
+            _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()"),
+        ),
+        Probe(
+            layer=rlimits,
+            attempt="takes more memory than it may",
+            outcome=Outcome.OOM,
+            source=f"kept = bytearray({memory_bytes})",
+        ),
+        _refused(
+            rlimits,
+            "asks how long a file, and how many processes, it may make",
+            *(
+                _got_if(f"resource.getrlimit(resource.{name})[1] != 0", f"'{name}'")
+                for name in ("RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_CORE")
+            ),
+        ),
+        Probe(
+            layer="supervisor",
+            attempt="never ends, and ignores signals",
+            source="import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n"
+            "    except (OSError, ValueError): pass\nwhile True: pass\n",
+            outcome=Outcome.TIMEOUT,
+        ),
+        Probe(layer="parser", attempt="writes a result of its own", source=forged, outcome=Outcome.SANDBOX),
+        Probe(
+            layer="validator",
+            attempt="hands over a weight that is not finite",
+            source=lost,
+            outcome=Outcome.NAN,
+        ),
+    )
 
 
 def _only_eperm(call: str) -> tuple[str, ...]:

@@ -108,9 +108,7 @@ async def _tessellation(settings: Settings) -> Tessellation:
     return Tessellation(network=network, prompt=prompt)
 
 
-async def _centroids(
-    num_cells: int, num_samples: int, seed: int
-) -> tuple[tuple[float, float], ...]:
+async def _centroids(num_cells: int, num_samples: int, seed: int) -> tuple[tuple[float, float], ...]:
     module = "llmatic_daemon.core.tessellation"
     status, output = await printed(module, num_cells, num_samples, seed)
     if status != 0:

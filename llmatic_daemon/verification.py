@@ -65,9 +65,7 @@ def _network_faults(evolution: Evolution, history: History) -> list[str]:
         )
         for cell, held in evolution.networks.items()
     }
-    stored = {
-        elite.cell: (elite.job, elite.objective, elite.test_accuracy) for elite in history.elites()
-    }
+    stored = {elite.cell: (elite.job, elite.objective, elite.test_accuracy) for elite in history.elites()}
     return _differences("network archive", folded, stored)
 
 
@@ -89,9 +87,7 @@ def _prompt_faults(evolution: Evolution, history: History) -> list[str]:
     return _differences("prompt archive", folded, stored)
 
 
-def _differences(
-    archive: str, folded: Mapping[int, object], stored: Mapping[int, object]
-) -> list[str]:
+def _differences(archive: str, folded: Mapping[int, object], stored: Mapping[int, object]) -> list[str]:
     return [
         f"{archive}, cell {cell}: the log gives {folded.get(cell)}, stored is {stored.get(cell)}"
         for cell in sorted(folded.keys() | stored.keys())

@@ -130,9 +130,7 @@ def _points(difference: Difference | None) -> str:
     """Write a difference of two shares in points of percent, with its interval."""
     if difference is None:
         return f"{Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
-    mean, low, high = (
-        f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high)
-    )
+    mean, low, high = (f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high))
     return f"{mean} points ({low} to {high}), {difference.finding}"
 
 
@@ -269,17 +267,13 @@ def _became(placement: Placement) -> list[RenderableType]:
     at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
     made = f"{placement.operator}, prompt {prompt}{at}, seed {placement.seed}"
-    parts: list[RenderableType] = [
-        Text(f"made by: {made}"), Text(f"written by: {_written_by(placement)}")
-    ]  # fmt: skip
+    parts: list[RenderableType] = [Text(f"made by: {made}"), Text(f"written by: {_written_by(placement)}")]
     if placement.report is None:
         parts.append(Text(f"outcome: {placement.outcome}: {placement.detail}"))
     else:
         where = f"{placement.status} in cell {placement.cell}"
         report = placement.report
-        parts.append(
-            Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}")
-        )
+        parts.append(Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}"))
     if placement.look is not None:
         spent = f"{placement.cost:.2f} of a full training"
         parts.append(Text(f"first look: accuracy {placement.look:.4f}; {spent} in all"))

@@ -100,9 +100,7 @@ def make_tokenizer(folder: Path, chat_template: str | None) -> int:
     from transformers import PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(
-        [SAMPLE], min_frequency=1, special_tokens=[END_OF_TEXT], show_progress=False
-    )
+    bpe.train_from_iterator([SAMPLE], min_frequency=1, special_tokens=[END_OF_TEXT], show_progress=False)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer,
         bos_token=END_OF_TEXT,

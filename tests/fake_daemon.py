@@ -55,9 +55,7 @@ class RandomLifter(FakeLifter):
             width=chance.randint(1, 512),
             depth=chance.randint(1, 20),
         )
-        graph = (
-            f'{{"nodes": [["op{chance.randrange(5)}"]], "source": "{candidate.digest}"}}'.encode()
-        )
+        graph = f'{{"nodes": [["op{chance.randrange(5)}"]], "source": "{candidate.digest}"}}'.encode()
         return Network(graph=graph, weights=b"", measures=measures, lift_s=0.0)
 
 

@@ -266,9 +266,7 @@ class FakeTgi:
             self.in_flight -= writing
         return response
 
-    async def _settle(
-        self, handler: Handler, http: web.Request, received: Received
-    ) -> web.StreamResponse:
+    async def _settle(self, handler: Handler, http: web.Request, received: Received) -> web.StreamResponse:
         """Ask for the key, read the body, play a fault, and only then answer."""
         key = f"Bearer {self._api_key}"
         if self._api_key and http.path not in OPEN and http.headers.get("Authorization") != key:
@@ -440,9 +438,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fault-share", type=float, default=0.0)
     parser.add_argument("--fault-seed", type=int, default=0)
     for name in ("max_input_tokens", "max_total_tokens", "max_concurrent_requests"):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=int, default=getattr(Limits(), name)
-        )
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Limits(), name))
     return parser.parse_args()
 
 

@@ -92,9 +92,7 @@ def _network(name: str, channels: int, classes: int, chance: random.Random) -> s
     body = ["", "    def forward(self, x):"]
     for layer in range(1, len(widths)):
         kernel, sizes = chance.choice((1, 3, 5)), f"{widths[layer - 1]}, {widths[layer]}"
-        lines.append(
-            f"        self.conv{layer} = nn.Conv2d({sizes}, {kernel}, padding={kernel // 2})"
-        )
+        lines.append(f"        self.conv{layer} = nn.Conv2d({sizes}, {kernel}, padding={kernel // 2})")
         body.append(f"        x = {activation}(self.conv{layer}(x))")
     lines.append(f"        self.pool = nn.AdaptiveAvgPool2d({side})")
     lines.append(f"        self.fc1 = nn.Linear({widths[-1] * side * side}, {hidden})")

@@ -123,9 +123,7 @@ def prompt(id_: str, text: str, **changes: Any) -> Prompt:
     return Prompt(id=id_, **({"kind": PromptKind.MUTATION, "text": text} | changes))
 
 
-def with_prompts(
-    search: Evolution, files: Sequence[Prompt], num_slots: int = NUM_SLOTS
-) -> Evolution:
+def with_prompts(search: Evolution, files: Sequence[Prompt], num_slots: int = NUM_SLOTS) -> Evolution:
     """Let a search take other prompts."""
     edition = edit(search, files, num_slots)
     return search if edition is None else apply(search, edition)

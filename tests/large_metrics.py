@@ -12,11 +12,22 @@ def large() -> Metrics:
     """Make them; with the prompt for crossover there are 32."""
     made = Metrics("1.2.3", 8, ENDPOINTS)
     snapshot = Snapshot(
-        num_settled=100_000, num_evaluations=60_000, max_evaluations=None,
-        network_cells=100, filled_network_cells=100, prompt_cells=100, filled_prompt_cells=100,
-        qd_score=60.0, best_objective=0.9, best_job=1, elapsed_s=1e6, train_s=1e6, num_slots=8,
-        median_objective=0.6, curiosity=dict.fromkeys(PROMPTS, 1.5),
-    )  # fmt: skip
+        num_settled=100_000,
+        num_evaluations=60_000,
+        max_evaluations=None,
+        network_cells=100,
+        filled_network_cells=100,
+        prompt_cells=100,
+        filled_prompt_cells=100,
+        qd_score=60.0,
+        best_objective=0.9,
+        best_job=1,
+        elapsed_s=1e6,
+        train_s=1e6,
+        num_slots=8,
+        median_objective=0.6,
+        curiosity=dict.fromkeys(PROMPTS, 1.5),
+    )
     states = tuple(
         EndpointState(name=name, model="codegen", is_open=False, num_in_flight=3, limit=8)
         for name in ENDPOINTS

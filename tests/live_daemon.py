@@ -119,18 +119,18 @@ def main() -> None:
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
         "prompts": {
-            "folder": str(asked.folder), "settle_s": asked.settle_s, "rescan_s": asked.rescan_s,
+            "folder": str(asked.folder),
+            "settle_s": asked.settle_s,
+            "rescan_s": asked.rescan_s,
         },
         "metrics": {"port": asked.metrics_port},
         "writer": {"name": "tgi", "url": asked.llm} if asked.llm else {},
-    }  # fmt: skip
+    }
     again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
     settings = again()
     told = TellingWriter(tells=asked.tell_requests)
     hands = Hands(
-        partial(parts.writer, settings)
-        if asked.llm
-        else lambda observers: contextlib.nullcontext(told),
+        partial(parts.writer, settings) if asked.llm else lambda observers: contextlib.nullcontext(told),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )

@@ -6,8 +6,14 @@ from pathlib import Path
 from llmatic_daemon.cells import Cell, every_cell
 
 _FIGURES = (
-    "params", "flops", "valid_200", "test_200", "valid_12", "test_12", "train_s_200",
-)  # fmt: skip
+    "params",
+    "flops",
+    "valid_200",
+    "test_200",
+    "valid_12",
+    "test_12",
+    "train_s_200",
+)
 PREFIXES = ("c10", "c100")
 
 
@@ -40,7 +46,5 @@ def _row(cell: Cell) -> str:
             valid - 19.5,
             1000 + flops / 1e5,
         )
-        figures += [
-            f"{number:.4f}" if isinstance(number, float) else f"{number}" for number in numbers
-        ]
+        figures += [f"{number:.4f}" if isinstance(number, float) else f"{number}" for number in numbers]
     return ",".join(figures)

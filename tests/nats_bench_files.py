@@ -134,14 +134,20 @@ def _trial(index: int, cell: str, data_set: str, epochs: str, seed: int) -> Any:
     size, last = size_of(Cell.parse(cell), ours), int(epochs) - 1
     nothing = dict.fromkeys(range(last + 1), 0.0)
     trial = ResultsCount(
-        data_set, None, nothing, nothing, size.num_parameters / 1e6, size.flops / 1e6,
-        {"arch_str": cell}, seed, last + 1, None,
-    )  # fmt: skip
+        data_set,
+        None,
+        nothing,
+        nothing,
+        size.num_parameters / 1e6,
+        size.flops / 1e6,
+        {"arch_str": cell},
+        seed,
+        last + 1,
+        None,
+    )
     times = dict.fromkeys(range(last + 1), train_s(index, data_set, epochs) / (last + 1))
     trial.update_train_info(nothing, nothing, nothing, times)
     every = {f"{split}@{epoch}": 0.0 for split in splits for epoch in range(last + 1)}
-    reached = {
-        f"{split}@{last}": accuracy(index, data_set, split, epochs, seed) for split in splits
-    }
+    reached = {f"{split}@{last}": accuracy(index, data_set, split, epochs, seed) for split in splits}
     trial.update_eval(every | reached, dict(every), dict(every))
     return trial

@@ -149,9 +149,7 @@ class File:
     @property
     def content(self) -> bytes:
         """Write it out."""
-        head = (
-            f'kind = "{self.kind}"\nweight = {self.weight}\nenabled = {str(self.enabled).lower()}'
-        )
+        head = f'kind = "{self.kind}"\nweight = {self.weight}\nenabled = {str(self.enabled).lower()}'
         return f"+++\n{head}\n+++\n{self.text}\n".encode()
 
 
@@ -317,9 +315,7 @@ class Editor:
         self.num_texts += 1
         is_old = self.num_texts > 20 and self.chance.random() < again
         number = self.chance.randrange(3) if is_old else self.num_texts
-        return (
-            f"Change {name} in way {number}.\n" + f"This is line {number}.\n" * (number % 9) + "."
-        )
+        return f"Change {name} in way {number}.\n" + f"This is line {number}.\n" * (number % 9) + "."
 
 
 def main() -> None:

@@ -43,9 +43,7 @@ class RunningDaemon:
     def __init__(self, state: Path, folder: Path, *options: str) -> None:
         self.state = state
         command = [sys.executable, "-m", "tests.live_daemon", str(state), str(folder), *options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.told: list[dict[str, Any]] = []
         self.log: list[str] = []
         self._news: queue.Queue[dict[str, Any]] = queue.Queue()

@@ -86,9 +86,7 @@ def success(
         "status": AddStatus.NEW,
         "curiosity_change": 1.0,
         "score_change": 1.0,
-        "offer": PromptOffer(
-            temperature=0.65, cell=cell, status=AddStatus.NEW, objective=1.0, curiosity=0.0
-        ),
+        "offer": PromptOffer(temperature=0.65, cell=cell, status=AddStatus.NEW, objective=1.0, curiosity=0.0),
         "durations": Durations(llm_s=0.1, lift_s=0.2, wait_s=0.3, train_s=0.4, total_s=1.0),
     }
     return failure(number, job, **(facts | changes)), Artefacts(source=source, graph=graph)
@@ -96,15 +94,11 @@ def success(
 
 def edition(number: int, *ids: str, **changes: Any) -> Edition:
     """Make an edition of prompts for mutation, and a crossover prompt, all of version 1."""
-    mutation = tuple(
-        Prompt(id=id_, kind=PromptKind.MUTATION, text=f"{id_} it", version=1) for id_ in ids
-    )
+    mutation = tuple(Prompt(id=id_, kind=PromptKind.MUTATION, text=f"{id_} it", version=1) for id_ in ids)
     crossover = Prompt(id="join", kind=PromptKind.CROSSOVER, text="join them", version=1)
     facts: dict[str, Any] = {
         "num_settled": 0,
-        "prompts": PromptSet(
-            mutation=mutation, crossover=crossover, slots=tuple(range(len(mutation)))
-        ),
+        "prompts": PromptSet(mutation=mutation, crossover=crossover, slots=tuple(range(len(mutation)))),
         "emptied": (),
     }
     return Edition(number=number, **(facts | changes))
@@ -114,9 +108,7 @@ def audit(number: int, placement: Placement, **changes: Any) -> Audit:
     """Make an audit of an elite by which it keeps its cell."""
     assert placement.report is not None
     assert placement.cell is not None
-    first = Figures(
-        objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
-    )
+    first = Figures(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
     facts: dict[str, Any] = {
         "num_settled": placement.number,
         "job": placement.job.number,
@@ -180,16 +172,29 @@ class SampleSearch:
             placement, artefacts = failure(number, job, parents=parents), Artefacts()
         elif number % 5 == 1 and len(self.settled) > 2:
             placement, artefacts = success(
-                number, job, cell=cell, size=self.size, num_epochs=self.num_epochs,
-                operator=Operator.CROSSOVER, parents=tuple(self.settled[-3:]), temperature=None,
-                offer=None, curiosity_change=0.0, status=AddStatus.NOT_ADDED,
-            )  # fmt: skip
+                number,
+                job,
+                cell=cell,
+                size=self.size,
+                num_epochs=self.num_epochs,
+                operator=Operator.CROSSOVER,
+                parents=tuple(self.settled[-3:]),
+                temperature=None,
+                offer=None,
+                curiosity_change=0.0,
+                status=AddStatus.NOT_ADDED,
+            )
         elif number % 5 == 2 and self.prompt_elites:
             placement, artefacts = success(
-                number, job, cell=cell, size=self.size, num_epochs=self.num_epochs,
-                parents=parents, credited_cell=min(self.prompt_elites),
+                number,
+                job,
+                cell=cell,
+                size=self.size,
+                num_epochs=self.num_epochs,
+                parents=parents,
+                credited_cell=min(self.prompt_elites),
                 credited_job=self.prompt_elites[min(self.prompt_elites)],
-            )  # fmt: skip
+            )
         return placement, artefacts
 
     def settle(self, placement: Placement) -> None:

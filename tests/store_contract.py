@@ -161,9 +161,7 @@ class StoreContract:
     @pytest.mark.parametrize(
         "field", ["elapsed_s", "curiosity_change", "report.test_loss", "offer.curiosity", "curve"]
     )
-    async def test_commit_refuses_what_is_not_finite(
-        self, open_store: OpenStore, field: str, bad: float
-    ):
+    async def test_commit_refuses_what_is_not_finite(self, open_store: OpenStore, field: str, bad: float):
         """SQLite would keep a NaN as NULL, and nobody would know that it had been one."""
         store = await open_store()
         good, artefacts = success(1, await store.dispatch(0))
@@ -222,12 +220,27 @@ class StoreContract:
         bare = failure(1, await store.dispatch(0), outcome=Outcome.NAN, detail="loss is nan é\0x")
         await store.commit(bare, Artefacts())
         full, artefacts = success(
-            2, await store.dispatch(5), slot=5, parents=(1, 1), clipped=True, credited_cell=4,
-            credited_job=1, curiosity_change=-0.5, status=AddStatus.IMPROVED, staleness=7,
-            temperature=0.1 + 0.2, elapsed_s=1e9 + 1 / 3, duplicate_of=1, prompt_version=3,
-            endpoint="tgi", model_version="abc", finish_reason="length", num_prompt_tokens=500,
-            num_tokens=350, stand_in=True,
-        )  # fmt: skip
+            2,
+            await store.dispatch(5),
+            slot=5,
+            parents=(1, 1),
+            clipped=True,
+            credited_cell=4,
+            credited_job=1,
+            curiosity_change=-0.5,
+            status=AddStatus.IMPROVED,
+            staleness=7,
+            temperature=0.1 + 0.2,
+            elapsed_s=1e9 + 1 / 3,
+            duplicate_of=1,
+            prompt_version=3,
+            endpoint="tgi",
+            model_version="abc",
+            finish_reason="length",
+            num_prompt_tokens=500,
+            num_tokens=350,
+            stand_in=True,
+        )
 
         await store.commit(full, artefacts)
 
@@ -333,11 +346,18 @@ class StoreContract:
         store, search = await open_store(), SampleSearch()
         await grow(store, search, 4)
         first = audit(
-            1, search.placements[0], num_settled=4, outcome=Outcome.NAN, detail="it is nan é\0x",
-            second=Figures(objective=0.0, test_accuracy=0.0), standard_error=0.1 + 0.2,
-            verdict=Verdict.UNSTABLE, holder=2,
-            holder_figures=Figures(objective=1 / 3, test_accuracy=0.25), place="",
-        )  # fmt: skip
+            1,
+            search.placements[0],
+            num_settled=4,
+            outcome=Outcome.NAN,
+            detail="it is nan é\0x",
+            second=Figures(objective=0.0, test_accuracy=0.0),
+            standard_error=0.1 + 0.2,
+            verdict=Verdict.UNSTABLE,
+            holder=2,
+            holder_figures=Figures(objective=1 / 3, test_accuracy=0.25),
+            place="",
+        )
         between = edition(1, "deepen", num_settled=4)
         await store.keep_audit(first)
         await store.adopt(between)
@@ -403,9 +423,7 @@ class StoreContract:
         await store.keep_audit(audit(1, search.placements[0]))
 
     @pytest.mark.parametrize("outcome", list(Outcome))
-    async def test_network_is_known_by_its_first_lasting_end(
-        self, open_store: OpenStore, outcome: Outcome
-    ):
+    async def test_network_is_known_by_its_first_lasting_end(self, open_store: OpenStore, outcome: Outcome):
         store = await open_store()
         first, artefacts = success(1, await store.dispatch(0), cell=1)
         facts = {"cell": None, "status": AddStatus.NOT_ADDED, "offer": None}
@@ -423,9 +441,7 @@ class StoreContract:
         assert known == (found or Duplicate(of=2, outcome=Outcome.NAN))
         assert await store.earlier("another", initial=True, stopped=True) is None
 
-    async def test_network_that_was_stopped_is_known_while_there_are_first_looks(
-        self, open_store: OpenStore
-    ):
+    async def test_network_that_was_stopped_is_known_while_there_are_first_looks(self, open_store: OpenStore):
         store = await open_store()
         first, artefacts = success(1, await store.dispatch(0))
         facts = {"cell": None, "status": AddStatus.NOT_ADDED, "offer": None, "report": None}
@@ -451,9 +467,9 @@ class StoreContract:
         assert placement.network_digest is not None
 
         assert await store.earlier(placement.network_digest, initial=False, stopped=True) is None
-        assert await store.earlier(
-            placement.network_digest, initial=True, stopped=True
-        ) == Duplicate(of=1, outcome=Outcome.TRAINED)
+        assert await store.earlier(placement.network_digest, initial=True, stopped=True) == Duplicate(
+            of=1, outcome=Outcome.TRAINED
+        )
 
     async def test_search_without_a_control_arm_compares_nothing(self, open_store: OpenStore):
         store = await open_store()
@@ -486,9 +502,7 @@ class StoreContract:
         found = await store.compare(0.2)
         assert found == folded(Comparison(control_ratio=0.2, since=2), placed)
 
-    async def test_comparison_is_over_without_a_control_arm_and_never_goes_on(
-        self, open_store: OpenStore
-    ):
+    async def test_comparison_is_over_without_a_control_arm_and_never_goes_on(self, open_store: OpenStore):
         store = await open_store()
         await store.compare(0.1)
         placed = await place_arms(store, 0, "wc")
@@ -521,9 +535,7 @@ class StoreContract:
 
         assert await store.milestone() is None
 
-    async def test_log_after_a_milestone_leaves_out_what_that_one_has_seen(
-        self, open_store: OpenStore
-    ):
+    async def test_log_after_a_milestone_leaves_out_what_that_one_has_seen(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
         await store.adopt(edition(1, "deepen"))
         await grow(store, search, 4)

@@ -276,9 +276,7 @@ class OnePlace(TwoFigures):
 
 async def test_audit_never_begins_while_a_search_training_waits():
     trainer = OnePlace(first=lambda number: number / 100, second=0.3)
-    built = House(
-        start=audited_search(), writer=FewNetworks(count=40), trainer=trainer, num_slots=3
-    )
+    built = House(start=audited_search(), writer=FewNetworks(count=40), trainer=trainer, num_slots=3)
     engine = built.engine()
 
     async with searching(built, engine):

@@ -108,9 +108,7 @@ def test_damaged_search_gets_no_backup_and_keeps_its_older_ones(state: Path, tmp
     assert content(tmp_path / "backups") == [Path(older.folder).name]
 
 
-def test_full_disk_leaves_nothing_behind(
-    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_full_disk_leaves_nothing_behind(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(source: Path, target: Path) -> None:
         target.write_bytes(b"half")
         raise StoreUnavailable("the disk is full; make room, and try again")

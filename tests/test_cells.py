@@ -46,10 +46,14 @@ def test_longest_path_counts_what_is_computed_on_the_way_to_the_output(operation
 
 @pytest.mark.parametrize(
     "text",
-    ["", "|none~0|", "|conv~0|+|none~0|none~1|+|none~0|none~1|none~2|",
-     "|none~1|+|none~0|none~1|+|none~0|none~1|none~2|",
-     "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|\n"],
-)  # fmt: skip
+    [
+        "",
+        "|none~0|",
+        "|conv~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|none~1|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|\n",
+    ],
+)
 def test_what_is_no_cell_is_refused_with_the_form_of_one(text):
     with pytest.raises(CellError, match=r"must look like \|op~0\|"):
         Cell.parse(text)

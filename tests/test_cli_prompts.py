@@ -92,8 +92,9 @@ def test_all_prompts_include_older_versions(state: Path):
     found = json.loads(type_in("prompts", "--all", "--json", "--state", state).output)
 
     assert [(e["version"], e["in_use"]) for e in found if e["prompt"] == "widen"] == [
-        (1, False), (2, True),
-    ]  # fmt: skip
+        (1, False),
+        (2, True),
+    ]
 
 
 def test_history_shows_what_was_changed(state: Path):
@@ -267,9 +268,7 @@ def test_doctor_finds_a_new_search_ready(tmp_path: Path):
 
     assert [c for c in checks.values() if c.verdict is Verdict.FAILED] == []
     assert checks["state folder"].detail.endswith(": new")
-    assert (
-        "digits: 1150 + 288 + 359 images of 1x8x8, 10 classes" in checks["data and devices"].detail
-    )
+    assert "digits: 1150 + 288 + 359 images of 1x8x8, 10 classes" in checks["data and devices"].detail
     assert "lifts in" in checks["lifter"].detail
     lacks = re.findall(r"(bubblewrap|seccomp) \(", checks["sandbox"].detail)
     assert checks["sandbox"].verdict is (Verdict.WARNING if lacks else Verdict.OK)
@@ -303,13 +302,14 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path:
 
 def test_state_folder_keeps_absolute_paths(tmp_path: Path, prompts: Path):
     settings = config.load(
-        preset="demo", environment={},
+        preset="demo",
+        environment={},
         overrides={
             "state_dir": "here",
             "prompts": {"folder": os.path.relpath(prompts)},
             "budget": {"max_evaluations": 2},
         },
-    )  # fmt: skip
+    )
     asyncio.run(daemon.run(settings, fake_hands()))
 
     kept = json.loads((tmp_path / "here" / "settings.json").read_text())

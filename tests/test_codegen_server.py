@@ -127,9 +127,7 @@ def test_failed_start_shows_log(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
 
     with (
-        pytest.raises(
-            RuntimeError, match="the server ended with 1; last lines of its log follow\n"
-        ),
+        pytest.raises(RuntimeError, match="the server ended with 1; last lines of its log follow\n"),
         codegen_server(tmp_path / NAME, tmp_path / "server.log"),
     ):
         pass

@@ -49,14 +49,20 @@ FEW = Comparison(control_ratio=0.1, since=250)
 MANY = replace(
     FEW,
     writer=ArmTally(
-        num_settled=900, num_entered=180, num_trained=800,
-        objective_sum=56_000_000, objective_squares=3_928_000_000_000,
+        num_settled=900,
+        num_entered=180,
+        num_trained=800,
+        objective_sum=56_000_000,
+        objective_squares=3_928_000_000_000,
     ),
     control=ArmTally(
-        num_settled=100, num_entered=5, num_trained=90,
-        objective_sum=6_300_000, objective_squares=441_900_000_000,
+        num_settled=100,
+        num_entered=5,
+        num_trained=90,
+        objective_sum=6_300_000,
+        objective_squares=441_900_000_000,
     ),
-)  # fmt: skip
+)
 
 
 def compared(comparison: Comparison | None) -> Status:
@@ -84,7 +90,7 @@ def test_status_says_what_each_arm_has_done_and_what_follows():
     said = shown(views.status(compared(MANY)))
 
     assert "180 of 900 entered (20.0%), mean accuracy 0.7000 of 800 trained" in said
-    assert "5 of 100 entered (5.0%), mean accuracy 0.7000 of 90 trained; 10% of the jobs after" in said  # fmt: skip
+    assert "5 of 100 entered (5.0%), mean accuracy 0.7000 of 90 trained; 10% of the jobs after" in said
     assert re.search(r"entered \+15\.00 points \(\+\d\.\d\d to \+\d\d\.\d\d\), better", said)
     assert re.search(r"accuracy \+0\.00 points \(-0\.\d\d to \+0\.\d\d\), not yet disting", said)
 
@@ -119,9 +125,7 @@ def test_status_as_json_holds_the_figures_and_not_the_sums():
 def test_api_tells_the_uplift_and_describes_it():
     schema = answers.schema(Snapshot)
 
-    assert (
-        answers.plain(Snapshot, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
-    )
+    assert answers.plain(Snapshot, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
     assert answers.plain(Snapshot, snapshot(None))["uplift"] is None
     assert {"Uplift", "Difference", "ArmFigures"} <= schema["$defs"].keys()
 
@@ -282,9 +286,7 @@ async def test_llm_that_writes_prose_is_found_to_be_worse_and_a_restart_forgets_
     assert before.entered.finding is Finding.WORSE
     with History(state) as history:
         log = list(history.placements())
-        assert history.comparison() == reduce(
-            Comparison.after, log, Comparison(control_ratio=0.5, since=0)
-        )
+        assert history.comparison() == reduce(Comparison.after, log, Comparison(control_ratio=0.5, since=0))
     assert verify(state).faults == ()
 
 

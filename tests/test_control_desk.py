@@ -62,14 +62,23 @@ class Daemon:
         self.prompt_desk = PromptDesk(watch, self.engine, self.house.store, num_slots=NUM_SLOTS)
         settings = self.read()
         self.reloader = Reloader(
-            settings, self.read, self.check,
-            engine=self.engine, trainer=self.house.trainer, prompts=self.prompt_desk,
-        )  # fmt: skip
+            settings,
+            self.read,
+            self.check,
+            engine=self.engine,
+            trainer=self.house.trainer,
+            prompts=self.prompt_desk,
+        )
         self.metrics = Metrics("1.2.3", 1, ())
         self.desk = ControlDesk(
-            settings, engine=self.engine, prompts=self.prompt_desk, reloader=self.reloader,
-            view=self.view, token=TOKEN, metrics=self.metrics,
-        )  # fmt: skip
+            settings,
+            engine=self.engine,
+            prompts=self.prompt_desk,
+            reloader=self.reloader,
+            view=self.view,
+            token=TOKEN,
+            metrics=self.metrics,
+        )
 
     def view(self) -> Snapshot:
         return SNAPSHOT
@@ -220,9 +229,7 @@ async def test_lost_if_match_answers_412_and_changes_nothing(daemon: Daemon, ver
     assert daemon.prompt_desk.digest != before
 
 
-async def test_changes_are_logged_and_looks_are_not(
-    daemon: Daemon, caplog: pytest.LogCaptureFixture
-):
+async def test_changes_are_logged_and_looks_are_not(daemon: Daemon, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "llmatic_daemon"):
         await daemon.ask("status")
         await daemon.ask("pause")
@@ -374,16 +381,12 @@ async def test_reloads_at_once_change_everything_once(daemon: Daemon):
     assert daemon.house.observer.sizes == [4]
 
 
-async def test_outcome_of_a_reload_is_logged_in_one_line(
-    daemon: Daemon, caplog: pytest.LogCaptureFixture
-):
+async def test_outcome_of_a_reload_is_logged_in_one_line(daemon: Daemon, caplog: pytest.LogCaptureFixture):
     daemon.write("[engine]\nslots = 4\nretry_s = 7.0")
     with caplog.at_level(logging.INFO, "llmatic_daemon.reloading"):
         await daemon.ask("reload")
 
-    assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (
-        caplog.text
-    )
+    assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (caplog.text)
 
 
 def test_note_that_nobody_can_read_is_a_pause(tmp_path: Path):

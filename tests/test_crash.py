@@ -19,9 +19,7 @@ from llmatic_daemon.verification import verify
 
 NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "20"))
 SEED = int(os.environ.get("CRASH_TEST_SEED", "1"))
-GRAMMAR = re.compile(
-    r"queued (dispatched (released dispatched )*)placed |queued (dispatched (released )?)*"
-)
+GRAMMAR = re.compile(r"queued (dispatched (released dispatched )*)placed |queued (dispatched (released )?)*")
 
 
 def start(state: Path, num_evaluations: int) -> "subprocess.Popen[bytes]":

@@ -66,9 +66,7 @@ def test_credentials_for_others_are_no_key(tmp_path: Path):
     assert found(server(), CREDENTIALS_DIRECTORY=str(tmp_path)) is None
 
 
-def test_file_named_like_the_credential_here_is_no_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_file_named_like_the_credential_here_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     written(tmp_path, KEY.encode(), "llm-token")
     monkeypatch.chdir(tmp_path)
 
@@ -184,9 +182,7 @@ async def test_key_is_sent_and_shown_nowhere(
     assert answer.endpoint == "tgi"
 
 
-async def test_refused_key_is_not_quoted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+async def test_refused_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("LLMATIC_LLM_TOKEN", KEY)
     async with fake_tgi(api_key="another") as tgi:

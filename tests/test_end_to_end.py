@@ -41,10 +41,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "state"
     for _ in range(2):
         code, output, log = finished(
-            "demo", "--state", str(folder),
-            LLMATIC_BUDGET__MAX_EVALUATIONS="6", LLMATIC_BUDGET__MAX_HOURS="0",
+            "demo",
+            "--state",
+            str(folder),
+            LLMATIC_BUDGET__MAX_EVALUATIONS="6",
+            LLMATIC_BUDGET__MAX_HOURS="0",
             LLMATIC_TRAINING__EPOCHS="2",
-        )  # fmt: skip
+        )
         assert code == 0, output + log
     return folder
 
@@ -71,9 +74,7 @@ def test_demo_finds_networks_that_read_digits(state: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pt2"])
-def test_exported_elite_is_a_program_that_runs_without_us(
-    state: Path, tmp_path: Path, kind: str
-) -> None:
+def test_exported_elite_is_a_program_that_runs_without_us(state: Path, tmp_path: Path, kind: str) -> None:
     with History(state) as history:
         job = history.elites()[0].job
 
@@ -106,14 +107,11 @@ def test_export_of_the_same_elite_gives_the_same_weights(state: Path, tmp_path: 
         job = history.elites("flops")[0].job
 
     for name in ("first", "second"):
-        code, *rest = finished(
-            "export", str(tmp_path / name), "--only", str(job), "--state", str(state)
-        )
+        code, *rest = finished("export", str(tmp_path / name), "--only", str(job), "--state", str(state))
         assert code == 0, rest
 
     first, second = (
-        (tmp_path / name / f"{job:06d}" / "weights.safetensors").read_bytes()
-        for name in ("first", "second")
+        (tmp_path / name / f"{job:06d}" / "weights.safetensors").read_bytes() for name in ("first", "second")
     )
     assert first == second
 
@@ -149,14 +147,17 @@ def processes_with(variable: str) -> list[int]:
 
 def test_wrong_data_set_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     code, _, log = finished(
-        "run", "--preset", "demo", "--state", str(tmp_path / "state"),
-        LLMATIC_DATA__NAME="npz", LLMATIC_DATA__FOLDER=str(tmp_path / "missing.npz"),
-    )  # fmt: skip
+        "run",
+        "--preset",
+        "demo",
+        "--state",
+        str(tmp_path / "state"),
+        LLMATIC_DATA__NAME="npz",
+        LLMATIC_DATA__FOLDER=str(tmp_path / "missing.npz"),
+    )
 
     assert code == 78
-    assert [line for line in log.splitlines() if not line.startswith("INFO")] == [
-        log.splitlines()[-1]
-    ]
+    assert [line for line in log.splitlines() if not line.startswith("INFO")] == [log.splitlines()[-1]]
     assert "missing.npz" in log.splitlines()[-1]
     assert not (tmp_path / "state").exists()
 
@@ -183,11 +184,20 @@ def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> Non
     state, key = tmp_path / "state", "sk-nobody-may-see-this"
     with an_llm("--api-key", key) as url:
         process = llmatic(
-            "run", "--preset", "demo", "--state", str(state),
-            LLMATIC_WRITER__NAME="tgi", LLMATIC_WRITER__URL=url, LLMATIC_LLM_TOKEN=key,
-            LLMATIC_PROMPTS__FOLDER=str(prompts), LLMATIC_BUDGET__MAX_EVALUATIONS="0", LLMATIC_BUDGET__MAX_HOURS="0",
-            LLMATIC_TRAINING__EPOCHS="1", MARK=str(state),
-        )  # fmt: skip
+            "run",
+            "--preset",
+            "demo",
+            "--state",
+            str(state),
+            LLMATIC_WRITER__NAME="tgi",
+            LLMATIC_WRITER__URL=url,
+            LLMATIC_LLM_TOKEN=key,
+            LLMATIC_PROMPTS__FOLDER=str(prompts),
+            LLMATIC_BUDGET__MAX_EVALUATIONS="0",
+            LLMATIC_BUDGET__MAX_HOURS="0",
+            LLMATIC_TRAINING__EPOCHS="1",
+            MARK=str(state),
+        )
         assert process.stderr is not None
         seen = [next(line for line in process.stderr if "INFO candidate" in line)]
         with History(state) as history:

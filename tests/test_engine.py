@@ -53,8 +53,13 @@ async def test_candidate_walks_from_the_writer_to_its_place():
 
     assert end == "1 evaluations are settled"
     assert [phase for _, phase in house.observer.phases] == [
-        "llm", "lift", "wait", "train", "commit", "idle",
-    ]  # fmt: skip
+        "llm",
+        "lift",
+        "wait",
+        "train",
+        "commit",
+        "idle",
+    ]
     (placement,) = house.store.memory.placements
     assert placement.outcome is Outcome.TRAINED
     assert placement.status is AddStatus.NEW
@@ -77,9 +82,7 @@ async def test_child_is_written_from_its_parents_sources():
 
     await house.engine(max_evaluations=12).run()
 
-    for request, placement in zip(
-        house.writer.requests[1:], house.store.memory.placements[1:], strict=True
-    ):
+    for request, placement in zip(house.writer.requests[1:], house.store.memory.placements[1:], strict=True):
         stored = house.store.memory.placements
         sources = [stored[parent - 1].source_digest for parent in placement.parents]
         assert request.parents == tuple(house.store.memory.sources[str(s)] for s in sources)
@@ -294,18 +297,12 @@ async def test_crossover_that_is_too_long_mutates_by_the_prompts_in_force():
     assert (placement.prompt, placement.prompt_version) == ("only", 1)
 
 
-async def _crossed(
-    max_parents: int, meanwhile: Sequence[Prompt] = ()
-) -> tuple[House, Proposal, Placement]:
+async def _crossed(max_parents: int, meanwhile: Sequence[Prompt] = ()) -> tuple[House, Proposal, Placement]:
     """Settle a crossover of four parents, after prompts were taken that it had not seen."""
-    house = House(
-        start=evolution(
-            num_initial=1, train_initial=True, mutation_ratio=0.0, min_neighbours=3
-        )
-    )  # fmt: skip
+    house = House(start=evolution(num_initial=1, train_initial=True, mutation_ratio=0.0, min_neighbours=3))
     house.lifter.result = lambda candidate: network(
         candidate.source, flops=(number := len(house.lifter.candidates)) * 500_000_000, ratio=number * 20
-    )  # fmt: skip
+    )
     first = house.engine(max_evaluations=8)
     await first.run()
     house.start, house.writer = first.evolution, FakeWriter(max_parents=max_parents)

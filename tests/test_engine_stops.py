@@ -373,5 +373,9 @@ async def test_observers_hear_of_each_claim_and_each_try_to_commit():
     await house.engine(max_evaluations=1).run()
 
     assert house.observer.life == [
-        "dispatched 1", "charged 1", "dispatched 1", "unavailable", "kept",
-    ]  # fmt: skip
+        "dispatched 1",
+        "charged 1",
+        "dispatched 1",
+        "unavailable",
+        "kept",
+    ]

@@ -10,9 +10,7 @@ import pytest
 from llmatic_daemon import failpoints
 
 
-@pytest.mark.parametrize(
-    ("text", "meant"), [("commit-inside", ("commit-inside", 1)), ("a:3", ("a", 3))]
-)
+@pytest.mark.parametrize(("text", "meant"), [("commit-inside", ("commit-inside", 1)), ("a:3", ("a", 3))])
 def test_failpoint_is_a_name_and_a_pass(text: str, meant: tuple[str, int]):
     assert failpoints.parse(text) == meant
 

@@ -51,9 +51,7 @@ async def tgi() -> AsyncIterator[FakeTgi]:
         yield tgi
 
 
-async def post(
-    http: ClientSession, url: str, body: Any, **headers: str
-) -> tuple[int, Any, dict[str, str]]:
+async def post(http: ClientSession, url: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
     async with http.post(url, json=body, headers=headers) as response:
         as_json = response.content_type == "application/json"
         answer = await (response.json() if as_json else response.text())
@@ -217,9 +215,7 @@ async def test_metrics_count_requests(tgi, http):
 
     _, text = await get(http, f"{tgi.url}/metrics")
 
-    assert {"tgi_request_count 2", "tgi_request_success 1", "tgi_request_failure 1"} < set(
-        text.splitlines()
-    )
+    assert {"tgi_request_count 2", "tgi_request_success 1", "tgi_request_failure 1"} < set(text.splitlines())
 
 
 async def test_key_is_needed_but_for_what_is_open(http):
@@ -465,9 +461,7 @@ async def test_fault_goes_on_until_the_client_goes(tgi, http, kind):
     tgi.faults.then(kind)
 
     with pytest.raises(TimeoutError):
-        async with http.post(
-            f"{tgi.url}/generate", json=asking(), timeout=ClientTimeout(0.05)
-        ) as response:
+        async with http.post(f"{tgi.url}/generate", json=asking(), timeout=ClientTimeout(0.05)) as response:
             await response.read()
 
     assert tgi.requests[0].status is None
@@ -584,9 +578,7 @@ async def test_process_tells_its_url_and_can_be_killed(http):
 
 
 async def ask_hub(url: str, inputs: str = "one two", timeout_s: float | None = None) -> Any:
-    async with AsyncInferenceClient(
-        model=f"{url}/generate", token="-", timeout=timeout_s
-    ) as client:
+    async with AsyncInferenceClient(model=f"{url}/generate", token="-", timeout=timeout_s) as client:
         return await client.text_generation(
             inputs, details=True, return_full_text=False, do_sample=True, max_new_tokens=9
         )
@@ -624,9 +616,7 @@ async def test_hub_names_a_fault(tgi, kind, expected, status):
     with pytest.raises(expected) as caught:
         await ask_hub(tgi.url, timeout_s=0.1 if kind == "hang" else 10)
 
-    response = getattr(caught.value, "response", None) or getattr(
-        caught.value.__cause__, "response", None
-    )
+    response = getattr(caught.value, "response", None) or getattr(caught.value.__cause__, "response", None)
     assert type(caught.value) is expected
     assert getattr(response, "status_code", None) == status
 

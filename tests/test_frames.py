@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from llmatic_daemon import frames
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
-)  # fmt: skip
+)
 headers = st.dictionaries(st.text().filter(lambda name: name != "blobs"), values, max_size=4)
 
 

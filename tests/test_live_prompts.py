@@ -48,9 +48,7 @@ def digest(edition: Edition) -> str:
 def test_every_set_in_use_is_a_complete_good_one(tmp_path: Path) -> None:
     state, folder, record = tmp_path / "state", tmp_path / "prompts", tmp_path / "record"
     command = [sys.executable, "-m", "tests.prompt_editor", str(folder), str(NUM_EDITS)]
-    with subprocess.Popen(
-        [*command, str(SEED), str(record), str(SETTLE_S)], stdin=subprocess.PIPE
-    ) as editor:
+    with subprocess.Popen([*command, str(SEED), str(record), str(SETTLE_S)], stdin=subprocess.PIPE) as editor:
         wait_until(lambda: record.exists() and record.stat().st_size > 0)
         with running_daemon(state, folder, "--settle-s", str(SETTLE_S)) as running:
             began = time.monotonic()
@@ -163,9 +161,7 @@ def test_control_socket_reloads_and_tells_what_came_of_it(tmp_path: Path, folder
     assert "".join(running.log).count("unknown placeholder") <= 1
 
 
-def test_restart_with_a_bad_folder_goes_on_with_the_last_good_set(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_restart_with_a_bad_folder_goes_on_with_the_last_good_set(tmp_path: Path, folder: Path) -> None:
     state = tmp_path / "state"
     with running_daemon(state, folder):
         pass

@@ -22,9 +22,12 @@ from tests.llm_house import forget_environment
 
 #: A tenth of the real pauses and less: what is tested is the order of things, not their length.
 QUICK = {
-    "timeout_s": 0.3, "retry_s": 0.01, "max_retry_s": 0.05,
-    "breaker_pause_s": 0.05, "max_breaker_pause_s": 0.2,
-}  # fmt: skip
+    "timeout_s": 0.3,
+    "retry_s": 0.01,
+    "max_retry_s": 0.05,
+    "breaker_pause_s": 0.05,
+    "max_breaker_pause_s": 0.2,
+}
 
 
 START = evolution(train_initial=True)
@@ -46,9 +49,7 @@ def lifted(candidate: Candidate) -> Network:
 
 
 @asynccontextmanager
-async def searching(
-    writer: Writer, num_slots: int = 4, **limits: Any
-) -> AsyncIterator[tuple[House, Engine]]:
+async def searching(writer: Writer, num_slots: int = 4, **limits: Any) -> AsyncIterator[tuple[House, Engine]]:
     house = House(start=START, writer=writer, num_slots=num_slots)
     house.lifter.result = lifted
     yield house, house.engine(**limits)
@@ -82,9 +83,7 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
 
 
 @pytest.mark.parametrize("outage", ["offline", "wait"])
-async def test_outage_in_a_running_search_burns_nothing(
-    outage: str, caplog: pytest.LogCaptureFixture
-):
+async def test_outage_in_a_running_search_burns_nothing(outage: str, caplog: pytest.LogCaptureFixture):
     async with (
         fake_tgi() as tgi,
         parts.writer(settings(url=tgi.url, outage=outage)) as writer,

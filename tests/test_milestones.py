@@ -45,9 +45,7 @@ def test_search_that_ends_keeps_a_milestone_of_all_that_was_settled(
     assert seen == database.execute("SELECT count(*) FROM placements").fetchall()
 
 
-def test_verify_tells_of_a_milestone_that_the_log_does_not_give(
-    state: Path, database: sqlite3.Connection
-):
+def test_verify_tells_of_a_milestone_that_the_log_does_not_give(state: Path, database: sqlite3.Connection):
     assert verify(state).faults == ()
     (text,) = database.execute("SELECT search FROM milestones").fetchone()
     forged = json.loads(text)

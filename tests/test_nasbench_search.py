@@ -44,10 +44,7 @@ def search(
     asyncio.run(daemon.run(settings, parts.hands(settings)))
     assert verify(folder).faults == ()
     with History(folder) as history:
-        return [
-            (history.source(e.source_digest), e.objective, e.test_accuracy)
-            for e in history.elites()
-        ]
+        return [(history.source(e.source_digest), e.objective, e.test_accuracy) for e in history.elites()]
 
 
 @needs_the_table

@@ -47,8 +47,13 @@ def test_route_answers_as_its_document_says(address: str, path: str) -> None:
     document = schemathesis.openapi.from_url(f"{address}/api/v1/openapi.json")
     operation = document[path]["GET"]
 
-    @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
-                         suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    @hypothesis.settings(
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
     @hypothesis.given(case=operation.as_strategy())
     def ask(case: schemathesis.Case) -> None:
         case.call_and_validate(base_url=address)
@@ -64,8 +69,13 @@ def test_route_refuses_what_its_document_does_not_allow(address: str, path: str)
         pytest.skip("it takes nothing that could be wrong")
     mode = schemathesis.GenerationMode.NEGATIVE
 
-    @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
-                         suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    @hypothesis.settings(
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case) -> None:
         response = case.call(base_url=address)

@@ -98,9 +98,7 @@ async def test_good_edit_is_taken_told_and_logged(opened: Office, caplog: pytest
 
     reloaded = await opened.desk.reload()
 
-    assert reloaded == Reloaded(
-        changed=True, edition=3, num_prompts=3, digest=opened.in_force.digest
-    )
+    assert reloaded == Reloaded(changed=True, edition=3, num_prompts=3, digest=opened.in_force.digest)
     assert [p.name for p in opened.in_force.all] == ["deepen v1", "widen v1", "join v1"]
     (edition,) = opened.house.observer.editions
     assert opened.store.memory.editions[-1] == edition
@@ -128,17 +126,14 @@ def test_line_of_an_edition_counts_the_cells_that_it_empties():
     line = describe(replace(edition, number=7, num_settled=40, emptied=(3, 5)))
 
     assert line == (
-        "prompts: edition 7, 2 for mutation and crossover v1, after 40 settled candidates; "
-        "2 cells emptied"
+        "prompts: edition 7, 2 for mutation and crossover v1, after 40 settled candidates; 2 cells emptied"
     )
 
 
 # --- bad sets ------------------------------------------------------------------------------------
 
 
-async def test_bad_edit_leaves_the_last_good_set_in_force(
-    opened: Office, caplog: pytest.LogCaptureFixture
-):
+async def test_bad_edit_leaves_the_last_good_set_in_force(opened: Office, caplog: pytest.LogCaptureFixture):
     before = opened.in_force
     opened.write("deepen", "Deepen it.")
     opened.write("widen", BAD)
@@ -149,9 +144,7 @@ async def test_bad_edit_leaves_the_last_good_set_in_force(
     assert opened.in_force == before
     assert opened.house.observer.refusals == [why]
     assert opened.store.memory.refusals == [why]
-    assert messages(caplog, logging.ERROR) == [
-        f"prompts are not taken, the last good ones stay: {why}"
-    ]
+    assert messages(caplog, logging.ERROR) == [f"prompts are not taken, the last good ones stay: {why}"]
 
 
 async def test_refusal_is_told_once_however_often_the_folder_is_looked_at(
@@ -178,9 +171,7 @@ async def test_each_trouble_is_told(opened: Office):
     assert first == third != second
 
 
-async def test_refusal_ends_when_the_folder_is_as_before(
-    opened: Office, caplog: pytest.LogCaptureFixture
-):
+async def test_refusal_ends_when_the_folder_is_as_before(opened: Office, caplog: pytest.LogCaptureFixture):
     opened.write("widen", BAD)
     why = await opened.refused()
     opened.write("widen", "Widen it.")
@@ -218,9 +209,7 @@ async def test_more_prompts_than_slots_are_refused_as_a_whole(opened: Office):
 
     why = await opened.refused()
 
-    assert why.startswith(
-        "there must be at most 3 mutation prompts (archives.prompt_slots), found 4"
-    )
+    assert why.startswith("there must be at most 3 mutation prompts (archives.prompt_slots), found 4")
     assert opened.in_force == before
     assert opened.store.memory.refusals == [why]
 
@@ -255,9 +244,7 @@ async def test_of_two_edits_built_on_the_same_set_one_is_lost(opened: Office):
     known = opened.desk.digest
     opened.write("widen", "Widen it a lot.")
 
-    said = await asyncio.gather(
-        opened.desk.reload(known), opened.desk.reload(known), return_exceptions=True
-    )
+    said = await asyncio.gather(opened.desk.reload(known), opened.desk.reload(known), return_exceptions=True)
 
     assert [type(each) for each in said] == [Reloaded, Outdated]
 
@@ -276,9 +263,7 @@ async def test_set_that_cannot_be_kept_is_not_in_force_and_tried_again(opened: O
     reloaded = await opened.desk.reload()
 
     assert meanwhile == before
-    assert reloaded == Reloaded(
-        changed=True, edition=3, num_prompts=2, digest=opened.in_force.digest
-    )
+    assert reloaded == Reloaded(changed=True, edition=3, num_prompts=2, digest=opened.in_force.digest)
     assert opened.in_force.mutation[0].text == "Widen it a lot."
     assert opened.house.observer.refusals == []
 
@@ -340,9 +325,7 @@ async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: Off
 async def test_watch_takes_edits_and_survives_bad_ones_and_a_store_that_fails(opened: Office):
     opened.store.adopt_faults = Faults(StoreUnavailable("the disk is full"))
     news = opened.house.observer = NewsObserver()
-    desk = PromptDesk(
-        opened.watch, opened.engine, opened.store, num_slots=NUM_SLOTS, observers=(news,)
-    )
+    desk = PromptDesk(opened.watch, opened.engine, opened.store, num_slots=NUM_SLOTS, observers=(news,))
     opened.engine._ports = replace(opened.engine._ports, observers=(news,))
     watching = asyncio.create_task(desk.watch())
     try:

@@ -153,7 +153,10 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[search]\nnum_intial = 5", "unknown setting 'search.num_intial'; did you mean 'search.num_initial'?"),
+        (
+            "[search]\nnum_intial = 5",
+            "unknown setting 'search.num_intial'; did you mean 'search.num_initial'?",
+        ),
         ("[serch]\nseed = 5", "unknown setting 'serch.seed'; did you mean 'search.seed'?"),
         ("[serch]", "unknown setting 'serch'; did you mean 'search'?"),
         ("seed = 5", "unknown setting 'seed'"),
@@ -173,11 +176,17 @@ def test_settings_are_frozen():
         ('[training]\nplaces = ["gpu"]', "training.places must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
         ('[training]\nplaces = "cpu"', "training.places must be a list, got 'cpu'"),
         ('[data]\nname = "cifar-10"', "did you mean 'cifar10'?"),
-        ('preset = "papr"', "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 'papr'; did you mean 'paper'?"),
-        ("preset = 3", "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 3"),
+        (
+            'preset = "papr"',
+            "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 'papr'; did you mean 'paper'?",
+        ),
+        (
+            "preset = 3",
+            "preset must be one of default, paper, demo, nasbench201, nasbench201-imagenet16-120, got 3",
+        ),
         ("seed = ", "must be TOML"),
     ],
-)  # fmt: skip
+)
 def test_bad_file_gives_one_line(tmp_path: Path, text: str, says: str):
     assert says in fault(written(tmp_path, text))
 
@@ -283,13 +292,25 @@ def test_grammar_is_taken_over_by_endpoints(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[writer]\nname = "tgi"\ngrammar = "cells"', 'settings: writer.grammar must be "none" unless data.name is one of nasbench201-*, got \'cifar10\''),
-        (f'{CELLS}[writer]\nname = "openai"\ngrammar = "cells"', 'writer.grammar must be "none" unless name is "tgi"'),
+        (
+            '[writer]\nname = "tgi"\ngrammar = "cells"',
+            "settings: writer.grammar must be \"none\" unless data.name is one of nasbench201-*, got 'cifar10'",
+        ),
+        (
+            f'{CELLS}[writer]\nname = "openai"\ngrammar = "cells"',
+            'writer.grammar must be "none" unless name is "tgi"',
+        ),
         (f'{CELLS}[writer]\ngrammar = "cells"', 'writer.grammar must be "none" unless name is "tgi"'),
-        (f'{CELLS}[writer]\nname = "tgi"\ngrammar = "cells"\n[writer.endpoints.big]\nname = "openai"', 'writer.endpoints.big.grammar must be "none" unless name is "tgi"'),
-        ('[writer]\ngrammar = "cell"', "writer.grammar must be 'none' or 'cells', got 'cell'; did you mean 'cells'?"),
+        (
+            f'{CELLS}[writer]\nname = "tgi"\ngrammar = "cells"\n[writer.endpoints.big]\nname = "openai"',
+            'writer.endpoints.big.grammar must be "none" unless name is "tgi"',
+        ),
+        (
+            '[writer]\ngrammar = "cell"',
+            "writer.grammar must be 'none' or 'cells', got 'cell'; did you mean 'cells'?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_grammar_that_nobody_could_hold_to_is_refused(tmp_path: Path, text: str, says: str):
     assert says in fault(written(tmp_path, text))
 
@@ -315,7 +336,7 @@ def test_endpoint_may_come_from_the_environment(tmp_path: Path):
         ('name = "tgi"\ntop_p = 2', "writer.endpoints.big.top_p must be less than or equal to 1, got 2"),
         ('name = "tgi"\nweight = 0', "writer.endpoints.big.weight must be above 0, got 0"),
     ],
-)  # fmt: skip
+)
 def test_fault_within_an_endpoint_is_named(tmp_path: Path, text: str, says: str):
     assert says in fault(written(tmp_path, f"[writer.endpoints.big]\n{text}\n"))
 

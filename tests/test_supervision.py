@@ -68,9 +68,7 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
     async def greet() -> None:
         await greeted.wait()
 
-    task = asyncio.create_task(
-        attend(manager, lambda: "a line", listening=listening, greeted=greet)
-    )
+    task = asyncio.create_task(attend(manager, lambda: "a line", listening=listening, greeted=greet))
     await asyncio.sleep(0)
     assert listener.told() == []
     listening.set()
@@ -96,9 +94,7 @@ async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     async def never() -> None:
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(
-        attend(manager, lambda: "a line", listening=listening, greeted=never)
-    )
+    task = asyncio.create_task(attend(manager, lambda: "a line", listening=listening, greeted=never))
     await asyncio.sleep(0.01)
 
     assert listener.told()[0] == "READY=1"

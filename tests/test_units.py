@@ -18,9 +18,7 @@ UNITS = Path(__file__).parents[1] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 PROGRAM, PYTHON = Path("/srv/venv/bin/llmatic-daemon"), Path("/usr")
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
-)
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
 def unit(name: str) -> str:
@@ -148,18 +146,14 @@ def test_user_service_is_put_in_place(tmp_path: Path) -> None:
     text = (tmp_path / ".config/systemd/user/llmatic-daemon@.service").read_text()
     assert f"ExecStart={PROGRAM} run" in text
     assert (tmp_path / ".config/llmatic/llmatic.toml").exists()
-    assert installed.commands[-1] == (
-        "systemctl --user enable --now llmatic-daemon@llmatic.service"
-    )
+    assert installed.commands[-1] == ("systemctl --user enable --now llmatic-daemon@llmatic.service")
 
 
 @pytest.mark.parametrize(
     ("program", "python"),
     [("/home/ada/venv/bin/llmatic-daemon", "/usr"), ("/opt/v/bin/llmatic-daemon", "/root/.pyenv")],
 )
-def test_program_that_the_service_cannot_see_is_refused(
-    tmp_path: Path, program: str, python: str
-) -> None:
+def test_program_that_the_service_cannot_see_is_refused(tmp_path: Path, program: str, python: str) -> None:
     with pytest.raises(UserError, match=r"must be able to read '/(home|root)"):
         install_for_system(None, Path(program), Path(python), force=False, root=tmp_path)
     assert list(tmp_path.iterdir()) == []

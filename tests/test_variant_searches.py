@@ -76,9 +76,7 @@ def test_state_of_one_variant_is_not_gone_on_with_by_another(tmp_path: Path) -> 
         ({"audit": {"share": 0.5}}, "audit.share must be 0 with search.variant = 'genius'"),
     ],
 )
-def test_variant_that_cannot_be_had_is_refused(
-    tmp_path: Path, sections: dict[str, Any], why: str
-) -> None:
+def test_variant_that_cannot_be_had_is_refused(tmp_path: Path, sections: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         search(tmp_path / "state", "genius", 10, **sections)
 

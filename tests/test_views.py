@@ -26,26 +26,57 @@ def placement() -> Placement:
 def elite(placement: Placement, verdict: Verdict | None) -> StoredElite:
     assert placement.measures
     return StoredElite(
-        cell=3, job=placement.job.number, objective=0.5, test_accuracy=0.5,
-        measures=placement.measures, operator=Operator.MUTATION, prompt="widen", temperature=0.5,
-        train_s=1.0, source_digest="s", network_digest="n", verdict=verdict,
-    )  # fmt: skip
+        cell=3,
+        job=placement.job.number,
+        objective=0.5,
+        test_accuracy=0.5,
+        measures=placement.measures,
+        operator=Operator.MUTATION,
+        prompt="widen",
+        temperature=0.5,
+        train_s=1.0,
+        source_digest="s",
+        network_digest="n",
+        verdict=verdict,
+    )
 
 
 def status(num_audits: int, num_unstable: int) -> Status:
     return Status(
-        num_settled=9, num_evaluations=8, outcomes=(), best=None, num_filled=3, num_cells=10,
-        num_prompt_filled=0, num_prompt_cells=10, num_queued=0, running=(), prompts=None,
-        num_stand_ins=0, num_audits=num_audits, num_unstable=num_unstable, last_settled_at=None,
-        elapsed_s=1.0, train_s=1.0, holder=None, sandbox=None, paused_since=None,
-    )  # fmt: skip
+        num_settled=9,
+        num_evaluations=8,
+        outcomes=(),
+        best=None,
+        num_filled=3,
+        num_cells=10,
+        num_prompt_filled=0,
+        num_prompt_cells=10,
+        num_queued=0,
+        running=(),
+        prompts=None,
+        num_stand_ins=0,
+        num_audits=num_audits,
+        num_unstable=num_unstable,
+        last_settled_at=None,
+        elapsed_s=1.0,
+        train_s=1.0,
+        holder=None,
+        sandbox=None,
+        paused_since=None,
+    )
 
 
 def candidate(placement: Placement, made: Audit | None) -> str:
     ancestor = Ancestor(
-        job=7, distance=0, parents=(), operator=Operator.MUTATION, prompt="widen",
-        temperature=None, objective=None, source_digest=None,
-    )  # fmt: skip
+        job=7,
+        distance=0,
+        parents=(),
+        operator=Operator.MUTATION,
+        prompt="widen",
+        temperature=None,
+        objective=None,
+        source_digest=None,
+    )
     return shown(views.candidate(placement, made, [ancestor], None, None))
 
 
@@ -66,10 +97,13 @@ def test_elites_are_marked_when_any_was_audited(placement: Placement):
 
 def test_show_tells_both_figures_and_the_verdict(placement: Placement):
     made = audit(
-        1, placement, first=Figures(objective=0.99, test_accuracy=0.9),
-        second=Figures(objective=0.5, test_accuracy=0.4), standard_error=0.05,
+        1,
+        placement,
+        first=Figures(objective=0.99, test_accuracy=0.9),
+        second=Figures(objective=0.5, test_accuracy=0.4),
+        standard_error=0.05,
         verdict=Verdict.UNSTABLE,
-    )  # fmt: skip
+    )
 
     text = candidate(placement, made)
 
@@ -88,9 +122,16 @@ def test_show_tells_why_an_audit_failed(placement: Placement):
 
 def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
     stopped = failure(
-        1, Job(number=1, attempt=1), outcome=Outcome.STOPPED, by_rule=True, look=0.25, cost=0.1,
-        detail="its first look, 0.250, promised too little", writer="offline", model="rewriter",
-    )  # fmt: skip
+        1,
+        Job(number=1, attempt=1),
+        outcome=Outcome.STOPPED,
+        by_rule=True,
+        look=0.25,
+        cost=0.1,
+        detail="its first look, 0.250, promised too little",
+        writer="offline",
+        model="rewriter",
+    )
 
     text = candidate(stopped, None)
 

@@ -86,9 +86,7 @@ async def test_all_that_moves_feeds_it() -> None:
     await fed.stop()
 
 
-async def test_stalled_store_thread_starves_it(
-    store: SQLiteStore, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_stalled_store_thread_starves_it(store: SQLiteStore, caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     fed = Fed(store, watchdog_us=400_000)
     await fed.manager.is_fed_again()

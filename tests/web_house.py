@@ -23,10 +23,20 @@ from tests.fakes import TASK
 from tests.sample_placements import SampleSearch, edition
 
 SNAPSHOT = Snapshot(
-    num_settled=30, num_evaluations=24, max_evaluations=None, network_cells=2,
-    filled_network_cells=1, prompt_cells=1, filled_prompt_cells=1, qd_score=0.5,
-    best_objective=0.5, best_job=1, elapsed_s=1.0, train_s=2.0, num_slots=2,
-)  # fmt: skip
+    num_settled=30,
+    num_evaluations=24,
+    max_evaluations=None,
+    network_cells=2,
+    filled_network_cells=1,
+    prompt_cells=1,
+    filled_prompt_cells=1,
+    qd_score=0.5,
+    best_objective=0.5,
+    best_job=1,
+    elapsed_s=1.0,
+    train_s=2.0,
+    num_slots=2,
+)
 ENDPOINT = EndpointState(name="tgi", model="codegen", is_open=True, num_in_flight=3, limit=8)
 
 
@@ -97,11 +107,9 @@ async def asked(folder: Path, hosts: tuple[str, ...] = ()) -> AsyncIterator[Aske
     metrics.watch(lambda: now[0], lambda: (ENDPOINT,))
     listener = Listener(port, hosts, folder)
     async with (
-        listener.listening(
-            metrics, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7"
-        ),
+        listener.listening(metrics, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7"),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
-    ):  # fmt: skip
+    ):
         yield Asked(port, listener, client, metrics.tally, now)
 
 

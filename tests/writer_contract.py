@@ -41,12 +41,8 @@ class WriterContract:
     #: Whether it does while others are asked beside it.
     is_deterministic_at_once = True
 
-    @pytest.mark.parametrize(
-        "request_", [MUTATIONS[0], CROSSED, HOT, COLD], ids=lambda r: r.digest[:4]
-    )
-    async def test_answer_says_who_wrote_it_and_how_it_ended(
-        self, writer: Writer, request_: Request
-    ):
+    @pytest.mark.parametrize("request_", [MUTATIONS[0], CROSSED, HOT, COLD], ids=lambda r: r.digest[:4])
+    async def test_answer_says_who_wrote_it_and_how_it_ended(self, writer: Writer, request_: Request):
         answer = await writer.complete(request_)
 
         assert isinstance(answer, Completion)

@@ -57,9 +57,12 @@ def read(connection: sqlite3.Connection) -> Comparison | None:
     rows = connection.execute(_ARMS, (number,))
     arms = {arm: ArmTally(**dict(zip(_SUMS, sums, strict=True))) for arm, *sums in rows}
     return Comparison(
-        control_ratio=control_ratio, since=since, until=until,
-        writer=arms.get(Arm.WRITER, ArmTally()), control=arms.get(Arm.CONTROL, ArmTally()),
-    )  # fmt: skip
+        control_ratio=control_ratio,
+        since=since,
+        until=until,
+        writer=arms.get(Arm.WRITER, ArmTally()),
+        control=arms.get(Arm.CONTROL, ArmTally()),
+    )
 
 
 def faults(connection: sqlite3.Connection) -> list[str]:

@@ -7,11 +7,26 @@ from typing import Any
 from llmatic_daemon.records import Audit, Figures, Outcome, Verdict
 
 _COLUMNS = (
-    "number", "num_settled", "job", "cell", "seed", "outcome", "detail",
-    "first_objective", "first_test_accuracy", "objective", "test_accuracy",
-    "standard_error", "verdict", "holder", "holder_objective", "holder_test_accuracy",
-    "place", "wait_s", "train_s",
-)  # fmt: skip
+    "number",
+    "num_settled",
+    "job",
+    "cell",
+    "seed",
+    "outcome",
+    "detail",
+    "first_objective",
+    "first_test_accuracy",
+    "objective",
+    "test_accuracy",
+    "standard_error",
+    "verdict",
+    "holder",
+    "holder_objective",
+    "holder_test_accuracy",
+    "place",
+    "wait_s",
+    "train_s",
+)
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM audits"
 _ADD = f"INSERT INTO audits ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _LAST = "SELECT coalesce(max(number), 0) FROM audits"
@@ -53,14 +68,26 @@ def read(connection: sqlite3.Connection, job: int) -> Audit | None:
 
 def _to_row(audit: Audit) -> tuple[str | int | float, ...]:
     row = (
-        audit.number, audit.num_settled, audit.job, audit.cell, audit.seed,
-        audit.outcome.value, audit.detail,
-        audit.first.objective, audit.first.test_accuracy,
-        audit.second.objective, audit.second.test_accuracy,
-        audit.standard_error, audit.verdict.value,
-        audit.holder, audit.holder_figures.objective, audit.holder_figures.test_accuracy,
-        audit.place, audit.wait_s, audit.train_s,
-    )  # fmt: skip
+        audit.number,
+        audit.num_settled,
+        audit.job,
+        audit.cell,
+        audit.seed,
+        audit.outcome.value,
+        audit.detail,
+        audit.first.objective,
+        audit.first.test_accuracy,
+        audit.second.objective,
+        audit.second.test_accuracy,
+        audit.standard_error,
+        audit.verdict.value,
+        audit.holder,
+        audit.holder_figures.objective,
+        audit.holder_figures.test_accuracy,
+        audit.place,
+        audit.wait_s,
+        audit.train_s,
+    )
     for name, value in zip(_COLUMNS, row, strict=True):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} of audit {audit.number} must be finite, got {value!r}")
@@ -69,11 +96,26 @@ def _to_row(audit: Audit) -> tuple[str | int | float, ...]:
 
 def _from_row(row: tuple[Any, ...]) -> Audit:
     (
-        number, num_settled, job, cell, seed, outcome, detail,
-        first_objective, first_test_accuracy, objective, test_accuracy,
-        standard_error, verdict, holder, holder_objective, holder_test_accuracy,
-        place, wait_s, train_s,
-    ) = row  # fmt: skip
+        number,
+        num_settled,
+        job,
+        cell,
+        seed,
+        outcome,
+        detail,
+        first_objective,
+        first_test_accuracy,
+        objective,
+        test_accuracy,
+        standard_error,
+        verdict,
+        holder,
+        holder_objective,
+        holder_test_accuracy,
+        place,
+        wait_s,
+        train_s,
+    ) = row
     return Audit(
         number=number,
         num_settled=num_settled,

@@ -43,9 +43,11 @@ async def find(hidden: Sequence[Path] = ()) -> tuple[str, ...]:
 async def _try(command: Sequence[str]) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
     except OSError as error:
         raise LifterUnavailable(f"bwrap could not be started: {error}") from error
     try:

@@ -89,13 +89,15 @@ class Child:
             inside: What is put before the command, to run it inside of something.
         """
         process = await asyncio.create_subprocess_exec(
-            *inside, *python(module), *arguments,
+            *inside,
+            *python(module),
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             env=environment(only),
-        )  # fmt: skip
+        )
         return cls(process, name)
 
     @property

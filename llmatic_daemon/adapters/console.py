@@ -32,9 +32,7 @@ class LiveTable(Observer):
         self._last = Text("waiting for the first candidate", style="dim")
         self._started = time.monotonic()
         self._evaluations_before = 0
-        self._live = Live(
-            console=console, get_renderable=self._draw, refresh_per_second=REFRESH_PER_S
-        )
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=REFRESH_PER_S)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()

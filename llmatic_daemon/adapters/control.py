@@ -123,9 +123,7 @@ def _bound(path: Path) -> socket.socket:
     make files at this moment.
     """
     with contextlib.suppress(FileNotFoundError):
-        if (
-            path.is_socket()
-        ):  # of a daemon that was killed: the folder is locked, so it is not in use
+        if path.is_socket():  # of a daemon that was killed: the folder is locked, so it is not in use
             path.unlink()
     bound = socket.socket(socket.AF_UNIX)
     try:

@@ -28,9 +28,13 @@ T = TypeVar("T")
 _HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 #: Codes of a world that fails, and may get well again.
 _UNAVAILABLE = _HARMLESS | {
-    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL,
-}  # fmt: skip
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+}
 #: Of these, the ones that a person must change when they are met at the start.
 _FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 #: What the system says of a disk that may get well again.
@@ -136,8 +140,11 @@ class Database:
             snapshots.copy_state(self._path.parent, draft)
         logger.warning(
             "the database is of schema version %d and is brought up to %d; as it was, it is kept in %s",
-            version, schema.VERSION, copy, extra={"action": "migrate"},
-        )  # fmt: skip
+            version,
+            schema.VERSION,
+            copy,
+            extra={"action": "migrate"},
+        )
         schema.migrate(connection)
 
     def _unwritable(self, what: str) -> ConfigurationError:
@@ -148,9 +155,7 @@ class Database:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = database_file.connect(
-                self._path, busy_timeout_s=self._busy_timeout_s
-            )
+            self._connection = database_file.connect(self._path, busy_timeout_s=self._busy_timeout_s)
         return self._connection
 
     def _transact(self, point: str, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -35,8 +35,11 @@ def add(connection: sqlite3.Connection, edition: Edition) -> None:
         ValueError: its number is not the next one, or a known version has another text.
     """
     row = (
-        edition.number, edition.num_settled, edition.prompts.digest, json.dumps(edition.emptied),
-    )  # fmt: skip
+        edition.number,
+        edition.num_settled,
+        edition.prompts.digest,
+        json.dumps(edition.emptied),
+    )
     if connection.execute(_KEPT, (edition.number,)).fetchone() == row:
         return
     (last,) = connection.execute(_LAST).fetchone()

@@ -234,8 +234,11 @@ class Endpoint:
         if self.breaker.succeeded():
             logger.info(
                 "endpoint %r answers again, after %.0f s and %d failed calls",
-                self.name, open_s, self._num_failed, extra=_EXTRA,
-            )  # fmt: skip
+                self.name,
+                open_s,
+                self._num_failed,
+                extra=_EXTRA,
+            )
             self._num_failed = 0
             self._is_out.clear()
             self.changed()
@@ -273,15 +276,14 @@ class Endpoint:
         logger.log(
             level,
             "endpoint %r is held back after %d failed calls, and probed now and then: %s",
-            self.name, self._num_failed, error, extra=_EXTRA,
-        )  # fmt: skip
-
-    def _tell(
-        self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None
-    ) -> None:
-        call = Call(
-            endpoint=self.name, outcome=outcome, duration_s=duration_s, completion=completion
+            self.name,
+            self._num_failed,
+            error,
+            extra=_EXTRA,
         )
+
+    def _tell(self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None) -> None:
+        call = Call(endpoint=self.name, outcome=outcome, duration_s=duration_s, completion=completion)
         for observer in self._observers:
             observer.called(call)
 

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 _GOLDEN = (
-    "C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "black", "C7", "darkgoldenrod", "navy",
-)  # fmt: skip
+    "C0",
+    "C1",
+    "C2",
+    "C3",
+    "C4",
+    "C5",
+    "C6",
+    "C8",
+    "C9",
+    "black",
+    "C7",
+    "darkgoldenrod",
+    "navy",
+)
 _DASHES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
@@ -86,9 +98,7 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     handles, labels = columns[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=1 + 2 * len(panels), fontsize="small"
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=1 + 2 * len(panels), fontsize="small")
     return figure
 
 
@@ -120,17 +130,26 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
     for axes, cloud in zip(columns, drawn, strict=True):
         cells, bests = np.asarray(cloud.cells), np.asarray(cloud.bests).reshape(-1, 2)
         axes.scatter(
-            cells[:, 0] / 1e6, cells[:, 1], s=3, color="0.8", label="all cells", rasterized=True,
-        )  # fmt: skip
+            cells[:, 0] / 1e6,
+            cells[:, 1],
+            s=3,
+            color="0.8",
+            label="all cells",
+            rasterized=True,
+        )
         numbers = np.arange(1, len(bests) + 1)
         shown = axes.scatter(
-            bests[:, 0] / 1e6, bests[:, 1], s=30, c=numbers, cmap="viridis", edgecolors="black",
-            linewidths=0.4, label="best of each window",
-        )  # fmt: skip
-        figure.colorbar(shown, ax=axes, label="window", ticks=MaxNLocator(integer=True))
-        axes.set(
-            xlabel="FLOPs of one image, millions", ylabel="test accuracy, %", title=cloud.title
+            bests[:, 0] / 1e6,
+            bests[:, 1],
+            s=30,
+            c=numbers,
+            cmap="viridis",
+            edgecolors="black",
+            linewidths=0.4,
+            label="best of each window",
         )
+        figure.colorbar(shown, ax=axes, label="window", ticks=MaxNLocator(integer=True))
+        axes.set(xlabel="FLOPs of one image, millions", ylabel="test accuracy, %", title=cloud.title)
         lowest = np.percentile(cells[:, 1], 10)
         axes.set_ylim(lowest, cells[:, 1].max() + (cells[:, 1].max() - lowest) * 0.05)
         axes.legend(loc="lower right")
@@ -154,9 +173,7 @@ def _draw_curves(axes: "Axes", panel: Panel) -> None:
         axes.plot(curve.xs, means, color=colour, label=curve.label, linewidth=1.6)
         axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.1, linewidth=0)
     for reference, dashes in zip(panel.references, _DASHES * 9, strict=False):
-        axes.axhline(
-            reference.value, color="0.35", linestyle=dashes, linewidth=1.0, label=reference.label
-        )
+        axes.axhline(reference.value, color="0.35", linestyle=dashes, linewidth=1.0, label=reference.label)
     axes.set_title(panel.title)
     axes.margins(x=0.01)
 
@@ -165,9 +182,7 @@ def _interesting(panel: Panel) -> tuple[float, float]:
     """Leave out the first steep rise: what is below all curves after a twentieth of the way."""
     early, late = list[float](), list[float]()
     for curve in panel.curves:
-        early += [y for x, y in zip(curve.xs, curve.means, strict=True) if x >= curve.xs[-1] / 20][
-            :1
-        ]
+        early += [y for x, y in zip(curve.xs, curve.means, strict=True) if x >= curve.xs[-1] / 20][:1]
         late += [max(curve.means, default=0.0)]
     lines = [reference.value for reference in panel.references]
     low, high = min([*early, *lines], default=0.0), max([*late, *lines], default=100.0)

@@ -179,9 +179,7 @@ class ExperimentStore:
         with _transaction(self._connection) as write:
             key = (ended.run.variant, ended.run.data_set, ended.run.seed)
             for table in ("runs", "failures"):
-                write.execute(
-                    f"DELETE FROM {table} WHERE variant = ? AND data_set = ? AND seed = ?", key
-                )
+                write.execute(f"DELETE FROM {table} WHERE variant = ? AND data_set = ? AND seed = ?", key)
             if isinstance(ended, Failed):
                 row = (*key, ended.fingerprint, ended.ended_at, ended.reason)
                 write.execute("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -272,8 +270,13 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
 def _insert(write: sqlite3.Connection, ended: Finished) -> None:
     numbers = [getattr(ended, name) for name in _COUNTS]
     values = (
-        *astuple(ended.run), ended.fingerprint, ended.ended_at, ended.duration_s, ended.reason, *numbers,
-    )  # fmt: skip
+        *astuple(ended.run),
+        ended.fingerprint,
+        ended.ended_at,
+        ended.duration_s,
+        ended.reason,
+        *numbers,
+    )
     marks = ", ".join("?" * len(values))
     number = write.execute(f"INSERT INTO runs VALUES (NULL, {marks})", values).lastrowid
     for table, parts in (

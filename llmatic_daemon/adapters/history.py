@@ -247,8 +247,7 @@ class History:
         names = [part.name for part in fields(StoredPromptElite)]
         query = f"SELECT {', '.join(names)} FROM prompt_elites {which}"
         return tuple(
-            StoredPromptElite(**dict(zip(names, row, strict=True)))
-            for row in self._rows(query, *values)
+            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query, *values)
         )
 
     def prompt_credit(self) -> tuple[PromptCredit, ...]:
@@ -271,9 +270,7 @@ class History:
             known = ", ".join(id_ for (id_,) in self._rows(_PROMPT_IDS)) or "none"
             raise UserError(f"a prompt of this search must be one of {known}; got {prompt!r}")
         return tuple(
-            PromptVersion(
-                prompt=prompt, version=version, kind=PromptKind(kind), text=text, adopted_at=since
-            )
+            PromptVersion(prompt=prompt, version=version, kind=PromptKind(kind), text=text, adopted_at=since)
             for version, kind, text, since in rows
         )
 
@@ -337,9 +334,7 @@ class History:
         num_audits, num_unstable = audits
         size_bytes = self._path.stat().st_size
         ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
-        best = self._rows(
-            "SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1"
-        )
+        best = self._rows("SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1")
         return Status(
             num_settled=num_settled,
             num_evaluations=num_evaluations,
@@ -374,19 +369,23 @@ class History:
         edition, adopted_at, num_prompts = rows[0]
         refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
         return PromptsInForce(
-            edition=edition, num_prompts=num_prompts, adopted_at=adopted_at,
+            edition=edition,
+            num_prompts=num_prompts,
+            adopted_at=adopted_at,
             refused=refused[0][0] if refused else None,
-        )  # fmt: skip
+        )
 
     def _running(self) -> tuple[RunningJob, ...]:
         boot_id, now_s = jobs.boot_id(), time.monotonic()
         return tuple(
             RunningJob(
-                job=job, attempt=attempt, slot=slot,
+                job=job,
+                attempt=attempt,
+                slot=slot,
                 age_s=now_s - since_s if lease_boot_id == boot_id else None,
             )
             for job, attempt, slot, lease_boot_id, since_s in self._rows(_RUNNING)
-        )  # fmt: skip
+        )
 
 
 #: Of a job, one word each; what a fence has refused may stand anywhere.

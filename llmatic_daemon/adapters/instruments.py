@@ -47,9 +47,7 @@ class Instruments:
             return Gauge(metric.name, metric.meaning, labels, registry=self._gauges)
         if metric.kind == "info":
             return Info(metric.stem, metric.meaning, registry=self._others)
-        return Histogram(
-            metric.name, metric.meaning, labels, buckets=metric.buckets, registry=self._others
-        )
+        return Histogram(metric.name, metric.meaning, labels, buckets=metric.buckets, registry=self._others)
 
     def learn(self, label: str, values: Iterable[str]) -> None:
         """Export as 0 what has a label whose values were not known at the start."""
@@ -75,9 +73,7 @@ class Instruments:
             made.labels(*values)
 
     @staticmethod
-    def _combinations(
-        metric: Metric, learnt: Mapping[str, Sequence[str]]
-    ) -> Iterable[tuple[str, ...]]:
+    def _combinations(metric: Metric, learnt: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, ...]]:
         return product(*(label.values or learnt[label.name] for label in metric.labels))
 
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:

@@ -148,5 +148,8 @@ class LLMWriter(Writer):
                 limit = served.max_input_tokens or "an unknown number of"
                 logger.info(
                     "endpoint %r serves %s, for requests of %s tokens",
-                    endpoint.name, served.model, limit, extra=_EXTRA,
-                )  # fmt: skip
+                    endpoint.name,
+                    served.model,
+                    limit,
+                    extra=_EXTRA,
+                )

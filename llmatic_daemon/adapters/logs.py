@@ -30,9 +30,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
 
-def configure(
-    form: Format = "auto", *, level: int = logging.INFO, console: Console | None = None
-) -> None:
+def configure(form: Format = "auto", *, level: int = logging.INFO, console: Console | None = None) -> None:
     """Send what is logged to stderr, or to the journal when that is where stderr leads.
 
     Args:
@@ -56,15 +54,11 @@ def _target(form: Format, console: Console | None) -> logging.Handler:
         journal.setFormatter(TextFormatter("%(message)s"))
         return journal
     if form != "json" and (console is not None or sys.stderr.isatty()):
-        target: logging.Handler = RichHandler(
-            console=console or Console(stderr=True), show_path=False
-        )
+        target: logging.Handler = RichHandler(console=console or Console(stderr=True), show_path=False)
         target.setFormatter(TextFormatter("%(message)s"))
         return target
     target = logging.StreamHandler()
-    target.setFormatter(
-        JSONFormatter() if form == "json" else TextFormatter("%(levelname)s %(message)s")
-    )
+    target.setFormatter(JSONFormatter() if form == "json" else TextFormatter("%(levelname)s %(message)s"))
     return target
 
 

@@ -122,10 +122,7 @@ class MemoryStore(SearchStore):
         if edition.number != len(self.memory.editions) + 1:
             raise ValueError("the number is not the next one")
         for prompt in edition.prompts.all:
-            if (
-                self.memory.texts.setdefault((prompt.id, prompt.version), prompt.text)
-                != prompt.text
-            ):
+            if self.memory.texts.setdefault((prompt.id, prompt.version), prompt.text) != prompt.text:
                 raise ValueError(f"prompt {prompt.name} must keep its text")
         self.memory.editions.append(edition)
 
@@ -150,9 +147,7 @@ class MemoryStore(SearchStore):
         """Return a source."""
         return self.memory.sources[digest]
 
-    async def earlier(
-        self, network_digest: str, *, initial: bool, stopped: bool
-    ) -> Duplicate | None:
+    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
         """Find how the same network ended first."""
         return self.memory.ends.get((network_digest, initial, stopped))
 

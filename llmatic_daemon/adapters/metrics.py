@@ -84,9 +84,7 @@ class Metrics(Observer):
 
     # --- who it is told of ------------------------------------------------------------------------
 
-    def watch(
-        self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]
-    ) -> None:
+    def watch(self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]) -> None:
         """Read the gauges of the search and of the LLM servers from here, at each scrape."""
         self._view, self._endpoints = view, endpoints
 

@@ -102,82 +102,167 @@ def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: Lab
 def _state() -> Iterator[Metric]:
     yield _info("build", "Version of the daemon.", Label("version"))
     yield _info(
-        "config", "What is searched: data set, digest of the settings, digest of the prompts.",
+        "config",
+        "What is searched: data set, digest of the settings, digest of the prompts.",
         *map(Label, ("config_hash", "prompt_set_hash", "task")),
-    )  # fmt: skip
+    )
     yield _gauge("ready", "1 while jobs are dispatched and results kept.")
     yield _gauge("paused", "1 while a person has paused the search.")
     yield _gauge("draining", "1 once no job is started any more.")
     yield _gauge("slots", "Slots that develop candidates.")
-    yield _gauge("slot_state", "1 for the phase that a slot is in.", _SLOT, Label("state", SLOT_PHASES))  # fmt: skip
-    yield _gauge("jobs", "Jobs known to this process, by state; settled: over all restarts.", Label("state", JOB_STATES))  # fmt: skip
-    yield _gauge("oldest_job_timestamp_seconds", "When the oldest unsettled job was first dispatched by this process; 0: there is none.")  # fmt: skip
-    yield _counter("jobs", "Attempts, by how they ended: settled, released (nobody's fault), charged (the world failed it).", Label("outcome", JOB_ENDS))  # fmt: skip
+    yield _gauge("slot_state", "1 for the phase that a slot is in.", _SLOT, Label("state", SLOT_PHASES))
+    yield _gauge(
+        "jobs",
+        "Jobs known to this process, by state; settled: over all restarts.",
+        Label("state", JOB_STATES),
+    )
+    yield _gauge(
+        "oldest_job_timestamp_seconds",
+        "When the oldest unsettled job was first dispatched by this process; 0: there is none.",
+    )
+    yield _counter(
+        "jobs",
+        "Attempts, by how they ended: settled, released (nobody's fault), charged (the world failed it).",
+        Label("outcome", JOB_ENDS),
+    )
 
 
 def _devices() -> Iterator[Metric]:
-    yield _counter("device_place_busy_seconds", "Time that a device place spent starting a trainer, training, auditing.", _DEVICE, Label("phase", _values(Place)))  # fmt: skip
-    yield _counter("trainer_restarts", "Trainers that were replaced, by why.", _DEVICE, Label("reason", _values(Restart)))  # fmt: skip
+    yield _counter(
+        "device_place_busy_seconds",
+        "Time that a device place spent starting a trainer, training, auditing.",
+        _DEVICE,
+        Label("phase", _values(Place)),
+    )
+    yield _counter(
+        "trainer_restarts", "Trainers that were replaced, by why.", _DEVICE, Label("reason", _values(Restart))
+    )
     yield _counter("gpu_seconds", "Time that settled candidates and audits held device places.")
-    yield _counter("gpu_seconds_saved", "Time that full trainings would have taken more, by what saved it: look (ended after the first look).", Label("stage", ("look",)))  # fmt: skip
-    yield _counter("audits", "Second trainings of elites, by what they said.", Label("verdict", _values(Verdict)))  # fmt: skip
+    yield _counter(
+        "gpu_seconds_saved",
+        "Time that full trainings would have taken more, by what saved it: look (ended after the first look).",
+        Label("stage", ("look",)),
+    )
+    yield _counter(
+        "audits", "Second trainings of elites, by what they said.", Label("verdict", _values(Verdict))
+    )
     yield _counter("audit_seconds", "Time that device places were held by audits.")
 
 
 def _search() -> Iterator[Metric]:
-    yield _counter("evaluations", "Settled candidates, by what became of them.", Label("outcome", _values(Outcome)))  # fmt: skip
+    yield _counter(
+        "evaluations", "Settled candidates, by what became of them.", Label("outcome", _values(Outcome))
+    )
     yield _gauge("evaluations", "Evaluations over all restarts.")
     yield _gauge("settled_jobs", "Settled candidates over all restarts.")
-    yield _histogram("phase_duration", "Time that a settled candidate spent in a phase.", PHASE_BUCKETS_S, Label("phase", PHASES))  # fmt: skip
+    yield _histogram(
+        "phase_duration",
+        "Time that a settled candidate spent in a phase.",
+        PHASE_BUCKETS_S,
+        Label("phase", PHASES),
+    )
     yield _gauge("archive_cells", "Cells.", _ARCHIVE)
     yield _gauge("archive_filled_cells", "Cells that hold an elite.", _ARCHIVE)
     yield _gauge("archive_coverage_ratio", "Share of the cells that hold an elite.", _ARCHIVE)
     yield _gauge("archive_qd_score", "Sum of the elites' objectives.")
     yield _gauge("archive_best_objective", "Highest objective so far.")
     yield _gauge("archive_median_objective", "Median of the elites' objectives.")
-    yield _gauge("archive_fullest_cell_ratio", "Share of the networks trained since the start that fell into the fullest cell.")  # fmt: skip
-    yield _counter("archive_insertions", "Solutions offered to an archive, by what happened.", _ARCHIVE, Label("status", _values(AddStatus)))  # fmt: skip
+    yield _gauge(
+        "archive_fullest_cell_ratio",
+        "Share of the networks trained since the start that fell into the fullest cell.",
+    )
+    yield _counter(
+        "archive_insertions",
+        "Solutions offered to an archive, by what happened.",
+        _ARCHIVE,
+        Label("status", _values(AddStatus)),
+    )
     yield _counter("archive_out_of_bounds", "Networks with a measure outside the bounds.")
 
 
 def _llm() -> Iterator[Metric]:
-    yield _counter("llm_requests", "Calls of an LLM's endpoint, by how they ended.", _ENDPOINT, Label("outcome", _values(CallOutcome)))  # fmt: skip
-    yield _histogram("llm_request_duration", "Time until an endpoint had answered a call.", LLM_BUCKETS_S, _ENDPOINT)  # fmt: skip
-    yield _counter("llm_tokens", "Tokens of answered requests, and of their answers.", Label("kind", TOKEN_KINDS))  # fmt: skip
-    yield _counter("llm_finish", "Answers, by why the LLM ended them.", Label("reason", FINISH_REASONS))  # fmt: skip
+    yield _counter(
+        "llm_requests",
+        "Calls of an LLM's endpoint, by how they ended.",
+        _ENDPOINT,
+        Label("outcome", _values(CallOutcome)),
+    )
+    yield _histogram(
+        "llm_request_duration", "Time until an endpoint had answered a call.", LLM_BUCKETS_S, _ENDPOINT
+    )
+    yield _counter(
+        "llm_tokens", "Tokens of answered requests, and of their answers.", Label("kind", TOKEN_KINDS)
+    )
+    yield _counter("llm_finish", "Answers, by why the LLM ended them.", Label("reason", FINISH_REASONS))
     yield _counter("llm_stand_ins", "Settled candidates written by rule while no LLM answered.")
     yield _gauge("llm_inflight_requests", "Calls under way.", _ENDPOINT)
     yield _gauge("llm_concurrency_limit", "Calls that may be under way.", _ENDPOINT)
     yield _gauge("llm_circuit_open", "1 while it is left alone.", _ENDPOINT)
-    yield _gauge("arm_candidates", "Candidates of the last comparison, by arm: settled, and of these entered the network archive, trained to the end.", Label("arm", ARMS), Label("state", ARM_STATES))  # fmt: skip
-    yield _gauge("uplift_ratio", "What the LLM's arm has over the control arm: in the share that entered, in the mean objective; with the bounds of its 95 % interval. NaN: too few to say.", Label("kind", UPLIFT_KINDS), Label("bound", BOUNDS))  # fmt: skip
+    yield _gauge(
+        "arm_candidates",
+        "Candidates of the last comparison, by arm: settled, and of these entered the network archive, trained to the end.",
+        Label("arm", ARMS),
+        Label("state", ARM_STATES),
+    )
+    yield _gauge(
+        "uplift_ratio",
+        "What the LLM's arm has over the control arm: in the share that entered, in the mean objective; with the bounds of its 95 % interval. NaN: too few to say.",
+        Label("kind", UPLIFT_KINDS),
+        Label("bound", BOUNDS),
+    )
 
 
 def _prompts() -> Iterator[Metric]:
     yield _counter("prompt_selected", "Settled candidates of a prompt in use.", _PROMPT)
-    yield _counter("prompt_success", "Candidates of a prompt in use that entered the network archive.", _PROMPT)  # fmt: skip
-    yield _gauge("prompt_curiosity", "Highest curiosity of a prompt's individuals; 0: it has none.", _PROMPT)  # fmt: skip
-    yield _counter("prompt_set_reloads", "Prompt sets that were read, by what became of them.", Label("result", RELOADS))  # fmt: skip
+    yield _counter(
+        "prompt_success", "Candidates of a prompt in use that entered the network archive.", _PROMPT
+    )
+    yield _gauge("prompt_curiosity", "Highest curiosity of a prompt's individuals; 0: it has none.", _PROMPT)
+    yield _counter(
+        "prompt_set_reloads", "Prompt sets that were read, by what became of them.", Label("result", RELOADS)
+    )
     yield _gauge("prompt_set_loaded_timestamp_seconds", "When prompts were taken last.")
 
 
 def _storage() -> Iterator[Metric]:
-    yield _counter("commits", "Tries to commit a placement, by what came of them.", Label("result", _values(CommitResult)))  # fmt: skip
-    yield _histogram("commit_duration", "Time that a try to commit a placement took.", COMMIT_BUCKETS_S)  # fmt: skip
-    yield _gauge("last_commit_timestamp_seconds", "When a placement was committed last; before the first: when this process started.")  # fmt: skip
+    yield _counter(
+        "commits",
+        "Tries to commit a placement, by what came of them.",
+        Label("result", _values(CommitResult)),
+    )
+    yield _histogram("commit_duration", "Time that a try to commit a placement took.", COMMIT_BUCKETS_S)
+    yield _gauge(
+        "last_commit_timestamp_seconds",
+        "When a placement was committed last; before the first: when this process started.",
+    )
     yield _gauge("db_size_bytes", "Size of the database.")
     yield _gauge("db_wal_size_bytes", "Size of its write-ahead log.")
     yield _gauge("db_integrity", "1 while no check of the database has found damage.")
     yield _gauge("db_checked_timestamp_seconds", "When the database was checked last; 0: not yet.")
-    yield _gauge("state_filesystem_free_bytes", "Space that is left to us where the state folder lies.")  # fmt: skip
-    yield _gauge("backup_last_success_timestamp_seconds", "When a backup was made and verified last; 0: never.")  # fmt: skip
+    yield _gauge("state_filesystem_free_bytes", "Space that is left to us where the state folder lies.")
+    yield _gauge(
+        "backup_last_success_timestamp_seconds", "When a backup was made and verified last; 0: never."
+    )
 
 
 def _safety() -> Iterator[Metric]:
-    yield _gauge("sandbox_layer", "1 for a layer around the lifter, 0 for one that is missing or not yet known.", Label("layer", _values(Layer)))  # fmt: skip
-    yield _counter("sandbox_violations", "Candidates that broke the sandbox's rules, by how.", Label("kind", _values(Violation)))  # fmt: skip
-    yield _counter("http_requests", "Answered HTTP requests, by route and class of status.", Label("route"), Label("status", STATUSES))  # fmt: skip
-    yield _counter("auth_failures", "HTTP requests that were denied for their token, host or origin.")  # fmt: skip
+    yield _gauge(
+        "sandbox_layer",
+        "1 for a layer around the lifter, 0 for one that is missing or not yet known.",
+        Label("layer", _values(Layer)),
+    )
+    yield _counter(
+        "sandbox_violations",
+        "Candidates that broke the sandbox's rules, by how.",
+        Label("kind", _values(Violation)),
+    )
+    yield _counter(
+        "http_requests",
+        "Answered HTTP requests, by route and class of status.",
+        Label("route"),
+        Label("status", STATUSES),
+    )
+    yield _counter("auth_failures", "HTTP requests that were denied for their token, host or origin.")
     yield _gauge("event_loop_lag_seconds", "Longest delay of the event loop in the last 15 s.")
     yield _gauge("training_timeout_seconds", "Time limit of one training.")
 

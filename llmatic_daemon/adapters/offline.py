@@ -43,9 +43,7 @@ class OfflineRewriter(Writer):
         """Answer one request with a whole file; never raises for what a parent's source is."""
         started = monotonic()
         text = _Rewrite(request).text()
-        return Completion(
-            text=text, writer="offline", model="rewriter", duration_s=monotonic() - started
-        )
+        return Completion(text=text, writer="offline", model="rewriter", duration_s=monotonic() - started)
 
 
 class _Rewrite:

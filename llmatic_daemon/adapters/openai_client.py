@@ -94,8 +94,7 @@ class OpenAIClient(Client):
         if card is None:
             known = ", ".join(repr(c["id"]) for c in listed) or "none"
             raise EndpointRefused(
-                f"{self._url} must serve {self._model or 'a model'}, found {known}; "
-                "set writer.model",
+                f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
         return Served(
@@ -173,9 +172,7 @@ class OpenAIClient(Client):
         except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise EndpointFailed(
-                f"{self._url} must answer with a completion, got {shortened(repr(answer))}"
-            )
+            raise EndpointFailed(f"{self._url} must answer with a completion, got {shortened(repr(answer))}")
         stops = () if self._chat else request.stops
         return Completion(
             text=cut_at_stop(text.removeprefix(sendable(request.continuation)), stops),
@@ -197,8 +194,7 @@ def _openai() -> Any:
         import openai  # 1 s and 60 MB, for those who ask for it
     except ImportError as error:
         raise ConfigurationError(
-            "writer.name = \"openai\" needs the package 'openai'; "
-            "pip install 'llmatic-daemon[openai]'"
+            "writer.name = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
         ) from error
     return openai
 

@@ -141,9 +141,7 @@ def _parted(path: Path, content: str) -> tuple[str, str, int]:
     for number, line in enumerate(lines[1:], 1):
         if line.strip() == _FENCE:
             return "\n".join(lines[1:number]), *_trimmed(lines[number + 1 :], number + 2)
-    raise ConfigurationError(
-        f"{path}, line 1: the '{_FENCE}' must be closed by another '{_FENCE}' line"
-    )
+    raise ConfigurationError(f"{path}, line 1: the '{_FENCE}' must be closed by another '{_FENCE}' line")
 
 
 def _trimmed(lines: Sequence[str], first: int) -> tuple[str, int]:
@@ -224,9 +222,7 @@ def _placeholders(where: str, line: str) -> set[str]:
             f"{where}: a brace must be part of a placeholder such as {{source}}, got {line!r}; "
             "write {{ or }} for the brace itself"
         ) from error
-    names = {
-        name + ("!" if mark or form else "") for _, name, form, mark in parts if name is not None
-    }
+    names = {name + ("!" if mark or form else "") for _, name, form, mark in parts if name is not None}
     for name in sorted(names):
         if name not in PLACEHOLDERS:
             near = difflib.get_close_matches(name, PLACEHOLDERS, 1)

@@ -102,9 +102,7 @@ class SQLiteStore(SearchStore):
             ConfigurationError: it is damaged or not writable.
             StoreUnavailable: the disk is full or failing, or the database is locked.
         """
-        claimed = StateFolder.claim(
-            folder
-        )  # a few system calls, before there is anything to hold up
+        claimed = StateFolder.claim(folder)  # a few system calls, before there is anything to hold up
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(claimed.release)
             database = Database(
@@ -162,9 +160,7 @@ class SQLiteStore(SearchStore):
         attempt = (placement.job.number, placement.job.attempt)
         in_doubt = attempt in self._in_doubt
         self._in_doubt.add(attempt)
-        kept = await self._database.write(
-            "commit", lambda c: _commit(c, placement, row, artefacts, in_doubt)
-        )
+        kept = await self._database.write("commit", lambda c: _commit(c, placement, row, artefacts, in_doubt))
         self._in_doubt.discard(attempt)
         return kept
 
@@ -192,9 +188,7 @@ class SQLiteStore(SearchStore):
             del self._recent[next(iter(self._recent))]
         return self._recent.setdefault(digest, str(found[0]))
 
-    async def earlier(
-        self, network_digest: str, *, initial: bool, stopped: bool
-    ) -> Duplicate | None:
+    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
         """Find how the same network ended first; None when no lasting end of it is known."""
         asked = (network_digest, initial, stopped)
         found = await self._database.read(lambda c: c.execute(_EARLIER, asked).fetchone())
@@ -269,9 +263,7 @@ def _centroid_rows(tessellation: Tessellation) -> list[tuple[str, int, float, fl
     return rows
 
 
-def _keep_centroids(
-    connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]
-) -> None:
+def _keep_centroids(connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]) -> None:
     connection.executemany("INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)", rows)
 
 
@@ -320,9 +312,7 @@ def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
         raise ValueError(f"network_digest of placement {placement.number} is not its graph's")
 
 
-def _keep_artefacts(
-    connection: sqlite3.Connection, placement: Placement, artefacts: Artefacts
-) -> None:
+def _keep_artefacts(connection: sqlite3.Connection, placement: Placement, artefacts: Artefacts) -> None:
     if artefacts.source is not None:
         connection.execute(_ADD_SOURCE, (placement.source_digest, artefacts.source))
     if artefacts.graph is not None:

@@ -29,12 +29,18 @@ FROM tallies"""
 def add(connection: sqlite3.Connection, placement: Placement) -> None:
     """Count one more placement."""
     key = (
-        placement.prompt, placement.prompt_version, placement.outcome.value, placement.arm.value,
-    )  # fmt: skip
+        placement.prompt,
+        placement.prompt_version,
+        placement.outcome.value,
+        placement.arm.value,
+    )
     counted = (
-        placement.status.added, placement.score_change, placement.curiosity_change,
-        placement.durations.train_s, placement.objective,
-    )  # fmt: skip
+        placement.status.added,
+        placement.score_change,
+        placement.curiosity_change,
+        placement.durations.train_s,
+        placement.objective,
+    )
     connection.execute(_ADD, (*key, *counted))
 
 

@@ -81,9 +81,7 @@ class TGIClient(Client):
         self._max_new_tokens = max_new_tokens
         self._max_input_tokens = max_input_tokens
         self._top_p = top_p if top_p < 1 else None
-        self._grammar = (
-            TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
-        )
+        self._grammar = TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
 
     async def describe(self) -> Served:
         """Read `/info`."""

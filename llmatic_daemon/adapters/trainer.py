@@ -91,9 +91,7 @@ class TrainerPool(Trainer):
     def overdue(self) -> tuple[str, ...]:
         """Name the places whose training or start should have ended, or been ended, before now."""
         now = time.monotonic()
-        return tuple(
-            place.name for place in (*self._places, *self._leaving) if place.due and place.due < now
-        )
+        return tuple(place.name for place in (*self._places, *self._leaving) if place.due and place.due < now)
 
     async def __aenter__(self) -> "TrainerPool":
         """Start all trainers, side by side; returns before they are ready."""
@@ -388,9 +386,11 @@ class TrainerPool(Trainer):
         why = self._why(error)
         logger.warning(
             "trainer on %s did not start: %s; next try in %g s",
-            place.name, why, pause_s,
+            place.name,
+            why,
+            pause_s,
             extra={"action": "start_trainer", "place": place.name},
-        )  # fmt: skip
+        )
         if all(other.num_failed for other in self._places):
             self._refuse(TrainerUnavailable(f"no trainer could be started; {place.name}: {why}"))
         await place.kill()

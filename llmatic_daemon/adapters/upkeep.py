@@ -12,8 +12,13 @@ from llmatic_daemon.adapters.state_folder import database_path
 
 #: Drafts of files that are written whole under another name first, and what a killed daemon leaves.
 _DRAFTS = (
-    "llmatic.db.new", "llmatic.db.new-journal", "settings.new", "sandbox.new", "backup.new", SOCKET,
-)  # fmt: skip
+    "llmatic.db.new",
+    "llmatic.db.new-journal",
+    "settings.new",
+    "sandbox.new",
+    "backup.new",
+    SOCKET,
+)
 #: Copies of a whole search that a migration or a restore has left, for a person who wants to go back.
 _COPIES = rf"(schema-\d+|{REPLACED})"
 _SPARE = """

@@ -54,18 +54,23 @@ def main() -> None:
 def state_option(command: Command) -> Command:
     """Let a command take the folder of a search."""
     option = click.option(
-        "--state", "state", type=click.Path(path_type=Path), envvar="LLMATIC_STATE_DIR",
+        "--state",
+        "state",
+        type=click.Path(path_type=Path),
+        envvar="LLMATIC_STATE_DIR",
         help="Folder of the search.  [env: LLMATIC_STATE_DIR]",
-    )  # fmt: skip
+    )
     return option(command)
 
 
 def config_options(command: Command) -> Command:
     """Let a command take a configuration."""
     command = click.option(
-        "--config", "file", type=click.Path(path_type=Path),
+        "--config",
+        "file",
+        type=click.Path(path_type=Path),
         help="Configuration file.  [default: llmatic.toml, if there is one and no --preset]",
-    )(command)  # fmt: skip
+    )(command)
     return click.option(
         "--preset", default="", metavar="|".join(config.PRESETS), help="Where defaults come from."
     )(command)

@@ -29,16 +29,16 @@ from llmatic_daemon.experiments.running import carry_out
 @main.command()
 @click.argument("what", metavar="FILE.toml|NAME", default="")
 @click.option(
-    "--table", type=click.Path(path_type=Path),
+    "--table",
+    type=click.Path(path_type=Path),
     help="Table of the benchmark.  [default: as the file says; cells.csv.gz for one of ours]",
-)  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path),
-    help="Folder for all that is found.  [default: the file's name, beside it]",
-)  # fmt: skip
-@click.option(
-    "--processes", type=click.IntRange(min=0), help="Runs at the same time; 0: all cores."
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for all that is found.  [default: the file's name, beside it]",
+)
+@click.option("--processes", type=click.IntRange(min=0), help="Runs at the same time; 0: all cores.")
 @click.option("--show", type=click.Choice(PRESETS), help="Print one of ours, to be edited.")
 @example("llmatic-daemon experiment quick --table cells.csv.gz")
 def experiment(
@@ -89,13 +89,15 @@ def _run(planned: Plan, store: ExperimentStore, console: Console) -> None:
                 store.keep(each)
 
 
-def _shown(
-    missing: list[Job], planned: Plan, console: Console
-) -> Generator[Finished | Failed, None, None]:
+def _shown(missing: list[Job], planned: Plan, console: Console) -> Generator[Finished | Failed, None, None]:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with (
         Progress(*columns, console=console) as progress,
         closing(carry_out(missing, planned.num_processes)) as results,

@@ -37,9 +37,7 @@ def convert(source: Path, target: Path, force: bool) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task("cells", total=NUM_CELLS)
-        done = convert_table(
-            source, target, force=force, watch=lambda num: shown.update(task, completed=num)
-        )
+        done = convert_table(source, target, force=force, watch=lambda num: shown.update(task, completed=num))
     click.echo(f"{target}: {NUM_CELLS} cells on {', '.join(done.data_sets)}")
     if done.num_resized:
         click.echo(
@@ -50,9 +48,13 @@ def convert(source: Path, target: Path, force: bool) -> None:
 @nasbench.command()
 @click.argument("cell", metavar="CELL")
 @click.option(
-    "--data-set", "data_set", default="cifar10", show_default=True,
-    type=click.Choice(list(DATA_SETS)), help="Says how many classes there are.",
-)  # fmt: skip
+    "--data-set",
+    "data_set",
+    default="cifar10",
+    show_default=True,
+    type=click.Choice(list(DATA_SETS)),
+    help="Says how many classes there are.",
+)
 @example("llmatic-daemon nasbench source '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'")
 def source(cell: str, data_set: str) -> None:
     """Print a cell's whole network as PyTorch source, as the benchmark has trained it."""

@@ -144,9 +144,12 @@ def try_(
         settings = read_settings(folder)
     trial = asyncio.run(
         try_prompt(
-            settings, folder, prompt, temperature=temperature,
+            settings,
+            folder,
+            prompt,
+            temperature=temperature,
             seed=secrets.randbelow(2**31) if seed is None else seed,
         )
-    )  # fmt: skip
+    )
     show(prompt_views.trial(trial), False)
     sys.exit(int(not isinstance(trial.network, Network)))

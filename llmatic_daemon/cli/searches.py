@@ -146,9 +146,12 @@ def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
         parent = _parent_source(history, placement.parents)
     if as_json:
         facts = {
-            "placement": placement, "audit": audit, "lineage": ancestors,
-            "source": source, "parent": parent,
-        }  # fmt: skip
+            "placement": placement,
+            "audit": audit,
+            "lineage": ancestors,
+            "source": source,
+            "parent": parent,
+        }
         show(views.as_json(facts), True)
         return
     show(views.candidate(placement, audit, ancestors, source, parent), False)
@@ -212,9 +215,7 @@ def verify(state: Path | None, as_json: bool) -> None:
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
 @json_option
 @example("llmatic-daemon lift network.py --shape 1x8x8")
-def lift(
-    path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool
-) -> None:
+def lift(path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool) -> None:
     """Tell whether a network would be accepted: its measures, or why not (exit code 1)."""
     settings = settings_of(file, preset, None)
     lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
@@ -271,9 +272,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
 )
 @json_option
 @example("llmatic-daemon export networks --only 42 --format onnx")
-def export(
-    folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool
-) -> None:
+def export(folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
     """Train elites a last time, and write source, weights, program and card of each into DIR."""
     done = asyncio.run(_export(state_dir(state), folder, jobs, kind, as_json))
     if as_json:

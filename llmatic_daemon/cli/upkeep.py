@@ -21,9 +21,12 @@ _PATIENCE_S = 6 * 3600.0
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
-    "--keep", default=KEEP, show_default=True, type=click.IntRange(min=1),
+    "--keep",
+    default=KEEP,
+    show_default=True,
+    type=click.IntRange(min=1),
     help="Backups to keep in DIR; the oldest are removed.",
-)  # fmt: skip
+)
 @state_option
 @json_option
 @example("llmatic-daemon backup /srv/backups --keep 14")
@@ -70,17 +73,18 @@ def restore(source: Path, state: Path | None, as_json: bool) -> None:
 @main.command()
 @state_option
 @click.option(
-    "--graphs", "--weights", "graphs", is_flag=True,
+    "--graphs",
+    "--weights",
+    "graphs",
+    is_flag=True,
     help="Also empty the graphs of networks that hold no cell. (Weights are never kept.)",
-)  # fmt: skip
+)
 @click.option("--copies", is_flag=True, help="Also what upgrades and restores have kept.")
 @click.option("--vacuum", is_flag=True, help="Give free pages back to the disk.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @example("llmatic-daemon gc --dry-run")
-def gc(
-    state: Path | None, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool
-) -> None:
+def gc(state: Path | None, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
     """Remove what a stopped search holds and nobody needs; with its options, more."""
     done = collect(state_dir(state), graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
     if as_json:

@@ -91,9 +91,7 @@ class Contenders:
     def after(self, audit: Audit) -> "Contenders":
         """Return the contenders when the mean counts; a network that is forgotten stays so."""
         revised = tuple(
-            replace(each, figures=audit.mean, wants_audit=False)
-            if each.elite.job == audit.job
-            else each
+            replace(each, figures=audit.mean, wants_audit=False) if each.elite.job == audit.job else each
             for each in self.of(audit.cell)
         )
         return self._with(audit.cell, revised)
@@ -135,9 +133,7 @@ def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
     return rules.share > 0 and _draw(search_seed, job)[0] < rules.share
 
 
-def next_due(
-    contenders: Contenders, search_seed: int, passed_over: Set[int] = frozenset()
-) -> Due | None:
+def next_due(contenders: Contenders, search_seed: int, passed_over: Set[int] = frozenset()) -> Due | None:
     """Choose the elite to be audited next, the oldest first, but for some jobs; None when there is none."""
     jobs = {cell: job for cell, job in contenders.due.items() if job not in passed_over}
     if not jobs:

@@ -44,6 +44,4 @@ class Budget:
 
 
 def _spoken(duration_s: float) -> str:
-    return (
-        f"{duration_s / 3600:.1f} hours" if duration_s >= 3600 else f"{duration_s / 60:.1f} minutes"
-    )
+    return f"{duration_s / 3600:.1f} hours" if duration_s >= 3600 else f"{duration_s / 60:.1f} minutes"

@@ -19,7 +19,9 @@ def _placement(placement: Placement) -> str:
     at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
     stand_in = ", written by rule" if placement.arm is not Arm.WRITER else ""
-    who = f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
+    who = (
+        f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
+    )
     times = placement.durations
     spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"
     if placement.report is None or placement.measures is None:

@@ -273,9 +273,7 @@ def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edi
     if last is not None and last.prompts == numbered:
         return None
     number = last.number + 1 if last else 1
-    edition = Edition(
-        number=number, num_settled=evolution.num_settled, prompts=numbered, emptied=()
-    )
+    edition = Edition(number=number, num_settled=evolution.num_settled, prompts=numbered, emptied=())
     after = book.after(edition)
     cells = (cell for cell, held in evolution.individuals.items() if after.is_outdated(held.elite))
     return replace(edition, emptied=tuple(sorted(cells)))
@@ -286,9 +284,7 @@ def due_for_audit(evolution: Evolution, passed_over: Set[int] = frozenset()) -> 
     return audits.next_due(evolution.contenders, evolution.rules.seed, passed_over)
 
 
-def audit(
-    evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int
-) -> Audit:
+def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int) -> Audit:
     """Decide all that a second training changes: the mean of both counts from now on.
 
     Whoever is better than the mean takes the cell, the network that the first figure had turned
@@ -365,9 +361,7 @@ def _after_audit(evolution: Evolution, audit: Audit) -> Evolution:
 
 def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
     if placement.number != evolution.num_settled + 1:
-        raise ValueError(
-            f"placement {evolution.num_settled + 1} must come next, got {placement.number}"
-        )
+        raise ValueError(f"placement {evolution.num_settled + 1} must come next, got {placement.number}")
     objective = placement.objective
     complete = placement.number % evolution.rules.window_size == 0
     contender = _contender(evolution, placement)
@@ -456,9 +450,7 @@ def _structure(
     return structure_of(trial.network.graph)
 
 
-def _credit(
-    evolution: Evolution, trial: Trial, outcome: Outcome, status: AddStatus
-) -> float | None:
+def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddStatus) -> float | None:
     """Say what the selected individual gets; None when there is nobody (any more) to credit."""
     proposal = trial.proposal
     is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
@@ -467,9 +459,7 @@ def _credit(
     held = evolution.individuals.get(proposal.credited_cell)
     if held is None or held.elite.job != proposal.credited_job:
         return None
-    return prompts.curiosity_change(
-        evolution.rules, trainable=_is_trainable(trial.result), status=status
-    )
+    return prompts.curiosity_change(evolution.rules, trainable=_is_trainable(trial.result), status=status)
 
 
 def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
@@ -484,9 +474,7 @@ def _is_trainable(result: Report | Rejection | Failure | Duplicate | Stopped) ->
     return isinstance(result, Report | Stopped)
 
 
-def _score_change(
-    evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None
-) -> float:
+def _score_change(evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None) -> float:
     is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
     if trial.proposal.temperature is None or not is_known or not _earns_credit(trial, outcome):
         return 0.0
@@ -538,9 +526,7 @@ def _offer(
     )
 
 
-def _inherited_curiosity(
-    evolution: Evolution, proposal: Proposal, cell: int, credit: float | None
-) -> float:
+def _inherited_curiosity(evolution: Evolution, proposal: Proposal, cell: int, credit: float | None) -> float:
     """Let an individual that replaces the one it comes from keep that one's curiosity.
 
     Otherwise each success that improves a prompt would throw its credit away. All others start
@@ -582,9 +568,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         look_ratio=placement.look_ratio,
         structure=placement.structure,
     )
-    figures = Figures(
-        objective=placement.report.objective, test_accuracy=placement.report.test_accuracy
-    )
+    figures = Figures(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
     drawn = audits.is_drawn(evolution.audit_rules, evolution.rules.seed, elite.job)
     wants_audit = drawn and not _is_untrained(evolution, placement)
     return Contender(elite=elite, figures=figures, wants_audit=wants_audit)
@@ -613,9 +597,7 @@ def _with_network(
     return archive.with_elite(placement.cell, contender.figures.objective, contender.elite)
 
 
-def _with_contender(
-    evolution: Evolution, placement: Placement, contender: Contender | None
-) -> Contenders:
+def _with_contender(evolution: Evolution, placement: Placement, contender: Contender | None) -> Contenders:
     contenders = evolution.contenders
     if placement.cell is None or contender is None:
         return contenders
@@ -626,9 +608,7 @@ def _with_contender(
     return contenders.left_to(placement.cell, contender) if added else contenders
 
 
-def _with_individual(
-    archive: CVTArchive[PromptElite], placement: Placement
-) -> CVTArchive[PromptElite]:
+def _with_individual(archive: CVTArchive[PromptElite], placement: Placement) -> CVTArchive[PromptElite]:
     if placement.credited_cell is not None and placement.credited_job is not None:
         archive = prompts.with_credit(
             archive, placement.credited_cell, placement.credited_job, placement.curiosity_change

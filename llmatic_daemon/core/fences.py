@@ -201,9 +201,7 @@ def _statements(lines: list[str], starts: list[int], parser: Parser) -> tuple[li
     return found, broken
 
 
-def _longest(
-    lines: list[str], start: int, starts: list[int], parser: Parser
-) -> tuple[list[ast.stmt], int]:
+def _longest(lines: list[str], start: int, starts: list[int], parser: Parser) -> tuple[list[ast.stmt], int]:
     """Parse from a line on as far as it goes; return the statements and the line that fails.
 
     Python says where it fails, or where the bracket or string opens that fails later, so the next

@@ -42,8 +42,7 @@ def milestone_of(evolution: Evolution) -> Milestone:
     written = {
         "networks": [_cell(evolution, cell) for cell, _ in evolution.networks.items()],
         "individuals": [
-            [cell, held.objective, *_individual(held.elite)]
-            for cell, held in evolution.individuals.items()
+            [cell, held.objective, *_individual(held.elite)] for cell, held in evolution.individuals.items()
         ],
         "scores": sorted([*version, score] for version, score in evolution.scores.items()),
         "prompts": _book(evolution.prompts),
@@ -113,18 +112,36 @@ def _cell(evolution: Evolution, cell: int) -> list[Any]:
 def _contender_row(contender: Contender) -> list[Any]:
     elite, measures, figures = contender.elite, contender.elite.measures, contender.figures
     return [
-        elite.job, elite.source_digest,
-        measures.num_parameters, measures.flops, measures.width, measures.depth,
-        figures.objective, figures.test_accuracy, contender.wants_audit,
-        elite.look, elite.look_ratio, elite.structure,
-    ]  # fmt: skip
+        elite.job,
+        elite.source_digest,
+        measures.num_parameters,
+        measures.flops,
+        measures.width,
+        measures.depth,
+        figures.objective,
+        figures.test_accuracy,
+        contender.wants_audit,
+        elite.look,
+        elite.look_ratio,
+        elite.structure,
+    ]
 
 
 def _contender(row: list[Any]) -> Contender:
     (
-        job, source, num_parameters, flops, width, depth, objective, test_accuracy, wants_audit,
-        look, look_ratio, structure,
-    ) = row  # fmt: skip
+        job,
+        source,
+        num_parameters,
+        flops,
+        width,
+        depth,
+        objective,
+        test_accuracy,
+        wants_audit,
+        look,
+        look_ratio,
+        structure,
+    ) = row
     measures = Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth)
     return Contender(
         elite=Elite(
@@ -138,12 +155,10 @@ def _contender(row: list[Any]) -> Contender:
         ),
         figures=Figures(objective=objective, test_accuracy=test_accuracy),
         wants_audit=wants_audit,
-    )  # fmt: skip
+    )
 
 
-def _networks(
-    archive: CVTArchive[Elite], contenders: Contenders, cells: Iterable[int]
-) -> CVTArchive[Elite]:
+def _networks(archive: CVTArchive[Elite], contenders: Contenders, cells: Iterable[int]) -> CVTArchive[Elite]:
     for cell in cells:
         holder = contenders.of(cell)[0]
         archive = archive.with_elite(cell, holder.figures.objective, holder.elite)
@@ -152,9 +167,7 @@ def _networks(
 
 def _due(contenders: Contenders) -> Map[int, int]:
     return Map(
-        (cell, ranked[0].elite.job)
-        for cell, ranked in contenders.ranked.items()
-        if ranked[0].wants_audit
+        (cell, ranked[0].elite.job) for cell, ranked in contenders.ranked.items() if ranked[0].wants_audit
     )
 
 
@@ -165,14 +178,15 @@ def _individual(elite: PromptElite) -> list[Any]:
     return [elite.job, elite.prompt, elite.prompt_version, elite.temperature, elite.curiosity]
 
 
-def _individuals(
-    archive: CVTArchive[PromptElite], rows: Iterable[list[Any]]
-) -> CVTArchive[PromptElite]:
+def _individuals(archive: CVTArchive[PromptElite], rows: Iterable[list[Any]]) -> CVTArchive[PromptElite]:
     for cell, objective, job, prompt, version, temperature, curiosity in rows:
         elite = PromptElite(
-            job=job, prompt=prompt, prompt_version=version, temperature=temperature,
+            job=job,
+            prompt=prompt,
+            prompt_version=version,
+            temperature=temperature,
             curiosity=curiosity,
-        )  # fmt: skip
+        )
         archive = archive.with_elite(cell, objective, elite)
     return archive
 
@@ -214,6 +228,4 @@ def _edition_from(
         for id_, kind, text, weight, version in prompts
     )
     members = PromptSet(mutation=tuple(mutation), crossover=crossover, slots=tuple(slots))
-    return Edition(
-        number=number, num_settled=num_settled, prompts=members, emptied=tuple(emptied)
-    )  # fmt: skip
+    return Edition(number=number, num_settled=num_settled, prompts=members, emptied=tuple(emptied))

@@ -49,9 +49,7 @@ def initial_source(task: Task) -> str:
     (section 3.1); for other sizes its dense layers have one feature for each pixel too.
     """
     channels, height, width = task.input_shape
-    return INITIAL_SOURCE.format(
-        channels=channels, features=height * width, num_classes=task.num_classes
-    )
+    return INITIAL_SOURCE.format(channels=channels, features=height * width, num_classes=task.num_classes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

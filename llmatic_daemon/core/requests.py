@@ -75,6 +75,5 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     """Put values in the place of a text's placeholders, and single braces for doubled ones."""
     parts = Formatter().parse(text)
     return "".join(
-        literal + (values.get(name, "") if name is not None else "")
-        for literal, name, _, _ in parts
+        literal + (values.get(name, "") if name is not None else "") for literal, name, _, _ in parts
     )

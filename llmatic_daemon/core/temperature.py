@@ -6,9 +6,7 @@ def clamp(temperature: float) -> float:
     return min(max(temperature, 0.0), 1.0)
 
 
-def adapted(
-    temperature: float, objective: float | None, window_best: float | None, step: float
-) -> float:
+def adapted(temperature: float, objective: float | None, window_best: float | None, step: float) -> float:
     """Return the temperature of the individual that is offered after a candidate.
 
     Args:

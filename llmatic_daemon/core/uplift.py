@@ -117,9 +117,7 @@ def _means(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
 
 def _difference(mean: float, resampled: NDArray[np.float64]) -> Difference:
     low, high = (float(bound) for bound in np.percentile(resampled, _BOUNDS))
-    return Difference(
-        mean=mean, low=min(low, mean), high=max(high, mean), finding=_found(low, high)
-    )
+    return Difference(mean=mean, low=min(low, mean), high=max(high, mean), finding=_found(low, high))
 
 
 def _found(low: float, high: float) -> Finding:

@@ -295,9 +295,7 @@ def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
     if not len(archives.networks):
         return _fixed(archives, Operator.INITIALISATION, HISTORY, 0.0, [], rng)
     networks = archives.networks
-    ranked = sorted(
-        (cell for cell, _ in networks.items()), key=lambda cell: -networks[cell].objective
-    )
+    ranked = sorted((cell for cell, _ in networks.items()), key=lambda cell: -networks[cell].objective)
     size, last = archives.rules.population_size, archives.num_evaluations - 1
     recent = [(last - back) % size for back in range(min(len(ranked), NUM_TOLD // 2))]
     best = [cell for cell in ranked if cell not in recent][: NUM_TOLD - len(recent)]
@@ -309,12 +307,8 @@ def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
 
 STRATEGIES: Mapping[Variant, Strategy] = {
     "llmatic": Strategy(propose=_propose_archives, judge=_judge_cell),
-    "mutation-only": Strategy(
-        propose=partial(_propose_archives, mutation_ratio=1.0), judge=_judge_cell
-    ),
-    "crossover-only": Strategy(
-        propose=partial(_propose_archives, mutation_ratio=0.0), judge=_judge_cell
-    ),
+    "mutation-only": Strategy(propose=partial(_propose_archives, mutation_ratio=1.0), judge=_judge_cell),
+    "crossover-only": Strategy(propose=partial(_propose_archives, mutation_ratio=0.0), judge=_judge_cell),
     "network-archive": Strategy(
         propose=partial(_propose_archives, mutate=_mutate_by_population),
         judge=_judge_cell,
@@ -327,9 +321,7 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         keeps_structure=True,
     ),
     "random-nn": Strategy(propose=_create, judge=_judge_cell, credit=Credit.NOBODY),
-    "random-search": Strategy(
-        propose=_sample, judge=_judge_cell, credit=Credit.NOBODY, by_rule=True
-    ),
+    "random-search": Strategy(propose=_sample, judge=_judge_cell, credit=Credit.NOBODY, by_rule=True),
     "regularized-evolution": Strategy(
         propose=_propose_aging,
         judge=_judge_youngest,

@@ -26,9 +26,7 @@ NUM_POINTS, WINDOW = 200, 100
 Grouped = Mapping[tuple[str, str], Sequence[Finished]]
 
 
-def draw(
-    plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], folder: Path
-) -> list[Path]:
+def draw(plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], folder: Path) -> list[Path]:
     """Draw what the runs allow; a figure for which there is nothing is left out.
 
     Args:
@@ -42,10 +40,11 @@ def draw(
         "fig2-best-over-windows": (drawing.best_over_windows, list(_bests(plan, by_variant))),
         "fig3-archives": (drawing.archives, list(_maps(plan, by_variant))),
         "fig4-trainable-networks": (
-            drawing.trainable_over_windows, list(_trainable(plan, by_variant)),
+            drawing.trainable_over_windows,
+            list(_trainable(plan, by_variant)),
         ),
         "fig5-accuracy-over-flops": (drawing.clouds, list(_clouds(plan, by_variant, tables))),
-    }  # fmt: skip
+    }
     files = []
     for name, (make, facts) in figures.items():
         if facts:
@@ -63,8 +62,7 @@ def _bests(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
             if (runs := by_variant.get((variant, data_set)))
         ]
         references = [
-            drawing.Reference(label=each.name, value=100 * each.mean)
-            for each in published.of(data_set)
+            drawing.Reference(label=each.name, value=100 * each.mean) for each in published.of(data_set)
         ]
         if curves:
             yield drawing.Panel(title=data_set, curves=curves, references=references)
@@ -148,9 +146,7 @@ def _of_ratios(plan: Plan) -> dict[str, float]:
         settings = plan.job(variant, plan.data_sets[0]).settings
         rest = settings.model_dump_json(exclude={"search": {"mutation_ratio"}})
         alike.setdefault(rest, {})[variant] = settings.search.mutation_ratio
-    return max(
-        (found for found in alike.values() if len(set(found.values())) > 1), key=len, default={}
-    )
+    return max((found for found in alike.values() if len(set(found.values())) > 1), key=len, default={})
 
 
 def _trained(label: str, runs: Sequence[Finished]) -> drawing.Curve:
@@ -162,9 +158,7 @@ def _trained(label: str, runs: Sequence[Finished]) -> drawing.Curve:
     return _curve(label, range(1, num_windows + 1), whole)
 
 
-def _clouds(
-    plan: Plan, by_variant: Grouped, tables: Mapping[str, Table]
-) -> Iterator[drawing.Cloud]:
+def _clouds(plan: Plan, by_variant: Grouped, tables: Mapping[str, Table]) -> Iterator[drawing.Cloud]:
     variant = plan.variants[0]
     for data_set, table in tables.items():
         run = next(iter(by_variant.get((variant, data_set), ())), None)

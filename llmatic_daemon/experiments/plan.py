@@ -67,9 +67,7 @@ def preset_text(name: str) -> str:
         ConfigurationError: there is no such experiment.
     """
     if name not in PRESETS:
-        raise ConfigurationError(
-            f"an experiment must be a file or one of {', '.join(PRESETS)}, got {name!r}"
-        )
+        raise ConfigurationError(f"an experiment must be a file or one of {', '.join(PRESETS)}, got {name!r}")
     file = resources.files("llmatic_daemon").joinpath(f"presets/experiments/{name}.toml")
     return file.read_text("utf-8")
 

@@ -20,8 +20,7 @@ def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
     mine = [run for run in runs if wanted.get(run.run) == run.fingerprint]
     benchmarks = _benchmarks(plan, {run.run.data_set for run in mine})
     accuracies = {
-        name: sorted(row.test_200 / 100 for row in table.values())
-        for name, table in benchmarks.items()
+        name: sorted(row.test_200 / 100 for row in table.values()) for name, table in benchmarks.items()
     }
     rows, passing = tables.reached(plan, mine, accuracies), tables.passed(plan, mine)
     files = [folder / name for name in ("results.csv", "passing.csv", "results.md")]
@@ -34,8 +33,6 @@ def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
 def _benchmarks(plan: Plan, found: Set[str]) -> dict[str, Table]:
     """Read the tables of the data sets on which a run has ended: of another one it may be no good."""
     settings = [
-        plan.job(plan.variants[0], data_set).settings
-        for data_set in plan.data_sets
-        if data_set in found
+        plan.job(plan.variants[0], data_set).settings for data_set in plan.data_sets if data_set in found
     ]
     return {each.data.name: parts.table(each) for each in settings if parts.is_benchmark(each)}

@@ -78,11 +78,15 @@ def reached(plan: Plan, runs: Iterable[Finished], accuracies: Accuracies) -> lis
             ]
         rows += [
             Reached(
-                data_set=data_set, variant=each.name, budget=published.NUM_EVALUATIONS, n=0,
-                mean=each.mean, sd=each.sd,
+                data_set=data_set,
+                variant=each.name,
+                budget=published.NUM_EVALUATIONS,
+                n=0,
+                mean=each.mean,
+                sd=each.sd,
             )
             for each in published.of(data_set)
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -95,9 +99,12 @@ def grouped(runs: Iterable[Finished]) -> dict[tuple[str, str], list[Finished]]:
 
 
 def _reached(
-    variant: str, data_set: str, budget: int, found: Sequence[Improvement],
+    variant: str,
+    data_set: str,
+    budget: int,
+    found: Sequence[Improvement],
     accuracies: Sequence[float] | None,
-) -> Reached:  # fmt: skip
+) -> Reached:
     values = [each.test_accuracy for each in found]
     low, high = interval(values)
     ranks = [rank(value, accuracies) for value in values] if accuracies else []
@@ -210,10 +217,7 @@ def _line(row: Reached) -> str:
     if row.low is not None and row.high is not None:
         between = f"{100 * row.low:.2f} to {100 * row.high:.2f}"
     ranks = f"{row.median_rank:g}, {row.best_rank}" if row.median_rank is not None else ""
-    return (
-        f"| {row.variant} | {row.budget} | {row.n or 'as published'} | {accuracy} | {between} "
-        f"| {ranks} |"
-    )
+    return f"| {row.variant} | {row.budget} | {row.n or 'as published'} | {accuracy} | {between} | {ranks} |"
 
 
 def _passing_line(row: Passed) -> str:

@@ -48,9 +48,7 @@ class Exported:
     order: tuple[int, ...]
 
 
-def export(
-    source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int
-) -> Exported:
+def export(source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int) -> Exported:
     """Build a network from source and write it as a graph; seed the generators first.
 
     Args:
@@ -129,9 +127,7 @@ def _trace(network: nn.Module, images: torch.Tensor) -> ExportedProgram:
 # --- does the graph do what the module does? ------------------------------------------------------
 
 
-def _compare(
-    network: nn.Module, translation: Translation, exported: Exported, images: torch.Tensor
-) -> None:
+def _compare(network: nn.Module, translation: Translation, exported: Exported, images: torch.Tensor) -> None:
     """Compare one forward and backward pass of the graph with the module.
 
     In training mode with the same seed first; where a dropout that nothing depends on is left out,
@@ -179,9 +175,7 @@ def _outputs_and_gradients(
     output = module(images)
     weights = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
     used = [each for each in parameters if each.requires_grad]
-    gradients = torch.autograd.grad(
-        (output * weights).sum(), used, allow_unused=True, materialize_grads=True
-    )
+    gradients = torch.autograd.grad((output * weights).sum(), used, allow_unused=True, materialize_grads=True)
     return [output.detach(), *gradients]
 
 

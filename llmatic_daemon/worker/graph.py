@@ -87,9 +87,7 @@ def dumps(graph: Graph) -> bytes:
     document = {
         "version": VERSION,
         "input": list(graph.input_shape),
-        "weights": [
-            {"shape": list(weight.shape), "trainable": weight.trainable} for weight in graph.weights
-        ],
+        "weights": [{"shape": list(weight.shape), "trainable": weight.trainable} for weight in graph.weights],
         "nodes": [[node.op, *map(_spell, node.args)] for node in graph.nodes],
         "output": _spell_ref(graph.output),
     }

@@ -74,9 +74,7 @@ def _lane_of(ref: Arg, found: list[Lanes]) -> Lane | None:
 class _Step:
     """One operation, its arguments by name, and what is known of them."""
 
-    def __init__(
-        self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[Lanes]
-    ) -> None:
+    def __init__(self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[Lanes]) -> None:
         self.node, self.batch = node, batch
         self._graph, self._shapes, self._found = graph, shapes, found
         arguments = table()[node.op].arguments
@@ -170,9 +168,7 @@ def _expand(step: _Step) -> Lane | None:
     if lane is None:
         return grown
     moved = replace(lane, dim=lane.dim + len(size) - len(step.shape(step["self"])))
-    _require(
-        grown is None or grown.dim == moved.dim, "at most one dimension may grow with the batch"
-    )
+    _require(grown is None or grown.dim == moved.dim, "at most one dimension may grow with the batch")
     return moved
 
 
@@ -385,9 +381,7 @@ def _einsum(step: _Step) -> Lane:
     _apart(letter in result)
     for ref, names in zip(step.tensors(), operands, strict=True):
         shape = step.shape(ref)
-        _apart(
-            step.lane_of(ref) is not None or letter not in names or shape[names.index(letter)] == 1
-        )
+        _apart(step.lane_of(ref) is not None or letter not in names or shape[names.index(letter)] == 1)
     return replace(lane, dim=result.index(letter))
 
 

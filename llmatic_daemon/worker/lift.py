@@ -168,9 +168,7 @@ def answer(request: Request, confinement: Confinement, asker: int) -> bytes:
     return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
 
 
-def lift(
-    request: Request, confinement: Confinement, asker: int
-) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+def lift(request: Request, confinement: Confinement, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
     """Run the candidate in a process of its own, and judge what it wrote.
 
     Raises:
@@ -224,9 +222,7 @@ def _be_candidate(request: Request, confinement: Confinement, folder: str, pipe:
     reserve = bytearray(_RESERVE_BYTES)
     _seed(request.seed)
     try:
-        exported = export(
-            request.source, request.class_name, request.input_shape, request.num_classes
-        )
+        exported = export(request.source, request.class_name, request.input_shape, request.num_classes)
         weights = safetensors.torch.save(exported.weights)
         result = frames.encode({"order": exported.order}, exported.graph, weights)
     except BaseException as error:  # the boundary: a candidate may raise anything, also SystemExit
@@ -298,9 +294,7 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes, Any]:
     try:
         header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))
     except (frames.FrameError, EOFError) as error:
-        raise Rejected(
-            Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} is no frame: {error}"
-        ) from error
+        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} is no frame: {error}") from error
     if stream.read(1):
         raise Rejected(
             Outcome.SANDBOX,
@@ -309,9 +303,7 @@ def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes, Any]:
     if "cause" in header:
         raise _own_words(header)
     if len(blobs) != 2:
-        raise Rejected(
-            Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} must be a graph and weights"
-        )
+        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} must be a graph and weights")
     return blobs[0], blobs[1], header.get("order", [])
 
 

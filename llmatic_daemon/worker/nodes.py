@@ -172,9 +172,7 @@ def ordered(graph: Graph, order: Sequence[int]) -> Graph:
     for number, node in enumerate(made):
         for ref in refs(node.args):
             if isinstance(ref, Result) and ref.node >= number:
-                raise ValueError(
-                    f"an order must put operation {order[ref.node]} before {order[number]}"
-                )
+                raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
     output = next(refs(_renamed_all((graph.output,), nodes, weights)))
     return replace(graph, nodes=made, output=output)
 

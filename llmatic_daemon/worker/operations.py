@@ -41,9 +41,7 @@ silu.default mish.default hardtanh.default hardswish.default hardsigmoid.default
 log_sigmoid.default tanh.default softplus.default softshrink.default hardshrink.default
 threshold.default prelu.default glu.default softmax.int log_softmax.int
 """
-_DROPOUTS = (
-    "dropout.default feature_dropout.default alpha_dropout.default feature_alpha_dropout.default"
-)
+_DROPOUTS = "dropout.default feature_dropout.default alpha_dropout.default feature_alpha_dropout.default"
 _SHAPES = """
 reshape.default permute.default transpose.int contiguous.default expand.default cat.default
 stack.default split.Tensor split_with_sizes.default chunk.default unbind.int slice.Tensor select.int
@@ -68,7 +66,7 @@ masked_fill.Scalar tril.default triu.default argmax.default
 """
 _ALL = " ".join(
     (_CONVOLUTIONS, _PRODUCTS, _RECURRENT, _POOLINGS, _NORMS, _ACTIVATIONS, _DROPOUTS, _SHAPES, _ARITHMETIC)
-)  # fmt: skip
+)
 
 #: Position of the literal that follows `module.training`. Where it is False at export it stays False.
 TRAINING_FLAG: Mapping[str, int] = {

@@ -145,13 +145,8 @@ def check_ranges(graph: Graph) -> None:
         for arg, argument in zip(node.args, table()[node.op].arguments, strict=False):
             allowed = EXCEPTIONS.get((node.op, argument.name)) or RANGES.get(argument.name, _FINITE)
             for value in arg if isinstance(arg, tuple) else (arg,):
-                if (
-                    isinstance(value, Extent)
-                    and (node.op, argument.name) not in _MAY_NAME_THE_BATCH
-                ):
-                    raise RangeError(
-                        f"n{number} ({node.op}) may not use the batch size as a number"
-                    )
+                if isinstance(value, Extent) and (node.op, argument.name) not in _MAY_NAME_THE_BATCH:
+                    raise RangeError(f"n{number} ({node.op}) may not use the batch size as a number")
                 if not _is_within(value, allowed):
                     raise RangeError(
                         f"n{number} ({node.op}): {argument.name} must be {allowed}, got {value!r:.60}"

@@ -170,9 +170,7 @@ def _classes_in(folder: Path, image_size: int) -> tuple[list[str], Array, Labels
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    fit = v2.Compose(
-        [v2.PILToTensor(), v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size)]
-    )
+    fit = v2.Compose([v2.PILToTensor(), v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size)])
     found = ImageFolder(str(folder), transform=fit)
 
     def pixels(number: int) -> Array:

@@ -98,9 +98,7 @@ FAST_CUDA = Recipe(
 PRESETS = ("paper", "fast")
 
 
-def choose(
-    preset: str, overrides: Mapping[str, Any], device: torch.device, num_channels: int
-) -> Recipe:
+def choose(preset: str, overrides: Mapping[str, Any], device: torch.device, num_channels: int) -> Recipe:
     """Take a preset as it fits a device and its images, and put single numbers over it.
 
     Args:

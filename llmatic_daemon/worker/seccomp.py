@@ -59,9 +59,7 @@ class Filter:
         where = self._seccomp.Arg
         yield from ((name,) for name in _ALLOWED)
         # Files are opened to be read, or not at all.
-        changes = (
-            os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND | (os.O_TMPFILE & ~os.O_DIRECTORY)
-        )
+        changes = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND | (os.O_TMPFILE & ~os.O_DIRECTORY)
         yield "open", where(1, masked, changes, os.O_RDONLY)
         yield "openat", where(2, masked, changes, os.O_RDONLY)
         yield "prlimit64", where(2, equal, 0)  # asks, changes nothing

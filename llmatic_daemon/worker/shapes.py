@@ -135,9 +135,7 @@ class _Pass:
                 self._results.append(self._checked(node, f"n{number} ({node.op})"))
         sizes = [
             inner + _bytes(node, result)
-            for inner, node, result in zip(
-                self._inner_bytes, self._graph.nodes, self._results, strict=True
-            )
+            for inner, node, result in zip(self._inner_bytes, self._graph.nodes, self._results, strict=True)
         ]
         return Shapes(
             results=tuple(self._results),
@@ -148,12 +146,8 @@ class _Pass:
             live_bytes=_live_bytes(
                 self._graph,
                 [
-                    size
-                    if node.op not in _GATES
-                    else _bytes(node, result)  # kept for training alone
-                    for size, node, result in zip(
-                        sizes, self._graph.nodes, self._results, strict=True
-                    )
+                    size if node.op not in _GATES else _bytes(node, result)  # kept for training alone
+                    for size, node, result in zip(sizes, self._graph.nodes, self._results, strict=True)
                 ],
             ),
         )
@@ -294,9 +288,7 @@ def _channel_norm(op: str, args: list[Any]) -> Any:
 
 def _layer_norm(op: str, args: list[Any]) -> Any:
     data, shape, *rest = args
-    _require(
-        bool(shape) and list(data.shape[-len(shape) :]) == shape, "a norm's shape does not fit"
-    )
+    _require(bool(shape) and list(data.shape[-len(shape) :]) == shape, "a norm's shape does not fit")
     for tensor in rest[:2]:
         fits = not isinstance(tensor, torch.Tensor) or list(tensor.shape) == shape
         _require(fits, "a norm's weights do not fit")
@@ -433,7 +425,5 @@ _RULES: Mapping[str, Callable[[str, list[Any]], Any]] = {
     "scaled_dot_product_attention.default": _attention,
     **dict.fromkeys(_GATES, _recurrent),
     **dict.fromkeys(_CELL_GATES, _single_cell),
-    **dict.fromkeys(
-        ("unbind.int", "split.Tensor", "split_with_sizes.default", "chunk.default"), _pieces
-    ),
+    **dict.fromkeys(("unbind.int", "split.Tensor", "split_with_sizes.default", "chunk.default"), _pieces),
 }

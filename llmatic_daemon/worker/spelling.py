@@ -48,9 +48,7 @@ _RANDOM = frozenset(
     ]
 )
 #: Lists that torch lets one write as a single number, for all spatial dimensions.
-_SPATIAL = frozenset(
-    ["kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"]
-)
+_SPATIAL = frozenset(["kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"])
 #: Reductions, whose dimensions have no order.
 _REDUCTIONS = frozenset(
     ["mean", "sum", "amax", "amin", "var", "std", "logsumexp", "linalg_vector_norm", "norm", "flip"]

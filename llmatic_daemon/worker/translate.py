@@ -102,9 +102,7 @@ class Translator:
 
     def _constant(self, tensor: torch.Tensor) -> Value:
         if tensor.numel() == 1 and tensor.dtype.is_floating_point:
-            return self._draft.emit(
-                "new_full.default", Input(), tuple(tensor.shape), float(tensor.item())
-            )
+            return self._draft.emit("new_full.default", Input(), tuple(tensor.shape), float(tensor.item()))
         return Unsayable(
             f"a tensor of shape {tuple(tensor.shape)} must be a parameter or a registered buffer, "
             "not a constant"

@@ -349,9 +349,7 @@ def _read_weights(graph: Graph, data: bytes) -> dict[str, torch.Tensor]:
     return {name: tensors[name] for name in expected}
 
 
-def _check_weights(
-    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]]
-) -> None:
+def _check_weights(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
     _expect(tensors.keys() == expected.keys(), "the weights must be those of the graph")
     for name, tensor in tensors.items():
         _expect(tensor.dtype is torch.float32, f"{name} must be float32, is {tensor.dtype}")

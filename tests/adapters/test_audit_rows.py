@@ -39,10 +39,13 @@ async def test_audit_gives_the_cell_to_its_holder(store: SQLiteStore, tmp_path: 
 
     await store.keep_audit(
         audit(
-            1, fluke, holder=runner_up.job.number, holder_figures=figures,
+            1,
+            fluke,
+            holder=runner_up.job.number,
+            holder_figures=figures,
             verdict=Verdict.UNSTABLE,
         )
-    )  # fmt: skip
+    )
 
     with History(tmp_path) as history:
         (elite,) = history.elites()
@@ -110,12 +113,8 @@ def die_at(point: str, folder: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("point", "kept"), [("begin", None), ("inside", None), ("after", Verdict.STABLE)]
-)
-async def test_kill_at_an_audit_leaves_all_of_it_or_nothing(
-    tmp_path: Path, point: str, kept: Verdict | None
-):
+@pytest.mark.parametrize(("point", "kept"), [("begin", None), ("inside", None), ("after", Verdict.STABLE)])
+async def test_kill_at_an_audit_leaves_all_of_it_or_nothing(tmp_path: Path, point: str, kept: Verdict | None):
     assert die_at(point, tmp_path) == -9
 
     store = await SQLiteStore.open(tmp_path)

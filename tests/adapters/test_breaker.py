@@ -54,9 +54,7 @@ def test_an_answer_between_failures_keeps_it_closed(breaker: Breaker):
 
 
 @pytest.mark.parametrize(("pause_s", "opens"), [(30, True), (30.1, False)])
-def test_only_failures_within_the_window_count(
-    breaker: Breaker, clock: Clock, pause_s: float, opens: bool
-):
+def test_only_failures_within_the_window_count(breaker: Breaker, clock: Clock, pause_s: float, opens: bool):
     for _ in range(3):
         breaker.failed(is_probe=False)
         clock.now += pause_s

@@ -184,9 +184,7 @@ async def test_those_inside_may_end_when_the_server_allows_fewer():
 @pytest.mark.parametrize("turns_before", range(4))
 @pytest.mark.parametrize("turns_between", range(4))
 @pytest.mark.parametrize("cancel_first", [True, False])
-async def test_cancelled_waiter_loses_no_turn(
-    turns_before: int, turns_between: int, cancel_first: bool
-):
+async def test_cancelled_waiter_loses_no_turn(turns_before: int, turns_between: int, cancel_first: bool):
     """Also when the turn comes in the same moment: the waiter is told of both, or of neither."""
     users = Users(AdaptiveLimit(1))
     await users.come(1, 2, 3)

@@ -106,9 +106,7 @@ async def test_bug_in_a_verb_is_told_as_one(tmp_path: Path, caplog: pytest.LogCa
 
 async def test_unknown_verb_is_told_in_one_clear_line(tmp_path: Path):
     async with listening(tmp_path, {"verb": answer}):
-        with pytest.raises(
-            UserError, match=r"^the daemon must know 'prompts/relaod', and does not"
-        ):
+        with pytest.raises(UserError, match=r"^the daemon must know 'prompts/relaod', and does not"):
             await ask(tmp_path, "prompts/relaod")
 
 
@@ -203,9 +201,7 @@ async def test_garbage_is_refused_and_the_next_one_answered(tmp_path: Path):
 
 
 async def test_no_daemon_is_told_with_the_way_out(tmp_path: Path):
-    with pytest.raises(
-        UserError, match=r"a daemon must listen on .*; start it, or name its folder"
-    ):
+    with pytest.raises(UserError, match=r"a daemon must listen on .*; start it, or name its folder"):
         await ask(tmp_path, "verb")
 
 

@@ -178,10 +178,8 @@ def _no_times(index: int, data_set: str, epochs: str, found: dict[str, Any]) -> 
         (_above_100, "cell 2 on cifar10 cannot be read: ValueError: test_200 must be 0 to 100 %, got 100.5"),
         (_no_times, "cell 0 on cifar10 cannot be read: TypeError"),
     ],
-)  # fmt: skip
-def test_figures_that_lack_or_cannot_be_are_one_clear_line(
-    tmp_path, folder, monkeypatch, tamper, why
-):
+)
+def test_figures_that_lack_or_cannot_be_are_one_clear_line(tmp_path, folder, monkeypatch, tamper, why):
     fake = FakeBenchmark()
     fake.tamper = tamper
     install(monkeypatch, fake_package(fake))
@@ -294,9 +292,7 @@ def test_compact_table_is_written_in_the_same_bytes_whatever_its_order(tmp_path,
 def test_table_without_the_columns_of_any_data_set_is_refused(tmp_path):
     (tmp_path / "cells.csv").write_text("arch,c10_valid_200\n")
 
-    with pytest.raises(
-        ConfigurationError, match=r"columns of one of cifar10, .* has those of none"
-    ):
+    with pytest.raises(ConfigurationError, match=r"columns of one of cifar10, .* has those of none"):
         convert(tmp_path / "cells.csv", tmp_path / "out.csv", watch=unwatched)
 
 

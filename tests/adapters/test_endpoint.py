@@ -119,9 +119,7 @@ async def test_server_is_asked_who_it_is_once():
     assert here.state.model == "scripted"
 
 
-@pytest.mark.parametrize(
-    ("fault", "number"), [(FAILED, 2), (TIMEOUT, 2), (OVERLOADED, 1), (BAD_REQUEST, 1)]
-)
+@pytest.mark.parametrize(("fault", "number"), [(FAILED, 2), (TIMEOUT, 2), (OVERLOADED, 1), (BAD_REQUEST, 1)])
 async def test_server_is_asked_again_only_after_a_lost_connection(fault: Exception, number: int):
     client = Script([WRITTEN, fault])
     here = endpoint(client)
@@ -249,9 +247,7 @@ async def test_hopeless_refusal_opens_at_once_and_calls_for_a_person(
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
 
 
-async def test_wrong_key_meets_many_at_once_and_counts_once(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-):
+async def test_wrong_key_meets_many_at_once_and_counts_once(clock: Clock, caplog: pytest.LogCaptureFixture):
     gate = Gate()
     here = endpoint(Script(otherwise=BAD_KEY, gate=gate), max_concurrency=8, clock=clock)
     asking = [asyncio.create_task(here.complete(mutation(seed))) for seed in range(8)]

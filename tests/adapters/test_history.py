@@ -143,8 +143,11 @@ async def test_lineage_lists_each_ancestor_once_nearest_first(tmp_path: Path):
         lineage = history.lineage(4)
 
     assert [(a.job, a.distance, a.parents) for a in lineage] == [
-        (4, 0, (3, 1)), (3, 1, (2,)), (1, 1, ()), (2, 2, (1,)),
-    ]  # fmt: skip
+        (4, 0, (3, 1)),
+        (3, 1, (2,)),
+        (1, 1, ()),
+        (2, 2, (1,)),
+    ]
 
 
 async def test_lineage_of_a_crossed_family_is_quick(tmp_path: Path):
@@ -170,8 +173,10 @@ def test_prompts_are_listed_with_their_credit(folder: Path, placements: list[Pla
         elites = history.prompt_elites()
 
     assert [(c.prompt, c.version, c.slot, c.in_use, c.num_used) for c in credit] == [
-        ("deepen", 1, 0, True, 30), ("join", 1, None, True, 0), ("widen", 1, 1, True, 0),
-    ]  # fmt: skip
+        ("deepen", 1, 0, True, 30),
+        ("join", 1, None, True, 0),
+        ("widen", 1, 1, True, 0),
+    ]
     assert credit[0].score == sum(p.score_change for p in placements)
     assert [e.curiosity for e in elites] == sorted((e.curiosity for e in elites), reverse=True)
 

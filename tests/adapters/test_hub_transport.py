@@ -33,27 +33,38 @@ def light(content: str, num_prompt_tokens: str | None = "12") -> Any:
         {"generated_text": TEXT, "details": {"finish_reason": "length", "generated_tokens": 2, "seed": 7}},
     ],
     ids=["as-tgi-writes-it", "details-first", "more-behind", "tokens-first", "no-tokens"],
-)  # fmt: skip
+)
 def test_tokens_are_dropped_and_the_facts_kept(answer: dict[str, Any], separators: tuple[str, str]):
     found = light(json.dumps(answer, separators=separators))
 
     assert found == {
         "generated_text": TEXT,
         "details": {
-            "finish_reason": "length", "generated_tokens": 2, "seed": 7, "prompt_tokens": "12",
+            "finish_reason": "length",
+            "generated_tokens": 2,
+            "seed": 7,
+            "prompt_tokens": "12",
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "", "{}", "null", "[]", '[{"generated_text": "x"}]', '{"generated_text": "x"}',
-        '{"details": {"tokens": []}}', '{"generated_text": "x", "details": null}',
-        '{"error": "Model is overloaded", "error_type": "overloaded"}', "<html></html>",
-        '{"generated_text": "cla', "[" * 100_000,
+        "",
+        "{}",
+        "null",
+        "[]",
+        '[{"generated_text": "x"}]',
+        '{"generated_text": "x"}',
+        '{"details": {"tokens": []}}',
+        '{"generated_text": "x", "details": null}',
+        '{"error": "Model is overloaded", "error_type": "overloaded"}',
+        "<html></html>",
+        '{"generated_text": "cla',
+        "[" * 100_000,
     ],
-)  # fmt: skip
+)
 def test_other_content_stays_as_it_is(content: str):
     assert lean(content.encode()) == content.encode()
 

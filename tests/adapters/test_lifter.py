@@ -13,9 +13,7 @@ from llmatic_daemon.errors import LifterUnavailable
 from llmatic_daemon.records import Candidate, Network, Outcome, Rejection, Task
 from llmatic_daemon.sandbox import Layer, Sandbox
 
-TASK = Task(
-    name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1
-)
+TASK = Task(name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1)
 HONEST = """
 from torch import nn
 class Net(nn.Sequential):

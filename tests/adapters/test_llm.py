@@ -45,9 +45,7 @@ def outage_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def test_weights_are_shares_of_the_calls():
     big, small = Script(), Script()
-    writer = LLMWriter(
-        [endpoint(big, "big", weight=3), endpoint(small, "small", weight=1)], stand_in=None
-    )
+    writer = LLMWriter([endpoint(big, "big", weight=3), endpoint(small, "small", weight=1)], stand_in=None)
 
     answers = [await writer.complete(mutation(seed)) for seed in range(800)]
 
@@ -99,9 +97,7 @@ async def test_crossover_too_long_comes_back_at_once():
 async def test_request_that_fails_at_one_goes_to_the_others():
     broken, good = Script(otherwise=FAILED), Script()
     patient = breaker_rules(num_failures=1000)
-    writer = LLMWriter(
-        [endpoint(broken, "broken", breaker=patient), endpoint(good, "good")], stand_in=None
-    )
+    writer = LLMWriter([endpoint(broken, "broken", breaker=patient), endpoint(good, "good")], stand_in=None)
 
     answers = [await writer.complete(mutation(seed)) for seed in range(20)]
 
@@ -123,9 +119,7 @@ async def test_request_that_fails_everywhere_says_why():
 async def test_endpoint_that_is_out_keeps_no_other_from_being_asked():
     out, good = Script(otherwise=FAILED), Script()
     rules = breaker_rules(num_failures=1, pause_s=1000.0, max_pause_s=1000.0)
-    writer = LLMWriter(
-        [endpoint(out, "out", breaker=rules), endpoint(good, "good")], stand_in=stand_in()
-    )
+    writer = LLMWriter([endpoint(out, "out", breaker=rules), endpoint(good, "good")], stand_in=stand_in())
 
     answers = await asyncio.gather(*(writer.complete(mutation(seed)) for seed in range(100)))
 
@@ -136,17 +130,13 @@ async def test_endpoint_that_is_out_keeps_no_other_from_being_asked():
 
 async def test_endpoints_are_shown_as_they_are():
     out = Script(otherwise=FAILED)
-    writer = LLMWriter(
-        [endpoint(Script(), "good"), endpoint(out, "out", breaker=QUICK)], stand_in=None
-    )
+    writer = LLMWriter([endpoint(Script(), "good"), endpoint(out, "out", breaker=QUICK)], stand_in=None)
     for seed in range(10):
         await writer.complete(mutation(seed))
 
     good, lost = writer.endpoints()
 
-    assert good == EndpointState(
-        name="good", model="scripted", is_open=False, num_in_flight=0, limit=8
-    )
+    assert good == EndpointState(name="good", model="scripted", is_open=False, num_in_flight=0, limit=8)
     assert (lost.name, lost.is_open, lost.model) == ("out", True, "")
 
 

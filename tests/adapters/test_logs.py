@@ -68,9 +68,7 @@ def counting(kept: Kept, clock: Clock) -> Iterator[logging.Logger]:
 # --- once, and then counted ----------------------------------------------------------------------
 
 
-def test_same_complaint_is_logged_once_whatever_its_numbers(
-    counting: logging.Logger, kept: Kept
-) -> None:
+def test_same_complaint_is_logged_once_whatever_its_numbers(counting: logging.Logger, kept: Kept) -> None:
     for number in range(5):
         counting.warning("trainer on %s did not start; next try in %g s", "cpu", 0.5 * number)
 
@@ -141,9 +139,7 @@ def test_what_was_counted_is_told_at_the_end(kept: Kept, clock: Clock) -> None:
     assert kept.texts == ["no room", "no room (2 times more in 0 s)"]
 
 
-def test_complaints_that_are_all_different_take_no_memory(
-    counting: logging.Logger, kept: Kept
-) -> None:
+def test_complaints_that_are_all_different_take_no_memory(counting: logging.Logger, kept: Kept) -> None:
     for number in range(1000):
         counting.warning("odd name %s", "x" * number)
 
@@ -157,9 +153,7 @@ def test_complaints_that_are_all_different_take_no_memory(
 # --- forms ---------------------------------------------------------------------------------------
 
 
-def test_json_line_holds_message_and_fields(
-    root: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_line_holds_message_and_fields(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
 
     logger.info("candidate %d: NEW\nforged", 7, extra={"action": "placed", "job": 7, "slot": 1})
@@ -177,9 +171,7 @@ def test_json_line_holds_message_and_fields(
     }
 
 
-def test_json_line_holds_a_traceback(
-    root: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_line_holds_a_traceback(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     try:
         raise ValueError("a bug")
@@ -198,9 +190,7 @@ def test_text_line_cannot_be_forged_or_move_a_cursor(
 
     logger.info("candidate 1: %s", "odd\x1b[2J\nERROR all is lost\x9b1m")
 
-    assert capsys.readouterr().err == (
-        "INFO candidate 1: odd\\x1b[2J\\x0aERROR all is lost\\x9b1m\n"
-    )
+    assert capsys.readouterr().err == ("INFO candidate 1: odd\\x1b[2J\\x0aERROR all is lost\\x9b1m\n")
 
 
 def test_lines_on_a_terminal_are_coloured(root: logging.Logger, tmp_path: Path) -> None:

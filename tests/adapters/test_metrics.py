@@ -26,11 +26,23 @@ from tests.large_metrics import large
 from tests.sample_placements import audit, edition, failure, success
 
 SNAPSHOT = Snapshot(
-    num_settled=3, num_evaluations=2, max_evaluations=None, network_cells=100,
-    filled_network_cells=1, prompt_cells=100, filled_prompt_cells=4, qd_score=0.5,
-    best_objective=0.5, best_job=1, elapsed_s=1.0, train_s=2.0,
-    num_slots=2, is_paused=True, median_objective=0.4, curiosity={"deepen": 1.5},
-)  # fmt: skip
+    num_settled=3,
+    num_evaluations=2,
+    max_evaluations=None,
+    network_cells=100,
+    filled_network_cells=1,
+    prompt_cells=100,
+    filled_prompt_cells=4,
+    qd_score=0.5,
+    best_objective=0.5,
+    best_job=1,
+    elapsed_s=1.0,
+    train_s=2.0,
+    num_slots=2,
+    is_paused=True,
+    median_objective=0.4,
+    curiosity={"deepen": 1.5},
+)
 
 
 ENDPOINT = EndpointState(name="tgi", model="codegen", is_open=True, num_in_flight=3, limit=8)
@@ -83,9 +95,13 @@ def test_placement_is_counted_once() -> None:
 def test_time_that_a_first_look_saves_is_counted() -> None:
     made = metrics()
     stopped = failure(
-        1, Job(number=1, attempt=1), outcome=Outcome.STOPPED, look=0.3, cost=0.25,
+        1,
+        Job(number=1, attempt=1),
+        outcome=Outcome.STOPPED,
+        look=0.3,
+        cost=0.25,
         durations=Durations(train_s=2.0),
-    )  # fmt: skip
+    )
 
     made.placed(stopped)
 
@@ -125,9 +141,7 @@ def test_slot_is_in_one_phase_at_a_time() -> None:
     made.slot_changed(1, "train", "")
 
     found = samples(made)
-    phases = {
-        key[2]: value for key, value in found.items() if key[:2] == ("llmatic_slot_state", "1")
-    }
+    phases = {key[2]: value for key, value in found.items() if key[:2] == ("llmatic_slot_state", "1")}
     assert [name for name, value in phases.items() if value] == ["train"]
 
 
@@ -255,9 +269,7 @@ def test_commit_is_counted_with_its_time() -> None:
 )
 def test_violation_of_the_sandbox_is_counted_by_its_kind(detail: str, kind: Violation) -> None:
     made = metrics()
-    placement = replace(
-        failure(1, Job(number=1, attempt=1)), outcome=Outcome.SANDBOX, detail=detail
-    )
+    placement = replace(failure(1, Job(number=1, attempt=1)), outcome=Outcome.SANDBOX, detail=detail)
 
     made.placed(placement)
 

@@ -28,9 +28,7 @@ from tests import fakes
 
 FILE = Path(__file__).parents[3] / "shared" / "data" / "nasbench201" / "cells.csv.gz"
 needs_the_table = pytest.mark.skipif(not FILE.exists(), reason="the benchmark's table is not here")
-HEAD = (
-    "arch,c10_params,c10_flops,c10_valid_200,c10_test_200,c10_valid_12,c10_test_12,c10_train_s_200"
-)
+HEAD = "arch,c10_params,c10_flops,c10_valid_200,c10_test_200,c10_valid_12,c10_test_12,c10_train_s_200"
 
 
 def line(number: int, cell: Cell) -> str:
@@ -43,11 +41,16 @@ FIRST = line(1, next(every_cell()))
 def made_up() -> dict[str, Row]:
     return {
         str(cell): Row(
-            num_parameters=n, flops=n + 1, valid_200=n / 200, test_200=n / 201,
-            valid_12=1.0, test_12=1.0, train_s=10.0,
+            num_parameters=n,
+            flops=n + 1,
+            valid_200=n / 200,
+            test_200=n / 201,
+            valid_12=1.0,
+            test_12=1.0,
+            train_s=10.0,
         )
         for n, cell in enumerate(every_cell())
-    }  # fmt: skip
+    }
 
 
 TABLE = Table("cifar10", made_up())
@@ -83,9 +86,17 @@ def test_table_is_read_packed_or_not(tmp_path, packed):
         ([HEAD], "cifar100", "must have the columns of cifar100, lacks c100_flops"),
         ([HEAD], "cifar10", "must have all 15625 cells, has 0"),
         ([HEAD, "|conv~0|,1,2,3,4,5,6,7"], "cifar10", "line 2: a cell must look like"),
-        ([HEAD, line(1, next(every_cell())).replace("90.5", "")], "cifar10", "line 2: c10_valid_200 must be a number, got ''"),
+        (
+            [HEAD, line(1, next(every_cell())).replace("90.5", "")],
+            "cifar10",
+            "line 2: c10_valid_200 must be a number, got ''",
+        ),
         ([HEAD, str(next(every_cell()))], "cifar10", "line 2: c10_params must be a whole number, got None"),
-        ([HEAD, FIRST.replace("90.5", "100.5")], "cifar10", "line 2: valid_200 must be 0 to 100 %, got 100.5"),
+        (
+            [HEAD, FIRST.replace("90.5", "100.5")],
+            "cifar10",
+            "line 2: valid_200 must be 0 to 100 %, got 100.5",
+        ),
         ([HEAD, FIRST.replace("61.0", "-1")], "cifar10", "line 2: test_12 must be 0 to 100 %, got -1.0"),
         ([HEAD, FIRST.replace("91.5", "nan")], "cifar10", "line 2: test_200 must be 0 to 100 %, got nan"),
         ([HEAD, FIRST.replace("100.0", "inf")], "cifar10", "line 2: train_s_200 must be seconds, got inf"),
@@ -93,7 +104,7 @@ def test_table_is_read_packed_or_not(tmp_path, packed):
         ([HEAD, FIRST, FIRST], "cifar10", r"line 3: \|none~0\|.* must stand there once, is there again"),
         ([""], "mnist", "must be one of cifar10, cifar100, imagenet16-120, got 'mnist'"),
     ],
-)  # fmt: skip
+)
 def test_broken_table_is_one_clear_line(tmp_path, lines, data_set, why):
     file = tmp_path / "cells.csv"
     file.write_text("\n".join(lines))
@@ -126,9 +137,14 @@ def test_third_data_set_is_taken_where_its_columns_are_there(tmp_path):
     row = Table.read(file, "imagenet16-120")[INITIAL_CELL]
 
     assert row == Row(
-        num_parameters=7, flops=8, valid_200=46.5, test_200=46.3,
-        valid_12=30.0, test_12=31.0, train_s=9.5,
-    )  # fmt: skip
+        num_parameters=7,
+        flops=8,
+        valid_200=46.5,
+        test_200=46.3,
+        valid_12=30.0,
+        test_12=31.0,
+        train_s=9.5,
+    )
 
 
 async def test_third_data_set_has_its_own_images():
@@ -199,9 +215,7 @@ async def test_crossover_takes_each_operation_from_a_parent():
     parents = [str(Cell((name,) * 6)) for name in ("nor_conv_3x3", "nor_conv_1x1")]
     made = proposal(operator=Operator.CROSSOVER)
 
-    child = Cell.parse(
-        (await CellRewriter().complete(write_cell_request(made, parents, task))).text.strip()
-    )
+    child = Cell.parse((await CellRewriter().complete(write_cell_request(made, parents, task))).text.strip())
 
     assert set(child.operations) == {"nor_conv_3x3", "nor_conv_1x1"}
 
@@ -210,8 +224,10 @@ def test_first_cell_that_no_parent_is_is_read():
     other = str(next(every_cell()))
     found = read_cell(
         Completion(text=f"As {INITIAL_CELL}, but:\n{other}", writer="", model=""),
-        proposal(), (INITIAL_CELL,), fakes.TASK,
-    )  # fmt: skip
+        proposal(),
+        (INITIAL_CELL,),
+        fakes.TASK,
+    )
 
     assert isinstance(found, Candidate)
     assert found.source == other

@@ -186,9 +186,7 @@ class Net(nn.Module):
 
 def ask(prompt_id, *parents, temperature=0.5, seed=1, task=TASK):
     prompt = next(prompt for prompt in (*MUTATION, CROSSOVER) if prompt.id == prompt_id)
-    return request_for(
-        prompt, *(parents or (INITIAL,)), task=task, temperature=temperature, seed=seed
-    )
+    return request_for(prompt, *(parents or (INITIAL,)), task=task, temperature=temperature, seed=seed)
 
 
 async def write(*arguments, **options):
@@ -213,9 +211,7 @@ async def lineage(task, seed, num_generations=30):
     for number in range(num_generations):
         prompt = MUTATION[(seed + 7 * number) % len(MUTATION)]
         temperature = 0.1 + 0.9 * (number % 10) / 9
-        child = await write(
-            prompt.id, source, temperature=temperature, seed=seed + number, task=task
-        )
+        child = await write(prompt.id, source, temperature=temperature, seed=seed + number, task=task)
         yield source, child
         source = child
 
@@ -290,9 +286,7 @@ async def test_changed_activation_keeps_the_layers():
     child = await write("change-activation", LENET, temperature=0.1)
 
     assert widths(child) == widths(LENET)
-    functions = [
-        {s.function for s in read(source) if isinstance(s, Activation)} for source in (child, LENET)
-    ]
+    functions = [{s.function for s in read(source) if isinstance(s, Activation)} for source in (child, LENET)]
     assert functions[0] != functions[1]
 
 
@@ -348,9 +342,7 @@ async def test_offspring_are_read_back_within_limits(task):
 
 async def test_offspring_spread_over_the_archive():
     sizes = [
-        measure(read(child), TASK.input_shape)
-        for seed in (1, 2, 3)
-        async for _, child in lineage(TASK, seed)
+        measure(read(child), TASK.input_shape) for seed in (1, 2, 3) async for _, child in lineage(TASK, seed)
     ]
 
     assert min(size.flops for size in sizes) < 1e6

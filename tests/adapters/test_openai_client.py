@@ -47,7 +47,7 @@ WRITTEN = {
 SAID = {
     "choices": [{"index": 0, "message": {"content": "```python\npass\n```"}, "finish_reason": "length"}],
     "usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -195,9 +195,7 @@ async def test_key_of_the_environment_is_never_sent(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-async def test_proxy_is_not_asked_for_what_runs_on_this_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str
-):
+async def test_proxy_is_not_asked_for_what_runs_on_this_machine(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     async with server() as there, asking(there.url) as here:
@@ -360,7 +358,7 @@ COMPLAINTS = {
     "vllm": (
         400,
         '{"object":"error","message":"This model\'s maximum context length is 2048 tokens. However,'
-        ' you requested 2500 tokens (2150 in the messages, 350 in the completion). Please reduce the'
+        " you requested 2500 tokens (2150 in the messages, 350 in the completion). Please reduce the"
         ' length of the messages or completion.","type":"BadRequestError","param":null,"code":400}',
     ),
     "sglang": (
@@ -383,7 +381,7 @@ COMPLAINTS = {
         '"error_type":"validation"}',
     ),
     "long-winded": (400, "x" * 300 + " maximum context length is 5"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", COMPLAINTS)
@@ -467,9 +465,7 @@ async def test_finish_reason_is_one_of_our_words_or_the_servers(word: object, re
         assert (await here.complete(mutation())).finish_reason == reason
 
 
-@pytest.mark.parametrize(
-    "usage", [None, {}, 5, {"prompt_tokens": "many"}, {"completion_tokens": -1}]
-)
+@pytest.mark.parametrize("usage", [None, {}, 5, {"prompt_tokens": "many"}, {"completion_tokens": -1}])
 async def test_odd_usage_counts_as_nothing(usage: object):
     said = {"choices": [{"text": "x", "finish_reason": "stop"}], "usage": usage}
     async with server(said) as there, asking(there.url) as here:
@@ -554,9 +550,7 @@ async def test_refused_connection_is_a_fault():
 def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "openai", None)
 
-    with pytest.raises(
-        ConfigurationError, match=r"pip install 'llmatic-daemon\[openai\]'"
-    ) as raised:
+    with pytest.raises(ConfigurationError, match=r"pip install 'llmatic-daemon\[openai\]'") as raised:
         client("http://127.0.0.1:9")
 
     assert "\n" not in str(raised.value)
@@ -673,9 +667,7 @@ class TestTransformersServe:
             with pytest.raises(EndpointRefused, match="top_k"):
                 await here.complete(mutation())
 
-    async def test_request_beyond_the_context_is_a_fault_unless_the_limit_is_set(
-        self, codegen: str
-    ):
+    async def test_request_beyond_the_context_is_a_fault_unless_the_limit_is_set(self, codegen: str):
         """This server tells no limit, and answers 500 to what is beyond it."""
         long = replace(mutation(), continuation="x\n" * 5000)
         async with asking(codegen, max_new_tokens=16) as here:

@@ -14,9 +14,13 @@ SCALE = plots.Scale(name="axis", ticks=((0.0, "low"), (1.0, "high")))
 def archive_map(num_cells: int, objectives: dict[int, float]) -> plots.ArchiveMap:
     points = np.random.default_rng(1).random((num_cells, 2)).tolist()
     return plots.ArchiveMap(
-        title="Archive", centroids=points, objectives=objectives, objective_name="accuracy",
-        x=SCALE, y=SCALE,
-    )  # fmt: skip
+        title="Archive",
+        centroids=points,
+        objectives=objectives,
+        objective_name="accuracy",
+        x=SCALE,
+        y=SCALE,
+    )
 
 
 def test_cells_of_a_map_fill_the_unit_square_without_overlap() -> None:
@@ -37,9 +41,7 @@ def area(polygon: np.ndarray) -> float:
     ("num_cells", "objectives"),
     [(20, {}), (20, {3: 0.5}), (20, dict.fromkeys(range(20), 0.5)), (20_001, {7: 0.1, 9: 0.9})],
 )
-def test_map_of_any_archive_is_drawn(
-    tmp_path: Path, num_cells: int, objectives: dict[int, float]
-) -> None:
+def test_map_of_any_archive_is_drawn(tmp_path: Path, num_cells: int, objectives: dict[int, float]) -> None:
     files = plots.draw([archive_map(num_cells, objectives)], COURSE, tmp_path, ["png"])
 
     assert [file.name for file in files] == ["archives.png", "course.png"]

@@ -173,9 +173,7 @@ async def test_folder_that_is_deleted_and_made_anew_is_seen_by_looking(folder: P
     assert texts[-1] == NEW
 
 
-async def test_folder_that_was_made_anew_is_watched_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_folder_that_was_made_anew_is_watched_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Its inode may have the number of the one before: ext4 gives a deleted one's to the next."""
     begun: list[Path] = []
     monkeypatch.setattr(watchfiles, "awatch", _noting(watchfiles.awatch, begun))
@@ -221,9 +219,7 @@ async def test_link_to_the_folder_that_is_swapped_is_seen_by_looking(tmp_path: P
         (tmp_path / "other").symlink_to("second")
         (tmp_path / "other").replace(link)
 
-    texts = await texts_until(
-        watched(link, rescan_s=0.1), NEW, swap, probe=tmp_path / "first" / ".probe"
-    )
+    texts = await texts_until(watched(link, rescan_s=0.1), NEW, swap, probe=tmp_path / "first" / ".probe")
 
     assert set(texts) <= {OLD, NEW}
 
@@ -261,9 +257,7 @@ async def test_half_a_file_is_not_read(folder: Path, after_readings: list[Callab
     assert after_readings == []
 
 
-async def test_settled_folder_is_read_once(
-    folder: Path, after_readings: list[Callable[[], object]]
-):
+async def test_settled_folder_is_read_once(folder: Path, after_readings: list[Callable[[], object]]):
     watch = watched(folder, settle_s=0.001)
     first = await watch.settled()
     after_readings += [lambda: None, lambda: None]
@@ -289,9 +283,7 @@ async def test_folder_that_never_rests_is_given_up_with_one_line(
     folder: Path, after_readings: list[Callable[[], object]]
 ):
     path = folder / "widen.md"
-    after_readings += [
-        lambda number=number: path.write_text(f"Widen {number}") for number in range(1000)
-    ]
+    after_readings += [lambda number=number: path.write_text(f"Widen {number}") for number in range(1000)]
 
     with pytest.raises(ConfigurationError) as caught:
         await watched(folder, settle_s=0.001).read()

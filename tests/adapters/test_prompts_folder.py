@@ -45,9 +45,7 @@ def test_prompt_is_its_stem_and_its_text(folder: Path):
 
 
 def test_mark_and_line_ends_of_other_systems_are_understood(folder: Path):
-    (folder / "widen.md").write_bytes(
-        b"\xef\xbb\xbf+++\r\nkind = 'mutation'\r\n+++\r\nWiden.\r\nNow."
-    )
+    (folder / "widen.md").write_bytes(b"\xef\xbb\xbf+++\r\nkind = 'mutation'\r\n+++\r\nWiden.\r\nNow.")
 
     assert read_prompts(folder)[1].text == "Widen.\nNow."
 
@@ -92,10 +90,8 @@ def test_link_within_the_folder_is_followed(folder: Path):
         (b"Widen {", ", line 1: a brace must be part of a placeholder"),
         (b'Look:\n"""Widen it."""', r", line 2: .* must place the network by \{source\}, found no"),
     ],
-)  # fmt: skip
-def test_bad_prompt_is_refused_with_its_file_line_and_reason(
-    folder: Path, content: bytes, message: str
-):
+)
+def test_bad_prompt_is_refused_with_its_file_line_and_reason(folder: Path, content: bytes, message: str):
     (folder / "widen.md").write_bytes(content)
 
     with pytest.raises(ConfigurationError, match=message) as caught:
@@ -118,9 +114,7 @@ def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pytes
     (folder / "widen.md").unlink()
     (folder / "widen.md").symlink_to(outside)
 
-    with pytest.raises(
-        ConfigurationError, match=r"widen\.md: must lie in its folder, found a link"
-    ):
+    with pytest.raises(ConfigurationError, match=r"widen\.md: must lie in its folder, found a link"):
         read_prompts(folder)
 
 

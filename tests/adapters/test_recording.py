@@ -135,9 +135,7 @@ async def test_answer_is_on_file_before_it_is_used(tmp_path: Path):
 
 
 async def test_many_answers_at_once_never_mix(tmp_path: Path):
-    recorder = Recorder(
-        FakeWriter(text=lambda n: f"{n} " * 20_000), tmp_path / "new" / "record.jsonl"
-    )
+    recorder = Recorder(FakeWriter(text=lambda n: f"{n} " * 20_000), tmp_path / "new" / "record.jsonl")
     requests = [mutation(seed) for seed in range(40)]
     answers = await asyncio.gather(*(recorder.complete(request) for request in requests))
     recorder.close()

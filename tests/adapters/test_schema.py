@@ -46,8 +46,13 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
 
     assert database.total_changes == changes
     assert schema.applied(database) == (
-        "m001_search", "m002_writers", "m003_audits", "m004_growth", "m005_comparisons", "m006_arms",
-    )  # fmt: skip
+        "m001_search",
+        "m002_writers",
+        "m003_audits",
+        "m004_growth",
+        "m005_comparisons",
+        "m006_arms",
+    )
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
@@ -76,8 +81,12 @@ def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connecti
     views = database.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
 
     assert {name for (name,) in views} == {
-        "elites", "evaluations", "lineage", "prompt_credit", "totals",
-    }  # fmt: skip
+        "elites",
+        "evaluations",
+        "lineage",
+        "prompt_credit",
+        "totals",
+    }
     for (name,) in views:
         rows = database.execute(f"SELECT * FROM {name}").fetchall()
         assert rows in ([], [(0, 0, 0.0, 0.0, None, None, 0, 0)])
@@ -129,9 +138,17 @@ def test_tables_refuse_nonsense(database: sqlite3.Connection, statement: str):
 
 #: What version 1 kept of a search, references before those who refer to them.
 TABLES = (
-    "search", "centroids", "jobs", "job_events", "sources", "graphs", "placements", "parents",
-    "network_elites", "prompt_elites",
-)  # fmt: skip
+    "search",
+    "centroids",
+    "jobs",
+    "job_events",
+    "sources",
+    "graphs",
+    "placements",
+    "parents",
+    "network_elites",
+    "prompt_elites",
+)
 NUM_BEFORE = 60
 
 
@@ -155,9 +172,7 @@ def search(state: Path, num_evaluations: int, share: float = 0.0) -> None:
     asyncio.run(daemon.run(settings, fake_hands()))
 
 
-def first_version(
-    path: Path, monkeypatch: pytest.MonkeyPatch, version: int = 1
-) -> sqlite3.Connection:
+def first_version(path: Path, monkeypatch: pytest.MonkeyPatch, version: int = 1) -> sqlite3.Connection:
     """Make a database as version 1, or a later one, made it."""
     path.parent.mkdir(parents=True)
     with monkeypatch.context() as patch:
@@ -291,9 +306,7 @@ def test_search_of_version_2_goes_on_and_is_audited(
 
 
 @pytest.mark.slow
-def test_empty_database_of_version_1_begins_like_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = tmp_path / "old"
     first_version(database_path(old), monkeypatch).close()
 
@@ -331,9 +344,7 @@ def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindran
     old = tmp_path / "old"
     connection = downgraded(searched, old, monkeypatch)
     connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, 99)", (crossover,))
-    connection.execute(
-        "UPDATE placements SET prompt = ? WHERE operator = 'crossover'", (crossover,)
-    )
+    connection.execute("UPDATE placements SET prompt = ? WHERE operator = 'crossover'", (crossover,))
     connection.close()
 
     (edition,), _ = log(old)

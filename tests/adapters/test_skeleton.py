@@ -43,9 +43,13 @@ async def lifted(cells: list[Cell], data_set: str) -> list[Size]:
     """Lift cells as if an LLM had written their networks; no classifier's bias is a multiply-add there."""
     _, num_classes, side = DATA_SETS[data_set]
     task = Task(
-        name="cells", input_shape=(3, side, side), num_classes=num_classes,
-        num_train=0, num_validation=0, num_test=0,
-    )  # fmt: skip
+        name="cells",
+        input_shape=(3, side, side),
+        num_classes=num_classes,
+        num_train=0,
+        num_validation=0,
+        num_test=0,
+    )
     found = []
     async with ProcessLifter(timeout_s=60.0) as lifter:
         for cell in cells:

@@ -144,9 +144,7 @@ async def test_half_made_database_of_an_earlier_start_is_made_anew(tmp_path: Pat
     assert not (tmp_path / "llmatic.db.new").exists()
 
 
-async def test_database_locked_by_another_is_unavailable_until_it_is_free(
-    store: SQLiteStore, tmp_path: Path
-):
+async def test_database_locked_by_another_is_unavailable_until_it_is_free(store: SQLiteStore, tmp_path: Path):
     other = sqlite3.connect(tmp_path / "state" / "llmatic.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -161,9 +159,7 @@ async def test_database_locked_by_another_is_unavailable_until_it_is_free(
 async def test_full_disk_stops_commits_and_loses_nothing(store: SQLiteStore):
     placement, artefacts = success(1, await store.dispatch(0), size=200_000)
     (pages,) = await store._database.read(lambda c: c.execute("PRAGMA page_count").fetchone())
-    await store._database.read(
-        lambda c: c.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
-    )
+    await store._database.read(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall())
 
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="full"):
@@ -337,9 +333,7 @@ def test_known_schema_needs_no_sqlite_utils(tmp_path: Path):
         "print('sqlite_utils' in sys.modules)\n"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, check=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, check=True, text=True)
 
     assert done.stdout == "False\n"
 

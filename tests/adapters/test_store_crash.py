@@ -28,7 +28,7 @@ POINTS = [
     "release-inside:2",
     "checkpoint:1",
     "checkpoint:4",
-]  # fmt: skip
+]
 
 
 def run_child(folder: Path, number: int, failpoint: str = "") -> tuple[int, list[tuple[int, int]]]:

@@ -115,7 +115,5 @@ def test_nothing_is_said_after_the_end(manager: ServiceManager, listener: Listen
         ({}, None),
     ],
 )
-def test_watchdog_is_ours_when_it_names_us(
-    environment: dict[str, str], time_s: float | None
-) -> None:
+def test_watchdog_is_ours_when_it_names_us(environment: dict[str, str], time_s: float | None) -> None:
     assert ServiceManager(environment).watchdog_s == time_s

@@ -266,9 +266,10 @@ async def test_another_model_is_noticed_after_the_connection_was_lost(tgi: FakeT
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[]", "null", "5", '"x"', '{"model_id": 5}', "<html>", '{"model_id": "m'],
+    "text",
+    ["{}", "[]", "null", "5", '"x"', '{"model_id": 5}', "<html>", '{"model_id": "m'],
     ids=str,
-)  # fmt: skip
+)
 async def test_info_that_describes_no_model_is_a_fault(text: str):
     async with stub(info=(200, JSON, text)) as server, asking(server.url) as here:
         with pytest.raises(EndpointFailed, match=r"/info must (describe a model|answer in JSON)"):
@@ -558,7 +559,7 @@ async def test_error_type_that_nobody_knows_is_read_by_its_status(
     "text",
     ["[]", "[{}]", "5", "null", '"x"', '{"generated_text": null}', '{"generated_text": 5}', "\xff"],
     ids=str,
-)  # fmt: skip
+)
 async def test_nonsense_under_a_200_is_a_fault(text: str):
     says = {
         "info": (200, JSON, '{"model_id": "m"}'),

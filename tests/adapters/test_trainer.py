@@ -90,9 +90,7 @@ async def test_task_is_what_the_trainer_has_loaded():
 async def test_a_network_is_reported_with_its_times_and_place():
     watcher = _Watcher()
     async with _pool() as pool:
-        report = await pool.train(
-            _network(weights=b"kept"), Training(seed=1, keep_weights=True), watcher
-        )
+        report = await pool.train(_network(weights=b"kept"), Training(seed=1, keep_weights=True), watcher)
 
     assert isinstance(report, Report)
     assert (report.objective, report.test_accuracy, report.test_loss) == (0.25, 0.5, 1.5)
@@ -387,10 +385,15 @@ async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced(
             await _train(pool, b"die")
 
     assert [what for _, what in observer.places[:8]] == [
-        None, PlacePhase.AUDIT, None,
-        PlacePhase.TRAIN, RestartReason.HUNG, start, None,
+        None,
+        PlacePhase.AUDIT,
+        None,
         PlacePhase.TRAIN,
-    ]  # fmt: skip
+        RestartReason.HUNG,
+        start,
+        None,
+        PlacePhase.TRAIN,
+    ]
     assert observer.places[8:10] == [("cpu", RestartReason.DIED), ("cpu", start)]
 
 
@@ -493,9 +496,7 @@ async def test_the_real_trainer_trains_dies_and_comes_back():
 
     async with TrainerPool(places=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
         report = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
-        endless = asyncio.create_task(
-            pool.train(network, Training(seed=1, epochs=1_000_000), watcher)
-        )
+        endless = asyncio.create_task(pool.train(network, Training(seed=1, epochs=1_000_000), watcher))
         await watcher.holds.wait()
         os.kill(pool.pids["cpu"], signal.SIGKILL)
         with pytest.raises(TrainerUnavailable, match="signal 9"):

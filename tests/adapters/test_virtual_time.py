@@ -69,9 +69,7 @@ def test_trainings_share_the_places_and_hold_them_as_long_as_they_take() -> None
 
 def test_late_writer_answers_as_the_other_does() -> None:
     async def main() -> tuple[object, float]:
-        answer = await LateWriter(FakeWriter(), 3.0).complete(
-            request_for(prompt("widen", "widen it"))
-        )
+        answer = await LateWriter(FakeWriter(), 3.0).complete(request_for(prompt("widen", "widen it")))
         return answer, asyncio.get_running_loop().time()
 
     answer, at = virtual_time.run(main())

@@ -248,9 +248,7 @@ async def test_proxy_may_ask_by_its_name(searched: Searched) -> None:
         assert response.status == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/metrics", "/api/v1/status", "/api/v1/candidates/77", "/nowhere"]
-)
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/status", "/api/v1/candidates/77", "/nowhere"])
 async def test_every_answer_tells_browsers_to_trust_nothing(house: Asked, path: str) -> None:
     async with house.client.get(path) as response:
         headers = response.headers
@@ -264,15 +262,23 @@ async def test_every_answer_tells_browsers_to_trust_nothing(house: Asked, path: 
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/v1/candidates/0", "/api/v1/candidates/-1", "/api/v1/candidates/1e3",
-        "/api/v1/candidates/%C2%B2", "/api/v1/candidates/99999999999999999999",
-        "/api/v1/candidates/1%00", "/api/v1/candidates/..%2f..%2fetc%2fpasswd",
-        "/api/v1/evaluations?limit=0", "/api/v1/evaluations?limit=501",
-        "/api/v1/evaluations?limit=x", "/api/v1/evaluations?cursor=-1",
-        "/api/v1/evaluations?limit=1&limit=2", "/api/v1/evaluations?order=random",
-        "/api/v1/archives/network?cursor=9223372036854775808", "/metrics?name=x",
+        "/api/v1/candidates/0",
+        "/api/v1/candidates/-1",
+        "/api/v1/candidates/1e3",
+        "/api/v1/candidates/%C2%B2",
+        "/api/v1/candidates/99999999999999999999",
+        "/api/v1/candidates/1%00",
+        "/api/v1/candidates/..%2f..%2fetc%2fpasswd",
+        "/api/v1/evaluations?limit=0",
+        "/api/v1/evaluations?limit=501",
+        "/api/v1/evaluations?limit=x",
+        "/api/v1/evaluations?cursor=-1",
+        "/api/v1/evaluations?limit=1&limit=2",
+        "/api/v1/evaluations?order=random",
+        "/api/v1/archives/network?cursor=9223372036854775808",
+        "/metrics?name=x",
     ],
-)  # fmt: skip
+)
 async def test_odd_numbers_are_refused_in_one_line(house: Asked, path: str) -> None:
     async with house.client.get(aiohttp.client.URL(path, encoded=True)) as response:
         found = await response.json(content_type="application/problem+json")
@@ -398,10 +404,7 @@ async def locked_route(token: str | None) -> AsyncIterator[int]:
     ],
 )
 async def test_token_opens_and_nothing_else_does(token, given: str, status: int) -> None:
-    head = (
-        "POST /locked HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        f"Authorization: {given}\r\n\r\n"
-    )
+    head = f"POST /locked HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: {given}\r\n\r\n"
     async with locked_route(token) as port, asyncio.timeout(10):
         answer = await raw(port, head.encode(errors="surrogateescape"))
 

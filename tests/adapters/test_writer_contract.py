@@ -28,9 +28,13 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def asking(url: str, name: str, **changes: Any) -> Any:
     """Make the writer that the settings make, which has no rewriter to hide behind."""
     settings = {
-        "name": name, "url": url, "outage": "wait", "timeout_s": 30.0,
-        "retry_s": 0.001, "max_retry_s": 0.001,
-    }  # fmt: skip
+        "name": name,
+        "url": url,
+        "outage": "wait",
+        "timeout_s": 30.0,
+        "retry_s": 0.001,
+        "max_retry_s": 0.001,
+    }
     loaded = config.load(environment={}, overrides={"writer": settings | changes})
     # Few tries, and no breaker to wait for: an odd request is to be refused.
     hasty = loaded.writer.model_copy(update={"max_tries": 2, "breaker_failures": 100})

@@ -39,9 +39,7 @@ def train(asked: dict[str, Any], graph: bytes, weights: bytes) -> None:
     epoch = {"number": 0, "num_epochs": 1, "train_loss": None, "accuracy": None}
     send({"epoch": epoch})
     if graph == b"fail":
-        send(
-            {"failure": {"cause": "nan", "detail": "the loss must be finite, got nan", "cost": 0.5}}
-        )
+        send({"failure": {"cause": "nan", "detail": "the loss must be finite, got nan", "cost": 0.5}})
         return
     if graph == b"hang":
         time.sleep(1000)

@@ -49,15 +49,20 @@ def serve(state: Path, port: int, slots: int, mean_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def a_daemon(
-    slots: int, mean_s: float
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def a_daemon(slots: int, mean_s: float) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         child = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "--serve", f"{folder}/state", str(port), str(slots), str(mean_s),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+            sys.executable,
+            __file__,
+            "--serve",
+            f"{folder}/state",
+            str(port),
+            str(slots),
+            str(mean_s),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
         try:
             assert child.stdout
             await child.stdout.readline()  # the first commit
@@ -81,9 +86,7 @@ async def visible(count: int) -> None:
         assert child.stdout
 
         async def listen() -> None:
-            async with client.get(
-                f"{url}/api/v1/events", timeout=aiohttp.ClientTimeout()
-            ) as events:
+            async with client.get(f"{url}/api/v1/events", timeout=aiohttp.ClientTimeout()) as events:
                 async for line in events.content:
                     found = re.match(rb'data: {"number":(\d+),"job":(\d+)', line)
                     if found:
@@ -110,9 +113,7 @@ async def visible(count: int) -> None:
 def tell(name: str, times_s: list[float]) -> None:
     times = sorted(max(0.0, each) * 1e3 for each in times_s)
     p99 = times[int(len(times) * 0.99)] if len(times) > 1 else times[0]
-    print(
-        f"{name:<58} median {statistics.median(times):6.1f} ms, p99 {p99:6.1f} ms, n {len(times)}"
-    )
+    print(f"{name:<58} median {statistics.median(times):6.1f} ms, p99 {p99:6.1f} ms, n {len(times)}")
 
 
 async def scrapers(turns: int, seconds: float, count: int) -> None:
@@ -151,9 +152,7 @@ async def _settled(url: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=["visible", "scrapers"])
     parser.add_argument("--count", type=int, default=200, help="scrapes for visible; scrapers")
     parser.add_argument("--seconds", type=float, default=60.0, help="of a turn")

@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    print(
-        f"{'cells':>8} {'ours us':>8} {'pyribs us':>10} {'faster':>7}  must  differ from brute force"
-    )
+    print(f"{'cells':>8} {'ours us':>8} {'pyribs us':>10} {'faster':>7}  must  differ from brute force")
     rows = [measured(cells, arguments) for cells in arguments.cells]
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2))
@@ -71,9 +69,7 @@ def insert_times(centroids: Points, num_turns: int) -> tuple[float, float]:
     from ribs.archives import CVTArchive as RibsArchive
 
     archive: CVTArchive[int] = CVTArchive(space=SPACE, centroids=as_cells(centroids))
-    ribs = RibsArchive(
-        solution_dim=1, centroids=centroids, ranges=[(0.0, 1.0), (0.0, 1.0)], dtype=np.float64
-    )
+    ribs = RibsArchive(solution_dim=1, centroids=centroids, ranges=[(0.0, 1.0), (0.0, 1.0)], dtype=np.float64)
     rng = np.random.default_rng(3)
     # What a search has after some time: half of the cells filled; about half of the offers enter.
     for cell in rng.permutation(len(centroids))[: len(centroids) // 2].tolist():

@@ -15,18 +15,14 @@ from llmatic_daemon.simulation import Simulation, cells, quick_hands, simulate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table", type=Path)
     table = parser.parse_args().table
     timed(table, 100)  # whatever is imported and cached the first time
     done, spent_s = timed(table, 2000)
     timed(table, 2000, duplicates="train", tournament_size=1, train_initial=False)
     timed(table, 2000, variant="random-search")
-    print(
-        f"2,000 settled candidates: {2000 * spent_s / len(done.placements):.2f} s; must be below 4 s"
-    )
+    print(f"2,000 settled candidates: {2000 * spent_s / len(done.placements):.2f} s; must be below 4 s")
 
 
 def timed(table: Path, num_trainings: int, **search: Any) -> tuple[Simulation, float]:

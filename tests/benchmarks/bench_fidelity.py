@@ -49,9 +49,7 @@ def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str
 
 def main() -> None:
     """Compare, and print JSON: each search, and for each ratio the means."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.0, 0.25])

@@ -68,9 +68,7 @@ SOURCE = "class Net(nn.Module):\n    number = {}\n" + "    # as long as a networ
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--scale", type=float, default=0.5, help="of job times and latency")
     parser.add_argument("--jobs", type=int, default=420, help="evaluations for busy")
@@ -149,9 +147,7 @@ class PlacesTrainer(FakeTrainer):
     def __post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.num_places)
 
-    async def train(
-        self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report:
+    async def train(self, network: Network, training: Training, watch: Callable[[Progress], None]) -> Report:
         async with self._places:
             begun = time.perf_counter()
             self.reached.append(begun)
@@ -267,9 +263,7 @@ async def handover(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
     await an_engine(store, SlowWriter(), trainer, 1, arguments.handovers + 1).run()
     syncs += [fsync_ms(folder) for _ in range(200)]
     await store.close()
-    gaps = [
-        (begin - end) * 1000 for end, begin in zip(trainer.ended, trainer.reached[1:], strict=False)
-    ]
+    gaps = [(begin - end) * 1000 for end, begin in zip(trainer.ended, trainer.reached[1:], strict=False)]
     return (
         told("hand-over, median", statistics.median(gaps), "ms", "at most 3")
         | told("hand-over, p99", float(np.percentile(gaps, 99)), "ms", "at most 15")
@@ -311,8 +305,10 @@ class CpuClock(Observer):
 async def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Measure CPU and memory over many evaluations."""
     trainer = FakeTrainer(
-        objective=lambda _: 0.5, trained=Forgetful(), trainings=Forgetful(),
-    )  # fmt: skip
+        objective=lambda _: 0.5,
+        trained=Forgetful(),
+        trainings=Forgetful(),
+    )
     store = await SQLiteStore.open(folder / "state")
     clock = CpuClock()
     await an_engine(store, SlowWriter(), trainer, 4, arguments.num, observers=(clock,)).run()
@@ -324,11 +320,13 @@ async def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
         told("CPU for a settled evaluation", statistics.mean(per_ms), "ms", "at most 1.5")
         | told(
             "second half against the first",
-            statistics.mean(per_ms[half:]) / statistics.mean(per_ms[:half]), "x", "at most 1.15",
+            statistics.mean(per_ms[half:]) / statistics.mean(per_ms[:half]),
+            "x",
+            "at most 1.15",
         )
         | told(f"resident memory after {arguments.num}", resident_mb(), "MB", "at most 100")
         | told("torch, scikit-learn or SciPy imported", len(loaded), "", "0")
-    )  # fmt: skip
+    )
 
 
 def resident_mb() -> float:

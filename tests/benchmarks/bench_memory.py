@@ -71,7 +71,7 @@ NETWORKS = {
         "for c in self.c:\n    x = torch.cat([x, F.relu(c(x))], 1)\nreturn self.f(x.mean((2, 3)))",
     ),
     "lenet": HONEST["lenet"],
-}  # fmt: skip
+}
 
 
 def lifted(source: str) -> Validated:
@@ -85,9 +85,7 @@ def data(num_train: int) -> DataSet:
     def split(count: int) -> Split:
         return Split(images=torch.randn(count, 32, 32, 3), labels=torch.arange(count) % 10)
 
-    return DataSet(
-        name="noise", num_classes=10, train=split(num_train), validation=split(0), test=split(512)
-    )
+    return DataSet(name="noise", num_classes=10, train=split(num_train), validation=split(0), test=split(512))
 
 
 def status(name: str) -> int:

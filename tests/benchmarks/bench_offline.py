@@ -71,9 +71,7 @@ def lift(source: str, task: Task) -> tuple[int, torch.nn.Module]:
     names: dict[str, object] = {"__name__": "candidate"}
     exec(compile(source, "candidate", "exec"), names)
     (network,) = (
-        value()
-        for value in names.values()
-        if isinstance(value, type) and issubclass(value, torch.nn.Module)
+        value() for value in names.values() if isinstance(value, type) and issubclass(value, torch.nn.Module)
     )
     images = torch.randn(4, *task.input_shape)
     scores = network(images)
@@ -157,8 +155,7 @@ def run(num_offspring: int, generations: int, seed: int) -> dict[str, object]:
             for prompt, count in sorted(tried.items())
         },
         "sizes": {
-            shape: {name: quartiles(values) for name, values in size.items()}
-            for shape, size in sizes.items()
+            shape: {name: quartiles(values) for name, values in size.items()} for shape, size in sizes.items()
         },
         "faults": faults[:10],
     }

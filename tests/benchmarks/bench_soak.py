@@ -176,17 +176,28 @@ async def soak(minutes: float, warm_up: float, rate: float) -> None:
         shutil.copytree(default_folder(), prompts)
         with (Path(folder) / "log").open("wb") as log:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, __file__, "--serve", str(state), str(prompts), str(port),
-                "--rate", str(rate), stderr=log,
-            )  # fmt: skip
+                sys.executable,
+                __file__,
+                "--serve",
+                str(state),
+                str(prompts),
+                str(port),
+                "--rate",
+                str(rate),
+                stderr=log,
+            )
         url = f"http://127.0.0.1:{port}"
         await asyncio.sleep(5)
         beside = [
             asyncio.create_task(work)
             for work in (
-                scrape(url), follow(url, 1e9), follow(url, 5.0), edit(prompts), disturb(state, child.pid),
+                scrape(url),
+                follow(url, 1e9),
+                follow(url, 5.0),
+                edit(prompts),
+                disturb(state, child.pid),
             )
-        ]  # fmt: skip
+        ]
         samples = await watch(child.pid, minutes * 60)
         for task in beside:
             task.cancel()
@@ -204,9 +215,7 @@ def tell(
     faults: tuple[str, ...],
     minutes: float,
 ) -> None:
-    print(
-        f"{num_evaluations} evaluations in {minutes:g} minutes, verify: {list(faults) or 'agrees'}"
-    )
+    print(f"{num_evaluations} evaluations in {minutes:g} minutes, verify: {list(faults) or 'agrees'}")
     late = np.array([each for each in samples if each[0] >= warm_up_s])
     half = len(late) // 2
     for name, column in (("memory, MiB", 1), ("descriptors", 2), ("threads", 3)):

@@ -29,9 +29,15 @@ def make_state(state: Path, num_evaluations: int) -> None:
 def start(state: Path) -> tuple[float, float, list[str]]:
     """Start the daemon once: seconds until ready, resident MB, large libraries in its memory."""
     command = [
-        sys.executable, "-c", "from llmatic_daemon.cli import main; main()",
-        "run", "--preset", "demo", "--state", str(state),
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        "from llmatic_daemon.cli import main; main()",
+        "run",
+        "--preset",
+        "demo",
+        "--state",
+        str(state),
+    ]
     environment = {**ENVIRONMENT, "LLMATIC_BUDGET__MAX_EVALUATIONS": "1000000"}
     began = time.perf_counter()
     with subprocess.Popen(

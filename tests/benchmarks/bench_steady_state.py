@@ -52,9 +52,7 @@ Course = Sequence[tuple[float, float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table", type=Path)
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=10)
@@ -76,8 +74,7 @@ def main() -> None:
         barrier = [with_barrier(arguments, hands, seed) for seed in range(arguments.seeds)]
         for more in arguments.more:
             steady = [
-                steady_state(arguments, hands, seed, NUM_PLACES + more)
-                for seed in range(arguments.seeds)
+                steady_state(arguments, hands, seed, NUM_PLACES + more) for seed in range(arguments.seeds)
             ]
             told(spread, more, must, steady, barrier)
 
@@ -128,9 +125,7 @@ def steady_state(
     return course(virtual_time.run(simulate(settings, hands(settings))).placements)
 
 
-def with_barrier(
-    arguments: argparse.Namespace, hands: Callable[[Settings], Hands], seed: int
-) -> Course:
+def with_barrier(arguments: argparse.Namespace, hands: Callable[[Settings], Hands], seed: int) -> Course:
     settings = settings_for(arguments, seed, arguments.writers)
     return course(virtual_time.run(generations(settings, hands(settings))))
 
@@ -143,14 +138,16 @@ async def generations(settings: Settings, hands: Hands) -> Sequence[Placement]:
 
         def engine_for(search: Evolution, _: int) -> Engine:
             whole = Whole()
-            ports = Ports(
-                writer=writer, lifter=lifter, trainer=trainer, store=store, observers=(whole,)
-            )
+            ports = Ports(writer=writer, lifter=lifter, trainer=trainer, store=store, observers=(whole,))
             whole.engine = Engine(
-                search, task, ports,
-                num_slots=settings.engine.slots, budget=Budget(), patience=parts.patience(settings),
+                search,
+                task,
+                ports,
+                num_slots=settings.engine.slots,
+                budget=Budget(),
+                patience=parts.patience(settings),
                 clock=virtual_time.now,
-            )  # fmt: skip
+            )
             return whole.engine
 
         first = engine_for(search, 1)
@@ -191,9 +188,7 @@ def course(placements: Sequence[Placement]) -> Course:
     return found
 
 
-def told(
-    spread: float, more: int, must: float, steady: Sequence[Course], barrier: Sequence[Course]
-) -> None:
+def told(spread: float, more: int, must: float, steady: Sequence[Course], barrier: Sequence[Course]) -> None:
     """Print both figures."""
     ratios = [rate(ours) / rate(theirs) for ours, theirs in zip(steady, barrier, strict=True)]
     low, high = interval(ratios)
@@ -205,7 +200,7 @@ def told(
     gains = [
         [best_at(ours, at) - best_at(theirs, at) for ours, theirs in zip(steady, barrier, strict=True)]
         for at in (end_h * tenth / 10 for tenth in range(1, 11))
-    ]  # fmt: skip
+    ]
     worst = min(gains, key=statistics.fmean)
     low, high = interval(worst)
     print(

@@ -90,9 +90,7 @@ def report(chunks: list[tuple[float, float, float]], making_ms: float) -> None:
     print(f"least disturbed twentieth: CPU {min(cpu):.3f} ms an evaluation")
 
 
-async def commit_some(
-    store: SQLiteStore, search: SampleSearch, number: int
-) -> tuple[float, float, float]:
+async def commit_some(store: SQLiteStore, search: SampleSearch, number: int) -> tuple[float, float, float]:
     latencies = []
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(number):
@@ -115,9 +113,7 @@ async def reopen(folder: Path, number: int) -> None:
         count += 1
     read = time.perf_counter()
     assert count == number
-    print(
-        f"open {size / 1e6:.0f} MB: {opened - begin:.3f} s; log of {count}: {read - opened:.3f} s"
-    )
+    print(f"open {size / 1e6:.0f} MB: {opened - begin:.3f} s; log of {count}: {read - opened:.3f} s")
     await store.close()
 
 

@@ -41,9 +41,7 @@ def main() -> None:
 def measured(num_cells: int, arguments: argparse.Namespace) -> dict[str, Any]:
     repeats = arguments.repeats if num_cells <= 10_000 else 1
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        runs = [
-            pool.apply(measure, (num_cells, arguments.samples, seed)) for seed in range(repeats)
-        ]
+        runs = [pool.apply(measure, (num_cells, arguments.samples, seed)) for seed in range(repeats)]
     cpu_s, error, peak_mib = (statistics.median(column) for column in zip(*runs, strict=True))
     must = "CPU s {}, k E[d^2] {}".format(*MUST[num_cells]) if num_cells in MUST else ""
     print(f"{num_cells:>9,} {cpu_s:>8.2f} {error:>9.4f} {peak_mib:>9.0f}  {must}", flush=True)

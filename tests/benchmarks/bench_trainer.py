@@ -32,9 +32,13 @@ class Initial(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10),
-        )  # fmt: skip
+            nn.Conv2d(3, 1, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(1024, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, 10),
+        )
 
 
 class TwoConv(nn.Sequential):
@@ -42,10 +46,19 @@ class TwoConv(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-        )  # fmt: skip
+            nn.Conv2d(3, 6, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(400, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+        )
 
 
 class FourConv(nn.Sequential):
@@ -53,12 +66,19 @@ class FourConv(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(4096, 10),
-        )  # fmt: skip
+            nn.Conv2d(3, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4096, 10),
+        )
 
 
 class Block(nn.Module):
@@ -85,10 +105,15 @@ class ResNet8(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(),
-            Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-        )  # fmt: skip
+            nn.Conv2d(3, 16, 3, 1, 1),
+            nn.ReLU(),
+            Block(16, 16, 1),
+            Block(16, 32, 2),
+            Block(32, 64, 2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, 10),
+        )
 
 
 CPU = torch.device("cpu")
@@ -154,9 +179,7 @@ def cpu_seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     """Compare, and print a table and JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--test-images", type=int, default=2000)
@@ -208,9 +231,7 @@ def _first(split: data.Split, count: int) -> data.Split:
     return data.Split(images=split.images[:count], labels=split.labels[:count])
 
 
-def compare(
-    name: str, raw: data.DataSet, recipe: recipes.Recipe, num_seeds: int
-) -> dict[str, object]:
+def compare(name: str, raw: data.DataSet, recipe: recipes.Recipe, num_seeds: int) -> dict[str, object]:
     """Train one network on both sides, alternating, over all seeds."""
     resident = raw.resident(CPU, training.image_dtype(recipe))
     exact, plain = raw.resident(CPU, torch.float32), replace(recipe, precision="float32")

@@ -32,9 +32,7 @@ NUM_PLACES = 4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--jobs", type=int, default=240, help="evaluations for busy")
     parser.add_argument("--slots", type=int, default=12, help="for busy and outage")
@@ -55,10 +53,17 @@ def main() -> None:
 async def serving(port: int, latency_s: float) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the fake server; kill it with signal 9 at the end."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.fake_tgi", "--port", str(port),
-        "--latency-s", str(latency_s), "--max-concurrent-requests", "64",
+        sys.executable,
+        "-m",
+        "tests.fake_tgi",
+        "--port",
+        str(port),
+        "--latency-s",
+        str(latency_s),
+        "--max-concurrent-requests",
+        "64",
         stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert server.stdout
     await server.stdout.readline()
     try:
@@ -77,9 +82,7 @@ def writer_settings(port: int, **changes: Any) -> config.Settings:
 def lifted(candidate: Candidate) -> Network:
     """Give each source measures of its own."""
     number = int(hashlib.sha256(candidate.source.encode()).hexdigest()[:8], 16)
-    return network(
-        candidate.source, flops=200_000_000 + number % 4_800_000_000, ratio=1 + number % 199
-    )
+    return network(candidate.source, flops=200_000_000 + number % 4_800_000_000, ratio=1 + number % 199)
 
 
 def an_engine(
@@ -95,9 +98,7 @@ def an_engine(
     )
     patience = Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
     search = evolution(train_initial=True)
-    engine = Engine(
-        search, TASK, ports, num_slots=slots, budget=Budget(**limits), patience=patience
-    )
+    engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), patience=patience)
     return engine, placed
 
 
@@ -124,9 +125,7 @@ async def busy(arguments: argparse.Namespace, folder: Path) -> None:
     trainer = PlacesTrainer(times=job_times(mean_s, 1), num_places=NUM_PLACES)
     async with serving(port, mean_s), parts.writer(writer_settings(port)) as writer:
         store = await SQLiteStore.open(folder / "state")
-        engine, placed = an_engine(
-            store, writer, trainer, arguments.slots, max_evaluations=arguments.jobs
-        )
+        engine, placed = an_engine(store, writer, trainer, arguments.slots, max_evaluations=arguments.jobs)
         await engine.run()
         await store.close()
     # Up to the last moment at which there was work for every place.
@@ -205,15 +204,11 @@ async def one_outage(arguments: argparse.Namespace, folder: Path, mode: str, lin
         await asyncio.sleep(arguments.outage_s)
         during = len(placed.placements) - before
         async with serving(port, 0.25):
-            await until(
-                lambda: any(p.writer == "tgi" for p in placed.placements[before + during :])
-            )
+            await until(lambda: any(p.writer == "tgi" for p in placed.placements[before + during :]))
             await asyncio.sleep(5)
             await engine.drain("the benchmark ends", 30)
             await running
-        jobs = await store._database.read(
-            lambda c: c.execute("SELECT number, state FROM jobs").fetchall()
-        )
+        jobs = await store._database.read(lambda c: c.execute("SELECT number, state FROM jobs").fetchall())
         await store.close()
     tell_outage(arguments, mode, placed, during, jobs, lines)
 

@@ -131,9 +131,14 @@ class Growing:
             for n in range(1, _NUM_EPOCHS + 1)
         )
         return Report(
-            objective=best, test_accuracy=best, test_loss=1 - best, curve=curve, place="fake:0",
-            wait_s=0.1, train_s=1.0,
-        )  # fmt: skip
+            objective=best,
+            test_accuracy=best,
+            test_loss=1 - best,
+            curve=curve,
+            place="fake:0",
+            wait_s=0.1,
+            train_s=1.0,
+        )
 
 
 _NO_CODE = Rejection(cause=Outcome.NOT_CODE, detail="it does not parse")

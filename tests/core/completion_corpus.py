@@ -235,12 +235,12 @@ CODEGEN = (
     ),
     Case(
         name="codegen-helper-defined-behind",
-        text=WIDE.replace("return self", "return scaled(self") [:-1]
+        text=WIDE.replace("return self", "return scaled(self")[:-1]
         + ")\n\n\ndef scaled(x):\n    return x * SCALE\n\n\nSCALE: float = 0.5\n",
         expected="Net",
         defined=("scaled", "SCALE", "Net"),
     ),
-)  # fmt: skip
+)
 
 ECHOES = (
     Case(
@@ -284,9 +284,12 @@ ECHOES = (
     ),
     Case(
         name="echo-with-its-old-helper-then-both-new",
-        text=IMPORTS + SWISH + SWISHED + PROMPT + SWISH.replace("sigmoid", "tanh") + DEEP.replace(
-            "nn.Linear", "Swish(), nn.Linear"
-        ),
+        text=IMPORTS
+        + SWISH
+        + SWISHED
+        + PROMPT
+        + SWISH.replace("sigmoid", "tanh")
+        + DEEP.replace("nn.Linear", "Swish(), nn.Linear"),
         expected="DeepNet",
         defined=("Swish", "DeepNet"),
         has=("tanh",),
@@ -305,7 +308,7 @@ ECHOES = (
         text="Write a class that inherits from nn.Module and improves the network above.",
         expected=Outcome.NOT_CODE,
     ),
-)  # fmt: skip
+)
 
 CHATS = (
     Case(
@@ -366,8 +369,10 @@ CHATS = (
     ),
     Case(
         name="chat-imports-block-and-class",
-        text="First:\n" + fenced("import torch.nn as nn\nimport math\nWIDTH = 32\n")
-        + "Then:\n" + fenced(WIDE.replace("16", "WIDTH")),
+        text="First:\n"
+        + fenced("import torch.nn as nn\nimport math\nWIDTH = 32\n")
+        + "Then:\n"
+        + fenced(WIDE.replace("16", "WIDTH")),
         expected="Net",
         defined=("WIDTH", "Net"),
         has=("import torch.nn as nn",),
@@ -465,7 +470,7 @@ CHATS = (
         text=lambda: fenced("") * 90 + fenced(WIDE),
         expected="Net",
     ),
-)  # fmt: skip
+)
 
 CUTS = (
     Case(
@@ -571,7 +576,7 @@ CUTS = (
         text=f"{WIDE}\n\n{before(DEEP, '(nn.Module)')}",
         expected="Net",
     ),
-)  # fmt: skip
+)
 
 CHARACTERS = (
     Case(name="tabs", text=WIDE.replace("    ", "\t"), expected="Net", has=("\tdef",)),
@@ -619,7 +624,7 @@ CHARACTERS = (
         expected="Net",
         defined=("SEED", "Net"),
     ),
-)  # fmt: skip
+)
 
 LONG = (
     Case(name="long-five-megabytes", text=lambda: WIDE * 12_000, expected=Outcome.NOT_CODE),
@@ -659,6 +664,6 @@ LONG = (
         text=lambda: WIDE + "Then we don't (\n" * 3000,
         expected="Net",
     ),
-)  # fmt: skip
+)
 
 CASES = CODEGEN + ECHOES + CHATS + CUTS + CHARACTERS + LONG

@@ -54,9 +54,7 @@ def joined(search: Evolution, job: int, objective: float) -> Evolution:
     return apply(search, place(search, trial(proposal(job), report(objective)), 0.0))
 
 
-def audited(
-    search: Evolution, result: float | Report | Failure | Rejection
-) -> tuple[Evolution, Audit]:
+def audited(search: Evolution, result: float | Report | Failure | Rejection) -> tuple[Evolution, Audit]:
     """Audit the elite that is due."""
     due = due_for_audit(search)
     assert due is not None
@@ -319,25 +317,19 @@ def naive_means(log: list[Placement | Edition | Audit]) -> dict[int, dict[int, f
 
 @settings(max_examples=150, deadline=None)
 @given(start=audited_searches, script=audited_scripts)
-def test_archive_after_any_log_is_what_a_naive_recomputation_gives(
-    start: Evolution, script: list[Step]
-):
+def test_archive_after_any_log_is_what_a_naive_recomputation_gives(start: Evolution, script: list[Step]):
     """A network is forgotten behind three better ones: three audits must fall for it to be missed."""
     scheduler = Scheduler(start)
     for step in script:
         scheduler.take(step)
     live, means = scheduler.live, naive_means(scheduler.log)
-    num_audits = {
-        cell: sum(isinstance(e, Audit) and e.cell == cell for e in scheduler.log) for cell in means
-    }
+    num_audits = {cell: sum(isinstance(e, Audit) and e.cell == cell for e in scheduler.log) for cell in means}
 
     assert {cell for cell, _ in live.networks.items()} == means.keys()
     for cell, held in live.networks.items():
         assert means[cell][held.elite.job] == held.objective
         best = max(means[cell].values())
-        assert held.objective == best or (
-            num_audits[cell] >= NUM_CONTENDERS and held.objective < best
-        )
+        assert held.objective == best or (num_audits[cell] >= NUM_CONTENDERS and held.objective < best)
 
 
 @settings(max_examples=150, deadline=None)

@@ -19,8 +19,7 @@ anywhere = st.tuples(unit | awkward, unit | awkward)
 scattered = st.lists(anywhere, min_size=1, max_size=60)
 clustered = st.builds(
     lambda middle, offsets: [
-        (min(max(middle[0] + dx, 0.0), 1.0), min(max(middle[1] + dy, 0.0), 1.0))
-        for dx, dy in offsets
+        (min(max(middle[0] + dx, 0.0), 1.0), min(max(middle[1] + dy, 0.0), 1.0)) for dx, dy in offsets
     ],
     anywhere,
     st.lists(st.tuples(st.floats(-1e-3, 1e-3), st.floats(-1e-3, 1e-3)), min_size=1, max_size=60),

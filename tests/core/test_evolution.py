@@ -100,9 +100,7 @@ def test_operators_are_drawn_seven_to_three():
     assert share(proposals(grown()), Operator.MUTATION) == pytest.approx(0.7, abs=0.04)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "operator"), [(1.0, Operator.MUTATION), (0.0, Operator.CROSSOVER)]
-)
+@pytest.mark.parametrize(("ratio", "operator"), [(1.0, Operator.MUTATION), (0.0, Operator.CROSSOVER)])
 def test_operator_probabilities_may_be_extreme(ratio: float, operator: Operator):
     assert share(proposals(grown(mutation_ratio=ratio), 200), operator) == 1.0
 
@@ -190,9 +188,7 @@ def test_crossover_joins_two_or_three_nearest_neighbours_at_its_temperature():
         near = search.networks.nearest_filled(cells[p.parents[0]], len(p.parents) - 1)
         assert [cells[job] for job in p.parents[1:]] == near
     assert Counter(len(p.parents) for p in made).keys() == {3, 4}
-    assert {(p.sampling_temperature, p.temperature, p.prompt.id) for p in made} == {
-        (0.7, None, "crossover")
-    }
+    assert {(p.sampling_temperature, p.temperature, p.prompt.id) for p in made} == {(0.7, None, "crossover")}
 
 
 def test_crossover_offers_and_credits_nothing():
@@ -242,9 +238,11 @@ def test_window_without_any_objective_keeps_the_best_before():
     failed = Rejection(cause=Outcome.NOT_CODE, detail="")
     search, _ = settled(
         evolution(window_size=2),
-        (proposal(1), report(0.4)), (proposal(2), failed),
-        (proposal(3), failed), (proposal(4), failed),
-    )  # fmt: skip
+        (proposal(1), report(0.4)),
+        (proposal(2), failed),
+        (proposal(3), failed),
+        (proposal(4), failed),
+    )
 
     assert search.window.last_best == 0.4
 

@@ -61,9 +61,7 @@ def test_where_places_are_no_cells_the_looks_of_late_decide():
     ("num_better", "num_others", "goes"),
     [(0, 0, True), (0, 4, True), (1, 4, False), (1, 5, True), (19, 99, True), (20, 99, False)],
 )
-def test_share_of_the_looks_that_go_on_is_the_promoted_one(
-    num_better: int, num_others: int, goes: bool
-):
+def test_share_of_the_looks_that_go_on_is_the_promoted_one(num_better: int, num_others: int, goes: bool):
     looks = (0.9,) * num_better + (0.1,) * (num_others - num_better)
 
     assert is_promising(FIFTH, 0.5, None, looks) is goes
@@ -144,9 +142,7 @@ def test_looks_at_another_point_of_a_training_are_not_compared():
     ("cost", "num_running", "room"),
     [(0.0, 0, True), (1.2, 1, True), (1.2, 2, False), (3.0, 0, False)],
 )
-def test_no_training_is_begun_that_the_budget_has_no_room_for(
-    cost: float, num_running: int, room: bool
-):
+def test_no_training_is_begun_that_the_budget_has_no_room_for(cost: float, num_running: int, room: bool):
     search = replace(evolution(), cost=cost)
 
     assert Budget(max_trainings=3.0).has_room_for(search, num_running) is room

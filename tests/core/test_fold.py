@@ -135,9 +135,7 @@ class Scheduler:
         self.log.append(entry)
 
     def _end(self, made: Proposal, kind: str, choice: int, objective: float) -> Trial:
-        lifted = network(
-            f"net {choice % 12}", flops=10 ** (choice % 12), ratio=1 + choice * 37 % 300
-        )
+        lifted = network(f"net {choice % 12}", flops=10 ** (choice % 12), ratio=1 + choice * 37 % 300)
         if kind in (Outcome.NOT_CODE, Outcome.NO_CLASS, Outcome.CONTEXT, Outcome.LIFT_FAILED):
             return trial(made, Rejection(cause=Outcome(kind), detail="no"))
         if duplicate := self._duplicate_of(lifted, choice):

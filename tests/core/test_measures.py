@@ -31,10 +31,7 @@ def test_every_measure_lands_in_exactly_one_cell(space: MeasureSpace, first: flo
 
 @given(space=spaces, first=numbers, second=numbers)
 def test_normalise_tells_what_lay_outside(space: MeasureSpace, first: float, second: float):
-    inside = (
-        space.first.low <= first <= space.first.high
-        and space.second.low <= second <= space.second.high
-    )
+    inside = space.first.low <= first <= space.first.high and space.second.low <= second <= space.second.high
 
     assert space.normalise(first, second).clipped is not inside
 

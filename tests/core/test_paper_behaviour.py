@@ -48,9 +48,7 @@ from tests.fakes import (
 )
 
 
-def settled(
-    search: Evolution, made: Proposal, result: Any, **lifted: Any
-) -> tuple[Evolution, Placement]:
+def settled(search: Evolution, made: Proposal, result: Any, **lifted: Any) -> tuple[Evolution, Placement]:
     net = network(f"net {made.job.number}", **lifted) if lifted else None
     placement = place(search, trial(made, result, net), 0.0)
     return apply(search, placement), placement
@@ -133,10 +131,16 @@ def test_curiosity_falls_by_half_when_the_network_does_not_enter():
 @pytest.mark.parametrize(
     "cause",
     [
-        Outcome.NOT_CODE, Outcome.NO_CLASS, Outcome.LIFT_FAILED, Outcome.INVALID_GRAPH,
-        Outcome.SANDBOX, Outcome.NAN, Outcome.TIMEOUT, Outcome.OOM,
+        Outcome.NOT_CODE,
+        Outcome.NO_CLASS,
+        Outcome.LIFT_FAILED,
+        Outcome.INVALID_GRAPH,
+        Outcome.SANDBOX,
+        Outcome.NAN,
+        Outcome.TIMEOUT,
+        Outcome.OOM,
     ],
-)  # fmt: skip
+)
 def test_untrainable_candidate_costs_one_curiosity(cause: Outcome):
     search, made = with_one_individual()
 
@@ -159,8 +163,10 @@ async def test_parent_is_not_evaluated_for_a_child_that_does_not_import():
     await _search(FakeWriter(text=lambda n: texts[n - 1]), trainer, store, max_evaluations=2)
 
     assert [p.outcome for p in store.memory.placements] == [
-        Outcome.TRAINED, Outcome.NOT_CODE, Outcome.TRAINED,
-    ]  # fmt: skip
+        Outcome.TRAINED,
+        Outcome.NOT_CODE,
+        Outcome.TRAINED,
+    ]
     assert len(trainer.trained) == 2
 
 

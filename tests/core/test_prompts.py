@@ -41,9 +41,7 @@ def versions(search: Evolution) -> dict[str, int]:
 
 
 def taken(*sets: Sequence[Prompt], num_slots: int = 4) -> Evolution:
-    search = Evolution(
-        rules=empty().rules, networks=empty().networks, individuals=empty().individuals
-    )
+    search = Evolution(rules=empty().rules, networks=empty().networks, individuals=empty().individuals)
     for each in sets:
         search = with_prompts(search, each, num_slots)
     return search

@@ -64,10 +64,21 @@ def defined_in(source: str) -> list[str]:
         IMPORTS + NET + '\n\n"""Now add a layer',
     ],
     ids=[
-        "plain", "fence", "fence-without-language", "second-fence", "open-fence", "crlf", "cr",
-        "byte-order-mark", "half-a-class", "main-block", "statements", "second-class", "half-a-string",
+        "plain",
+        "fence",
+        "fence-without-language",
+        "second-fence",
+        "open-fence",
+        "crlf",
+        "cr",
+        "byte-order-mark",
+        "half-a-class",
+        "main-block",
+        "statements",
+        "second-class",
+        "half-a-string",
     ],
-)  # fmt: skip
+)
 def test_source_is_the_first_network_alone(text: str):
     assert source_of(text) == "from torch import nn\n\n\n" + NET
 
@@ -215,12 +226,39 @@ def test_import_that_is_not_used_is_left_out_rather_than_refused():
 # --- nothing makes it raise ----------------------------------------------------------------------
 
 PIECES = (
-    "class Net(nn.Module):\n", "    def forward(self, x):\n", "        return x\n", "import torch\n",
-    "```python\n", "```\n", "from x import *\n", "x = y\n", "\t", "\r\n", "(", '"""', "\\\n", "@", "é",
-    "class A(Net, B):\n    pass\n", "\x00", "\ud800", "\x0c", "async def f(): pass\n",
-    "~~~\n", "  ```\n", "````md\n", "</think>", "    @property\n", "    def __init__(self): pass\n", "'''", "# ",
-    "a = 1; b = a\n", "x: int = 0x" + "f" * 4000 + "\n", "from __future__ import annotations\n", "\u200b",
-)  # fmt: skip
+    "class Net(nn.Module):\n",
+    "    def forward(self, x):\n",
+    "        return x\n",
+    "import torch\n",
+    "```python\n",
+    "```\n",
+    "from x import *\n",
+    "x = y\n",
+    "\t",
+    "\r\n",
+    "(",
+    '"""',
+    "\\\n",
+    "@",
+    "é",
+    "class A(Net, B):\n    pass\n",
+    "\x00",
+    "\ud800",
+    "\x0c",
+    "async def f(): pass\n",
+    "~~~\n",
+    "  ```\n",
+    "````md\n",
+    "</think>",
+    "    @property\n",
+    "    def __init__(self): pass\n",
+    "'''",
+    "# ",
+    "a = 1; b = a\n",
+    "x: int = 0x" + "f" * 4000 + "\n",
+    "from __future__ import annotations\n",
+    "\u200b",
+)
 texts = st.text() | st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
@@ -276,10 +314,19 @@ def test_deeply_nested_text_is_read_without_raising(text: str):
         "x = f'" + "{a}" * 20_000 + "'",
     ],
     ids=[
-        "dense", "chain", "fenced-networks", "fences", "backticks", "blank", "half-imports",
-        "half-classes", "docstrings", "dotted-name", "f-string",
+        "dense",
+        "chain",
+        "fenced-networks",
+        "fences",
+        "backticks",
+        "blank",
+        "half-imports",
+        "half-classes",
+        "docstrings",
+        "dotted-name",
+        "f-string",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("finish_reason", ["stop", "length"])
 def test_worst_text_is_read_at_a_small_multiple_of_pythons_own_cost(text: str, finish_reason: str):
     """Reading blocks the event loop. A multiple is the same on a slow and on a busy machine."""

@@ -65,13 +65,19 @@ def test_each_arm_counts_its_own():
         comparison = comparison.after(placement)
 
     assert comparison.writer == ArmTally(
-        num_settled=3, num_entered=1, num_trained=2,
-        objective_sum=100_000, objective_squares=25_000**2 + 75_000**2,
-    )  # fmt: skip
+        num_settled=3,
+        num_entered=1,
+        num_trained=2,
+        objective_sum=100_000,
+        objective_squares=25_000**2 + 75_000**2,
+    )
     assert comparison.control == ArmTally(
-        num_settled=2, num_entered=1, num_trained=1,
-        objective_sum=50_000, objective_squares=50_000**2,
-    )  # fmt: skip
+        num_settled=2,
+        num_entered=1,
+        num_trained=1,
+        objective_sum=50_000,
+        objective_squares=50_000**2,
+    )
 
 
 @pytest.mark.parametrize("by_rule", [False, True])
@@ -104,7 +110,7 @@ def test_figures_are_the_plain_shares_means_and_differences():
     said = uplift(Comparison(control_ratio=0.2, since=30, writer=writer, control=control))
 
     assert (said.since, said.until, said.control_ratio) == (30, None, 0.2)
-    assert (said.writer.num_settled, said.writer.num_entered, said.writer.num_trained) == (200, 60, 100)  # fmt: skip
+    assert (said.writer.num_settled, said.writer.num_entered, said.writer.num_trained) == (200, 60, 100)
     assert said.writer.entered_ratio == 0.3
     assert said.control.mean_objective == pytest.approx(0.45)
     assert said.entered
@@ -226,12 +232,15 @@ def test_cost_does_not_grow_with_the_search():
         EMPTY,
         **{
             arm: ArmTally(
-                num_settled=10**7, num_entered=10**5, num_trained=10**7,
-                objective_sum=7 * 10**11, objective_squares=5 * 10**16,
+                num_settled=10**7,
+                num_entered=10**5,
+                num_trained=10**7,
+                objective_sum=7 * 10**11,
+                objective_squares=5 * 10**16,
             )
             for arm in ("writer", "control")
         },
-    )  # fmt: skip
+    )
 
     assert seconds(many) < 5 * seconds(few) + 0.005
 

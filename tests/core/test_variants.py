@@ -91,8 +91,7 @@ def test_population_of_individuals_is_drawn_once_and_for_ever():
     def population(seed: int) -> list[tuple[str, float]]:
         rules = replace(search.rules, seed=seed)
         drawn = [
-            individual_of(rules, search.individuals, search.prompts.current, number)
-            for number in range(100)
+            individual_of(rules, search.individuals, search.prompts.current, number) for number in range(100)
         ]
         assert {fitness for _, _, fitness in drawn} == {0.0}
         return [(prompt.id, temperature) for prompt, temperature, _ in drawn]
@@ -122,9 +121,7 @@ def test_individual_gets_its_fitness_and_its_temperature_by_what_became_of_its_n
 
     number = made.credited_cell
     assert number is not None
-    prompt, temperature, now = individual_of(
-        after.rules, after.individuals, after.prompts.current, number
-    )
+    prompt, temperature, now = individual_of(after.rules, after.individuals, after.prompts.current, number)
     assert (prompt, now) == (made.prompt, fitness)
     assert temperature == pytest.approx(made.temperature + step)
     assert placement.curiosity_change == placement.score_change == 0
@@ -161,14 +158,16 @@ def test_population_of_networks_keeps_the_best_wherever_they_stand():
 
     assert placement.status is AddStatus.NOT_ADDED, "as good as the worst is not better"
     assert sorted(held.objective for _, held in search.networks.items()) == [
-        0.2, 0.3, 0.4, 0.5, 0.6,
-    ]  # fmt: skip
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+    ]
 
 
 def test_crossover_joins_a_network_and_the_most_similar_one():
-    search = evolution(
-        variant="prompt-archive", train_initial=True, num_initial=1, mutation_ratio=0.0
-    )
+    search = evolution(variant="prompt-archive", train_initial=True, num_initial=1, mutation_ratio=0.0)
     graphs = ["@conv@conv@relu", "@conv@conv@conv@relu", "@linear@gru", "@linear@gru@linear"]
     for number, graph in enumerate(graphs):
         made = replace(proposal(number + 1), operator=Operator.INITIALISATION)
@@ -184,8 +183,9 @@ def test_structure_counts_the_operations_of_a_graph():
 
     assert structure_of(graph) == (("conv", 2), ("relu", 1))
     assert structure_of(b"(0)@nor_conv_3x3+(0)@avg_pool_3x3") == (
-        ("avg_pool_3x3", 1), ("nor_conv_3x3", 1),
-    )  # fmt: skip
+        ("avg_pool_3x3", 1),
+        ("nor_conv_3x3", 1),
+    )
     assert similarity(structure_of(graph), structure_of(graph)) == pytest.approx(1.0)
     assert similarity((("conv", 1),), (("relu", 3),)) == 0.0
     assert similarity((), (("relu", 3),)) == 0.0
@@ -248,8 +248,10 @@ def test_local_search_goes_uphill_only():
     search, better = settle(search, 0.6)
 
     assert [p.operator for p in (first, worse, better)] == [
-        Operator.INITIALISATION, Operator.MUTATION, Operator.MUTATION,
-    ]  # fmt: skip
+        Operator.INITIALISATION,
+        Operator.MUTATION,
+        Operator.MUTATION,
+    ]
     assert (worse.parents, better.parents) == ((1,), (1,))
     assert proposed(search).parents == (3,)
 
@@ -365,5 +367,10 @@ def test_control_arm_does_not_count_while_no_llm_answers():
     search, again = settled(search, by_rule=True)
 
     assert [p.arm for p in (answered, control, out, beside, back, again)] == [
-        Arm.WRITER, Arm.CONTROL, Arm.STAND_IN, Arm.STAND_IN, Arm.WRITER, Arm.CONTROL,
-    ]  # fmt: skip
+        Arm.WRITER,
+        Arm.CONTROL,
+        Arm.STAND_IN,
+        Arm.STAND_IN,
+        Arm.WRITER,
+        Arm.CONTROL,
+    ]

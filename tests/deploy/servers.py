@@ -70,9 +70,7 @@ class Monitoring:
             "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yml"],
             "alerting": {"alertmanagers": [_at(f"127.0.0.1:{self._ports[1]}")]},
-            "scrape_configs": [
-                {"job_name": name, **_at(target)} for name, target in targets.items()
-            ],
+            "scrape_configs": [{"job_name": name, **_at(target)} for name, target in targets.items()],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         routes = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}

@@ -27,10 +27,15 @@ from tests.deploy.shipped import (
 EXPORTED = {name for metric in TABLE for name in metric.series}
 #: What the client of Prometheus, Prometheus itself and text-generation-inference add.
 ADDED = {
-    "up", "process_cpu_seconds_total", "process_max_fds", "process_open_fds",
-    "process_resident_memory_bytes", "process_start_time_seconds",
-    "python_gc_collections_total", "tgi_queue_size",
-}  # fmt: skip
+    "up",
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "python_gc_collections_total",
+    "tgi_queue_size",
+}
 HERE = Path(__file__).parent
 ALERT_TESTS = HERE / "alerts_test.yml"
 EXPRESSIONS = [*alert_expressions(), *dashboard_expressions()]
@@ -74,9 +79,7 @@ def test_expression_names_only_what_is_exported(expression: Expression):
 
 
 def test_name_that_is_not_exported_would_be_found():
-    assert (
-        not Expression("", 'rate(llmatic_no_such_total{a="llmatic_ready"}[1m])').names <= EXPORTED
-    )
+    assert not Expression("", 'rate(llmatic_no_such_total{a="llmatic_ready"}[1m])').names <= EXPORTED
 
 
 def test_every_metric_is_shown_or_watched():
@@ -152,11 +155,7 @@ def test_panels_do_not_overlap(name: str):
     taken = set[tuple[int, int]]()
     for panel in dashboards()[name]["panels"]:
         at = panel["gridPos"]
-        area = {
-            (x, y)
-            for x in range(at["x"], at["x"] + at["w"])
-            for y in range(at["y"], at["y"] + at["h"])
-        }
+        area = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert not taken & area, panel["title"]
         assert at["x"] + at["w"] <= 24
         taken |= area
@@ -164,9 +163,7 @@ def test_panels_do_not_overlap(name: str):
 
 def test_provisioning_of_grafana_finds_what_compose_mounts():
     provisioning = DEPLOY / "grafana" / "provisioning"
-    (provider,) = yaml.safe_load((provisioning / "dashboards" / "llmatic.yml").read_text())[
-        "providers"
-    ]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "llmatic.yml").read_text())["providers"]
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
     mounts = [volume.split(":")[:2] for volume in compose["grafana"]["volumes"]]
 

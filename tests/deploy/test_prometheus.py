@@ -34,8 +34,12 @@ pytestmark = [
 
 #: Those that are made to fire below. Others may: a busy machine is seen by rules that wait no hours.
 FAULTS = {
-    "LlmaticPausedTooLong", "LlmaticDiskFull", "LlmaticLLMCircuitOpen", "LlmaticLLMErrors", "LlmaticDown",
-}  # fmt: skip
+    "LlmaticPausedTooLong",
+    "LlmaticDiskFull",
+    "LlmaticLLMCircuitOpen",
+    "LlmaticLLMErrors",
+    "LlmaticDown",
+}
 #: Above what the alert calls full, so that a new one is not.
 STATE_BYTES = 320 << 20
 
@@ -99,7 +103,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         edited = prompts / "widen.md"
         edited.write_text(edited.read_text() + "\nBe bold.\n")
         daemon.wait_for("adopted", edition=2)
-        eventually("60 settled", lambda: max(monitoring.values("llmatic_settled_jobs"), default=0) > 60)  # fmt: skip
+        eventually("60 settled", lambda: max(monitoring.values("llmatic_settled_jobs"), default=0) > 60)
         yield Scene(daemon, llm, state, mounted, monitoring)
 
 
@@ -177,8 +181,6 @@ def test_llm_that_is_down_arrives_at_alertmanager(scene: Scene):
 
 def test_daemon_that_is_gone_arrives_at_alertmanager(scene: Scene):
     scene.daemon.process.send_signal(signal.SIGTERM)
-    scene.daemon.process.wait(
-        60
-    )  # a second SIGTERM, by whoever cleans up, would meet it half ended
+    scene.daemon.process.wait(60)  # a second SIGTERM, by whoever cleans up, would meet it half ended
 
     scene.monitoring.wait_for_alert("LlmaticDown")

@@ -24,8 +24,11 @@ Process = subprocess.Popen[str]
 def start(*words: str) -> Process:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "experiment", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def run(*words: str) -> tuple[int, str, str]:
@@ -67,10 +70,10 @@ def is_alive(pid: int) -> bool:
 
 def longer(file: Path, seeds: int) -> None:
     file.write_text(
-        TEXT.replace("seeds = 2", f"seeds = {seeds}").replace("[10, 25]", "[10, 60]").replace(
-            "processes = 1", "processes = 2"
-        )
-    )  # fmt: skip
+        TEXT.replace("seeds = 2", f"seeds = {seeds}")
+        .replace("[10, 25]", "[10, 60]")
+        .replace("processes = 1", "processes = 2")
+    )
 
 
 def test_killed_command_goes_on_where_it_was(file: Path) -> None:
@@ -121,9 +124,7 @@ def test_what_has_changed_is_run_again_and_nothing_else(file: Path) -> None:
     folder = file.with_suffix("")
     assert run(str(file))[0] == 0
     before = rows(folder)
-    more = TEXT.replace("tournament_size = 1", "tournament_size = 2").replace(
-        "seeds = 2", "seeds = 3"
-    )
+    more = TEXT.replace("tournament_size = 1", "tournament_size = 2").replace("seeds = 2", "seeds = 3")
     file.write_text(more + "[variants.half]\nsearch.mutation_ratio = 0.5\n")
 
     status, out, err = run(str(file))

@@ -16,9 +16,7 @@ def changed(file: Path, old: str, new: str) -> str:
 
 
 def test_every_variant_runs_on_every_data_set_by_every_seed(file: Path) -> None:
-    what = changed(
-        file, '["nasbench201-cifar10"]', '["nasbench201-cifar10", "nasbench201-cifar100"]'
-    )
+    what = changed(file, '["nasbench201-cifar10"]', '["nasbench201-cifar10", "nasbench201-cifar100"]')
 
     made = plan(what)
 
@@ -35,9 +33,7 @@ def test_later_layers_win(file: Path) -> None:
     shared = "[settings]\nsearch.jitter = 0.3\nsearch.tournament_size = 7\n[variants.plain]\n"
     what = changed(file, "[variants.plain]\n", f'{shared}preset = "paper"\nsearch.jitter = 0.2\n')
 
-    plain, uniform = (
-        plan(what).job(name, "nasbench201-cifar10").settings for name in ("plain", "uniform")
-    )
+    plain, uniform = (plan(what).job(name, "nasbench201-cifar10").settings for name in ("plain", "uniform"))
 
     assert plain.search.duplicates == "train"  # of the variant's preset
     assert plain.archives.flops_scale == "log"  # not of that preset: its bounds are about images
@@ -71,7 +67,7 @@ def test_data_set_has_the_bounds_of_its_images(file: Path) -> None:
         ('table = "cells.csv"', 'table = "no.csv"', "must be a readable file, got '.*no.csv'"),
         ("seeds = 2", "seeds =", "must be TOML"),
     ],
-)  # fmt: skip
+)
 def test_mistake_is_one_line_that_names_the_file(file: Path, old: str, new: str, said: str) -> None:
     what = changed(file, old, new)
 

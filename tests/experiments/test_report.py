@@ -13,9 +13,7 @@ from llmatic_daemon.experiments.tables import grouped
 from tests.experiments.conftest import TEXT
 from tests.experiments.doubles import finished
 
-RATIOS = "\n".join(
-    f'[variants."mutation-{ratio}"]\nsearch.mutation_ratio = {ratio}' for ratio in (0.5, 0.3)
-)
+RATIOS = "\n".join(f'[variants."mutation-{ratio}"]\nsearch.mutation_ratio = {ratio}' for ratio in (0.5, 0.3))
 
 
 @pytest.fixture
@@ -49,8 +47,7 @@ def test_all_is_written(planned: Plan, tmp_path: Path) -> None:
     files = report.write(planned, runs(planned), tmp_path)
 
     assert {"results.csv", "passing.csv", "results.md"} <= names(files)
-    stems = ("fig2-best-over-windows", "fig3-archives", "fig4-trainable-networks",
-             "fig5-accuracy-over-flops")  # fmt: skip
+    stems = ("fig2-best-over-windows", "fig3-archives", "fig4-trainable-networks", "fig5-accuracy-over-flops")
     assert {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg", "pdf")} <= names(files)
     assert all(file.stat().st_size > 200 for file in files)
 
@@ -98,9 +95,7 @@ def test_archives_are_those_of_the_first_seed_of_the_first_variant(planned: Plan
     assert "improve" in [label for _, label in prompt.x.ticks]
 
 
-def test_cloud_has_all_cells_and_the_best_of_each_window_that_has_one(
-    planned: Plan, tmp_path: Path
-) -> None:
+def test_cloud_has_all_cells_and_the_best_of_each_window_that_has_one(planned: Plan, tmp_path: Path) -> None:
     (cloud,) = figures._clouds(
         planned, grouped(runs(planned)), report._benchmarks(planned, set(planned.data_sets))
     )

@@ -13,9 +13,13 @@ from tests.experiments.doubles import finished
 
 C10 = "nasbench201-cifar10"
 PLAN = Plan(
-    name="made up", jobs=(), variants=("one", "two"), data_sets=(C10,), budgets=(10, 20),
+    name="made up",
+    jobs=(),
+    variants=("one", "two"),
+    data_sets=(C10,),
+    budgets=(10, 20),
     num_processes=1,
-)  # fmt: skip
+)
 RUNS = [
     finished(Run("one", C10, 0), (1.0, 0.80, 0.81), (10.0, 0.90, 0.95), (15.0, 0.91, 0.90)),
     finished(Run("one", C10, 1), (2.0, 0.70, 0.71)),

@@ -17,30 +17,52 @@ from llmatic_daemon.worker.nodes import Graph, canonical
 from llmatic_daemon.worker.operations import table
 
 #: Graphs of honest networks for images of 3 x 32 x 32, as our lifter wrote them; one a line.
-GRAPHS = [
-    json.loads(line) for line in (Path(__file__).parent / "graphs.jsonl").read_text().splitlines()
-]
+GRAPHS = [json.loads(line) for line in (Path(__file__).parent / "graphs.jsonl").read_text().splitlines()]
 OPERATIONS = sorted(table())
-INTEGERS = [0, 1, -1, 2, 3, 5, 7, 10, 11, 16, 64, 255, 4096, 65536, 1 << 20, 1 << 31, -(1 << 31), (1 << 62),
-            (1 << 63) - 1, -(1 << 63), 1 << 63, 10**30]  # fmt: skip
+INTEGERS = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    11,
+    16,
+    64,
+    255,
+    4096,
+    65536,
+    1 << 20,
+    1 << 31,
+    -(1 << 31),
+    (1 << 62),
+    (1 << 63) - 1,
+    -(1 << 63),
+    1 << 63,
+    10**30,
+]
 #: Weights of more numbers than this are not made; the graph is then judged without them.
 MAX_NUMBERS = 200_000
 
 
 def atom(rng: random.Random) -> Any:
     """Draw an argument, or what is none."""
-    return rng.choice([
-        lambda: rng.choice(INTEGERS),
-        lambda: rng.randrange(-4, 40),
-        lambda: rng.choice([0.0, -0.0, 1e-5, 0.5, 1.0, 1e308, -1e308, 5e-324]),
-        lambda: rng.choice([True, False, None, "x", "none", "ij,jk->ik", "...", "same", "é\ud800"]),
-        lambda: {"float": rng.choice(["inf", "-inf", "nan", "1"])},
-        lambda: {"batch": rng.choice([1, -1, 0, 2, 1 << 30, True]), "plus": rng.choice(INTEGERS)},
-        lambda: {"value": reference(rng)},
-        lambda: [rng.randrange(-2, 70) for _ in range(rng.randrange(6))],
-        lambda: [rng.choice(INTEGERS)] * rng.choice([1, 2, 3, 17, 1000]),
-        lambda: [{"value": reference(rng)} for _ in range(rng.randrange(4))],
-    ])()  # fmt: skip
+    return rng.choice(
+        [
+            lambda: rng.choice(INTEGERS),
+            lambda: rng.randrange(-4, 40),
+            lambda: rng.choice([0.0, -0.0, 1e-5, 0.5, 1.0, 1e308, -1e308, 5e-324]),
+            lambda: rng.choice([True, False, None, "x", "none", "ij,jk->ik", "...", "same", "é\ud800"]),
+            lambda: {"float": rng.choice(["inf", "-inf", "nan", "1"])},
+            lambda: {"batch": rng.choice([1, -1, 0, 2, 1 << 30, True]), "plus": rng.choice(INTEGERS)},
+            lambda: {"value": reference(rng)},
+            lambda: [rng.randrange(-2, 70) for _ in range(rng.randrange(6))],
+            lambda: [rng.choice(INTEGERS)] * rng.choice([1, 2, 3, 17, 1000]),
+            lambda: [{"value": reference(rng)} for _ in range(rng.randrange(4))],
+        ]
+    )()
 
 
 def reference(rng: random.Random) -> str:
@@ -134,9 +156,20 @@ def _nest(document: Any, rng: random.Random) -> None:
 
 
 _MUTATIONS = [
-    _swap_operation, _replace_argument, _replace_argument, _nudge_number, _nudge_number, _nudge_number,
-    _change_reference, _add_argument, _drop_argument, _insert_node, _insert_node, _swap_nodes, _change_weight,
-]  # fmt: skip
+    _swap_operation,
+    _replace_argument,
+    _replace_argument,
+    _nudge_number,
+    _nudge_number,
+    _nudge_number,
+    _change_reference,
+    _add_argument,
+    _drop_argument,
+    _insert_node,
+    _insert_node,
+    _swap_nodes,
+    _change_weight,
+]
 _RARE = [_change_field, _nest]
 
 
@@ -226,9 +259,7 @@ def weight_bytes(rng: random.Random, graph: bytes) -> bytes:
         _break_header(header, rng)
         body = rng.choice([body, body[: end // 2], rng.randbytes(min(end, 4000)), body + b"\x01"])
     text = json.dumps(header, separators=(",", ":")).encode()
-    length = (
-        len(text) if rng.random() < 0.95 else rng.choice([0, 1, 1 << 20, 1 << 62, len(text) + 1])
-    )
+    length = len(text) if rng.random() < 0.95 else rng.choice([0, 1, 1 << 20, 1 << 62, len(text) + 1])
     return struct.pack("<Q", length) + text + body
 
 
@@ -237,16 +268,20 @@ def _break_header(header: dict[str, Any], rng: random.Random) -> None:
         return
     name = rng.choice(list(header))
     entry = header[name]
-    change = rng.choice([
-        lambda: entry.update(dtype=rng.choice(["F64", "F16", "BF16", "I64", "BOOL", "F8_E5M2", "X", 3, None])),
-        lambda: entry.update(shape=[rng.choice(INTEGERS) for _ in range(rng.randrange(5))]),
-        lambda: entry.update(data_offsets=[rng.choice(INTEGERS), rng.choice(INTEGERS)]),
-        lambda: entry.update(shape=atom(rng)),
-        lambda: header.update({f"w{rng.randrange(9)}": header.pop(name)}),
-        lambda: header.update({"__metadata__": atom(rng)}),
-        lambda: header.update({"\x00" * 500: entry}),
-        lambda: header.pop(name),
-    ])  # fmt: skip
+    change = rng.choice(
+        [
+            lambda: entry.update(
+                dtype=rng.choice(["F64", "F16", "BF16", "I64", "BOOL", "F8_E5M2", "X", 3, None])
+            ),
+            lambda: entry.update(shape=[rng.choice(INTEGERS) for _ in range(rng.randrange(5))]),
+            lambda: entry.update(data_offsets=[rng.choice(INTEGERS), rng.choice(INTEGERS)]),
+            lambda: entry.update(shape=atom(rng)),
+            lambda: header.update({f"w{rng.randrange(9)}": header.pop(name)}),
+            lambda: header.update({"__metadata__": atom(rng)}),
+            lambda: header.update({"\x00" * 500: entry}),
+            lambda: header.pop(name),
+        ]
+    )
     change()
 
 
@@ -267,6 +302,6 @@ def result_bytes(rng: random.Random) -> bytes:
     whole = bytearray(frames.encode(header, graph, weight_bytes(rng, graph)))
     for _ in range(rng.choice([0, 1, 2, 8])):
         whole[rng.randrange(min(len(whole), 400))] = rng.randrange(256)
-    return bytes(
-        whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.2 else whole
-    ) + b"\x00" * (rng.random() < 0.1)
+    return bytes(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.2 else whole) + b"\x00" * (
+        rng.random() < 0.1
+    )

@@ -76,9 +76,7 @@ def test_honest_network_that_does_not_lift_is_told_why(name, lifted):
 
 
 def test_at_least_95_percent_of_them_have_no_exception():
-    exceptions = [
-        name for name, honest in HONEST.items() if any(key in honest.header for key in EXCEPTIONS)
-    ]
+    exceptions = [name for name, honest in HONEST.items() if any(key in honest.header for key in EXCEPTIONS)]
 
     assert len(HONEST) >= 60
     assert len(exceptions) <= 0.05 * len(HONEST), exceptions

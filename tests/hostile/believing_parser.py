@@ -9,9 +9,7 @@ from llmatic_daemon.records import Measures
 from llmatic_daemon.worker import lift
 
 
-def _believe(
-    request: Any, confinement: Any, asker: int
-) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+def _believe(request: Any, confinement: Any, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
     ending = lift._run_confined(request, confinement, asker)
     said: dict[str, Any] = {"outcome": "lifted" if ending.exit_code == 0 else "sandbox"}
     if ending.output:

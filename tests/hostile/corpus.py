@@ -29,9 +29,7 @@ ALWAYS = frozenset(
         "interpreter",
     ]
 )
-TASK = Task(
-    name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1
-)
+TASK = Task(name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1)
 SEED = 1
 _HEADER = re.compile(r"^# ([a-z ]+): (.*)$")
 

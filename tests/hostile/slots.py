@@ -42,15 +42,25 @@ def _python_for_everybody() -> tuple[str, ...]:
     if os.geteuid() != 0 or not closed or program is None:
         return ()
     opened = [
-        ("--perms", "0755", "--dir", str(p))
-        for p in reversed(python.parents)
-        if closed[0] in p.parents
+        ("--perms", "0755", "--dir", str(p)) for p in reversed(python.parents) if closed[0] in p.parents
     ]
     return (
-        program, "--dev-bind", "/", "/", "--cap-add", "ALL",
-        "--perms", "0755", "--tmpfs", str(closed[0]), *(word for each in opened for word in each),
-        "--ro-bind", str(python), str(python), "--",
-    )  # fmt: skip
+        program,
+        "--dev-bind",
+        "/",
+        "/",
+        "--cap-add",
+        "ALL",
+        "--perms",
+        "0755",
+        "--tmpfs",
+        str(closed[0]),
+        *(word for each in opened for word in each),
+        "--ro-bind",
+        str(python),
+        str(python),
+        "--",
+    )
 
 
 class Ended:

@@ -18,11 +18,7 @@ pytestmark = pytest.mark.slow
 PROGRAMS = programs()
 #: A second honest network follows these: what they break would be seen in random numbers or layers.
 _SEVERAL = ("patched_seeds", "torch_overwrite", "code_overwrite", "memory_of_its_own")
-BEARING = [
-    name
-    for name, each in PROGRAMS.items()
-    if each.bearing and not each.always and not each.unproven
-]
+BEARING = [name for name, each in PROGRAMS.items() if each.bearing and not each.always and not each.unproven]
 #: What is left on, all else being left out: nothing, or one load-bearing set.
 LEFT = (
     frozenset[Layer](),
@@ -126,14 +122,9 @@ def test_corpus_has_programs_of_each_kind():
 
 def test_no_program_hides_that_it_was_refused():
     """One that catches whatever stops it, and goes on, would be taken for a harmless one."""
-    texts = {
-        path.stem: path.read_bytes().decode()
-        for path in Path(__file__).parent.glob("programs/*.py")
-    }
+    texts = {path.stem: path.read_bytes().decode() for path in Path(__file__).parent.glob("programs/*.py")}
 
-    caught = {
-        name for name, text in texts.items() if re.search(r"except( OSError| Exception)?:", text)
-    }
+    caught = {name for name, text in texts.items() if re.search(r"except( OSError| Exception)?:", text)}
 
     assert caught == set()
 

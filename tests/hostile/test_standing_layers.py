@@ -33,11 +33,7 @@ RECIPE = Recipe(epochs=2, batch_size=50, learning_rate=0.01)
 
 
 def _stopped_by(what: str) -> list[str]:
-    return [
-        name
-        for name, program in PROGRAMS.items()
-        if what in program.always and not program.unproven
-    ]
+    return [name for name, program in PROGRAMS.items() if what in program.always and not program.unproven]
 
 
 # --- triage ----------------------------------------------------------------------------------------
@@ -126,8 +122,11 @@ def scores() -> dict[str, object]:
     said = subprocess.run(
         [sys.executable, str(HERE / "naive.py")],
         input=json.dumps([*asked, ["honest", DENSE]]),
-        capture_output=True, text=True, check=True, timeout=100,
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    ).stdout
     found = json.loads(said)
     assert isinstance(found, dict)
     return found

@@ -58,9 +58,7 @@ class World:
         """Name all that is not as it was, in a line each."""
         now = self._state()
         changed = sorted(
-            name
-            for name in now.keys() | self._before.keys()
-            if now.get(name) != self._before.get(name)
+            name for name in now.keys() | self._before.keys() if now.get(name) != self._before.get(name)
         )
         dead = [p.args[0] for p in (self.daemon, self.bystander) if not _is_well(p)]
         return [*changed, *dead, *self.contacts]
@@ -146,9 +144,7 @@ class World:
                 line.sendall(answer)
 
     def _state(self) -> dict[str, object]:
-        found: dict[str, object] = {
-            "key memory": _SYSTEM_V.read_text() if _SYSTEM_V.exists() else ""
-        }
+        found: dict[str, object] = {"key memory": _SYSTEM_V.read_text() if _SYSTEM_V.exists() else ""}
         for place in (self.shared, *self.folder.rglob("*"), *self._tmp.rglob("*")):
             if not any(name.startswith("torchinductor_") for name in place.parts):
                 found[str(place)] = _description(place)

@@ -56,8 +56,16 @@ class Machine:
             self.tree,
         )
         _run(
-            sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            folder,
+            ROOT,
+        )
         (wheel,) = folder.glob("*.whl")
         shutil.copy(wheel, self.tree / "opt")
         _run("chroot", self.tree, "python3", "-m", "venv", "--without-pip", _ENVIRONMENT)
@@ -72,19 +80,41 @@ class Machine:
         packages = Path(torch.__file__).parents[1]
         with self._log.open("wb") as log:
             self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", "--quiet", "--directory", self.tree, "--register=no",
-                 "--keep-unit", "--private-network", f"--bind-ro={packages}:{_BORROWED}",
-                 "--boot", "--console=pipe"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "SYSTEMD_SECCOMP": "0"}, start_new_session=True,
-            )  # fmt: skip
+                [
+                    "systemd-nspawn",
+                    "--quiet",
+                    "--directory",
+                    self.tree,
+                    "--register=no",
+                    "--keep-unit",
+                    "--private-network",
+                    f"--bind-ro={packages}:{_BORROWED}",
+                    "--boot",
+                    "--console=pipe",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "SYSTEMD_SECCOMP": "0"},
+                start_new_session=True,
+            )
         self.until(self._is_up, "systemd must have come up")
         wheel = next((self.tree / "opt").glob("*.whl")).name
         python = f"{_ENVIRONMENT}/bin/python"
         self.run(
-            "env", f"PYTHONPATH={_BORROWED}", python, "-m", "pip", "install", "--quiet",
-            "--no-deps", "--no-index", "--no-cache-dir", "--ignore-installed", f"/opt/{wheel}",
-        )  # fmt: skip
+            "env",
+            f"PYTHONPATH={_BORROWED}",
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--no-cache-dir",
+            "--ignore-installed",
+            f"/opt/{wheel}",
+        )
 
     def _is_up(self) -> bool:
         assert self._nspawn is not None
@@ -101,8 +131,11 @@ class Machine:
         enter = ("nsenter", "--target", str(self._leader), "--mount", "--uts", "--ipc", "--net")
         done = subprocess.run(
             [*enter, "--pid", "--cgroup", "--root", "--wd", *command],
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
@@ -149,7 +182,5 @@ class Machine:
 
 
 def _run(*command: object) -> None:
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -81,10 +81,7 @@ def restarts_after(machine: Machine, signal: str) -> None:
     before = main_pid(machine)
     machine.run("kill", f"-{signal}", str(before))
     machine.until(
-        lambda: (
-            main_pid(machine) not in (0, before)
-            and machine.property_of(UNIT, "SubState") == "running"
-        ),
+        lambda: main_pid(machine) not in (0, before) and machine.property_of(UNIT, "SubState") == "running",
         "the service must be restarted",
     )
 
@@ -125,9 +122,7 @@ def test_key_reaches_the_service_and_no_log(machine: Machine) -> None:
 
 
 def test_edit_of_a_prompt_is_taken(machine: Machine) -> None:
-    machine.write(
-        "/etc/llmatic/prompts/widen.md", "Write a network that is wider than the one above.\n"
-    )
+    machine.write("/etc/llmatic/prompts/widen.md", "Write a network that is wider than the one above.\n")
 
     machine.until(
         lambda: len(machine.journal(f"--unit={UNIT}", "LLMATIC_ACTION=adopted")) == 2,
@@ -218,9 +213,7 @@ def test_settings_of_a_person_stay_when_units_are_installed_anew(machine: Machin
     assert said.splitlines()[0].startswith("next: ")
 
 
-@pytest.mark.parametrize(
-    "unit", [UNIT, "llmatic-daemon@second.service", "llmatic-daemon-backup.timer"]
-)
+@pytest.mark.parametrize("unit", [UNIT, "llmatic-daemon@second.service", "llmatic-daemon-backup.timer"])
 def test_units_are_as_systemd_wants_them(machine: Machine, unit: str) -> None:
     done = machine.run("systemd-analyze", "verify", "--man=no", unit)
 

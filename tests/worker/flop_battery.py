@@ -45,8 +45,7 @@ BATTERY = {
     ),
     "LSTM": (
         network(
-            "self.l = nn.LSTM(96, 12, 2, batch_first=True, bidirectional=True)\n"
-            "self.f = nn.Linear(24, 10)",
+            "self.l = nn.LSTM(96, 12, 2, batch_first=True, bidirectional=True)\nself.f = nn.Linear(24, 10)",
             "y, _ = self.l(x.permute(0, 2, 1, 3).flatten(2)[:, :6])\nreturn self.f(y[:, -1])",
         ),
         6 * 2 * (4 * 12 * (96 + 12) + 4 * 12 * (24 + 12)) + 24 * 10,

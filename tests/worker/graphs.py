@@ -36,9 +36,7 @@ FLAT = op("reshape.default", X, (B, 48))
 HEAD = op("linear.default", n(0), W(0))
 
 
-def graph(
-    *nodes: Node, weights: tuple[tuple[int, ...], ...] = ((10, 48),), frozen: int = 0
-) -> Graph:
+def graph(*nodes: Node, weights: tuple[tuple[int, ...], ...] = ((10, 48),), frozen: int = 0) -> Graph:
     """Lay out operations; the last one is the output, and the last `frozen` weights are constants."""
     return Graph(
         input_shape=SHAPE,

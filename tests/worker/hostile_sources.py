@@ -50,12 +50,10 @@ USELESS = {
     "forged stdout": FORGED + "os.write(1, frame)\nos.write(2, frame)\n" + DENSE,
     "left-over process": (
         "import os, time\ntry: child = os.fork()\nexcept OSError: child = 1\n"
-        "if child == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)\n"
-        + DENSE
+        "if child == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)\n" + DENSE
     ),
     "search for descriptors": (
         "import os\nopened = []\nfor n in range(4096):\n    try: os.fstat(n)\n    except OSError: continue\n"
-        "    opened.append(n)\nassert opened == [0, 1, 2, 3], opened\nassert not os.environ\n"
-        + DENSE
+        "    opened.append(n)\nassert opened == [0, 1, 2, 3], opened\nassert not os.environ\n" + DENSE
     ),
 }

@@ -69,8 +69,7 @@ return self.f(F.adaptive_avg_pool2d(y, 1).flatten(1))
     ),
     "gru": network(
         "self.l = nn.GRU(96, 8, batch_first=True)\nself.f = nn.Linear(8, 10)",
-        "x = x.permute(0, 2, 1, 3).reshape(x.size(0), 32, 96)\n"
-        "_, h = self.l(x[:, :4])\nreturn self.f(h[-1])",
+        "x = x.permute(0, 2, 1, 3).reshape(x.size(0), 32, 96)\n_, h = self.l(x[:, :4])\nreturn self.f(h[-1])",
     ),
     "transformer": network(
         """
@@ -209,9 +208,7 @@ BROKEN = {
         "must not keep state, but it changes n",
     ),
     "double precision": (
-        network(
-            "self.f = nn.Linear(3072, 10).double()", "return self.f(x.flatten(1).double()).float()"
-        ),
+        network("self.f = nn.Linear(3072, 10).double()", "return self.f(x.flatten(1).double()).float()"),
         "must be float32",
     ),
     "in-place error": (

@@ -10,9 +10,7 @@ from PIL import Image
 from llmatic_daemon.worker.data import DataError, DataSet, Source, load, stratified
 
 
-def _cifar_records(
-    folder: Path, name: str, labels: list[int], *, label_bytes: int = 1
-) -> np.ndarray:
+def _cifar_records(folder: Path, name: str, labels: list[int], *, label_bytes: int = 1) -> np.ndarray:
     rng = np.random.default_rng(len(labels))
     records = rng.integers(0, 256, (len(labels), label_bytes + 3072), dtype=np.uint8)
     records[:, 0] = 0
@@ -137,9 +135,7 @@ def test_measured_images_are_mixed_where_files_are_sorted_by_class(tmp_path):
 
     for split in (data.validation, data.test):
         assert all(len(batch.unique()) == 4 for batch in split.labels.split(25))
-        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels), (
-            "each has its label still"
-        )
+        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels), "each has its label still"
 
 
 def test_npz_without_test_images_holds_some_out(tmp_path):
@@ -200,9 +196,7 @@ def test_splits_keep_the_share_of_each_class(tmp_path):
 def test_splits_follow_the_seed(tmp_path):
     path = _npz(tmp_path, **_numbered(300, 3))
 
-    one, same, other = (
-        _images_of(load(Source(name="npz", folder=path, seed=seed))) for seed in (1, 1, 2)
-    )
+    one, same, other = (_images_of(load(Source(name="npz", folder=path, seed=seed))) for seed in (1, 1, 2))
 
     assert one == same
     assert one != other

@@ -84,10 +84,12 @@ def test_lifted_network_works_with_channels_last():
 
 
 def test_evaluation_uses_running_statistics_and_no_dropout():
-    exported = lift(network(
-        "self.b = nn.BatchNorm2d(3)\nself.d = nn.Dropout(0.5)\nself.f = nn.Linear(3072, 10)",
-        "return self.f(self.d(self.b(x)).flatten(1))",
-    ))  # fmt: skip
+    exported = lift(
+        network(
+            "self.b = nn.BatchNorm2d(3)\nself.d = nn.Dropout(0.5)\nself.f = nn.Linear(3072, 10)",
+            "return self.f(self.d(self.b(x)).flatten(1))",
+        )
+    )
     rebuilt = build(loads(exported.graph), exported.weights).eval()
     images = torch.randn(4, *SHAPE)
 
@@ -107,9 +109,9 @@ def test_norm_without_statistics_uses_the_batch_in_evaluation_too():
 
 
 def test_dropout_outside_the_training_flag_stays_as_the_source_says():
-    exported = lift(network(
-        "self.f = nn.Linear(3072, 10)", "return self.f(F.dropout(x, 0.5, training=False).flatten(1))"
-    ))  # fmt: skip
+    exported = lift(
+        network("self.f = nn.Linear(3072, 10)", "return self.f(F.dropout(x, 0.5, training=False).flatten(1))")
+    )
 
     assert b"dropout" not in exported.graph
 
@@ -142,10 +144,11 @@ SAME = {
         "self.u = nn.Linear(5, 5)\nself.c = nn.Conv2d(3, 16, 3)\nself.b = nn.BatchNorm2d(16)\n"
         "self.v = nn.Dropout(0.0)\nself.f = nn.Linear(16, 10)",
         "unused = torch.randn(3)\ndead = self.f.weight * 2\n"
-        "y = self.v(F.relu(self.b(self.c(x))))\nreturn self.f(F.adaptive_avg_pool2d(y, 1)[:, :, 0, 0])"
-        .replace("[:, :, 0, 0]", ".reshape(-1, 16)"),
+        "y = self.v(F.relu(self.b(self.c(x))))\nreturn self.f(F.adaptive_avg_pool2d(y, 1)[:, :, 0, 0])".replace(
+            "[:, :, 0, 0]", ".reshape(-1, 16)"
+        ),
     ),
-}  # fmt: skip
+}
 
 
 def test_graph_is_the_same_for_every_source_of_a_network():
@@ -163,9 +166,7 @@ def test_graph_differs_for_another_network():
 def test_embedding_of_positions_is_its_weight():
     head = "\nself.f = nn.Linear(32, 10)"
     forward = "return self.f((x[:, 0] + {}).mean(1))"
-    looked_up = network(
-        "self.e = nn.Embedding(32, 32)" + head, forward.format("self.e(torch.arange(32))")
-    )
+    looked_up = network("self.e = nn.Embedding(32, 32)" + head, forward.format("self.e(torch.arange(32))"))
     plain = network("self.e = nn.Parameter(torch.randn(32, 32))" + head, forward.format("self.e"))
 
     assert lift(looked_up).graph == lift(plain).graph

@@ -54,8 +54,13 @@ def test_canonical_drops_what_is_dead_and_numbers_weights_by_use():
 
     assert made.weights == (1, 2, 0)
     assert [node.op.partition(".")[0] for node in made.graph.nodes] == [
-        "batch_norm", "dropout", "reshape", "split", "cat", "linear",
-    ]  # fmt: skip
+        "batch_norm",
+        "dropout",
+        "reshape",
+        "split",
+        "cat",
+        "linear",
+    ]
 
 
 def test_canonical_is_idempotent():
@@ -131,11 +136,15 @@ def test_loads_raises_only_its_own_error_on_any_bytes(data):
 
 
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
     | st.sampled_from(["x", "w0", "n0", "n3.1", "relu.default", {"value": "n0"}]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
 @given(st.sampled_from(["version", "input", "weights", "nodes", "output"]), _JSON)

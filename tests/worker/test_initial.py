@@ -25,14 +25,26 @@ LAYERS = {
     "grouped": ("nn.Conv2d(3, 96, 5, groups=3)", "y = self.l(x).mean((2, 3))", 96),
     "transposed": ("nn.ConvTranspose2d(3, 64, 5)", "y = self.l(x).mean((2, 3))", 64),
     "linear": ("nn.Linear(96, 128)", "y = self.l(x.permute(0, 2, 1, 3).flatten(2)).mean(1)", 128),
-    "lstm": ("nn.LSTM(96, 48, batch_first=True)", "y = self.l(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1]", 48),
-    "gru": ("nn.GRU(96, 48, 2, batch_first=True, bidirectional=True)", "y = self.l(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1]", 96),
+    "lstm": (
+        "nn.LSTM(96, 48, batch_first=True)",
+        "y = self.l(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1]",
+        48,
+    ),
+    "gru": (
+        "nn.GRU(96, 48, 2, batch_first=True, bidirectional=True)",
+        "y = self.l(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1]",
+        96,
+    ),
     "batch norm": ("nn.BatchNorm2d(3)", "y = self.l(x).flatten(1)", 3072),
     "group norm": ("nn.GroupNorm(1, 3)", "y = self.l(x).flatten(1)", 3072),
     "layer norm": ("nn.LayerNorm(32)", "y = self.l(x).flatten(1)", 3072),
-    "bilinear": ("nn.Bilinear(96, 96, 20)", "z = x.permute(0, 2, 1, 3).flatten(2).mean(1)\ny = self.l(z, z)", 20),
+    "bilinear": (
+        "nn.Bilinear(96, 96, 20)",
+        "z = x.permute(0, 2, 1, 3).flatten(2).mean(1)\ny = self.l(z, z)",
+        20,
+    ),
     "prelu": ("nn.PReLU(3)", "y = self.l(x).flatten(1)", 3072),
-}  # fmt: skip
+}
 
 
 def lifted(source: str) -> Validated:
@@ -60,9 +72,12 @@ def test_weights_are_kept_unless_they_are_drawn_anew():
 
 def test_constants_are_kept_by_a_new_draw():
     made = graph(
-        op("reshape.default", X, (B, 48)), op("mul.Tensor", n(0), W(1)), op("linear.default", n(1), W(0)),
-        weights=((10, 48), (48,)), frozen=1,
-    )  # fmt: skip
+        op("reshape.default", X, (B, 48)),
+        op("mul.Tensor", n(0), W(1)),
+        op("linear.default", n(1), W(0)),
+        weights=((10, 48), (48,)),
+        frozen=1,
+    )
     valid = judged(made, w0=torch.arange(48.0))
 
     assert begin(valid, 1, reseed=True)["w0"].tolist() == list(range(48))
@@ -82,38 +97,32 @@ def test_new_draw_is_distributed_as_torchs_own(name):
     """Bounds within 5 %, mean and deviation within 10 % of a bound, of thousands of numbers."""
     layer, forward, width = LAYERS[name]
     valid = lifted(
-        network(
-            f"self.l = {layer}\nself.f = nn.Linear({width}, 10)", f"{forward}\nreturn self.f(y)"
-        )
+        network(f"self.l = {layer}\nself.f = nn.Linear({width}, 10)", f"{forward}\nreturn self.f(y)")
     )
     own = [
-        value
-        for number, value in enumerate(valid.weights.values())
-        if valid.graph.weights[number].trainable
+        value for number, value in enumerate(valid.weights.values()) if valid.graph.weights[number].trainable
     ]
     drawn = begin(valid, 5, reseed=True)
-    new = [
-        drawn[f"w{number}"] for number, weight in enumerate(valid.graph.weights) if weight.trainable
-    ]
+    new = [drawn[f"w{number}"] for number, weight in enumerate(valid.graph.weights) if weight.trainable]
 
     for ours, theirs in zip(new, own, strict=True):
         scale = float(theirs.abs().max())
         few = ours.numel() < 500
         assert float(ours.abs().max()) == pytest.approx(scale, rel=0.7 if few else 0.05)
-        assert float(ours.mean()) == pytest.approx(
-            float(theirs.mean()), abs=scale * (0.5 if few else 0.1)
-        )
+        assert float(ours.mean()) == pytest.approx(float(theirs.mean()), abs=scale * (0.5 if few else 0.1))
         if ours.numel() > 1 and not few:
             assert float(ours.std()) == pytest.approx(float(theirs.std()), abs=0.1 * scale)
 
 
 def test_positions_and_tokens_are_small_and_scales_are_one():
-    valid = lifted(network(
-        "self.t = nn.Parameter(torch.ones(1, 1, 96))\nself.p = nn.Parameter(torch.ones(1, 33, 96))\n"
-        "self.g = nn.Parameter(torch.zeros(96))\nself.b = nn.Parameter(torch.ones(96))\nself.f = nn.Linear(96, 10)",
-        "x = x.permute(0, 2, 1, 3).flatten(2)\nx = torch.cat([self.t.expand(x.shape[0], -1, -1), x], 1)\n"
-        "return self.f(((x + self.p) * self.g + self.b).mean(1))",
-    ))  # fmt: skip
+    valid = lifted(
+        network(
+            "self.t = nn.Parameter(torch.ones(1, 1, 96))\nself.p = nn.Parameter(torch.ones(1, 33, 96))\n"
+            "self.g = nn.Parameter(torch.zeros(96))\nself.b = nn.Parameter(torch.ones(96))\nself.f = nn.Linear(96, 10)",
+            "x = x.permute(0, 2, 1, 3).flatten(2)\nx = torch.cat([self.t.expand(x.shape[0], -1, -1), x], 1)\n"
+            "return self.f(((x + self.p) * self.g + self.b).mean(1))",
+        )
+    )
     drawn = list(begin(valid, 5, reseed=True).values())
 
     by_shape = {tuple(value.shape): value for value in drawn[:2]}

@@ -31,9 +31,7 @@ def judged(monkeypatch):
     """Answer as if the candidate's process had ended so."""
 
     def answered(output: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
-        ending = Ending(
-            output=output, exit_code=exit_code, timed_out=False, flooded=False, abandoned=False
-        )
+        ending = Ending(output=output, exit_code=exit_code, timed_out=False, flooded=False, abandoned=False)
         monkeypatch.setattr(lift, "_run_confined", lambda request, confinement, asker: ending)
         header, _ = frames.read_file(io.BytesIO(lift.answer(REQUEST, Confinement(), asker=-1)))
         return header
@@ -84,9 +82,7 @@ def test_folder_nested_beyond_pythons_recursion_is_removed(tmp_path, monkeypatch
 
 def test_source_beyond_the_setting_is_not_run(monkeypatch):
     monkeypatch.setattr(lift, "_run_confined", None)
-    request = replace(
-        REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024)
-    )
+    request = replace(REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024))
 
     header, _ = frames.read_file(io.BytesIO(lift.answer(request, Confinement(), asker=-1)))
 

@@ -14,9 +14,7 @@ from llmatic_daemon.worker.shapes import infer
 from llmatic_daemon.worker.validate import InvalidNetwork
 
 MIXED = {
-    "mean of the batch": head(
-        op("mean.dim", n(1), (0,), True), op("sub.Tensor", n(1), n(2))
-    ),
+    "mean of the batch": head(op("mean.dim", n(1), (0,), True), op("sub.Tensor", n(1), n(2))),
     "mean of everything": head(op("mean.default", n(1)), op("add.Tensor", n(1), n(2))),
     "mean that names no dimension": head(op("mean.dim", n(1), None), op("add.Tensor", n(1), n(2))),
     "softmax over the batch": head(op("softmax.int", n(1), 0)),
@@ -28,9 +26,7 @@ MIXED = {
     "the next number": head(op("roll.default", n(1), (10,)), op("add.Tensor", n(1), n(2))),
     "the first image": head(op("slice.Tensor", n(1), 0, None, 1), op("add.Tensor", n(1), n(2))),
     "one image for all": head(op("select.int", n(1), 0, 0), op("add.Tensor", n(1), n(2))),
-    "torn apart": head(
-        op("permute.default", n(1), (1, 0)), op("reshape.default", n(2), (B, 10))
-    ),
+    "torn apart": head(op("permute.default", n(1), (1, 0)), op("reshape.default", n(2), (B, 10))),
     "attention across the batch": head(
         op("permute.default", n(1), (1, 0)),
         op("mm.default", n(1), n(2)),
@@ -110,10 +106,11 @@ MIXED = {
         op("linear.default", n(3), W(0)),
     ),
     "rows in another order": head(
-        op("repeat.default", n(1), (2, 1)), op("reshape.default", n(2), (B, 20)),
+        op("repeat.default", n(1), (2, 1)),
+        op("reshape.default", n(2), (B, 20)),
         op("slice.Tensor", n(3), 1, 0, 10),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(MIXED))
@@ -164,7 +161,7 @@ APART = {
         "x = x.view(B, 2, C // 2, H, W).transpose(1, 2).reshape(B, C, H, W)\n"
         "return self.f(F.adaptive_max_pool2d(x, 1).flatten(1))",
     ),
-}  # fmt: skip
+}
 LIFTED = HONEST | APART
 
 

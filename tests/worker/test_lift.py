@@ -122,8 +122,6 @@ def test_parent_ends_its_candidate_when_the_daemon_is_gone():
         "class_name": "Net",
     }
     task = {"seed": 1, "input_shape": [3, 32, 32], "num_classes": 10}
-    parent.process.stdin.write(
-        frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}})
-    )
+    parent.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
 
     assert parent.close() == 0

@@ -12,16 +12,19 @@ from llmatic_daemon.worker.validate import InvalidNetwork
 def conv(*args, shape=(48, 3, 1, 1)):
     """A convolution with arguments, before the head."""
     return graph(
-        op("conv2d.default", X, W(0), None, *args), op("mean.dim", n(0), (2, 3)),
-        op("linear.default", n(1), W(1)), weights=(shape, (10, 48)),
-    )  # fmt: skip
+        op("conv2d.default", X, W(0), None, *args),
+        op("mean.dim", n(0), (2, 3)),
+        op("linear.default", n(1), W(1)),
+        weights=(shape, (10, 48)),
+    )
 
 
 def norm(momentum=0.1, eps=1e-5):
     return head(
         op("batch_norm.default", n(1), None, None, W(1), W(2), True, momentum, eps, True),
-        weights=((10,), (10,)), frozen=2,
-    )  # fmt: skip
+        weights=((10,), (10,)),
+        frozen=2,
+    )
 
 
 REFUSED = {
@@ -47,12 +50,15 @@ REFUSED = {
     "an infinite slope": (head(op("leaky_relu.default", n(1), math.inf)), "negative_slope must be"),
     "hundreds of layers": (
         graph(
-            op("reshape.default", X, (B, 3, 16)), op("new_full.default", X, (1, B, 10), 0.0),
+            op("reshape.default", X, (B, 3, 16)),
+            op("new_full.default", X, (1, B, 10), 0.0),
             op("gru.input", n(0), n(1), (W(0), W(1)), False, 1 << 20, 0.0, True, False, True),
-            op("select.int", n(2, 0), 1, 0), weights=((30, 16), (30, 10)),
-        ), "num_layers must be in",
+            op("select.int", n(2, 0), 1, 0),
+            weights=((30, 16), (30, 10)),
+        ),
+        "num_layers must be in",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(name for name, (_, why) in REFUSED.items() if why))
@@ -80,9 +86,7 @@ def test_argument_at_the_end_of_its_range_is_accepted(made):
 
 
 def test_mask_may_be_infinite():
-    made = head(
-        op("gt.Scalar", n(1), 0), op("masked_fill.Scalar", n(1), n(2), -math.inf)
-    )  # fmt: skip
+    made = head(op("gt.Scalar", n(1), 0), op("masked_fill.Scalar", n(1), n(2), -math.inf))
 
     assert isinstance(judged(made).graph.nodes[0].args[0], Input)
     assert made.nodes[1] == HEAD

@@ -92,8 +92,12 @@ def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, networ
     looked = list(train.answer(setup, _asked(epochs=4, look_ratio=0.5), *network, lambda: True))
 
     assert [header.get("looked", False) for header, _ in looked[:-1]] == [
-        False, False, True, False, False,
-    ]  # fmt: skip
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
     report = looked[-1][0]["report"]
     assert report["look"] == report["curve"][1][2]
     assert plain[-1][0]["report"]["look"] is None
@@ -120,9 +124,7 @@ def test_there_is_no_look_where_nothing_would_be_saved(setup, network, ratio, ep
 
 
 def test_the_same_request_gives_the_same_answer(setup, network):
-    first, second = (
-        list(train.answer(setup, _asked(), *network, never_asked))[-1][0] for _ in range(2)
-    )
+    first, second = (list(train.answer(setup, _asked(), *network, never_asked))[-1][0] for _ in range(2))
 
     for said in (first, second):
         said["report"].pop("train_s")
@@ -148,9 +150,7 @@ def test_no_epochs_measure_the_untrained_network(setup, network):
 
 
 def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
-    *_, (said, _) = train.answer(
-        setup, _asked(measures={**MEASURES, "flops": 1}), *network, never_asked
-    )
+    *_, (said, _) = train.answer(setup, _asked(measures={**MEASURES, "flops": 1}), *network, never_asked)
 
     assert said["failure"]["cause"] == "invalid_graph"
     assert "flops=2736" in said["failure"]["detail"]
@@ -175,9 +175,7 @@ def test_a_training_that_fails_is_a_failure_with_its_cause(setup, network):
     weights = safetensors.torch.load(network[1])
     weights["w0"] = weights["w0"].fill_(1e38)
 
-    *_, (said, _) = train.answer(
-        setup, _asked(), network[0], safetensors.torch.save(weights), never_asked
-    )
+    *_, (said, _) = train.answer(setup, _asked(), network[0], safetensors.torch.save(weights), never_asked)
 
     assert said["failure"]["cause"] == "nan"
 

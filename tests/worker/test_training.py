@@ -243,9 +243,7 @@ def test_training_on_a_gpu_learns():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device = torch.device("cuda")
-    recipe = replace(
-        RECIPE, epochs=12, precision="bfloat16", augmentation="shift-flip", schedule="one-cycle"
-    )
+    recipe = replace(RECIPE, epochs=12, precision="bfloat16", augmentation="shift-flip", schedule="one-cycle")
     data = _data().resident(device, training.image_dtype(recipe))
 
     result = _train(_network().to(device), recipe, data)

@@ -43,9 +43,7 @@ def split(count: int, seed: int) -> Split:
     return Split(images=images, labels=torch.arange(count) * 10 // count)
 
 
-DATA = DataSet(
-    name="made up", num_classes=10, train=split(60, 0), validation=split(40, 1), test=split(50, 2)
-)
+DATA = DataSet(name="made up", num_classes=10, train=split(60, 0), validation=split(40, 1), test=split(50, 2))
 SETUP = train.Setup(
     device=torch.device("cpu"),
     data=DATA,
@@ -63,9 +61,13 @@ def trained(setup: train.Setup = SETUP, **weights: torch.Tensor) -> dict[str, An
     data = safetensors.torch.save(given)
     measures = asdict(validate(dumps(graph), data, Limits(), (3, 4, 4), 10).measures)
     asked = {
-        "seed": 1, "epochs": None, "keep_weights": False, "measures": measures, "order": [],
+        "seed": 1,
+        "epochs": None,
+        "keep_weights": False,
+        "measures": measures,
+        "order": [],
         "look_ratio": None,
-    }  # fmt: skip
+    }
     *_, (said, _) = train.answer(setup, asked, dumps(graph), data, lambda: True)
     if "report" in said:
         said["report"].pop("train_s")
@@ -110,9 +112,7 @@ def test_network_is_given_images_and_nothing_else():
 
 
 def test_scores_do_not_depend_on_order_or_size_of_the_batches():
-    network = build(
-        made(*NODES), {"w0": torch.zeros(48), "w1": torch.ones(48), "w2": torch.randn(10, 48)}
-    )
+    network = build(made(*NODES), {"w0": torch.zeros(48), "w1": torch.ones(48), "w2": torch.randn(10, 48)})
     test = DATA.test
     order = torch.randperm(len(test))
     mixed = Split(images=test.images[order], labels=test.labels[order])
@@ -128,9 +128,7 @@ def test_scores_do_not_depend_on_order_or_size_of_the_batches():
 
 
 def test_measuring_leaves_no_trace_in_the_network():
-    network = build(
-        made(*NODES), {"w0": torch.zeros(48), "w1": torch.ones(48), "w2": torch.randn(10, 48)}
-    )
+    network = build(made(*NODES), {"w0": torch.zeros(48), "w1": torch.ones(48), "w2": torch.randn(10, 48)})
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
     first = measure(network.train(), DATA.test, RECIPE, Deadline(60.0), 10)
@@ -161,11 +159,8 @@ def test_memory_grows_with_the_batch_and_the_weights():
     sizes = [
         memory.needed_bytes(valid, replace(RECIPE, batch_size=size), training.at_once("cpu", RECIPE, 1 << 40))
         for size in (8, 800)
-    ]  # fmt: skip
+    ]
 
     assert memory.weight_bytes(valid, RECIPE) == 8 * 576 + 8 * 480 + 8 * 480
-    assert (
-        memory.weight_bytes(valid, replace(RECIPE, precision="bfloat16"))
-        == 10 * 576 + 8 * 480 + 8 * 480
-    )
+    assert memory.weight_bytes(valid, replace(RECIPE, precision="bfloat16")) == 10 * 576 + 8 * 480 + 8 * 480
     assert sizes[0] < sizes[1] < 100 * sizes[0]

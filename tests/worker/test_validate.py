@@ -85,7 +85,8 @@ REFUSED = {
     ),
     "weights made inside": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             Node(op="new_full.default", args=(Input(), (10, 10), 1.0)),
             Node(op="mm.default", args=(Result(1), Result(2))),
         ),
@@ -93,15 +94,20 @@ REFUSED = {
     ),
     "trained statistics": (
         network(
-            FLAT, HEAD,
-            Node(op="batch_norm.default", args=(Result(1), None, None, WeightRef(1), WeightRef(1), True, 0.1, 1e-5, True)),
+            FLAT,
+            HEAD,
+            Node(
+                op="batch_norm.default",
+                args=(Result(1), None, None, WeightRef(1), WeightRef(1), True, 0.1, 1e-5, True),
+            ),
             shapes=((10, 48), (10,)),
         ),
         "running statistics must be buffers",
     ),
     "thousands of pieces": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             Node(op="expand.default", args=(WeightRef(1), (5000,))),
             Node(op="unbind.int", args=(Result(2),)),
             Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
@@ -111,7 +117,8 @@ REFUSED = {
     ),
     "a huge result": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             Node(op="expand.default", args=(WeightRef(0), (100_000, 10, 48))),
             Node(op="sum.dim_IntList", args=(Result(2), (0, 1, 2))),
             Node(op="add.Tensor", args=(Result(1), Result(3))),
@@ -119,12 +126,18 @@ REFUSED = {
         "more than 12500 numbers",
     ),
     "pieces of size 0": (
-        network(FLAT, HEAD, Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4096), 1)), Node(op="relu.default", args=(Result(2, 0),))),
+        network(
+            FLAT,
+            HEAD,
+            Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4096), 1)),
+            Node(op="relu.default", args=(Result(2, 0),)),
+        ),
         "at most 4096 pieces",
     ),
     "more pieces than fit": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             *[Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4095), 1))] * 17,
             Node(op="cat.default", args=(tuple(Result(n, 0) for n in range(2, 19)), 1)),
         ),
@@ -141,7 +154,8 @@ REFUSED = {
     ),
     "an unknown way to sample a grid": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             Node(op="reshape.default", args=(Result(1), (Extent(1, 0), 1, 5, 2))),
             Node(op="grid_sampler.default", args=(Input(), Result(2), 7, 0, False)),
             Node(op="sum.dim_IntList", args=(Result(3), (1, 2, 3))),
@@ -150,13 +164,14 @@ REFUSED = {
     ),
     "a cell whose state does not fit": (
         network(
-            FLAT, HEAD,
+            FLAT,
+            HEAD,
             Node(op="gru_cell.default", args=(Result(0), Result(1), WeightRef(1), WeightRef(2))),
             shapes=((10, 48), (27, 48), (27, 9)),
         ),
         "states do not fit",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -237,9 +252,16 @@ def test_weights_beyond_those_of_the_graph_are_refused():
 def test_cost_that_is_quadratic_in_the_batch_is_refused():
     """A second look at it, should the images' lanes ever be lost."""
     small, large, least = (
-        Shapes(results=(), output=torch.empty(0), flops=flops, activation_bytes=4 * flops, largest_bytes=0, live_bytes=0)
+        Shapes(
+            results=(),
+            output=torch.empty(0),
+            flops=flops,
+            activation_bytes=4 * flops,
+            largest_bytes=0,
+            live_bytes=0,
+        )
         for flops in (25, 121, 1)
-    )  # fmt: skip
+    )
 
     with pytest.raises(InvalidNetwork, match="multiply-adds must grow linearly with the batch"):
         _check_line(small, large, least)
@@ -308,10 +330,7 @@ def test_mean_may_not_be_another_norms_variance():
 
 
 def test_shared_norm_is_accepted():
-    norms = [
-        op("batch_norm.default", n(k), None, None, W(1), W(2), True, 0.1, 1e-5, True)
-        for k in (1, 2)
-    ]
+    norms = [op("batch_norm.default", n(k), None, None, W(1), W(2), True, 0.1, 1e-5, True) for k in (1, 2)]
 
     assert judged_freely(head(*norms, weights=((10,), (10,)), frozen=2))
 

@@ -21,9 +21,7 @@ class Converted:
     num_resized: int
 
 
-def convert(
-    source: Path, target: Path, *, force: bool = False, watch: Callable[[int], None]
-) -> Converted:
+def convert(source: Path, target: Path, *, force: bool = False, watch: Callable[[int], None]) -> Converted:
     """Write the compact CSV that `Table.read` takes; the same cells and figures give the same bytes.
 
     Args:

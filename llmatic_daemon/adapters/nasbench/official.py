@@ -78,9 +78,7 @@ def read(source: Path, watch: Callable[[int], None]) -> Read:
     _check_names(source)
     package = _package()
     with _told(source, "its index"):
-        benchmark: Benchmark = package.create(
-            str(source), "tss", fast_mode=source.is_dir(), verbose=False
-        )
+        benchmark: Benchmark = package.create(str(source), "tss", fast_mode=source.is_dir(), verbose=False)
         cells = _cells(benchmark.meta_archs)
     return _read(benchmark, cells, source, watch)
 
@@ -123,9 +121,7 @@ def _cells(names: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def _read(
-    benchmark: Benchmark, cells: Sequence[Cell], source: Path, watch: Callable[[int], None]
-) -> Read:
+def _read(benchmark: Benchmark, cells: Sequence[Cell], source: Path, watch: Callable[[int], None]) -> Read:
     rows: dict[str, dict[str, Row]] = {name: {} for name in DATA_SETS}
     resized = set()
     for index, cell in enumerate(cells):

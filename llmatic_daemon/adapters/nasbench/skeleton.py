@@ -114,11 +114,7 @@ def _sum_into(cell: Cell, target: int) -> str:
 def _term(operation: str, source: int, target: int) -> str:
     if operation == "none":
         return f"0.0 * node{source}"
-    return (
-        f"node{source}"
-        if operation == "skip_connect"
-        else f"self.edge{source}{target}(node{source})"
-    )
+    return f"node{source}" if operation == "skip_connect" else f"self.edge{source}{target}(node{source})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,9 +122,7 @@ def written(tables: Sequence[Table]) -> str:
     """Write tables of several data sets as one compact CSV, in the order of `every_cell`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["arch", *(name for table in tables for name in _names(table.data_set).values())]
-    )
+    writer.writerow(["arch", *(name for table in tables for name in _names(table.data_set).values())])
     for cell in map(str, every_cell()):
         writer.writerow([cell, *(value for table in tables for value in astuple(table[cell]))])
     return text.getvalue()
@@ -153,8 +151,7 @@ def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[
         missing = {"arch", *names.values()} - set(reader.fieldnames or ())
         if missing:
             raise ConfigurationError(
-                f"{str(file)!r} must have the columns of {data_set}, lacks "
-                f"{', '.join(sorted(missing))}"
+                f"{str(file)!r} must have the columns of {data_set}, lacks {', '.join(sorted(missing))}"
             )
         for row in reader:
             cell = str(Cell.parse(row["arch"] or ""))
@@ -165,9 +162,7 @@ def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[
     except (ValueError, csv.Error) as error:
         raise ConfigurationError(f"{str(file)!r}, line {reader.line_num}: {error}") from error
     if len(seen) != NUM_CELLS:
-        raise ConfigurationError(
-            f"{str(file)!r} must have all {NUM_CELLS} cells, has {len(seen)} of them"
-        )
+        raise ConfigurationError(f"{str(file)!r} must have all {NUM_CELLS} cells, has {len(seen)} of them")
 
 
 def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> Row:

@@ -27,9 +27,7 @@ class _Addition:
     line: str
 
 
-def edit_foreign(
-    tree: ast.Module, intention: Intention, shape: Shape, num_classes: int, rng: Random
-) -> str:
+def edit_foreign(tree: ast.Module, intention: Intention, shape: Shape, num_classes: int, rng: Random) -> str:
     """Change a network that could not be read as a chain of steps.
 
     Raises:

@@ -114,9 +114,7 @@ def shape_after(step: Step, before: Shape) -> Shape:
             return (features,)
         case Residual(), _:
             return _residual_after(step, before)
-        case Norm(kind="layer" | "group"), _ if (
-            prod(before[-1:] if len(before) < 3 else before) < 2
-        ):
+        case Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
             # A single value, less its own mean, is always 0.
             raise Misfit(step, before)
         case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | Split(), _:
@@ -129,9 +127,7 @@ def shape_after(step: Step, before: Shape) -> Shape:
 def _slide(
     step: Step, before: Shape, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> tuple[int, int]:
-    height, width = (
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for size in before[1:]
-    )
+    height, width = ((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for size in before[1:])
     if min(height, width) < 1:
         raise Misfit(step, before)
     return height, width

@@ -47,9 +47,7 @@ def read_slice(node: ast.Subscript) -> Chain:
         Unreadable: it is another slice.
     """
     match node.slice:
-        case ast.Tuple(
-            elts=[ast.Slice(None, None, None), ast.UnaryOp(ast.USub(), ast.Constant(1))]
-        ):
+        case ast.Tuple(elts=[ast.Slice(None, None, None), ast.UnaryOp(ast.USub(), ast.Constant(1))]):
             return (Collapse(kind="last"),)
     raise Unreadable(f"'{ast.unparse(node)}' is not understood")
 

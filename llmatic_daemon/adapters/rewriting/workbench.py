@@ -103,6 +103,4 @@ def tidy_width(width: float) -> int:
 
 def openers(sites: list[Site], rank: int) -> list[Site]:
     """Find where a new unit may be put: before each unit whose input has so many dimensions."""
-    return [
-        site for site in sites if len(site.before) == rank and not isinstance(site.step, TRAILING)
-    ]
+    return [site for site in sites if len(site.before) == rank and not isinstance(site.step, TRAILING)]

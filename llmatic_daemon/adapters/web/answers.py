@@ -164,6 +164,4 @@ def encoded(kind: type, answer: Any) -> bytes:
 
 def schema(kind: type) -> dict[str, Any]:
     """Describe a record's JSON; its parts are named under `#/components/schemas`."""
-    return _adapter(kind).json_schema(
-        mode="serialization", ref_template="#/components/schemas/{model}"
-    )
+    return _adapter(kind).json_schema(mode="serialization", ref_template="#/components/schemas/{model}")

@@ -34,17 +34,19 @@ MAX_PAGE = 500
 #: Seconds that one piece of a stream may take to be written to a reader.
 _WRITE_S = 10.0
 
-_LIMIT = Parameter(
-    name="limit", where="query", meaning="Items of a page.", maximum=MAX_PAGE, default=100
-)
+_LIMIT = Parameter(name="limit", where="query", meaning="Items of a page.", maximum=MAX_PAGE, default=100)
 _CELL = Parameter(
-    name="cursor", where="query", meaning="Cell to begin with: `next` of the page before.",
-    minimum=0, default=0,
-)  # fmt: skip
+    name="cursor",
+    where="query",
+    meaning="Cell to begin with: `next` of the page before.",
+    minimum=0,
+    default=0,
+)
 _NUMBER = Parameter(
-    name="cursor", where="query",
+    name="cursor",
+    where="query",
     meaning="Only what was settled before this number: `next` of the page before; left out: the newest.",
-)  # fmt: skip
+)
 _JOB = Parameter(name="id", where="path", meaning="Number of its job.")
 
 
@@ -62,29 +64,61 @@ def routes(sources: Sources) -> tuple[Route, ...]:
     reader, get = sources.reader, partial(_get, policy="anyone")
     unreadable = {503: "The database cannot be read now."}
     return (
-        get("/status", "The search at this moment, from memory.", StatusAnswer,
-            _answering(StatusAnswer, partial(_status, sources))),
-        get("/archives/network", "The elites of the network archive, by cell.", NetworkArchive,
+        get(
+            "/status",
+            "The search at this moment, from memory.",
+            StatusAnswer,
+            _answering(StatusAnswer, partial(_status, sources)),
+        ),
+        get(
+            "/archives/network",
+            "The elites of the network archive, by cell.",
+            NetworkArchive,
             _answering(NetworkArchive, partial(_networks, reader)),
-            parameters=(_CELL, _LIMIT), faults=unreadable),
-        get("/archives/prompt", "The individuals of the prompt archive, by cell.", PromptArchive,
+            parameters=(_CELL, _LIMIT),
+            faults=unreadable,
+        ),
+        get(
+            "/archives/prompt",
+            "The individuals of the prompt archive, by cell.",
+            PromptArchive,
             _answering(PromptArchive, partial(_individuals, reader)),
-            parameters=(_CELL, _LIMIT), faults=unreadable),
-        get("/evaluations", "Settled candidates, newest first.", Evaluations,
+            parameters=(_CELL, _LIMIT),
+            faults=unreadable,
+        ),
+        get(
+            "/evaluations",
+            "Settled candidates, newest first.",
+            Evaluations,
             _answering(Evaluations, partial(_evaluations, reader)),
-            parameters=(_NUMBER, _LIMIT), faults=unreadable),
-        get("/candidates/{id}", "All that is known of a settled candidate, and its source.",
-            CandidateAnswer, _answering(CandidateAnswer, partial(_candidate, reader)),
-            parameters=(_JOB,), faults=unreadable | {404: "No such job, or it is not settled."}),
-        get("/prompts", "Every version of every prompt, and what it has brought about.", Prompts,
-            _answering(Prompts, partial(_prompts, sources)), faults=unreadable),
+            parameters=(_NUMBER, _LIMIT),
+            faults=unreadable,
+        ),
+        get(
+            "/candidates/{id}",
+            "All that is known of a settled candidate, and its source.",
+            CandidateAnswer,
+            _answering(CandidateAnswer, partial(_candidate, reader)),
+            parameters=(_JOB,),
+            faults=unreadable | {404: "No such job, or it is not settled."},
+        ),
+        get(
+            "/prompts",
+            "Every version of every prompt, and what it has brought about.",
+            Prompts,
+            _answering(Prompts, partial(_prompts, sources)),
+            faults=unreadable,
+        ),
         Route(
-            path=f"{PREFIX}/events", policy="anyone", produces="text/event-stream",
+            path=f"{PREFIX}/events",
+            policy="anyone",
+            produces="text/event-stream",
             summary="What happens, as server-sent events: placement (with its number as id), slot, "
             "slots, pause, prompts, prompts-refused, audit. Last-Event-ID goes on from the log.",
-            handler=partial(_events, sources.events), faults={503: "Too many readers."},
+            handler=partial(_events, sources.events),
+            faults={503: "Too many readers."},
         ),
-    )  # fmt: skip
+    )
 
 
 def _get(path: str, summary: str, kind: type, handler: Handler, **more: Any) -> Route:
@@ -137,9 +171,7 @@ async def _candidate(reader: Reader, id: int) -> CandidateAnswer:
     def find(history: History) -> CandidateAnswer:
         placement = history.placement(id)
         digest = placement.source_digest
-        return CandidateAnswer(
-            placement=placement, source=history.source(digest) if digest else None
-        )
+        return CandidateAnswer(placement=placement, source=history.source(digest) if digest else None)
 
     return await reader.ask(find)
 

@@ -139,8 +139,6 @@ def _check_body(request: web.Request) -> None:
 def _check_token(request: web.Request, token: str | None) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # What came may be no UTF-8; and an empty token is none.
-    good = hmac.compare_digest(
-        given.strip().encode(errors="surrogateescape"), (token or "").encode()
-    )
+    good = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), (token or "").encode())
     if scheme.lower() != "bearer" or not token or not good:
         raise Refused(401, "this needs the API's token: Authorization: Bearer ...")

@@ -44,29 +44,39 @@ def all_routes(
 
     async def metrics(_: web.Request) -> web.Response:
         # The version is Prometheus' way to name its text format.
-        return web.Response(
-            body=fresh(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"}
-        )
+        return web.Response(body=fresh(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"})
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")
 
     async def is_ready(_: web.Request) -> web.Response:
-        return (
-            web.Response(text="ready\n")
-            if ready()
-            else web.Response(text="not ready\n", status=503)
-        )
+        return web.Response(text="ready\n") if ready() else web.Response(text="not ready\n", status=503)
 
     described = (
-        Route(path="/metrics", summary="Metrics in Prometheus' text format.", handler=metrics,
-              policy="anyone", produces=_TEXT),
-        Route(path="/-/healthy", summary="The daemon's loop runs.", handler=healthy,
-              policy="anyone", produces=_TEXT),
-        Route(path="/-/ready", summary="Jobs are dispatched and results are kept.", handler=is_ready,
-              policy="anyone", produces=_TEXT, faults={503: "Not now."}),
+        Route(
+            path="/metrics",
+            summary="Metrics in Prometheus' text format.",
+            handler=metrics,
+            policy="anyone",
+            produces=_TEXT,
+        ),
+        Route(
+            path="/-/healthy",
+            summary="The daemon's loop runs.",
+            handler=healthy,
+            policy="anyone",
+            produces=_TEXT,
+        ),
+        Route(
+            path="/-/ready",
+            summary="Jobs are dispatched and results are kept.",
+            handler=is_ready,
+            policy="anyone",
+            produces=_TEXT,
+            faults={503: "Not now."},
+        ),
         *api.routes(sources),
-    )  # fmt: skip
+    )
     text = json.dumps(document(described, version)).encode()
 
     async def openapi(_: web.Request) -> web.Response:

@@ -51,8 +51,9 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     for status, description in sorted(faults.items()):
         reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
         responses[str(status)] = {
-            "description": description, "content": {"application/problem+json": reference},
-        }  # fmt: skip
+            "description": description,
+            "content": {"application/problem+json": reference},
+        }
     operation: dict[str, Any] = {
         "summary": route.summary,
         "parameters": [_parameter(each) for each in route.parameters],

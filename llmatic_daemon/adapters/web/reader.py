@@ -26,9 +26,7 @@ class Reader:
             UserError: what is asked for is not there.
             ConfigurationError: the database cannot be read.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._answer, question
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
 
     async def close(self) -> None:
         """Close the database and end the thread."""

@@ -31,8 +31,10 @@ class Parameter:
     def schema(self) -> dict[str, Any]:
         """Describe it in JSON Schema."""
         schema: dict[str, Any] = {
-            "type": "integer", "minimum": self.minimum, "maximum": self.maximum,
-        }  # fmt: skip
+            "type": "integer",
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+        }
         return schema if self.default is None else {**schema, "default": self.default}
 
     def parse(self, text: str | None) -> int | None:
@@ -46,8 +48,7 @@ class Parameter:
         digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NUMBER))
         if not digits or not self.minimum <= int(text) <= self.maximum:
             raise ValueError(
-                f"{self.name} must be a whole number from {self.minimum} to {self.maximum}, "
-                f"got {text[:40]!r}"
+                f"{self.name} must be a whole number from {self.minimum} to {self.maximum}, got {text[:40]!r}"
             )
         return int(text)
 
@@ -84,9 +85,7 @@ class Route:
                 raise ValueError(f"{name} may be given once")
         return {
             each.name: each.parse(
-                request.match_info.get(each.name)
-                if each.where == "path"
-                else request.query.get(each.name)
+                request.match_info.get(each.name) if each.where == "path" else request.query.get(each.name)
             )
             for each in self.parameters
         }
