@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from llmatic_daemon import PACKAGE_ROOT
+
 PACKAGE = Path(__file__).parents[1] / "llmatic_daemon"
 NAME = PACKAGE.name
 
@@ -156,3 +158,15 @@ def test_daemon_side_imports_neither_torch_nor_scikit_learn():
     ).stdout.split()
 
     assert not {"torch", "torchvision", "safetensors", "ptflops", "sklearn", "scipy"} & set(loaded)
+
+
+def test_package_root_is_the_folder_that_holds_this_package():
+    assert PACKAGE_ROOT == PACKAGE
+    assert (PACKAGE_ROOT / "py.typed").is_file()
+
+
+def test_package_root_is_the_only_place_that_counts_folders():
+    """Two of the three depths that it replaced decided what the sandbox shows to candidates."""
+    counting = [dotted(path) for path in MODULES if "__file__)" in path.read_text("utf-8")]
+
+    assert counting == [NAME]

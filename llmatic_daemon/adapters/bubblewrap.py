@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from llmatic_daemon import PACKAGE_ROOT
 from llmatic_daemon.errors import LifterUnavailable
 from llmatic_daemon.sandbox import hidden_folders
 
 #: Of /tmp, which is memory.
 TMP_BYTES = 64 << 20
-_PACKAGE = Path(__file__).parents[1]
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _TRIAL_S = 10.0
 
@@ -109,13 +109,13 @@ def _python() -> tuple[Path, ...]:
     """List what Python needs that is not a part of the system, and our package; nothing around it."""
     named = ":".join(os.environ.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH"))
     lent = [each for each in map(Path, named.split(":")) if _may_be_shown(each)]
-    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), _PACKAGE, *lent])
+    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), PACKAGE_ROOT, *lent])
     return tuple(each for each in folders if each.is_dir() and not each.is_relative_to("/usr"))
 
 
 def _may_be_shown(folder: Path) -> bool:
     """Tell whether a folder of the environment holds libraries alone, as far as its place can say."""
-    dear = (Path(os.path.expanduser("~")), Path.cwd(), _PACKAGE)
+    dear = (Path(os.path.expanduser("~")), Path.cwd(), PACKAGE_ROOT)
     return folder.is_absolute() and not any(each.is_relative_to(folder) for each in dear)
 
 

@@ -7,10 +7,9 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import frames
+from llmatic_daemon import PACKAGE_ROOT, frames
 
 
 class ChildGone(Exception):
@@ -18,7 +17,7 @@ class ChildGone(Exception):
 
 
 #: Where this package was found: children run the same code, from whatever folder we are started.
-_ROOT = str(Path(__file__).parents[2])
+_ROOT = str(PACKAGE_ROOT.parent)
 
 
 def python(module: str) -> list[str]:

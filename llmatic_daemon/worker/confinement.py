@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmatic_daemon import PACKAGE_ROOT
 from llmatic_daemon.sandbox import HIDDEN_PACKAGES, Layer, forbid_tracing
 from llmatic_daemon.worker import landlock
 from llmatic_daemon.worker.seccomp import Filter, NoSeccomp
@@ -192,7 +193,7 @@ def _drop_capabilities() -> None:
 def _readable_places() -> Iterator[Path]:
     """Python, its packages without those that carry data sets, and the system's libraries."""
     yield from map(Path, _SYSTEM)
-    yield Path(__file__).parents[1]
+    yield PACKAGE_ROOT
     for folder in map(Path, _LIBRARIES):
         # Python's folders are looked through below.
         yield from (place for place in _listed(folder) if not place.name.startswith("python"))
