@@ -33,7 +33,7 @@ def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str
             "budget": {"max_gpu_hours": minutes / 60, "max_hours": 0, "max_evaluations": 0},
         }
         settings = config.load(preset="demo", environment={}, overrides=overrides)
-        asyncio.run(daemon.run(settings, build.hands(settings)))
+        asyncio.run(daemon.run(settings, build.build_adapters(settings)))
         with History(Path(f"{folder}/state")) as history:
             status, elites = history.status(), history.elites()
     outcomes = dict(status.outcomes)
