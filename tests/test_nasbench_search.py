@@ -113,7 +113,7 @@ def test_commands_know_that_candidates_are_cells(tmp_path: Path) -> None:
 
 @needs_the_table
 def test_second_training_of_a_cell_is_the_table_again(tmp_path: Path) -> None:
-    facts = {"audit": {"share": 1.0}, "fidelity": {"look_ratio": 0.06}}
+    facts = {"audit": {"share": 1.0}, "fidelity": {"rung_ratio": 0.06}}
     search(tmp_path / "state", FILE, {**facts, "budget": {"max_evaluations": 20}})
 
     with History(tmp_path / "state") as history:
