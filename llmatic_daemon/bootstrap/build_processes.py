@@ -27,7 +27,7 @@ def lifter(settings: Settings) -> ProcessLifter:
     """Make the lifter; entering it starts its warm parents."""
     hidden = [settings.state_dir, *([settings.data.folder] if settings.data.folder.name else [])]
     return ProcessLifter(
-        num_parents=settings.lifter.places,
+        num_parents=settings.lifter.processes,
         timeout_s=settings.lifter.timeout_s,
         memory_bytes=settings.lifter.memory_mib << 20,
         limits=limits(settings),
@@ -39,7 +39,7 @@ def lifter(settings: Settings) -> ProcessLifter:
 def trainers(settings: Settings) -> TrainerPool:
     """Make the trainers; entering the pool starts them."""
     return TrainerPool(
-        places=settings.training.places,
+        places=settings.training.devices,
         configuration={
             "data": _data(settings),
             "recipe": _recipe(settings),

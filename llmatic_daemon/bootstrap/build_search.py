@@ -28,7 +28,7 @@ def rules(settings: Settings) -> Rules:
     made beside.
     """
     numbers, writer = settings.search.model_dump(), settings.writer
-    if writer.name == "replay":
+    if writer.kind == "replay":
         numbers["control_ratio"] = control_ratio_of(Path(writer.replay))
     elif not writer.servers:
         numbers["control_ratio"] = 0.0
@@ -82,9 +82,9 @@ def spaces(archives: ArchiveSettings) -> tuple[MeasureSpace, MeasureSpace]:
     """
     ratio = Axis(
         name="width-to-depth ratio",
-        low=archives.ratio_low,
-        high=archives.ratio_high,
-        log=archives.ratio_scale == "log",
+        low=archives.width_to_depth_low,
+        high=archives.width_to_depth_high,
+        log=archives.width_to_depth_scale == "log",
     )
     flops = Axis(
         name="FLOPs",
@@ -92,7 +92,7 @@ def spaces(archives: ArchiveSettings) -> tuple[MeasureSpace, MeasureSpace]:
         high=archives.flops_high,
         log=archives.flops_scale == "log",
     )
-    prompt = Axis(name="prompt", low=0.0, high=float(archives.prompt_slots))
+    prompt = Axis(name="prompt", low=0.0, high=float(archives.prompt_axis_size))
     return MeasureSpace(ratio, flops), MeasureSpace(prompt, Axis(name="temperature", low=0, high=1))
 
 

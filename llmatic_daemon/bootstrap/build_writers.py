@@ -101,7 +101,7 @@ def _client(server: EndpointSettings, token: str | None) -> Client:
         "max_input_tokens": server.max_input_tokens,
         "top_p": server.top_p,
     }
-    if server.name == "tgi":
+    if server.kind == "tgi":
         grammar = PATTERN if server.grammar == "cells" else ""
         return TGIClient(server.url, grammar=grammar, **options)
     return OpenAIClient(

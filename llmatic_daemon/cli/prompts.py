@@ -57,7 +57,7 @@ def _inherited_state(ctx: click.Context, state: Path | None) -> Path:
 @example("llmatic-daemon prompts check my-search/prompts")
 def check(folder: Path, file: Path | None, preset: str) -> None:
     """Tell whether a folder is a good set of prompts; else which file, which line, and why."""
-    num_slots = settings_of(file, preset, None).archives.prompt_slots
+    num_slots = settings_of(file, preset, None).archives.prompt_axis_size
     taken = EMPTY_BOOK.numbered(read_prompts(folder), num_slots)
     click.echo(
         f"{folder}: a good set of {len(taken.mutation)} prompts for mutation (of {num_slots} "

@@ -64,7 +64,7 @@ class SearchSettings(Section):
     train_initial: bool
     mutation_ratio: Ratio
     curious_ratio: Ratio
-    jitter_ratio: Ratio
+    temperature_jitter_ratio: Ratio
     jitter: Ratio
     tournament_size: Annotated[int, Field(ge=1, le=1000)]
     min_neighbours: Count
@@ -106,13 +106,13 @@ class ArchiveSettings(Section):
     network_cells: Annotated[int, Field(ge=1, le=1_000_000)]
     prompt_cells: Annotated[int, Field(ge=1, le=1_000_000)]
     num_samples: Count
-    ratio_low: Annotated[float, Field(ge=0)]
-    ratio_high: Annotated[float, Field(gt=0)]
-    ratio_scale: Scale
+    width_to_depth_low: Annotated[float, Field(ge=0)]
+    width_to_depth_high: Annotated[float, Field(gt=0)]
+    width_to_depth_scale: Scale
     flops_low: Annotated[float, Field(ge=0)]
     flops_high: Annotated[float, Field(gt=0)]
     flops_scale: Scale
-    prompt_slots: Annotated[int, Field(ge=1, le=1000)]
+    prompt_axis_size: Annotated[int, Field(ge=1, le=1000)]
 
     @model_validator(mode="after")
     def _bounds_span_something(self) -> "ArchiveSettings":
@@ -200,7 +200,7 @@ class WriterSettings(EndpointSettings):
         if self.grammar != "none" and not self.servers:
             raise ValueError('grammar must be "none" unless name is "tgi"')
         for name, server in self.servers.items():
-            if server.grammar != "none" and server.name != "tgi":
+            if server.grammar != "none" and server.kind != "tgi":
                 place = f"endpoints.{name}.grammar" if self.endpoints else "grammar"
                 raise ValueError(f'{place} must be "none" unless name is "tgi"')
         return self
@@ -340,8 +340,8 @@ class Settings(Section):
                 f"search.population_size must be at most archives.{archive}_cells with "
                 f"search.variant = {variant!r}, got {size} and {cells}; make it smaller"
             )
-        if variant in _WITHOUT_MAP and self.audit.share:
-            raise ValueError(f"audit.share must be 0 with search.variant = {variant!r}, which has no map")
+        if variant in _WITHOUT_MAP and self.audit.ratio:
+            raise ValueError(f"audit.ratio must be 0 with search.variant = {variant!r}, which has no map")
         return self
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ class AuditRules:
 
 
 #: Nothing is audited.
-NO_AUDITS = AuditRules(share=0.0, threshold=4.0)
+NO_AUDITS = AuditRules(ratio=0.0, threshold=4.0)
 
 
 # --- who may hold a cell -------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class PromptBook:
         """Keep known slots; a new prompt takes the lowest one never used, else a retired one's."""
         if len(ids) > num_slots:
             raise ConfigurationError(
-                f"there must be at most {num_slots} mutation prompts (archives.prompt_slots), "
+                f"there must be at most {num_slots} mutation prompts (archives.prompt_axis_size), "
                 f"found {len(ids)}; disable or remove some"
             )
         free = self._free_slots(ids, num_slots)

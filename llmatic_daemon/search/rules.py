@@ -37,7 +37,7 @@ class Rules:
     #: Share of mutations by the most curious prompt individual; the rest take a random prompt.
     curious_ratio: float
     #: Share of mutations whose temperature is moved by U(-jitter, jitter).
-    jitter_ratio: float
+    temperature_jitter_ratio: float
     jitter: float
     #: 1: parents are drawn uniformly; n: the best of n drawn elites.
     tournament_size: int

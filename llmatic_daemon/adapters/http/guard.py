@@ -109,7 +109,7 @@ def _host_of(authority: str) -> str:
 def _check_origin(request: web.Request, allowed: Collection[str]) -> None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or _host_of(hosts[0]) not in allowed:
-        raise Refused(421, "the Host must be this machine's loopback, or one of metrics.hosts")
+        raise Refused(421, "the Host must be this machine's loopback, or one of metrics.allowed_hosts")
     origins = request.headers.getall("Origin", [])
     if any(origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}") for origin in origins):
         raise Refused(403, "other sites may not ask")

@@ -194,7 +194,7 @@ def _openai() -> Any:
         import openai  # 1 s and 60 MB, for those who ask for it
     except ImportError as error:
         raise ConfigurationError(
-            "writer.name = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
+            "writer.kind = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
         ) from error
     return openai
 

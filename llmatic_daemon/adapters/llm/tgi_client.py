@@ -89,7 +89,7 @@ class TGIClient(Client):
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
             raise EndpointFailed(
                 f"{self._url}/info must describe a model, got {shortened(json.dumps(info))}; "
-                'for other servers set writer.name = "openai"'
+                'for other servers set writer.kind = "openai"'
             )
         return Served(
             model=sendable(info["model_id"]),
@@ -207,7 +207,7 @@ def _check_environment(url: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise ConfigurationError(
             "HF_HUB_OFFLINE must not be set, as huggingface_hub would not even ask "
-            f'{url}; unset it, or use writer.name = "openai"'
+            f'{url}; unset it, or use writer.kind = "openai"'
         )
 
 

@@ -169,7 +169,7 @@ class TrainerPool(Trainer):
                 the places stay as they were.
         """
         if not places:
-            raise ConfigurationError("training.places must name at least one device, found none")
+            raise ConfigurationError("training.devices must name at least one device, found none")
         async with self._resizing:
             self._check()
             staying, new = chosen([*self._places, *self._leaving], places)

@@ -80,7 +80,7 @@ async def simulate(
             clock=asyncio.get_running_loop().time,
         )
         prompts = read_prompts(build.prompt_path(settings))
-        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+        await engine.take_prompts(prompts, settings.archives.prompt_axis_size)
         end = await _run(engine, max_idle)
     return Simulation(
         placements=tuple(store.memory.placements),
