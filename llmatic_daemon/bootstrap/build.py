@@ -17,8 +17,6 @@ from llmatic_daemon.bootstrap.build_processes import lifter, trainers
 from llmatic_daemon.bootstrap.build_writers import rewriter, writer
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
-from llmatic_daemon.engine.engine import RetryPolicy
-from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 
 
@@ -68,23 +66,3 @@ def prompt_folder(settings: Settings) -> PromptFolder:
     """Make the prompt folder, to be watched."""
     prompts = settings.prompts
     return PromptFolder(prompt_path(settings), settle_s=prompts.settle_s, rescan_s=prompts.rescan_s)
-
-
-def budget(settings: Settings) -> Budget:
-    """Read 0 as no limit."""
-    limit = settings.budget
-    return Budget(
-        max_evaluations=limit.max_evaluations or None,
-        max_trainings=limit.max_trainings or None,
-        max_gpu_hours=limit.max_gpu_hours or None,
-        max_hours=limit.max_hours or None,
-        target_accuracy=limit.target_accuracy or None,
-    )
-
-
-def retry_policy(settings: Settings) -> RetryPolicy:
-    """Say how often the world may fail."""
-    engine = settings.engine
-    return RetryPolicy(
-        max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s
-    )

@@ -203,7 +203,7 @@ async def _writers(settings: Settings, task: Task) -> AsyncIterator[Check]:
         if not made:
             async with build_writers.writer(settings):
                 pass  # a recording that is not there is told
-        return CheckResult.OK, f"{once.name}, asks no LLM"
+        return CheckResult.OK, f"{once.kind}, asks no LLM"
 
     check = await _tried("writer", make())
     if check.verdict is CheckResult.FAILED or not made:

@@ -1,13 +1,12 @@
 """The file of an experiment, TOML: which variants, on which data sets, by how many seeds."""
 
-import difflib
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from llmatic_daemon.config.explain import explain
 from llmatic_daemon.domain.errors import ConfigurationError
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,47}$")]
@@ -47,31 +46,6 @@ def read(file: Path, text: str) -> ExperimentFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} must be TOML: {error}") from error
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_explained(file, error))) from error
-
-
-_WORDS = {
-    "missing": "must be there",
-    "dict_type": "must be a table",
-    "tuple_type": "must be a list",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "string_type": "must be text",
-    "too_short": "must not be empty",
-}
-
-
-def _explained(file: Path, error: ValidationError) -> Iterator[str]:
-    for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-        found = "" if isinstance(fault["input"], dict | tuple) else f", got {fault['input']!r}"
-        if fault["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(path, ExperimentFile.model_fields, n=1, cutoff=0.5)
-            near = f"; did you mean {close[0]!r}?" if close else ""
-            yield f"{file}: unknown entry {path!r}{near}"
-        elif fault["type"] == "string_pattern_mismatch":
-            yield f"{file}: a variant's name must have letters, digits, . _ + and - alone{found}"
-        else:
-            words = _WORDS.get(fault["type"], fault["msg"].replace("Input should be", "must be"))
-            yield f"{file}: {path} {words}{found}"
+        raise ConfigurationError(
+            "; ".join(explain(error, {}, str(file), ExperimentFile.model_fields))
+        ) from error

@@ -1,6 +1,5 @@
 """Load settings: presets, a TOML file, the environment and the command line, each mistake in one line."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -11,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from llmatic_daemon.config.explain import explain, nearest
+from llmatic_daemon.config.renamed import with_new_names
 from llmatic_daemon.config.settings import EndpointSettings, Settings
 from llmatic_daemon.domain.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def preset_text(name: str) -> str:
     """
     if name not in PRESETS:
         raise ConfigurationError(
-            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}"
+            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}"
         )
     return resources.files("llmatic_daemon.config").joinpath(f"presets/{name}.toml").read_text("utf-8")
 
@@ -92,14 +93,15 @@ def layered(
     for values in presets:
         _merge(merged, values)
     origins: dict[str, str] = {}
-    for origin, values in sources:
+    for origin, written in sources:
+        values = with_new_names(written, origin)
         _check_names(values, Settings, origin)
         origins |= dict.fromkeys(_paths(values), origin)
         _merge(merged, values)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_explained(error, origins))) from error
+        raise ConfigurationError("; ".join(explain(error, origins, "settings"))) from error
 
 
 def restore(written: Mapping[str, Any], file: Path) -> Settings:
@@ -108,8 +110,8 @@ def restore(written: Mapping[str, Any], file: Path) -> Settings:
     Raises:
         ConfigurationError: it was a version with other settings.
     """
-    merged = tomllib.loads(preset_text("default"))
-    _merge(merged, written)
+    merged = preset_values("default")
+    _merge(merged, with_new_names(written))
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -154,7 +156,7 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and their like; a value is TOML, else text."""
     found: dict[str, Any] = {}
-    defaults = tomllib.loads(preset_text("default"))
+    defaults = preset_values("default")
     for name, text in sorted(environment.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
@@ -194,7 +196,7 @@ def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 
 
 def _known_names() -> list[str]:
-    defaults = tomllib.loads(preset_text("default"))
+    defaults = preset_values("default")
     return [*_paths(defaults), *(name for name, value in defaults.items() if type(value) is dict)]
 
 
@@ -212,6 +214,8 @@ def _as_described(path: str) -> str:
     """Name the setting that says what may stand at a path; two of them are tables of one's own."""
     if path.startswith("writer.extra_body."):
         return "writer.extra_body"
+    if re.fullmatch(r"archives\.bounds\.[^.]+(?:\.(low|high|scale))?", path):
+        return "archives.bounds"
     name = re.fullmatch(r"writer\.endpoints\.[^.]+(?:\.(.+))?", path)
     if name is None:
         return path
@@ -222,47 +226,4 @@ def _as_described(path: str) -> str:
 def _near(path: str, known: Iterable[str]) -> str:
     """Name the nearest setting; within an endpoint, of those that an endpoint may have."""
     inner = re.fullmatch(r"writer\.endpoints\.[^.]+\.(.+)", path)
-    return _nearest(inner[1], EndpointSettings.model_fields) if inner else _nearest(path, known)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-#: Plainer words for faults that pydantic words for programmers.
-_PLAIN = {
-    "int_parsing": "must be an integer",
-    "int_from_float": "must be an integer",
-    "float_parsing": "must be a number",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a section of settings",
-    "tuple_type": "must be a list",
-    "path_type": "must be the path of a folder or file",
-}
-
-
-#: The same for what must look in some way.
-_PATTERNS = {
-    "places": "must be 'cpu', 'cuda' or 'cuda:N'",
-    "url": "must be http:// or https://, a host, and no password: that belongs into token_file",
-    "[key]": "must be a name of small letters, digits, - and _, at most 32",
-}
-
-
-def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[str]:
-    for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"] if isinstance(part, str))
-        plain = _PATTERNS.get(path.rpartition(".")[2], fault["msg"])
-        message = plain if fault["type"] == "string_pattern_mismatch" else fault["msg"]
-        message = _PLAIN.get(fault["type"], message).removeprefix("Value error, ")
-        message = message.replace("Input should be", "must be").replace("greater than", "above")
-        found, near = fault["input"], ""
-        if fault["type"] == "literal_error" and isinstance(found, str):
-            near = _nearest(found, re.findall(r"'([^']+)'", message))
-        is_secret = path.endswith("url") and re.search("[@?#]", str(found))
-        shown = "" if is_secret or isinstance(found, dict | BaseModel) else f", got {found!r}"
-        inside = (origins[name] for name in origins if name.startswith(f"{path}."))
-        origin = origins.get(path) or next(inside, "settings")
-        joint = "" if not path else "." if fault["type"] == "value_error" else " "
-        yield f"{origin}: {path}{joint}{message}{shown}{near}"
+    return nearest(inner[1], EndpointSettings.model_fields) if inner else nearest(path, known)

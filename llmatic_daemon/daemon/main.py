@@ -294,8 +294,8 @@ def _engine(settings: Settings, evolution: Evolution, task: Task, ports: Ports) 
         task,
         ports,
         num_slots=settings.engine.slots,
-        budget=build.budget(settings),
-        retry_policy=build.retry_policy(settings),
+        budget=settings.budget,
+        retry_policy=settings.engine,
     )
 
 
@@ -305,7 +305,7 @@ def _audits(
     """Audit elites beside the search, if that is wanted."""
     if not settings.audit.ratio:
         return ()
-    retry_policy = build.retry_policy(settings)
+    retry_policy = settings.engine
     auditor = Auditor(
         engine,
         task,

@@ -31,7 +31,7 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.search import operators, prompt_book, temperature
 from llmatic_daemon.search.archive.archive import CVTArchive, Insertion
 from llmatic_daemon.search.operators import Archives
-from llmatic_daemon.search.rules import Rules, Variant
+from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.similarity import similarity
 
 #: The prompts that belong to variants, not to a folder: no file can have such an id.
@@ -87,13 +87,17 @@ class Credit(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strategy:
-    """How a variant goes on, and what it keeps."""
+    """How a variant proposes and places candidates, and what it keeps."""
 
     propose: Callable[[Archives, Generator], Proposal]
     #: Says which place a network competes for, and whether it gets it.
     judge: "Callable[[Rules, CVTArchive[Elite], Offered], Insertion]"
-    #: Whether places are cells of the measure space.
+    #: Whether networks lie in the cells of the measure space; else in those of a population.
     is_map: bool = True
+    #: Whether it keeps a population of `population_size`.
+    has_population: bool = False
+    #: Whether its first networks are candidates like all others.
+    first_are_candidates: bool = False
     credit: Credit = Credit.ARCHIVE
     #: Whether its candidates are written by rule, even where there is an LLM.
     by_rule: bool = False
@@ -102,8 +106,13 @@ class Strategy:
 
 
 def strategy_of(rules: Rules) -> Strategy:
-    """Choose by the rules."""
+    """Return the strategy of the variant that the rules name."""
     return STRATEGIES[rules.variant]
+
+
+def measures_untrained(rules: Rules) -> bool:
+    """Decide whether initial networks are measured as they are built, without a training."""
+    return not rules.train_initial and not strategy_of(rules).first_are_candidates
 
 
 # --- the search itself, and one operator alone -----------------------------------------------------
@@ -305,7 +314,8 @@ def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
     return replace(proposal, results=tuple(networks[cell].objective for cell in cells))
 
 
-STRATEGIES: Mapping[Variant, Strategy] = {
+#: The variants, by the names that `search.variant` takes: adding one is adding it here.
+STRATEGIES: Mapping[str, Strategy] = {
     "llmatic": Strategy(propose=_propose_archives, judge=_judge_cell),
     "mutation-only": Strategy(propose=partial(_propose_archives, mutation_ratio=1.0), judge=_judge_cell),
     "crossover-only": Strategy(propose=partial(_propose_archives, mutation_ratio=0.0), judge=_judge_cell),
@@ -313,21 +323,36 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         propose=partial(_propose_archives, mutate=_mutate_by_population),
         judge=_judge_cell,
         credit=Credit.POPULATION,
+        has_population=True,
     ),
     "prompt-archive": Strategy(
         propose=partial(_propose_archives, cross=_cross_similar),
         judge=_judge_best,
         is_map=False,
         keeps_structure=True,
+        has_population=True,
     ),
-    "random-nn": Strategy(propose=_create, judge=_judge_cell, credit=Credit.NOBODY),
-    "random-search": Strategy(propose=_sample, judge=_judge_cell, credit=Credit.NOBODY, by_rule=True),
+    "random-nn": Strategy(
+        propose=_create,
+        judge=_judge_cell,
+        credit=Credit.NOBODY,
+        first_are_candidates=True,
+    ),
+    "random-search": Strategy(
+        propose=_sample,
+        judge=_judge_cell,
+        credit=Credit.NOBODY,
+        by_rule=True,
+        first_are_candidates=True,
+    ),
     "regularized-evolution": Strategy(
         propose=_propose_aging,
         judge=_judge_youngest,
         is_map=False,
         credit=Credit.NOBODY,
         by_rule=True,
+        has_population=True,
+        first_are_candidates=True,
     ),
     "local-search": Strategy(
         propose=_propose_neighbour,
@@ -335,6 +360,7 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         is_map=False,
         credit=Credit.NOBODY,
         by_rule=True,
+        first_are_candidates=True,
     ),
     "map-elites": Strategy(
         propose=partial(_propose_archives, mutate=_change, initialise=_sample),
@@ -347,5 +373,7 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         judge=_judge_youngest,
         is_map=False,
         credit=Credit.NOBODY,
+        has_population=True,
+        first_are_candidates=True,
     ),
 }

@@ -22,9 +22,10 @@ from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.bootstrap import build_writers
 from llmatic_daemon.domain import Candidate, Completion, Network, Outcome, Placement
 from llmatic_daemon.domain.ports import Observer, Writer
-from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
 from tests.support.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
 from tests.support.web import free_port

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmatic_daemon.adapters.llm.endpoint import Client, Served
+from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
@@ -38,39 +38,22 @@ class OpenAIClient(Client):
 
     Args:
         url: Of the server, without `/v1`.
-        token: API key; None: a dummy is sent, never one from the environment.
-        model: Empty: the first that the server lists.
-        chat: Ask as in a chat; else the model continues a file.
-        max_new_tokens: That an answer may have.
-        max_input_tokens: That a request may have; 0: as far as the server tells.
-        top_p: In (0, 1].
-        extra_body: What goes into each request beside that.
+        options: Without a token a dummy is sent.
 
     Raises:
         ConfigurationError: the package `openai` is missing.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None,
-        model: str,
-        chat: bool,
-        max_new_tokens: int,
-        max_input_tokens: int,
-        top_p: float,
-        extra_body: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, url: str, options: ClientOptions) -> None:
         openai = _openai()
-        conceal(token)
+        conceal(options.token)
         is_local = urlsplit(url).hostname in LOOPBACK
         # A proxy for the world outside must not be asked for what runs on this machine; and how
         # long a call may take is not decided here.
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
             base_url=f"{url}/v1",
-            api_key=token or "none",
+            api_key=options.token or "none",
             max_retries=0,
             http_client=http,
             timeout=None,
@@ -78,12 +61,12 @@ class OpenAIClient(Client):
         # Read from the environment, and for nobody but OpenAI.
         self._client.organization = self._client.project = None
         self._url = url
-        self._model = model
-        self._chat = chat
-        self._max_new_tokens = max_new_tokens
-        self._max_input_tokens = max_input_tokens
-        self._options = {"max_tokens": max_new_tokens, "top_p": top_p}
-        self._extra_body = dict(extra_body) or None
+        self._model = options.model
+        self._chat = options.chat
+        self._max_new_tokens = options.max_new_tokens
+        self._max_input_tokens = options.max_input_tokens
+        self._options = {"max_tokens": options.max_new_tokens, "top_p": options.top_p}
+        self._extra_body = dict(options.extra_body) or None
 
     async def describe(self) -> Served:
         """Ask for the list of models; a server without one must have its model in the settings."""

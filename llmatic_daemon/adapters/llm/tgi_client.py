@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llmatic_daemon.adapters.llm.endpoint import Client, Served
+from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
@@ -43,27 +43,14 @@ class TGIClient(Client):
 
     Args:
         url: Of the server.
-        token: API key, if it wants one; the user's saved one is never sent.
-        max_new_tokens: That an answer may have.
-        max_input_tokens: That a request may have; 0: what `/info` says.
-        top_p: In (0, 1]; 1 is left out, as the server refuses it.
-        grammar: Regular expression that the server holds each answer to; empty: none. One that
-            holds to none (`--disable-grammar-support`) refuses the request.
+        options: A `top_p` of 1 is left out, as the server rejects it. A server without grammar support
+            (`--disable-grammar-support`) rejects each request that has a grammar.
 
     Raises:
         ConfigurationError: HF_HUB_OFFLINE keeps huggingface_hub from asking any server.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None,
-        max_new_tokens: int,
-        max_input_tokens: int,
-        top_p: float,
-        grammar: str = "",
-    ) -> None:
+    def __init__(self, url: str, options: ClientOptions) -> None:
         from huggingface_hub import (  # 0.5 s, for those who ask for it
             AsyncInferenceClient,
             TextGenerationInputGrammarType,
@@ -74,13 +61,14 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
-        conceal(token)
-        self._token = token
-        self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
+        conceal(options.token)
+        self._token = options.token
+        self._client = AsyncInferenceClient(f"{url}/generate", token=options.token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None
-        self._max_new_tokens = max_new_tokens
-        self._max_input_tokens = max_input_tokens
-        self._top_p = top_p if top_p < 1 else None
+        self._max_new_tokens = options.max_new_tokens
+        self._max_input_tokens = options.max_input_tokens
+        self._top_p = options.top_p if options.top_p < 1 else None
+        grammar = options.grammar
         self._grammar = TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
 
     async def describe(self) -> Served:

@@ -75,8 +75,8 @@ async def simulate(
                 rewriter=adapters.rewriter,
             ),
             num_slots=settings.engine.slots,
-            budget=build.budget(settings),
-            retry_policy=build.retry_policy(settings),
+            budget=settings.budget,
+            retry_policy=settings.engine,
             clock=asyncio.get_running_loop().time,
         )
         prompts = read_prompts(build.prompt_path(settings))

@@ -1,15 +1,13 @@
 """Readers of data sets: by name, from files to plain arrays."""
 
-import difflib
-import zipfile
-import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from llmatic_daemon.domain.plugins import DATA_SETS
 
 Array = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int64]
@@ -29,8 +27,10 @@ class Source:
     seed: int = 0
     #: Share of the training images that is held out to select by; 0: the test split selects.
     validation_ratio: float = 0.1
-    #: Training images that are used, beside those held out; None: all.
-    num_train: int | None = None
+    #: "test": nothing is held out, whatever `validation_ratio` says.
+    fitness_split: str = "validation"
+    #: Training images that are used, in addition to those held out; 0: all.
+    num_train: int = 0
     #: Share that is held out for testing where a data set has no test split of its own.
     test_ratio: float = 0.2
     #: Height and width to which an image folder is resized.
@@ -44,7 +44,7 @@ class Source:
             raise DataError(f"validation_ratio must be in [0, 1), got {self.validation_ratio}")
         if not 0 < self.test_ratio < 1:
             raise DataError(f"test_ratio must be above 0 and below 1, got {self.test_ratio}")
-        if self.num_train is not None and self.num_train < 2:
+        if self.num_train < 0 or self.num_train == 1:
             raise DataError(f"num_train must be at least 2, got {self.num_train}")
         if self.image_size < 1:
             raise DataError(f"image_size must be at least 1, got {self.image_size}")
@@ -65,20 +65,24 @@ def read(source: Source) -> Raw:
     """Read the files of a data set, and check its labels.
 
     Raises:
-        DataError: it is unknown, missing, or of a wrong shape.
+        ConfigurationError: no package offers it, or a plugin fails.
+        DataError: its files are missing, or of a wrong shape.
     """
-    reader = _READERS.get(source.name)
-    if reader is None:
-        raise DataError(_unknown(source.name))
+    reader = DATA_SETS.load(source.name)
     try:
         raw = reader(source)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # broken files, or the code of a plugin
         raise DataError(f"data set {source.name!r} cannot be read: {_one_line(error)}") from error
+    if not isinstance(raw, Raw):
+        raise DataError(f"the reader of data set {source.name!r} must return a Raw, got {type(raw).__name__}")
     _check_labels(raw, source)
     return raw
 
 
-def _digits(_: Source) -> Raw:
+def read_digits(_: Source) -> Raw:
+    """Read scikit-learn's 1,797 scans of digits, 8 x 8."""
     from sklearn.datasets import load_digits  # a second, and only for this data set
 
     digits = load_digits()
@@ -86,7 +90,8 @@ def _digits(_: Source) -> Raw:
     return Raw(num_classes=10, images=images, labels=digits.target.astype(np.int64), test=None)
 
 
-def _cifar10(source: Source) -> Raw:
+def read_cifar10(source: Source) -> Raw:
+    """Read CIFAR-10 from its official binary files, or as torchvision stores it."""
     folder = _folder(source, must_exist=not source.download)
     for place in (folder, folder / "cifar-10-batches-bin"):
         if batches := sorted(place.glob("data_batch_*.bin")):
@@ -95,7 +100,8 @@ def _cifar10(source: Source) -> Raw:
     return _torchvision("CIFAR10", 10, source, "data_batch_1.bin to test_batch.bin")
 
 
-def _cifar100(source: Source) -> Raw:
+def read_cifar100(source: Source) -> Raw:
+    """Read CIFAR-100 from its official binary files, or as torchvision stores it."""
     folder = _folder(source, must_exist=not source.download)
     for place in (folder, folder / "cifar-100-binary"):
         if (place / "train.bin").exists():
@@ -104,7 +110,8 @@ def _cifar100(source: Source) -> Raw:
     return _torchvision("CIFAR100", 100, source, "train.bin and test.bin")
 
 
-def _fashion_mnist(source: Source) -> Raw:
+def read_fashion_mnist(source: Source) -> Raw:
+    """Read Fashion-MNIST as torchvision stores it."""
     return _torchvision("FashionMNIST", 10, source, "FashionMNIST/raw/train-images-idx3-ubyte")
 
 
@@ -149,7 +156,8 @@ def _torchvision(class_name: str, num_classes: int, source: Source, files: str) 
     return _arrays(num_classes, read(True), read(False))
 
 
-def _image_folder(source: Source) -> Raw:
+def read_image_folder(source: Source) -> Raw:
+    """Read train/ and test/ (or val/), each with one folder of pictures a class."""
     folder = _folder(source)
     tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
     if not (folder / "train").is_dir() or not tests:
@@ -181,7 +189,8 @@ def _classes_in(folder: Path, image_size: int) -> tuple[list[str], Array, Labels
     return found.classes, images, np.asarray(found.targets, np.int64)
 
 
-def _npz(source: Source) -> Raw:
+def read_npz(source: Source) -> Raw:
+    """Read named arrays: x_train, y_train, x_test, y_test, or images and labels."""
     path = _folder(source)
     path = path if path.is_file() else path / "data.npz"
     if not path.is_file():
@@ -230,17 +239,6 @@ def _checked(images: Array, labels: Array, path: Path) -> tuple[Array, Labels]:
     return images, labels.astype(np.int64)
 
 
-_READERS: dict[str, Callable[[Source], Raw]] = {
-    "digits": _digits,
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
-    "fashion-mnist": _fashion_mnist,
-    "image-folder": _image_folder,
-    "npz": _npz,
-}
-NAMES = tuple(_READERS)
-
-
 def _folder(source: Source, *, must_exist: bool = True) -> Path:
     if source.folder is None:
         raise DataError(f"data set {source.name!r} needs a folder, and none is set")
@@ -251,13 +249,6 @@ def _folder(source: Source, *, must_exist: bool = True) -> Path:
             "name another as data.folder, or set data.download = true where it can be fetched"
         )
     return folder
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, NAMES, 1)
-    return f"unknown data set {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
-    )
 
 
 def _one_line(error: Exception) -> str:

@@ -297,7 +297,7 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
 
     said = await daemon.ask("reload")
 
-    assert said["changed"] == ["training.places", "engine.slots"]
+    assert said["changed"] == ["training.devices", "engine.slots"]
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
@@ -368,7 +368,7 @@ async def test_place_that_does_not_start_changes_no_setting(daemon: DaemonHarnes
     again = await daemon.ask("reload")
 
     assert said == (503, {"error": "no cuda:9"})
-    assert again["changed"] == ["training.places", "engine.slots"]
+    assert again["changed"] == ["training.devices", "engine.slots"]
 
 
 async def test_reloads_at_once_change_everything_once(daemon: DaemonHarness):
