@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmatic_daemon.auditor import Auditor
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine, Patience, Ports
-from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import (
-    Outcome,
-)
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.domain.ports import Writer
+from llmatic_daemon.engine.auditor import Auditor
+from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution
 from tests.fakes import (
     TASK,
     Clock,

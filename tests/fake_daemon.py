@@ -10,10 +10,10 @@ import random
 import sys
 from collections.abc import Callable
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import (
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
     Candidate,
     Completion,
     Failure,
@@ -27,6 +27,7 @@ from llmatic_daemon.records import (
     Request,
     Training,
 )
+from llmatic_daemon.domain.ports import Observer
 from tests.fakes import FakeLifter, FakeTrainer, FakeWriter, report
 
 SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"

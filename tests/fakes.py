@@ -5,18 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
-from llmatic_daemon.core.archive import CVTArchive
-from llmatic_daemon.core.centroids import Centroids
-from llmatic_daemon.core.evolution import Evolution, apply, edit
-from llmatic_daemon.core.measures import Axis, MeasureSpace
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.requests import write_request
-from llmatic_daemon.core.rules import Rules
-from llmatic_daemon.core.tessellation import r2_sequence
-from llmatic_daemon.errors import StoreUnavailable
-from llmatic_daemon.ports import Lifter, Observer, Trainer, Writer
-from llmatic_daemon.records import (
+from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
+from llmatic_daemon.domain import (
     Artefacts,
     Audit,
     Call,
@@ -44,6 +34,17 @@ from llmatic_daemon.records import (
     Training,
     Trial,
 )
+from llmatic_daemon.domain.errors import StoreUnavailable
+from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
+from llmatic_daemon.search.archive.archive import CVTArchive
+from llmatic_daemon.search.archive.centroids import Centroids
+from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
+from llmatic_daemon.search.archive.tessellation import r2_sequence
+from llmatic_daemon.search.candidates.requests import write_request
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.operators import initial_source
+from llmatic_daemon.search.placement import edit
+from llmatic_daemon.search.rules import Rules
 
 TASK = Task(
     name="fake",

@@ -1,7 +1,7 @@
 """The metrics of a large daemon: 8 slots, 8 device places, 32 prompts, 2 LLM servers, a full archive."""
 
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.records import EndpointState, Snapshot
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.domain import EndpointState, Snapshot
 from tests.sample_placements import edition
 
 PROMPTS = tuple(f"prompt-{number}" for number in range(31))

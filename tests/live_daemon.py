@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import (
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap import build_writers
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
     Completion,
     Edition,
     Failure,
@@ -28,6 +29,7 @@ from llmatic_daemon.records import (
     Request,
     Training,
 )
+from llmatic_daemon.domain.ports import Observer
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 from tests.prompt_editor import digest_of
 
@@ -130,7 +132,9 @@ def main() -> None:
     settings = again()
     told = TellingWriter(tells=asked.tell_requests)
     hands = Hands(
-        partial(parts.writer, settings) if asked.llm else lambda observers: contextlib.nullcontext(told),
+        partial(build_writers.writer, settings)
+        if asked.llm
+        else lambda observers: contextlib.nullcontext(told),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from huggingface_hub import constants
 
-from llmatic_daemon.adapters.breaker import BreakerRules
-from llmatic_daemon.adapters.endpoint import Client, Endpoint, Persistence, Served
-from llmatic_daemon.records import Completion, PromptKind, Request, TooLong
+from llmatic_daemon.adapters.llm.circuit_breaker import BreakerRules
+from llmatic_daemon.adapters.llm.endpoint import Client, Endpoint, Persistence, Served
+from llmatic_daemon.domain import Completion, PromptKind, Request, TooLong
 from tests.fakes import Gate, prompt, request_for
 
 MUTATION = prompt("deepen", "Add a layer to the network.")

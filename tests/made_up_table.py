@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from llmatic_daemon.cells import Cell, every_cell
+from llmatic_daemon.domain.nasbench_cells import Cell, every_cell
 
 _FIGURES = (
     "params",

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmatic_daemon.adapters.nasbench.skeleton import size_of
-from llmatic_daemon.cells import Cell, every_cell
+from llmatic_daemon.domain.nasbench_cells import Cell, every_cell
 
 SEEDS = (777, 888)
 #: Our name of each of theirs, and the splits that are measured after a training on it.

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.control import SOCKET, ask
+from llmatic_daemon.adapters.http.control_socket import SOCKET, ask
 from tests.prompt_editor import File
 
 #: An edit is to be in force within 1 s; another machine may be busy.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     AddStatus,
     Artefacts,
     Audit,

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon import config, daemon
+from llmatic_daemon import config
 from llmatic_daemon.cli import main
-from llmatic_daemon.config import Settings
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon import main as daemon
 from tests.fake_daemon import fake_hands
 
 NUM_EVALUATIONS = 40

@@ -11,9 +11,7 @@ from functools import reduce
 
 import pytest
 
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.ports import Entry, SearchStore
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     AddStatus,
     Artefacts,
     Comparison,
@@ -28,6 +26,8 @@ from llmatic_daemon.records import (
     Tessellation,
     Verdict,
 )
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.ports import Entry, SearchStore
 from tests.sample_placements import SampleSearch, audit, edition, failure, success
 
 OpenStore = Callable[[], Awaitable[SearchStore]]

@@ -3,38 +3,37 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from llmatic_daemon import PACKAGE_ROOT
+
 PACKAGE = Path(__file__).parents[1] / "llmatic_daemon"
 NAME = PACKAGE.name
 
-#: Rooms, and the rooms that each may import; a room may always import itself, and the leaves.
+#: The packages that each package may import beside itself. Arrows only fall: nothing below names one above.
 MAY_IMPORT = {
-    "records": set[str](),
-    "cells": set[str](),
-    "errors": set[str](),
-    "frames": set[str](),
-    "failpoints": set[str](),
-    "sandbox": set[str](),
-    "ports": {"records", "errors"},
-    "core": {"records", "errors"},
-    "engine": {"core", "ports", "records", "errors"},
-    "adapters": {"ports", "records", "errors"},
-    "worker": {"records"},
-    "config": {"errors"},
+    "domain": set[str](),
+    "search": {"domain"},
+    "adapters": {"domain"},
+    "worker": {"domain"},
+    "engine": {"search", "domain"},
+    "config": {"search", "domain"},
+    "bootstrap": {"config", "engine", "adapters", "search", "domain"},
+    "daemon": {"bootstrap", "config", "engine", "adapters", "search", "domain"},
+    "commands": {"daemon", "bootstrap", "config", "engine", "adapters", "search", "domain"},
+    "cli": {"commands", "daemon", "bootstrap", "config", "engine", "adapters", "search", "domain"},
 }
-#: Wires, kill points and names of the standard library alone, that anyone may import.
-LEAVES = {"cells", "frames", "failpoints", "sandbox"}
-#: Everything else puts parts together: it may import all rooms but these.
-NOT_FOR_COMPOSITION = {"worker"}
-#: What only the one above may import.
-TOP = {"cli": set[str](), "daemon": {"cli"}}
+#: Below `adapters`, each folder holds one outside thing. Islands that may import another one, and why.
+ISLANDS_MAY_IMPORT = {
+    "http": {"storage"},  # the API reads the history of a search
+}
 
-#: Packages that are met in these rooms alone.
+#: Third-party packages, and the only packages of ours that may import them.
 ONLY_IN = {
     "torch": {"worker"},
     "torchvision": {"worker"},
@@ -42,7 +41,7 @@ ONLY_IN = {
     "safetensors": {"worker"},
     "pyseccomp": {"worker"},
     "pydantic": {"config", "adapters"},
-    "immutables": {"core"},
+    "immutables": {"search"},
     "sqlite3": {"adapters"},
     "sqlite_utils": {"adapters"},
     "prometheus_client": {"adapters"},
@@ -58,8 +57,8 @@ ONLY_IN = {
     "marshal": set[str](),
     "shelve": set[str](),
 }
-#: Packages that the core may import; all others but the standard library stay out.
-CORE_PACKAGES = {"numpy", "immutables", "sklearn", "scipy", "threadpoolctl"}
+#: Third-party packages that the search may import.
+SEARCH_PACKAGES = {"numpy", "immutables", "sklearn", "scipy", "threadpoolctl"}
 #: Too heavy to import before they are needed.
 ONLY_INSIDE_FUNCTIONS = {"sklearn", "scipy", "threadpoolctl"}
 
@@ -92,33 +91,56 @@ def at_the_top(tree: ast.Module) -> Iterator[str]:
             yield from imports(statement)
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
+    """Name the package directly below ours; empty for ours itself."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
+
+
+def island_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[2] if parts[1:2] == ["adapters"] and len(parts) > 2 else ""
 
 
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
+def test_table_names_every_package():
+    assert set(MAY_IMPORT) == {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert all(name in MAY_IMPORT for below in MAY_IMPORT.values() for name in below)
+    TopologicalSorter(MAY_IMPORT).prepare()  # raises CycleError: an arrow of the table climbs
+
+
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_module_imports_only_what_its_room_may(path: Path):
-    mine = room(dotted(path))
+def test_module_imports_only_packages_below_it(path: Path):
+    mine = package_of(dotted(path))
     for imported in imports(parsed(path)):
-        package, theirs = imported.split(".")[0], room(imported)
-        if package != NAME:
-            assert mine in ONLY_IN.get(package, {mine}), f"{imported} may not be imported in {mine}"
-            assert mine != "core" or package in CORE_PACKAGES | sys.stdlib_module_names
-            assert mine not in LEAVES | {"records", "errors"} or package in sys.stdlib_module_names
-        elif theirs and theirs != mine and theirs not in LEAVES:
-            allowed = MAY_IMPORT.get(mine, {theirs} - NOT_FOR_COMPOSITION)
-            assert theirs in allowed, f"{mine} may not import {theirs}"
-            assert mine in TOP.get(theirs, {mine}), f"{mine} may not import {theirs}"
+        if imported.split(".")[0] == NAME and (theirs := package_of(imported)) and theirs != mine:
+            assert theirs in MAY_IMPORT[mine], f"{mine} may not import {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_island_imports_no_other_island(path: Path):
+    mine = island_of(dotted(path))
+    for imported in imports(parsed(path)) if mine else ():
+        theirs = island_of(imported)
+        if theirs and theirs != mine:
+            assert theirs in ISLANDS_MAY_IMPORT.get(mine, set()), f"adapters/{mine} may not import {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_third_party_packages_stay_where_they_belong(path: Path):
+    mine = package_of(dotted(path))
+    for package in {imported.split(".")[0] for imported in imports(parsed(path))} - {NAME}:
+        assert mine in ONLY_IN.get(package, {mine}), f"{package} may not be imported in {mine}"
+        assert mine != "search" or package in SEARCH_PACKAGES | sys.stdlib_module_names
+        assert mine != "domain" or package in sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_module_imports_heavy_packages_inside_functions(path: Path):
-    if room(dotted(path)) == "worker":
+    if package_of(dotted(path)) == "worker":
         return
 
     found = {name.split(".")[0] for name in at_the_top(parsed(path))}
@@ -144,7 +166,7 @@ def test_module_says_in_its_first_line_what_lives_there(path: Path):
 
 
 def test_daemon_side_imports_neither_torch_nor_scikit_learn():
-    names = [name for name in sorted(NAMES) if room(name) not in ("worker", "__main__")]
+    names = [name for name in sorted(NAMES) if package_of(name) != "worker"]
     script = f"import sys, {', '.join(names)}; print(*sorted(sys.modules))"
 
     loaded = subprocess.run(
@@ -156,3 +178,36 @@ def test_daemon_side_imports_neither_torch_nor_scikit_learn():
     ).stdout.split()
 
     assert not {"torch", "torchvision", "safetensors", "ptflops", "sklearn", "scipy"} & set(loaded)
+
+
+def test_package_root_is_the_folder_that_holds_this_package():
+    assert PACKAGE_ROOT == PACKAGE
+    assert (PACKAGE_ROOT / "py.typed").is_file()
+
+
+def test_package_root_is_the_only_place_that_counts_folders():
+    """Two of the three depths that it replaced decided what the sandbox shows to candidates."""
+    counting = [dotted(path) for path in MODULES if "__file__)" in path.read_text("utf-8")]
+
+    assert counting == [NAME]
+
+
+def test_module_names_stand_once():
+    """A module named after a command may stand beside the command's own."""
+    commands = {path.stem for path in (PACKAGE / "cli").glob("*.py")} | {
+        "lift",
+        "export",
+        "backup",
+        "sandbox",
+    }
+    names = Counter(path.stem for path in MODULES if path.name != "__init__.py")
+
+    assert [name for name, count in names.items() if count > 1 and name not in commands] == []
+
+
+def test_class_names_stand_once():
+    classes = Counter(
+        node.name for path in MODULES for node in ast.walk(parsed(path)) if isinstance(node, ast.ClassDef)
+    )
+
+    assert [name for name, count in classes.items() if count > 1] == []

@@ -9,12 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from llmatic_daemon.auditor import Auditor
-from llmatic_daemon.core.audits import AuditRules
-from llmatic_daemon.core.evolution import Evolution, due_for_audit, fold
-from llmatic_daemon.engine import Engine
-from llmatic_daemon.errors import LifterUnavailable, StoreUnavailable, TrainerUnavailable
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     Audit,
     Candidate,
     Completion,
@@ -30,6 +25,12 @@ from llmatic_daemon.records import (
     Training,
     Verdict,
 )
+from llmatic_daemon.domain.errors import LifterUnavailable, StoreUnavailable, TrainerUnavailable
+from llmatic_daemon.engine.auditor import Auditor
+from llmatic_daemon.engine.engine import Engine
+from llmatic_daemon.search.auditing import AuditRules
+from llmatic_daemon.search.evolution import Evolution, fold
+from llmatic_daemon.search.placement import due_for_audit
 from tests.engine_house import AT_ONCE, NEVER, House
 from tests.fakes import (
     FakeLifter,

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon import backups
-from llmatic_daemon.adapters import backup_note, database_file, snapshots
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import StateFolder, database_path
-from llmatic_daemon.backups import back_up, back_up_beside, backup_verb
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
-from llmatic_daemon.restoring import restore
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.storage import copies, database_file
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.notes import backup_note
+from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path
+from llmatic_daemon.commands import backup
+from llmatic_daemon.commands.backup import back_up
+from llmatic_daemon.commands.restore import restore
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon.backup_request import back_up_beside, backup_verb
+from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable, UserError
 from tests.running_daemon import folder, running_daemon
 from tests.searched_state import command, content, other, searched, state
 
@@ -113,7 +115,7 @@ def test_full_disk_leaves_nothing_behind(state: Path, tmp_path: Path, monkeypatc
         target.write_bytes(b"half")
         raise StoreUnavailable("the disk is full; make room, and try again")
 
-    monkeypatch.setattr(snapshots, "copy_database", full)
+    monkeypatch.setattr(copies, "copy_database", full)
 
     with pytest.raises(StoreUnavailable, match="make room, and try again"):
         back_up(state, tmp_path / "backups", keep=1)
@@ -123,7 +125,7 @@ def test_full_disk_leaves_nothing_behind(state: Path, tmp_path: Path, monkeypatc
 
 def test_disk_that_takes_no_more_is_told_and_left_as_it_was(state: Path, tmp_path: Path):
     folder = tmp_path / "backups"
-    words = [sys.executable, "-m", "llmatic_daemon.backups", str(state), str(folder), "3"]
+    words = [sys.executable, "-m", "llmatic_daemon.commands.backup", str(state), str(folder), "3"]
     limit = (database_path(state).stat().st_size // 2,) * 2
 
     done = subprocess.run(
@@ -147,7 +149,7 @@ def test_folder_that_cannot_be_made_is_told(state: Path, tmp_path: Path):
 def test_second_backup_at_the_same_time_is_refused(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    copy_state, refused = snapshots.copy_state, []
+    copy_state, refused = copies.copy_state, []
 
     def copying(folder: Path, target: Path) -> None:
         with pytest.raises(UserError, match="another one is under way") as error:
@@ -155,7 +157,7 @@ def test_second_backup_at_the_same_time_is_refused(
         refused.append(error)
         copy_state(folder, target)
 
-    monkeypatch.setattr(snapshots, "copy_state", copying)
+    monkeypatch.setattr(copies, "copy_state", copying)
 
     back_up(state, tmp_path / "backups", keep=1)
 
@@ -200,10 +202,10 @@ def test_copy_is_of_one_moment_while_its_daemon_writes_at_every_step(
         steps.append(remaining)
         writer.execute("INSERT INTO job_events (job, attempt, event) VALUES (1, 1, 'fenced')")
 
-    monkeypatch.setattr(snapshots, "_PAGES", 5)
-    monkeypatch.setattr(snapshots, "_step", commit)
+    monkeypatch.setattr(copies, "_PAGES", 5)
+    monkeypatch.setattr(copies, "_step", commit)
 
-    snapshots.copy_database(database_path(state), tmp_path / "copy.db")
+    copies.copy_database(database_path(state), tmp_path / "copy.db")
 
     copy = sqlite3.connect(tmp_path / "copy.db")
     assert copy.execute("SELECT count(*) FROM job_events").fetchone() == before
@@ -221,10 +223,10 @@ def test_copy_is_of_one_moment_while_its_daemon_writes_at_every_step(
 @pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1"])
 def test_kill_leaves_no_half_of_a_backup_under_a_name(state: Path, tmp_path: Path, point: str):
     folder = tmp_path / "backups"
-    words = [sys.executable, "-m", "llmatic_daemon.backups", str(state), str(folder), "3"]
+    words = [sys.executable, "-m", "llmatic_daemon.commands.backup", str(state), str(folder), "3"]
 
     killed = subprocess.run(words, env={**os.environ, "LLMATIC_FAILPOINT": point}, check=False)
-    left = snapshots.named(folder, backups.KIND)
+    left = copies.named(folder, backup.KIND)
     num_drafts = len(content(folder))
     made = back_up(state, folder, keep=3)
 
@@ -276,7 +278,7 @@ def test_backups_beside_a_running_search_verify_and_disturb_nothing(tmp_path: Pa
     assert settled == sorted(settled)
     assert settled[0] < settled[-1]
     assert len(content(target)) == 2
-    for each in snapshots.named(target, backups.KIND):
+    for each in copies.named(target, backup.KIND):
         assert verify(each).faults == ()
     assert verify(state).faults == ()
     assert not [line for line in running.log if "WARNING" in line or "ERROR" in line]

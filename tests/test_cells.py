@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.cells import NUM_CELLS, OPERATIONS, PATTERN, Cell, CellError, every_cell
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, OPERATIONS, PATTERN, Cell, CellError, every_cell
 
 CONV, SKIP, NONE, POOL = "nor_conv_3x3", "skip_connect", "none", "avg_pool_3x3"
 cells = st.builds(Cell, st.tuples(*[st.sampled_from(OPERATIONS)] * 6))

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon import demo as demonstration
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import StateFolder
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.state_folder import StateFolder
 from llmatic_daemon.cli import main
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.commands import demo as demonstration
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests.fake_daemon import fake_hands
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.adapters.prompts import default_folder
+from llmatic_daemon import config
+from llmatic_daemon.adapters.prompts.files import default_folder
 from llmatic_daemon.cli import main
-from llmatic_daemon.doctor import Check, Verdict, examine
-from llmatic_daemon.verification import verify
+from llmatic_daemon.commands.doctor import Check, Verdict, examine
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
 from tests.fake_daemon import fake_hands
 from tests.fake_tgi import Faults, fake_tgi
 from tests.llm_house import forget_environment

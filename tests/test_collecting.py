@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters import snapshots
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import StateFolder, database_path
-from llmatic_daemon.collecting import Collected, collect
-from llmatic_daemon.errors import StateLocked, UserError
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.storage import copies
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path
+from llmatic_daemon.commands.gc import Collected, collect
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.domain.errors import StateLocked, UserError
 from tests.searched_state import command, content, search, searched, state
 
 __all__ = ["searched", "state"]
@@ -29,10 +29,10 @@ def littered(state: Path) -> Path:
     """A state folder with what killed daemons, an upgrade and a person have left."""
     for name in (*FILES, "notes.new", "llmatic.db.bak", "settings.toml"):
         (state / name).write_text("12345")
-    for name in (snapshots.name("schema-3"), snapshots.name("replaced"), "replaced-by-me"):
+    for name in (copies.name("schema-3"), copies.name("replaced"), "replaced-by-me"):
         (state / name).mkdir()
         (state / name / "llmatic.db").write_text("123")
-    (state / f".{snapshots.name('replaced')}.new").mkdir()
+    (state / f".{copies.name('replaced')}.new").mkdir()
     return state
 
 

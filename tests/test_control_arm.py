@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon import daemon, views
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.history_answers import Status
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.state_folder import database_path
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.adapters.web import answers
-from llmatic_daemon.control_arm import ControlArm
-from llmatic_daemon.core.uplift import uplift
-from llmatic_daemon.pictures import bands
-from llmatic_daemon.records import (
+from llmatic_daemon.adapters.http import schemas
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.history_records import Status
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.cli import views
+from llmatic_daemon.commands.plot import bands
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
     ArmTally,
     Artefacts,
     Comparison,
@@ -36,7 +36,8 @@ from llmatic_daemon.records import (
     Snapshot,
     Uplift,
 )
-from llmatic_daemon.verification import verify
+from llmatic_daemon.engine.control_arm import ControlArm
+from llmatic_daemon.search.comparison import uplift
 from tests.adapters.test_metrics import SNAPSHOT, samples
 from tests.fake_daemon import SOURCE, fake_hands
 from tests.fakes import FakeWriter
@@ -123,10 +124,10 @@ def test_status_as_json_holds_the_figures_and_not_the_sums():
 
 
 def test_api_tells_the_uplift_and_describes_it():
-    schema = answers.schema(Snapshot)
+    schema = schemas.schema(Snapshot)
 
-    assert answers.plain(Snapshot, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
-    assert answers.plain(Snapshot, snapshot(None))["uplift"] is None
+    assert schemas.plain(Snapshot, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
+    assert schemas.plain(Snapshot, snapshot(None))["uplift"] is None
     assert {"Uplift", "Difference", "ArmFigures"} <= schema["$defs"].keys()
 
 

@@ -12,17 +12,17 @@ import aiohttp
 import pytest
 
 from llmatic_daemon import config
-from llmatic_daemon.adapters import pause_note
-from llmatic_daemon.adapters.control import SOCKET, ask
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.prompt_folder import PromptFolder
-from llmatic_daemon.config import Settings
-from llmatic_daemon.control_desk import ControlDesk
-from llmatic_daemon.engine import Engine
-from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable, UserError
-from llmatic_daemon.prompt_desk import PromptDesk
-from llmatic_daemon.records import Snapshot
-from llmatic_daemon.reloading import Reloader
+from llmatic_daemon.adapters.http.control_socket import SOCKET, ask
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.prompts.watcher import PromptFolder
+from llmatic_daemon.adapters.storage.notes import pause_note
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon.control_commands import ControlDesk
+from llmatic_daemon.daemon.prompt_reload import PromptDesk
+from llmatic_daemon.daemon.reload import Reloader
+from llmatic_daemon.domain import Snapshot
+from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable, UserError
+from llmatic_daemon.engine.engine import Engine
 from tests.adapters.test_control import status_and_body
 from tests.adapters.test_metrics import SNAPSHOT, samples
 from tests.engine_house import House, until
@@ -383,7 +383,7 @@ async def test_reloads_at_once_change_everything_once(daemon: Daemon):
 
 async def test_outcome_of_a_reload_is_logged_in_one_line(daemon: Daemon, caplog: pytest.LogCaptureFixture):
     daemon.write("[engine]\nslots = 4\nretry_s = 7.0")
-    with caplog.at_level(logging.INFO, "llmatic_daemon.reloading"):
+    with caplog.at_level(logging.INFO, "llmatic_daemon.daemon.reload"):
         await daemon.ask("reload")
 
     assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (caplog.text)

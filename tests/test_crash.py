@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.commands.verify import verify
 
 NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "20"))
 SEED = int(os.environ.get("CRASH_TEST_SEED", "1"))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters import child
-from llmatic_daemon.config import EndpointSettings
-from llmatic_daemon.credentials import api_token, token_of
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon import config
+from llmatic_daemon.adapters.processes import child
+from llmatic_daemon.bootstrap import build_writers
+from llmatic_daemon.config.credentials import api_token, token_of
+from llmatic_daemon.config.settings import EndpointSettings
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests.fake_tgi import fake_tgi
 from tests.llm_house import forget_environment, mutation
 
@@ -172,7 +173,7 @@ async def test_key_is_sent_and_shown_nowhere(
         environment = {"LLMATIC_WRITER__NAME": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
         settings = config.load(environment=environment)
         tgi.faults.then("html", "empty_object")
-        async with parts.writer(settings) as writer:
+        async with build_writers.writer(settings) as writer:
             answer = await writer.complete(mutation())
         keys = {received.headers.get("Authorization") for received in tgi.asked}
 
@@ -187,7 +188,7 @@ async def test_refused_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setenv("LLMATIC_LLM_TOKEN", KEY)
     async with fake_tgi(api_key="another") as tgi:
         environment = {"LLMATIC_WRITER__NAME": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
-        async with parts.writer(config.load(environment=environment)) as writer:
+        async with build_writers.writer(config.load(environment=environment)) as writer:
             answer = await writer.complete(mutation())
 
     assert answer.stand_in

@@ -7,9 +7,10 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.config import Settings
-from llmatic_daemon.parts import Hands
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon import main as daemon
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.prompts import default_folder
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.commands.verify import verify
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -8,12 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from llmatic_daemon.core.descriptions import describe
-from llmatic_daemon.core.evolution import fold, propose, rng_for
-from llmatic_daemon.core.fidelity import FidelityRules
-from llmatic_daemon.core.prompts import EMPTY_BOOK
-from llmatic_daemon.errors import ConfigurationError, WriterUnavailable
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     AddStatus,
     Arm,
     Failure,
@@ -27,6 +22,12 @@ from llmatic_daemon.records import (
     Report,
     Stopped,
 )
+from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
+from llmatic_daemon.search.early_stopping import FidelityRules
+from llmatic_daemon.search.evolution import fold
+from llmatic_daemon.search.prompt_book import EMPTY_BOOK
+from llmatic_daemon.search.proposals import propose, rng_for
+from llmatic_daemon.search.summaries import describe
 from tests.engine_house import NEVER, House
 from tests.fakes import (
     NUM_SLOTS,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from llmatic_daemon.engine import Engine
-from llmatic_daemon.records import Failure, Network, Outcome, Progress, Report, Training
+from llmatic_daemon.domain import Failure, Network, Outcome, Progress, Report, Training
+from llmatic_daemon.engine.engine import Engine
 from tests.engine_house import House, until
 from tests.fakes import FakeTrainer, Faults, report
 

@@ -6,22 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from llmatic_daemon.adapters.memory_store import Memory
-from llmatic_daemon.core.evolution import fold
-from llmatic_daemon.engine import Patience
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.storage.memory_store import Memory
+from llmatic_daemon.domain import Edition, Job, Outcome, Placement
+from llmatic_daemon.domain.errors import (
     EndpointOverloaded,
     LifterUnavailable,
     StoreUnavailable,
     TrainerUnavailable,
     WriterUnavailable,
 )
-from llmatic_daemon.records import (
-    Edition,
-    Job,
-    Outcome,
-    Placement,
-)
+from llmatic_daemon.engine.engine import Patience
+from llmatic_daemon.search.evolution import fold
 from tests.engine_house import NEVER, House, until
 from tests.fakes import (
     NUM_SLOTS,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llmatic_daemon import failpoints
+from llmatic_daemon.domain import failpoints
 
 
 @pytest.mark.parametrize(("text", "meant"), [("commit-inside", ("commit-inside", 1)), ("a:3", ("a", 3))])

@@ -10,11 +10,11 @@ from urllib.request import Request, urlopen
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon.adapters import pause_note
-from llmatic_daemon.adapters.control import SOCKET
-from llmatic_daemon.adapters.history import History
+from llmatic_daemon.adapters.http.control_socket import SOCKET
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.notes import pause_note
 from llmatic_daemon.cli import main
-from llmatic_daemon.verification import verify
+from llmatic_daemon.commands.verify import verify
 from tests.running_daemon import RunningDaemon, folder, running_daemon, wait_until
 from tests.web_house import free_port
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.errors import UserError
-from llmatic_daemon.records import Edition, Placement
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.domain import Edition, Placement
+from llmatic_daemon.domain.errors import UserError
 from tests.prompt_editor import File, digest_of
 from tests.running_daemon import RunningDaemon, folder, running_daemon, wait_until
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.core.evolution import fold
-from llmatic_daemon.engine import Engine
-from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import CallOutcome, Candidate, Network, Outcome, Placement
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap import build_writers
+from llmatic_daemon.domain import CallOutcome, Candidate, Network, Outcome, Placement
+from llmatic_daemon.domain.ports import Writer
+from llmatic_daemon.engine.engine import Engine
+from llmatic_daemon.search.evolution import fold
 from tests.engine_house import House
 from tests.fake_tgi import Faults, fake_tgi
 from tests.fakes import FakeObserver, evolution, network
@@ -63,7 +64,7 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
     observer = FakeObserver()
     async with (
         fake_tgi(faults=Faults(share=0.2, seed=4)) as tgi,
-        parts.writer(settings(url=tgi.url), (observer,)) as writer,
+        build_writers.writer(settings(url=tgi.url), (observer,)) as writer,
         searching(writer, max_evaluations=200) as (house, engine),
     ):
         await engine.run()
@@ -86,7 +87,7 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
 async def test_outage_in_a_running_search_burns_nothing(outage: str, caplog: pytest.LogCaptureFixture):
     async with (
         fake_tgi() as tgi,
-        parts.writer(settings(url=tgi.url, outage=outage)) as writer,
+        build_writers.writer(settings(url=tgi.url, outage=outage)) as writer,
         searching(writer, max_evaluations=120) as (house, engine),
     ):
         running = asyncio.create_task(engine.run())
@@ -111,7 +112,7 @@ async def test_server_that_hangs_is_an_outage_as_well():
     """As with a shard that is wedged: /info answers, and nothing else does."""
     async with (
         fake_tgi(faults=Faults(*["hang"] * 40)) as tgi,
-        parts.writer(settings(url=tgi.url, breaker_window_s=0.01)) as writer,
+        build_writers.writer(settings(url=tgi.url, breaker_window_s=0.01)) as writer,
         searching(writer, num_slots=1, max_evaluations=20) as (house, engine),
     ):
         await engine.run()
@@ -124,7 +125,7 @@ async def test_server_that_hangs_is_an_outage_as_well():
 async def test_each_candidate_records_who_wrote_it():
     async with (
         fake_tgi() as tgi,
-        parts.writer(settings(url=tgi.url)) as writer,
+        build_writers.writer(settings(url=tgi.url)) as writer,
         searching(writer, max_evaluations=5) as (house, engine),
     ):
         await engine.run()
@@ -143,7 +144,7 @@ async def test_ensemble_asks_its_endpoints_by_weight():
     async with fake_tgi() as small, fake_tgi() as large:
         endpoints = {"small": {"url": small.url, "weight": 3.0}, "large": {"url": large.url}}
         async with (
-            parts.writer(settings(endpoints=endpoints)) as writer,
+            build_writers.writer(settings(endpoints=endpoints)) as writer,
             searching(writer, max_evaluations=80) as (house, engine),
         ):
             await engine.run()
@@ -156,7 +157,7 @@ async def test_ensemble_asks_its_endpoints_by_weight():
 async def test_crossover_that_does_not_fit_goes_on_with_fewer_parents():
     async with (
         fake_tgi(max_input_tokens=700, max_total_tokens=1100) as tgi,
-        parts.writer(settings(url=tgi.url)) as writer,
+        build_writers.writer(settings(url=tgi.url)) as writer,
         searching(writer, max_evaluations=60) as (house, engine),
     ):
         await engine.run()
@@ -171,14 +172,14 @@ async def test_recorded_search_is_repeated_exactly_without_an_llm(tmp_path: Path
     recording = tmp_path / "completions.jsonl"
     async with (
         fake_tgi() as tgi,
-        parts.writer(settings(url=tgi.url, record=str(recording))) as writer,
+        build_writers.writer(settings(url=tgi.url, record=str(recording))) as writer,
         searching(writer, num_slots=1, max_evaluations=40) as (first, engine),
     ):
         await engine.run()
 
     replayed = settings(name="replay", replay=str(recording))
     async with (
-        parts.writer(replayed) as writer,
+        build_writers.writer(replayed) as writer,
         searching(writer, num_slots=1, max_evaluations=40) as (second, again),
     ):
         await again.run()

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from immutables import Map
 
-from llmatic_daemon import milestones
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.memory_store import MemoryStore
-from llmatic_daemon.adapters.state_folder import database_path
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.config import Settings
-from llmatic_daemon.core.evolution import Evolution, fold
-from llmatic_daemon.core.milestones import milestone_of
-from llmatic_daemon.errors import StoreUnavailable
-from llmatic_daemon.records import Milestone
-from llmatic_daemon.search import empty, rebuild
-from llmatic_daemon.verification import verify
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.memory_store import MemoryStore
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.bootstrap.build_search import empty, rebuild
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import Milestone
+from llmatic_daemon.domain.errors import StoreUnavailable
+from llmatic_daemon.engine import checkpoints
+from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.evolution import Evolution, fold
 from tests.engine_house import House
 from tests.fakes import evolution
 from tests.searched_state import search, searched, settings, state
@@ -108,10 +108,10 @@ async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
         return work(*args)  # a thread would be late: these candidates take no time
 
     monkeypatch.setattr(asyncio, "to_thread", at_once)
-    monkeypatch.setattr(milestones, "_MIN_INTERVAL", 5)
+    monkeypatch.setattr(checkpoints, "_MIN_INTERVAL", 5)
     house, store = House(), FullStore()
     engine = house.engine(max_evaluations=40)
-    keeping = asyncio.create_task(milestones.keep_milestones(engine, store))
+    keeping = asyncio.create_task(checkpoints.keep_milestones(engine, store))
     await asyncio.sleep(0)
 
     await engine.run()
@@ -128,5 +128,5 @@ def test_large_archives_have_fewer_milestones():
     filled = Map((number, number) for number in range(30_000))
     large = replace(small, networks=replace(small.networks, filled=filled))
 
-    assert milestones.interval(small) == 1000
-    assert milestones.interval(large) == 3000
+    assert checkpoints.interval(small) == 1000
+    assert checkpoints.interval(large) == 3000

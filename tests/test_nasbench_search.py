@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.adapters.history import History
+from llmatic_daemon import config
 from llmatic_daemon.adapters.nasbench.table import written
-from llmatic_daemon.cells import every_cell
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build
 from llmatic_daemon.cli import main
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Outcome
-from llmatic_daemon.verification import verify
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import every_cell
 from tests.adapters.test_nasbench import FILE, TABLE, needs_the_table
 from tests.fake_tgi import fake_tgi
 from tests.fake_tgi_rules import GenerateRequest
@@ -41,7 +43,7 @@ def search(
             "search": {"seed": 3, **others.get("search", {})},
         },
     )
-    asyncio.run(daemon.run(settings, parts.hands(settings)))
+    asyncio.run(daemon.run(settings, build.hands(settings)))
     assert verify(folder).faults == ()
     with History(folder) as history:
         return [(history.source(e.source_digest), e.objective, e.test_accuracy) for e in history.elites()]
@@ -146,7 +148,7 @@ async def test_llm_that_is_held_to_cells_writes_nothing_else(
                 "writer": {"name": "tgi", "url": tgi.url, "grammar": "cells"},
             },
         )
-        await daemon.run(settings, parts.hands(settings))
+        await daemon.run(settings, build.hands(settings))
 
     with History(tmp_path / "state") as history:
         status = history.status()

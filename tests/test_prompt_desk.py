@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompt_folder import PromptFolder
-from llmatic_daemon.core.descriptions import describe
-from llmatic_daemon.errors import ConfigurationError, Outdated, StoreUnavailable
-from llmatic_daemon.prompt_desk import PromptDesk, Reloaded
-from llmatic_daemon.records import Edition, PromptSet
+from llmatic_daemon.adapters.prompts.watcher import PromptFolder
+from llmatic_daemon.daemon.prompt_reload import PromptDesk, Reloaded
+from llmatic_daemon.domain import Edition, PromptSet
+from llmatic_daemon.domain.errors import ConfigurationError, Outdated, StoreUnavailable
+from llmatic_daemon.search.summaries import describe
 from tests.engine_house import House
 from tests.fakes import FakeObserver, Faults, FlakyStore, Gate, evolution
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from llmatic_daemon import cli, config
-from llmatic_daemon.adapters.metrics_table import TABLE
+from llmatic_daemon.adapters.metrics.catalog import TABLE
 from tests import web_house
 
 README = Path(__file__).parent.parent / "README.md"

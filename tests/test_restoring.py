@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters import database_file, schema
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import StateFolder, database_path, settings_path
-from llmatic_daemon.backups import back_up
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path, settings_path
+from llmatic_daemon.commands.backup import back_up
+from llmatic_daemon.commands.restore import restore
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.domain.errors import (
     ConfigurationError,
     LLMaticError,
     StateLocked,
     StateVersionError,
     UserError,
 )
-from llmatic_daemon.restoring import restore
-from llmatic_daemon.verification import verify
 from tests.searched_state import command, content, other, search, searched, state
 
 __all__ = ["other", "searched", "state"]

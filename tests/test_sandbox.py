@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from llmatic_daemon import cli
-from llmatic_daemon.adapters import bubblewrap, sandbox_note
-from llmatic_daemon.adapters.lifter import ProcessLifter
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.errors import ConfigurationError, LifterUnavailable
-from llmatic_daemon.sandbox import Layer, Sandbox, hidden_folders
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.processes import bubblewrap
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.adapters.storage.notes import sandbox_note
+from llmatic_daemon.domain.errors import ConfigurationError, LifterUnavailable
+from llmatic_daemon.domain.sandbox import Layer, Sandbox, hidden_folders
 
 NO_SUCH_USER = "llmatic-nobody-has-this-name"
 
@@ -64,7 +65,7 @@ def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
 
 def test_process_that_forbids_tracing_is_not_dumpable():
     script = (
-        "import ctypes\nfrom llmatic_daemon.sandbox import forbid_tracing\nforbid_tracing()\n"
+        "import ctypes\nfrom llmatic_daemon.domain.sandbox import forbid_tracing\nforbid_tracing()\n"
         "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
 

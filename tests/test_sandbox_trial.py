@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon import parts, sandbox_trial
-from llmatic_daemon.config import Settings, load
-from llmatic_daemon.sandbox import Layer, Sandbox
-from llmatic_daemon.sandbox_trial import Found, Row
+from llmatic_daemon.bootstrap import build_processes
+from llmatic_daemon.commands import sandbox_test
+from llmatic_daemon.commands.sandbox_test import Found, Row
+from llmatic_daemon.config.loading import load
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain.sandbox import Layer, Sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +19,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def rows(tmp_path: Path, *only: Layer) -> list[Row]:
-    return [row async for row in sandbox_trial.try_out(settings(tmp_path), only)]
+    return [row async for row in sandbox_test.try_out(settings(tmp_path), only)]
 
 
 async def test_every_layer_of_this_machine_holds(tmp_path):
@@ -29,7 +31,7 @@ async def test_every_layer_of_this_machine_holds(tmp_path):
 
 @pytest.mark.parametrize("layer", [layer for layer in Layer if layer is not Layer.CGROUP])
 async def test_probe_tells_when_its_layer_is_gone(layer, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "sandbox", lambda _: Sandbox(without=frozenset({layer})))
+    monkeypatch.setattr(build_processes, "sandbox", lambda _: Sandbox(without=frozenset({layer})))
 
     broken = [row for row in await rows(tmp_path, layer) if row.layer == layer]
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llmatic_daemon.config import PRESETS, Settings, WriterSettings, load, preset_text
-from llmatic_daemon.core.rules import Rules
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.search import fingerprint
+from llmatic_daemon.bootstrap.saved_settings import fingerprint
+from llmatic_daemon.config.loading import PRESETS, load, preset_text
+from llmatic_daemon.config.settings import Settings, WriterSettings
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.search.rules import Rules
 from tests.fakes import rules
 
 

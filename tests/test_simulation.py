@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.config import Settings
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.simulation import cells, simulate
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.commands.experiment.simulation import cells, simulate
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests import made_up_table
 
 
@@ -37,7 +39,7 @@ async def test_search_in_memory_is_the_search_of_the_daemon(table: Path) -> None
     settings = settings_for(table, 120)
 
     simulated = await simulate(settings)
-    await daemon.run(settings, parts.hands(settings))
+    await daemon.run(settings, build.hands(settings))
 
     with History(settings.state_dir) as history:
         log = list(history.placements())

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon import supervision
-from llmatic_daemon.adapters.systemd import ServiceManager
-from llmatic_daemon.records import Job
-from llmatic_daemon.supervision import Standing, attend
+from llmatic_daemon.adapters.system.notify import ServiceManager
+from llmatic_daemon.daemon import service_status
+from llmatic_daemon.daemon.service_status import Standing, attend
+from llmatic_daemon.domain import Job
 from tests.sample_placements import failure
 from tests.service_manager import Listener
 from tests.web_house import SNAPSHOT
@@ -86,7 +86,7 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
 async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "_GREETING_S", 0.0)
+    monkeypatch.setattr(service_status, "_GREETING_S", 0.0)
     manager = ServiceManager(listener.environment)
     listening = asyncio.Event()
     listening.set()

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from llmatic_daemon.cli import main
-from llmatic_daemon.config import load
-from llmatic_daemon.credentials import API_CREDENTIAL, CREDENTIAL
-from llmatic_daemon.errors import ConfigurationError, StateLocked, UserError
-from llmatic_daemon.service_files import install_for_system, install_for_user
+from llmatic_daemon.commands.service_install import install_for_system, install_for_user
+from llmatic_daemon.config.credentials import API_CREDENTIAL, CREDENTIAL
+from llmatic_daemon.config.loading import load
+from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, UserError
 
 UNITS = Path(__file__).parents[1] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))

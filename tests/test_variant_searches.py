@@ -6,12 +6,14 @@ from typing import Any, get_args
 
 import pytest
 
-from llmatic_daemon import config, daemon, pictures
-from llmatic_daemon.adapters import plots
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.core.rules import Variant
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.verification import verify
+from llmatic_daemon import config
+from llmatic_daemon.adapters.plots import search_plots
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.commands import plot
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.search.rules import Variant
 from tests.fake_daemon import fake_hands
 
 pytestmark = pytest.mark.slow
@@ -53,10 +55,10 @@ def test_picture_shows_the_archives_that_there_are(
 ) -> None:
     search(tmp_path / "state", variant, 15)
     drawn = []
-    draw_maps = plots.draw_maps
-    monkeypatch.setattr(plots, "draw_maps", lambda maps: drawn.append(maps) or draw_maps(maps))
+    draw_maps = search_plots.draw_maps
+    monkeypatch.setattr(search_plots, "draw_maps", lambda maps: drawn.append(maps) or draw_maps(maps))
 
-    files = pictures.draw(tmp_path / "state", tmp_path / "pictures", ["png"])
+    files = plot.draw(tmp_path / "state", tmp_path / "pictures", ["png"])
 
     assert all(file.stat().st_size > 0 for file in files)
     assert sum(map(len, drawn)) == num_maps

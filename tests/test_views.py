@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from llmatic_daemon import views
-from llmatic_daemon.adapters.history_answers import Ancestor, Status, StoredElite
-from llmatic_daemon.records import Audit, Figures, Job, Operator, Outcome, Placement, Verdict
+from llmatic_daemon.adapters.storage.history_records import Ancestor, Status, StoredElite
+from llmatic_daemon.cli import views
+from llmatic_daemon.domain import Audit, Figures, Job, Operator, Outcome, Placement, Verdict
 from tests.sample_placements import audit, failure, success
 
 

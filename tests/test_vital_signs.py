@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from llmatic_daemon import vital_signs
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.daemon import health
 from tests.adapters.test_metrics import samples
 
 
@@ -21,11 +21,11 @@ class TellingMetrics(Metrics):
 
 async def test_vital_signs_are_measured_while_a_daemon_runs(tmp_path, monkeypatch):
     for name, value in {"BEAT_S": 0.01, "FIRST_CHECK_S": 0.0}.items():
-        monkeypatch.setattr(vital_signs, name, value)
+        monkeypatch.setattr(health, name, value)
     metrics = TellingMetrics("1", 1, ())
     metrics.has_checked = asyncio.Event()
     store = await SQLiteStore.open(tmp_path)
-    watching = asyncio.create_task(vital_signs.watch(metrics, tmp_path))
+    watching = asyncio.create_task(health.watch(metrics, tmp_path))
     try:
         await metrics.has_checked.wait()
         time.sleep(0.2)  # noqa: ASYNC251 - the loop is held up on purpose

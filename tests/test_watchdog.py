@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon import watchdog
-from llmatic_daemon.adapters.memory_store import MemoryStore
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.adapters.systemd import ServiceManager
-from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.adapters.storage.memory_store import MemoryStore
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.system.notify import ServiceManager
+from llmatic_daemon.daemon import watchdog
+from llmatic_daemon.domain.ports import SearchStore
 from tests.fakes import FakeTrainer
 
 

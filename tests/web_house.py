@@ -10,15 +10,15 @@ from typing import Any
 
 import aiohttp
 
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.adapters.web.api import Sources
-from llmatic_daemon.adapters.web.events import EventStream
-from llmatic_daemon.adapters.web.listener import all_routes
-from llmatic_daemon.adapters.web.reader import Reader
-from llmatic_daemon.adapters.web.routes import Route
-from llmatic_daemon.listener import Listener
-from llmatic_daemon.records import EndpointState, Snapshot, Tessellation
+from llmatic_daemon.adapters.http.api import Sources
+from llmatic_daemon.adapters.http.app import all_routes
+from llmatic_daemon.adapters.http.event_stream import EventStream
+from llmatic_daemon.adapters.http.history_reader import Reader
+from llmatic_daemon.adapters.http.routes import Route
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.daemon.http_service import Listener
+from llmatic_daemon.domain import EndpointState, Snapshot, Tessellation
 from tests.fakes import TASK
 from tests.sample_placements import SampleSearch, edition
 

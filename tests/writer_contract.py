@@ -7,9 +7,9 @@ import asyncio
 
 import pytest
 
-from llmatic_daemon.errors import WriterUnavailable
-from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import Completion, EndpointState, Request, TooLong
+from llmatic_daemon.domain import Completion, EndpointState, Request, TooLong
+from llmatic_daemon.domain.errors import WriterUnavailable
+from llmatic_daemon.domain.ports import Writer
 from tests.fakes import request_for
 from tests.llm_house import CROSSOVER, MUTATION, turns
 

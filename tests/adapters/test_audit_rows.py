@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.errors import StoreUnavailable
-from llmatic_daemon.records import AddStatus, Figures, Placement, Verdict
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import AddStatus, Figures, Placement, Verdict
+from llmatic_daemon.domain.errors import StoreUnavailable
 from tests.sample_placements import audit, success
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmatic_daemon.adapters.breaker import Breaker
+from llmatic_daemon.adapters.llm.circuit_breaker import Breaker
 from tests.fakes import Clock
 from tests.llm_house import breaker_rules
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.cgroup import Cgroup, NoCgroup, joining
+from llmatic_daemon.adapters.processes.cgroup import Cgroup, NoCgroup, joining
 
 
 @pytest.fixture

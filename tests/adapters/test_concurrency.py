@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.adapters.concurrency import AdaptiveLimit
+from llmatic_daemon.adapters.llm.concurrency import AdaptiveLimit
 from tests.llm_house import turns
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from llmatic_daemon.adapters.console import LiveTable
-from llmatic_daemon.records import Job
+from llmatic_daemon.cli.live_table import LiveTable
+from llmatic_daemon.domain import Job
 from tests.adapters.test_metrics import SNAPSHOT
 from tests.sample_placements import failure, success
 

@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from llmatic_daemon.adapters import control
-from llmatic_daemon.adapters.control import SOCKET, ask, listening
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.http import control_socket
+from llmatic_daemon.adapters.http.control_socket import SOCKET, ask, listening
+from llmatic_daemon.domain.errors import (
     ConfigurationError,
     Outdated,
     StateLocked,
@@ -206,7 +206,7 @@ async def test_no_daemon_is_told_with_the_way_out(tmp_path: Path):
 
 
 async def test_daemon_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(control, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(control_socket, "_TIMEOUT_S", 0.05)
     leave = asyncio.Event()
 
     async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -326,7 +326,7 @@ async def test_idle_connection_does_not_hold_up_the_end(tmp_path: Path):
 async def test_verb_under_way_holds_up_the_end_for_a_moment_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(control, "_GRACE_S", 0.05)
+    monkeypatch.setattr(control_socket, "_GRACE_S", 0.05)
     arrived, cancelled = asyncio.Event(), asyncio.Event()
 
     async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,10 +12,10 @@ from llmatic_daemon.adapters.nasbench import conversion, official
 from llmatic_daemon.adapters.nasbench.conversion import Converted, convert
 from llmatic_daemon.adapters.nasbench.skeleton import size_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table, written
-from llmatic_daemon.cells import Cell
 from llmatic_daemon.cli import main
-from llmatic_daemon.core.cell_candidates import INITIAL_CELL
-from llmatic_daemon.errors import ConfigurationError, UserError
+from llmatic_daemon.domain.errors import ConfigurationError, UserError
+from llmatic_daemon.domain.nasbench_cells import Cell
+from llmatic_daemon.search.candidates.cells import INITIAL_CELL
 from tests.adapters.test_nasbench import TABLE
 from tests.nats_bench_files import (
     CELLS,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.errors import StoreUnavailable
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain.errors import StoreUnavailable
 from tests.sample_placements import edition
 
 

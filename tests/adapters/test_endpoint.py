@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from llmatic_daemon.adapters import endpoint as module
-from llmatic_daemon.adapters.endpoint import EndpointOut, Served
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.llm import endpoint as module
+from llmatic_daemon.adapters.llm.endpoint import EndpointOut, Served
+from llmatic_daemon.domain import CallOutcome, Completion, TooLong
+from llmatic_daemon.domain.errors import (
     EndpointFailed,
     EndpointOverloaded,
     EndpointRefused,
     EndpointTimeout,
     WriterUnavailable,
 )
-from llmatic_daemon.records import CallOutcome, Completion, TooLong
 from tests.fakes import Clock, FakeObserver, Gate
 from tests.llm_house import TOO_LONG, WRITTEN, Script, breaker_rules, endpoint, mutation, until
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import _LINEAGE_PARENTS, History
-from llmatic_daemon.adapters.store import _EARLIER, SQLiteStore
-from llmatic_daemon.errors import ConfigurationError, StateVersionError, UserError
-from llmatic_daemon.records import Artefacts, Outcome, Placement, Tessellation
+from llmatic_daemon.adapters.storage.history import _LINEAGE_PARENTS, History
+from llmatic_daemon.adapters.storage.sqlite_store import _EARLIER, SQLiteStore
+from llmatic_daemon.domain import Artefacts, Outcome, Placement, Tessellation
+from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError, UserError
 from tests.sample_placements import SampleSearch, edition, failure, success
 
 CELLS = Tessellation(network=((0.1, 0.2), (0.3, 0.4)), prompt=((0.5, 0.6),))

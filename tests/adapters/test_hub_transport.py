@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.hub_transport import LeanTransport, lean
+from llmatic_daemon.adapters.llm.hub_transport import LeanTransport, lean
 
 DETAILS: dict[str, Any] = {
     "finish_reason": "length",

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.lifter import ProcessLifter
-from llmatic_daemon.errors import LifterUnavailable
-from llmatic_daemon.records import Candidate, Network, Outcome, Rejection, Task
-from llmatic_daemon.sandbox import Layer, Sandbox
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.domain import Candidate, Network, Outcome, Rejection, Task
+from llmatic_daemon.domain.errors import LifterUnavailable
+from llmatic_daemon.domain.sandbox import Layer, Sandbox
 
 TASK = Task(name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1)
 HONEST = """

@@ -6,15 +6,15 @@ from collections import Counter
 
 import pytest
 
-from llmatic_daemon.adapters.endpoint import EndpointOut
-from llmatic_daemon.adapters.llm import LLMWriter
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.llm.endpoint import EndpointOut
+from llmatic_daemon.adapters.llm.ensemble import LLMWriter
+from llmatic_daemon.domain import Completion, EndpointState, TooLong
+from llmatic_daemon.domain.errors import (
     EndpointFailed,
     EndpointOverloaded,
     EndpointRefused,
     WriterUnavailable,
 )
-from llmatic_daemon.records import Completion, EndpointState, TooLong
 from tests.fakes import Clock, FakeWriter, Gate
 from tests.llm_house import (
     TOO_LONG,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llmatic_daemon.adapters import logs
-from llmatic_daemon.adapters.journal import JournalHandler
-from llmatic_daemon.adapters.logs import Counting, TextFormatter, leads_to_the_journal
+from llmatic_daemon.adapters.system import logs
+from llmatic_daemon.adapters.system.journal import JournalHandler
+from llmatic_daemon.adapters.system.logs import Counting, TextFormatter, leads_to_the_journal
 from tests.service_manager import Listener
 
 logger = logging.getLogger("llmatic_daemon.of_this_test")

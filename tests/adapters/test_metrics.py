@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmatic_daemon.adapters.instruments import Instruments
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.metrics_table import TABLE
-from llmatic_daemon.records import (
+from llmatic_daemon.adapters.metrics.catalog import TABLE
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.metrics.registry import Instruments
+from llmatic_daemon.domain import (
     CommitResult,
     Durations,
     EndpointState,
@@ -20,7 +20,7 @@ from llmatic_daemon.records import (
     Snapshot,
     Verdict,
 )
-from llmatic_daemon.sandbox import BEGINNINGS, Violation
+from llmatic_daemon.domain.sandbox import BEGINNINGS, Violation
 from tests.fakes import Clock
 from tests.large_metrics import large
 from tests.sample_placements import audit, edition, failure, success

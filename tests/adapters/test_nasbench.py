@@ -4,13 +4,10 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.nasbench.hands import CellLifter, TableTrainer
-from llmatic_daemon.adapters.nasbench.rewriter import CellRewriter
+from llmatic_daemon.adapters.nasbench.cell_rewriter import CellRewriter
+from llmatic_daemon.adapters.nasbench.lookup import CellLifter, TableTrainer
 from llmatic_daemon.adapters.nasbench.table import Row, Table, data_sets_of
-from llmatic_daemon.cells import OPERATIONS, Cell, every_cell
-from llmatic_daemon.core.cell_candidates import INITIAL_CELL, read_cell, write_cell_request
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     AFRESH,
     Candidate,
     Completion,
@@ -24,6 +21,9 @@ from llmatic_daemon.records import (
     Report,
     Training,
 )
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import OPERATIONS, Cell, every_cell
+from llmatic_daemon.search.candidates.cells import INITIAL_CELL, read_cell, write_cell_request
 from tests import fakes
 
 FILE = Path(__file__).parents[3] / "shared" / "data" / "nasbench201" / "cells.csv.gz"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.offline import OfflineRewriter
-from llmatic_daemon.adapters.prompts import default_folder, read_prompts
-from llmatic_daemon.adapters.rewriting.intentions import Intention, intention_of
-from llmatic_daemon.adapters.rewriting.printer import print_network
-from llmatic_daemon.adapters.rewriting.reader import find_network, parse, read_network
-from llmatic_daemon.adapters.rewriting.shapes import Misfit, end, measure, norm_groups
-from llmatic_daemon.adapters.rewriting.steps import (
+from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.rewriter.context import Limits
+from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of
+from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network
+from llmatic_daemon.adapters.rewriter.printer import print_network
+from llmatic_daemon.adapters.rewriter.shape_inference import Misfit, end, measure, norm_groups
+from llmatic_daemon.adapters.rewriter.steps import (
     Activation,
     Conv,
     Dense,
@@ -28,8 +28,8 @@ from llmatic_daemon.adapters.rewriting.steps import (
     layers,
     steps,
 )
-from llmatic_daemon.adapters.rewriting.workbench import Limits
-from llmatic_daemon.records import Prompt, PromptKind, Task
+from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
+from llmatic_daemon.domain import Prompt, PromptKind, Task
 from tests.fakes import request_for
 
 PROMPTS = read_prompts(default_folder())
@@ -455,7 +455,7 @@ async def test_unknown_prompt_changes_the_network():
 
 
 def test_rewriter_does_not_import_torch():
-    code = "import sys, llmatic_daemon.adapters.offline; sys.exit('torch' in sys.modules)"
+    code = "import sys, llmatic_daemon.adapters.rewriter.writer; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

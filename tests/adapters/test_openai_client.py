@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.endpoint import Endpoint, EndpointOut, Served
-from llmatic_daemon.adapters.openai_client import OpenAIClient
-from llmatic_daemon.core.requests import STOPS
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.llm.endpoint import Endpoint, EndpointOut, Served
+from llmatic_daemon.adapters.llm.openai_client import OpenAIClient
+from llmatic_daemon.domain import Completion, PromptKind, TooLong
+from llmatic_daemon.domain.errors import (
     ConfigurationError,
     EndpointFailed,
     EndpointOverloaded,
@@ -21,7 +21,7 @@ from llmatic_daemon.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
-from llmatic_daemon.records import Completion, PromptKind, TooLong
+from llmatic_daemon.search.candidates.requests import STOPS
 from tests.codegen_server import missing_parts
 from tests.fake_tgi import FakeTgi, fake_tgi
 from tests.fake_tgi_rules import GenerateRequest, tokenize

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmatic_daemon.adapters import plots
+from llmatic_daemon.adapters.plots import search_plots
 
-COURSE = plots.Course(objectives=[0.1, 0.4, 0.2], trainable=[True, False, True], window_size=2)
-SCALE = plots.Scale(name="axis", ticks=((0.0, "low"), (1.0, "high")))
+COURSE = search_plots.Course(objectives=[0.1, 0.4, 0.2], trainable=[True, False, True], window_size=2)
+SCALE = search_plots.Scale(name="axis", ticks=((0.0, "low"), (1.0, "high")))
 
 
-def archive_map(num_cells: int, objectives: dict[int, float]) -> plots.ArchiveMap:
+def archive_map(num_cells: int, objectives: dict[int, float]) -> search_plots.ArchiveMap:
     points = np.random.default_rng(1).random((num_cells, 2)).tolist()
-    return plots.ArchiveMap(
+    return search_plots.ArchiveMap(
         title="Archive",
         centroids=points,
         objectives=objectives,
@@ -26,7 +26,7 @@ def archive_map(num_cells: int, objectives: dict[int, float]) -> plots.ArchiveMa
 def test_cells_of_a_map_fill_the_unit_square_without_overlap() -> None:
     points = np.random.default_rng(1).random((50, 2)).tolist()
 
-    areas = [area(polygon) for polygon in plots._polygons(points)]
+    areas = [area(polygon) for polygon in search_plots._polygons(points)]
 
     assert sum(areas) == pytest.approx(1.0)
 
@@ -42,7 +42,7 @@ def area(polygon: np.ndarray) -> float:
     [(20, {}), (20, {3: 0.5}), (20, dict.fromkeys(range(20), 0.5)), (20_001, {7: 0.1, 9: 0.9})],
 )
 def test_map_of_any_archive_is_drawn(tmp_path: Path, num_cells: int, objectives: dict[int, float]) -> None:
-    files = plots.draw([archive_map(num_cells, objectives)], COURSE, tmp_path, ["png"])
+    files = search_plots.draw([archive_map(num_cells, objectives)], COURSE, tmp_path, ["png"])
 
     assert [file.name for file in files] == ["archives.png", "course.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
@@ -50,13 +50,13 @@ def test_map_of_any_archive_is_drawn(tmp_path: Path, num_cells: int, objectives:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("points", [[], [(20, 0.1, -0.1, 0.3)], [(20, 0.0, 0.0, 0.0)] * 9])
-def test_uplift_is_a_picture_of_its_own(tmp_path: Path, points: list[plots.Point]) -> None:
-    bands = [plots.Band(title=title, points=points) for title in ("entered", "accuracy")]
+def test_uplift_is_a_picture_of_its_own(tmp_path: Path, points: list[search_plots.Point]) -> None:
+    bands = [search_plots.Band(title=title, points=points) for title in ("entered", "accuracy")]
 
-    files = plots.draw([archive_map(20, {})], COURSE, tmp_path, ["png"], bands)
+    files = search_plots.draw([archive_map(20, {})], COURSE, tmp_path, ["png"], bands)
 
     assert [file.name for file in files] == ["archives.png", "course.png", "uplift.png"]
 
 
 def test_last_window_counts_only_what_is_in_it() -> None:
-    assert plots._window_shares(COURSE) == [0.5, 1.0]
+    assert search_plots._window_shares(COURSE) == [0.5, 1.0]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import watchfiles
 
-from llmatic_daemon.adapters import prompt_folder
-from llmatic_daemon.adapters.prompt_folder import PromptFolder
-from llmatic_daemon.adapters.prompts import Snapshot, snapshot
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Prompt
+from llmatic_daemon.adapters.prompts import watcher
+from llmatic_daemon.adapters.prompts.files import Snapshot, snapshot
+from llmatic_daemon.adapters.prompts.watcher import PromptFolder
+from llmatic_daemon.domain import Prompt
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests.prompt_editor import STYLES
 
 #: Far longer than any of it takes.
@@ -238,7 +238,7 @@ def after_readings(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]
             steps.pop(0)()
         return taken
 
-    monkeypatch.setattr(prompt_folder, "snapshot", read)
+    monkeypatch.setattr(watcher, "snapshot", read)
     return steps
 
 

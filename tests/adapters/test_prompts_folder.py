@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompts import MAX_PROMPT_BYTES, default_folder, read_prompts
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Prompt, PromptKind
+from llmatic_daemon.adapters.prompts.files import MAX_PROMPT_BYTES, default_folder, read_prompts
+from llmatic_daemon.domain import Prompt, PromptKind
+from llmatic_daemon.domain.errors import ConfigurationError
 
 CROSSOVER = '+++\nkind = "crossover"\n+++\nJoin them.\n'
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.recording import Recorder, Replay, control_ratio_of
-from llmatic_daemon.errors import ConfigurationError, UserError, WriterUnavailable
-from llmatic_daemon.ports import Writer
-from llmatic_daemon.records import Completion, Request, TooLong
+from llmatic_daemon.adapters.llm.recording import Recorder, Replay, control_ratio_of
+from llmatic_daemon.domain import Completion, Request, TooLong
+from llmatic_daemon.domain.errors import ConfigurationError, UserError, WriterUnavailable
+from llmatic_daemon.domain.ports import Writer
 from tests.fakes import FakeWriter
 from tests.llm_house import crossover, mutation
 

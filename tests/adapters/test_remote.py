@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from llmatic_daemon.adapters.web.remote import listening, routes
-from llmatic_daemon.errors import ConfigurationError, StoreUnavailable, UserError
+from llmatic_daemon.adapters.http.control_tcp import listening, routes
+from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable, UserError
 from tests.web_house import free_port
 
 TOKEN = "5e7c0de5e7c0de5e7c0de"

@@ -16,18 +16,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.adapters import database_file, schema, snapshots
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.placement_rows import COLUMNS
-from llmatic_daemon.adapters.state_folder import database_path, settings_path
-from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage import copies as snapshots
+from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.rows.placement_rows import COLUMNS
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.cli import main
-from llmatic_daemon.errors import StateVersionError, StoreUnavailable
-from llmatic_daemon.ports import Entry
-from llmatic_daemon.records import Edition, Operator, Outcome, Placement, PromptKind
-from llmatic_daemon.restoring import restore
-from llmatic_daemon.verification import verify
+from llmatic_daemon.commands.restore import restore
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import Edition, Operator, Outcome, Placement, PromptKind
+from llmatic_daemon.domain.errors import StateVersionError, StoreUnavailable
+from llmatic_daemon.domain.ports import Entry
 from tests.fake_daemon import fake_hands
 from tests.sample_placements import SampleSearch, edition
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from llmatic_daemon.adapters.lifter import ProcessLifter
 from llmatic_daemon.adapters.nasbench.skeleton import Size, size_of, source_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table
-from llmatic_daemon.cells import NUM_CELLS, OPERATIONS, Cell, every_cell
-from llmatic_daemon.core.source import read_text
-from llmatic_daemon.records import Candidate, Network, Task
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.domain import Candidate, Network, Task
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, OPERATIONS, Cell, every_cell
+from llmatic_daemon.search.candidates.source import read_text
 from tests.adapters.test_nasbench import FILE, needs_the_table
 
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS

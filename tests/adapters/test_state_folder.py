@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.state_folder import StateFolder, holder
-from llmatic_daemon.errors import ConfigurationError, StateLocked
+from llmatic_daemon.adapters.storage.state_folder import StateFolder, holder
+from llmatic_daemon.domain.errors import ConfigurationError, StateLocked
 
 
 def test_state_folder_is_made_for_owner_and_group(tmp_path: Path):
@@ -65,7 +65,7 @@ def test_holder_of_a_killed_daemon_is_nobody(tmp_path: Path):
 def test_lock_of_another_process_is_seen(tmp_path: Path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from llmatic_daemon.adapters.state_folder import StateFolder\n"
+        "from llmatic_daemon.adapters.storage.state_folder import StateFolder\n"
         "folder = StateFolder.claim(Path(sys.argv[1])); print('mine', flush=True); input()\n"
     )
     other = subprocess.Popen(

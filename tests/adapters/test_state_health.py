@@ -3,9 +3,9 @@
 import threading
 from pathlib import Path
 
-from llmatic_daemon.adapters import state_health
-from llmatic_daemon.adapters.state_folder import database_path
-from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.storage import state_health
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.storage.state_folder import database_path
 
 
 async def _database(folder: Path) -> Path:

@@ -12,15 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.errors import (
-    ConfigurationError,
-    StateLocked,
-    StateVersionError,
-    StoreUnavailable,
-)
-from llmatic_daemon.records import Artefacts, Identity, Job, Tessellation
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import Artefacts, Identity, Job, Tessellation
+from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, StateVersionError, StoreUnavailable
 from tests.sample_placements import SampleSearch, failure, success
 
 
@@ -328,7 +323,7 @@ def test_known_schema_needs_no_sqlite_utils(tmp_path: Path):
     asyncio.run(_open_and_close(tmp_path))
     code = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from llmatic_daemon.adapters.store import SQLiteStore\n"
+        "from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore\n"
         "asyncio.run(SQLiteStore.open(Path(sys.argv[1])))\n"
         "print('sqlite_utils' in sys.modules)\n"
     )

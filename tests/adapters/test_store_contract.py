@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.ports import SearchStore
+from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain.ports import SearchStore
 from tests.store_contract import OpenStore, StoreContract
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.records import Artefacts, Job, Placement
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import Artefacts, Job, Placement
 from tests.sample_placements import failure
 
 CHILD = Path(__file__).with_name("store_child.py")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.systemd import ServiceManager
+from llmatic_daemon.adapters.system.notify import ServiceManager
 from tests.service_manager import Listener
 
 

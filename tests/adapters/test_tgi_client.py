@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from llmatic_daemon.adapters import answers
-from llmatic_daemon.adapters.endpoint import Endpoint, EndpointOut, Served
-from llmatic_daemon.adapters.llm import LLMWriter
-from llmatic_daemon.adapters.tgi_client import TGIClient
-from llmatic_daemon.cells import PATTERN
-from llmatic_daemon.core.requests import STOPS
-from llmatic_daemon.errors import (
+from llmatic_daemon.adapters.llm import responses
+from llmatic_daemon.adapters.llm.endpoint import Endpoint, EndpointOut, Served
+from llmatic_daemon.adapters.llm.ensemble import LLMWriter
+from llmatic_daemon.adapters.llm.tgi_client import TGIClient
+from llmatic_daemon.domain import CallOutcome, Completion, PromptKind, TooLong
+from llmatic_daemon.domain.errors import (
     ConfigurationError,
     EndpointFailed,
     EndpointOverloaded,
     EndpointRefused,
     EndpointTimeout,
 )
-from llmatic_daemon.records import CallOutcome, Completion, PromptKind, TooLong
+from llmatic_daemon.domain.nasbench_cells import PATTERN
+from llmatic_daemon.search.candidates.requests import STOPS
 from tests.fake_tgi import FakeTgi, fake_tgi
 from tests.fake_tgi_rules import GenerateRequest, tokenize
 from tests.fakes import FakeObserver
@@ -678,7 +678,7 @@ async def test_proxy_is_not_asked_for_what_runs_on_this_machine(
     ],
 )
 def test_complaint_of_length_is_known_by_its_words(text: str):
-    assert answers.is_length_complaint(text)
+    assert responses.is_length_complaint(text)
 
 
 @pytest.mark.parametrize(
@@ -692,4 +692,4 @@ def test_complaint_of_length_is_known_by_its_words(text: str):
     ],
 )
 def test_other_complaints_are_none_of_length(text: str):
-    assert not answers.is_length_complaint(text)
+    assert not responses.is_length_complaint(text)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.trainer import MODULE, TrainerPool
-from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable
-from llmatic_daemon.records import (
+from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
+from llmatic_daemon.domain import (
     Failure,
     Look,
     Measures,
@@ -26,6 +25,7 @@ from llmatic_daemon.records import (
     Task,
     Training,
 )
+from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
 from tests.fakes import FakeObserver
 
 
@@ -465,7 +465,7 @@ async def test_a_start_that_never_ends_is_overdue(monkeypatch):
 
 
 def _lifted(layers: str) -> Network:
-    export = pytest.importorskip("llmatic_daemon.worker.export").export
+    export = pytest.importorskip("llmatic_daemon.worker.lifting.export").export
     safetensors = pytest.importorskip("safetensors.torch")
     source = (
         "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
@@ -473,7 +473,7 @@ def _lifted(layers: str) -> Network:
     )
     exported = export(source, "Net", (1, 8, 8), 10)
     weights = safetensors.save(exported.weights)
-    validate = pytest.importorskip("llmatic_daemon.worker.validate")
+    validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
     limits = validate.Limits()
     measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
     return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)

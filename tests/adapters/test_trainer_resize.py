@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.places import Place, chosen, named
-from llmatic_daemon.adapters.trainer import TrainerPool
-from llmatic_daemon.errors import ConfigurationError, TrainerUnavailable
-from llmatic_daemon.records import Report
+from llmatic_daemon.adapters.processes.devices import Place, chosen, named
+from llmatic_daemon.adapters.processes.trainer import TrainerPool
+from llmatic_daemon.domain import Report
+from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
 from tests.adapters.test_trainer import (
     _child_can_be_found,  # noqa: F401  # a fixture, for all tests here
     _is_alive,

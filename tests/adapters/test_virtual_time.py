@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from llmatic_daemon.adapters import virtual_time
-from llmatic_daemon.adapters.virtual_time import LateWriter, PlacedTrainer
-from llmatic_daemon.records import Training
+from llmatic_daemon.domain import Training
+from tests.benchmarks import virtual_time
+from tests.benchmarks.virtual_time import LateWriter, PlacedTrainer
 from tests.fakes import FakeTrainer, FakeWriter, network, prompt, report, request_for
 
 

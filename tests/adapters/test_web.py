@@ -14,14 +14,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from llmatic_daemon.adapters.web import events
-from llmatic_daemon.adapters.web.events import EventStream
-from llmatic_daemon.adapters.web.guard import guard
-from llmatic_daemon.adapters.web.listener import listening
-from llmatic_daemon.adapters.web.routes import Parameter, Route
-from llmatic_daemon.adapters.web.server import serving
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Job
+from llmatic_daemon.adapters.http import event_stream
+from llmatic_daemon.adapters.http.app import listening
+from llmatic_daemon.adapters.http.event_stream import EventStream
+from llmatic_daemon.adapters.http.guard import guard
+from llmatic_daemon.adapters.http.routes import Parameter, Route
+from llmatic_daemon.adapters.http.server import serving
+from llmatic_daemon.domain import Job
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests.sample_placements import edition, failure
 from tests.web_house import Asked, Searched, asked, free_port, raw, table
 
@@ -495,7 +495,7 @@ async def test_log_that_cannot_be_read_ends_the_stream_and_nothing_else(
 
 
 async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MAX_LAG", 3)
+    monkeypatch.setattr(event_stream, "MAX_LAG", 3)
 
     async def replay(after: int, limit: int) -> list:
         return []
@@ -515,7 +515,7 @@ async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.Monke
 async def test_reader_that_falls_behind_while_it_catches_up_is_dropped_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "MAX_LAG", 3)
+    monkeypatch.setattr(event_stream, "MAX_LAG", 3)
 
     async def endless(after: int, limit: int) -> list:
         return [failure(after + n, Job(number=after + n, attempt=1)) for n in range(1, limit + 1)]
@@ -532,7 +532,7 @@ async def test_reader_that_falls_behind_while_it_catches_up_is_dropped_too(
 
 
 async def test_no_more_readers_than_there_may_be(house: Asked, monkeypatch) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 1)
+    monkeypatch.setattr(event_stream, "MAX_READERS", 1)
     async with house.client.get("/api/v1/events") as first:
         assert first.status == 200
         async with house.client.get("/api/v1/events") as second:
@@ -540,7 +540,7 @@ async def test_no_more_readers_than_there_may_be(house: Asked, monkeypatch) -> N
 
 
 async def test_silent_search_sends_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_S", 0.01)
 
     async def replay(after: int, limit: int) -> list:
         return []

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters.offline import OfflineRewriter
-from llmatic_daemon.adapters.recording import Recorder, Replay
-from llmatic_daemon.ports import Writer
+from llmatic_daemon import config
+from llmatic_daemon.adapters.llm.recording import Recorder, Replay
+from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
+from llmatic_daemon.bootstrap import build_writers
+from llmatic_daemon.domain.ports import Writer
 from tests.codegen_server import missing_parts
 from tests.fake_tgi import fake_tgi
 from tests.fakes import FakeWriter
@@ -38,7 +39,7 @@ def asking(url: str, name: str, **changes: Any) -> Any:
     loaded = config.load(environment={}, overrides={"writer": settings | changes})
     # Few tries, and no breaker to wait for: an odd request is to be refused.
     hasty = loaded.writer.model_copy(update={"max_tries": 2, "breaker_failures": 100})
-    return parts.writer(loaded.model_copy(update={"writer": hasty}))
+    return build_writers.writer(loaded.model_copy(update={"writer": hasty}))
 
 
 class TestOfflineRewriter(WriterContract):
@@ -81,7 +82,7 @@ class TestReplay(WriterContract):
     @pytest.fixture
     async def writer(self, recording: Path) -> AsyncIterator[Writer]:
         settings = {"writer": {"name": "replay", "replay": str(recording)}}
-        async with parts.writer(config.load(environment={}, overrides=settings)) as writer:
+        async with build_writers.writer(config.load(environment={}, overrides=settings)) as writer:
             assert isinstance(writer, Replay)
             yield writer
 

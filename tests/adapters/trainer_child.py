@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import frames
+from llmatic_daemon.domain import frames
 
 
 def send(header: dict[str, Any], *blobs: bytes) -> None:

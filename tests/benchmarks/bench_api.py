@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import aiohttp
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.parts import Hands
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.daemon import main as daemon
 from tests.benchmarks.bench_soak import FaultyTrainer, scrape
 from tests.fake_daemon import Acknowledger, RandomLifter, RandomWriter
 from tests.web_house import free_port

@@ -14,8 +14,10 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.adapters.history import History
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.daemon import main as daemon
 
 
 def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str, float]:
@@ -31,7 +33,7 @@ def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str
             "budget": {"max_gpu_hours": minutes / 60, "max_hours": 0, "max_evaluations": 0},
         }
         settings = config.load(preset="demo", environment={}, overrides=overrides)
-        asyncio.run(daemon.run(settings, parts.hands(settings)))
+        asyncio.run(daemon.run(settings, build.hands(settings)))
         with History(Path(f"{folder}/state")) as history:
             status, elites = history.status(), history.elites()
     outcomes = dict(status.outcomes)

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
 from flop_battery import BATTERY
 
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.lifting.export import export
 
 SHAPE = (3, 32, 32)
 

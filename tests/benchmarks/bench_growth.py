@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import database_path
-from llmatic_daemon.adapters.store import log_page
-from llmatic_daemon.core.evolution import apply
-from llmatic_daemon.core.milestones import milestone_of
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.sqlite_store import log_page
+from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.evolution import apply
 from tests.benchmarks.bench_start import start
 from tests.benchmarks.growing import Growing
 

@@ -33,21 +33,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine, Patience, Ports
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import (
-    Candidate,
-    Completion,
-    Network,
-    Progress,
-    Report,
-    Request,
-    Training,
-)
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import Candidate, Completion, Network, Progress, Report, Request, Training
+from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution
 from tests.benchmarks.generations import run_generations
 from tests.fakes import (
     TASK,

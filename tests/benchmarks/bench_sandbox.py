@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmatic_daemon.records import Candidate, Outcome
+from llmatic_daemon.domain import Candidate, Outcome
 from tests.hostile.corpus import programs
 from tests.hostile.house import DENSE, MIXED, House, candidate
 from tests.hostile.slots import EVERYTHING, Slot

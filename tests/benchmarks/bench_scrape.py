@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmatic_daemon.adapters.web.listener import listening
+from llmatic_daemon.adapters.http.app import listening
 from tests.large_metrics import large
 from tests.web_house import free_port, table
 

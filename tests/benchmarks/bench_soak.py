@@ -24,18 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import aiohttp
 import numpy as np
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.adapters import control
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.prompts import default_folder
-from llmatic_daemon.errors import (
-    LifterUnavailable,
-    TrainerUnavailable,
-    UserError,
-    WriterUnavailable,
-)
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.records import (
+from llmatic_daemon import config
+from llmatic_daemon.adapters.http import control_socket
+from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
     Candidate,
     Completion,
     Failure,
@@ -46,7 +42,7 @@ from llmatic_daemon.records import (
     Request,
     Training,
 )
-from llmatic_daemon.verification import verify
+from llmatic_daemon.domain.errors import LifterUnavailable, TrainerUnavailable, UserError, WriterUnavailable
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 from tests.web_house import free_port
 
@@ -149,7 +145,7 @@ async def disturb(state: Path, pid: int) -> None:
         await asyncio.sleep(7)
         for verb in ("pause", "resume"):
             with contextlib.suppress(UserError):
-                await control.ask(state, verb)
+                await control_socket.ask(state, verb)
 
 
 def sample(pid: int) -> tuple[float, int, int]:

@@ -27,24 +27,25 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters import virtual_time
-from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
-from llmatic_daemon.adapters.nasbench.hands import TableTrainer
+from llmatic_daemon import config
+from llmatic_daemon.adapters.nasbench.lookup import TableTrainer
 from llmatic_daemon.adapters.nasbench.table import Table
-from llmatic_daemon.adapters.prompts import read_prompts
-from llmatic_daemon.adapters.virtual_time import LateWriter, PlacedTrainer
-from llmatic_daemon.config import Settings
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.experiments.tables import interval
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import Job, Placement
-from llmatic_daemon.search import rebuild
-from llmatic_daemon.simulation import cells, simulate
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build_search import rebuild
+from llmatic_daemon.commands.experiment.simulation import cells, simulate
+from llmatic_daemon.commands.experiment.tables import interval
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import Job, Placement
+from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution
+from tests.benchmarks import virtual_time
 from tests.benchmarks.generations import run_generations
+from tests.benchmarks.virtual_time import LateWriter, PlacedTrainer
 
 NUM_PLACES, GENERATION, LATENCY = 8, 100, 0.1
 #: (simulated hours, validation accuracy of the best so far) after each evaluation.
@@ -84,7 +85,7 @@ def worlds(table: Table, mean_s: float, spread: float, *, own: bool) -> Callable
     times = [row.train_s for row in table.values()]
 
     def hands(settings: Settings) -> Hands:
-        quick = parts.benchmark(settings, table)
+        quick = build.benchmark(settings, table)
         drawn = Random(settings.search.seed)
 
         def pace(train_s: float) -> float:
@@ -145,13 +146,13 @@ async def generations(settings: Settings, hands: Hands) -> Sequence[Placement]:
                 ports,
                 num_slots=settings.engine.slots,
                 budget=Budget(),
-                patience=parts.patience(settings),
+                patience=build.patience(settings),
                 clock=virtual_time.now,
             )
             return whole.engine
 
         first = engine_for(search, 1)
-        prompts = read_prompts(parts.prompt_path(settings))
+        prompts = read_prompts(build.prompt_path(settings))
         await first.take_prompts(prompts, settings.archives.prompt_slots)
         await run_generations(engine_for, first.evolution, settings.budget.max_evaluations)
     return store.memory.placements

@@ -8,8 +8,8 @@ theirs, mistakes included.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.records import Outcome
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.search.operators import initial_source
 from tests.fakes import TASK
 
 PARENT = initial_source(TASK)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.archive import CVTArchive
-from llmatic_daemon.records import AddStatus
+from llmatic_daemon.domain import AddStatus
+from llmatic_daemon.search.archive.archive import CVTArchive
 from tests.fakes import PROMPT_SPACE, centroids
 
 

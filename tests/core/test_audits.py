@@ -6,23 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.core import audits
-from llmatic_daemon.core.audits import NUM_CONTENDERS, AuditRules, is_drawn, standard_error
-from llmatic_daemon.core.descriptions import describe
-from llmatic_daemon.core.evolution import (
-    Best,
-    Evolution,
-    apply,
-    audit,
-    due_for_audit,
-    edit,
-    fold,
-    place,
-    propose,
-    rng_for,
-)
-from llmatic_daemon.core.variants import strategy_of
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     Audit,
     Edition,
     Failure,
@@ -35,6 +19,13 @@ from llmatic_daemon.records import (
     Report,
     Verdict,
 )
+from llmatic_daemon.search import auditing
+from llmatic_daemon.search.auditing import NUM_CONTENDERS, AuditRules, is_drawn, standard_error
+from llmatic_daemon.search.evolution import Best, Evolution, apply, fold
+from llmatic_daemon.search.placement import audit, due_for_audit, edit, place
+from llmatic_daemon.search.proposals import propose, rng_for
+from llmatic_daemon.search.summaries import describe
+from llmatic_daemon.search.variants import strategy_of
 from tests.core.test_fold import Scheduler, Step, scripts, searches
 from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
 
@@ -379,7 +370,7 @@ def test_contenders_of_a_cell_are_few_however_many_come():
 
     ((_, kept),) = search.contenders.ranked.items()
 
-    assert len(kept) == audits.NUM_CONTENDERS
+    assert len(kept) == auditing.NUM_CONTENDERS
     assert [each.figures.objective for each in kept] == sorted(
         (each.figures.objective for each in kept), reverse=True
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.centroids import Centroids
+from llmatic_daemon.search.archive.centroids import Centroids
 
 Point = tuple[float, float]
 

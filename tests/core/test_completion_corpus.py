@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.source import class_name_of, read_source, read_text
-from llmatic_daemon.records import Candidate, Completion, Outcome, Rejection
+from llmatic_daemon.domain import Candidate, Completion, Outcome, Rejection
+from llmatic_daemon.search.candidates.source import class_name_of, read_source, read_text
 from tests.core.completion_corpus import CASES, PARENT, Case
 from tests.fakes import TASK, proposal
 

@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution, apply, place, propose, rng_for
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.temperature import adapted
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     AddStatus,
     Duplicate,
     Elite,
@@ -24,6 +20,12 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
 )
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.operators import initial_source
+from llmatic_daemon.search.placement import place
+from llmatic_daemon.search.proposals import propose, rng_for
+from llmatic_daemon.search.temperature import adapted
 from tests.fakes import TASK, evolution, prompts, proposal, report, trial, with_prompts
 
 MANY = 1500

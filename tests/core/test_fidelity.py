@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution, apply, goes_on, place
-from llmatic_daemon.core.fidelity import (
-    NUM_REMEMBERED,
-    FidelityRules,
-    is_promising,
-    remembered,
-)
-from llmatic_daemon.records import AddStatus, Failure, Job, Outcome, Stopped
+from llmatic_daemon.domain import AddStatus, Failure, Job, Outcome, Stopped
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.early_stopping import NUM_REMEMBERED, FidelityRules, is_promising, remembered
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.placement import place
+from llmatic_daemon.search.proposals import goes_on
 from tests.fakes import evolution, network, proposal, report, trial
 
 FIFTH = FidelityRules(look_ratio=0.25, promoted_ratio=0.2)

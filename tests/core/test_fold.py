@@ -7,21 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.audits import AuditRules
-from llmatic_daemon.core.evolution import (
-    Evolution,
-    apply,
-    audit,
-    due_for_audit,
-    edit,
-    fold,
-    place,
-    propose,
-    rng_for,
-)
-from llmatic_daemon.core.milestones import milestone_of, resumed
-from llmatic_daemon.core.variants import STRATEGIES, Credit, strategy_of
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     Audit,
     Duplicate,
     Edition,
@@ -37,6 +23,12 @@ from llmatic_daemon.records import (
     Stopped,
     Trial,
 )
+from llmatic_daemon.search.auditing import AuditRules
+from llmatic_daemon.search.checkpoint import milestone_of, resumed
+from llmatic_daemon.search.evolution import Evolution, apply, fold
+from llmatic_daemon.search.placement import audit, due_for_audit, edit, place
+from llmatic_daemon.search.proposals import propose, rng_for
+from llmatic_daemon.search.variants import STRATEGIES, Credit, strategy_of
 from tests.fakes import differences, evolution, network, prompt, prompts, proposal, report, trial
 
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.

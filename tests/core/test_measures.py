@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.measures import Axis, MeasureSpace
+from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
 from tests.fakes import NETWORK_SPACE, centroids
 
 numbers = st.floats(allow_nan=False)

@@ -8,21 +8,9 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.memory_store import MemoryStore
-from llmatic_daemon.config import preset_text
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import (
-    Evolution,
-    apply,
-    num_epochs,
-    place,
-    propose,
-    rng_for,
-)
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.source import read_source
-from llmatic_daemon.engine import Engine, Patience, Ports
-from llmatic_daemon.records import (
+from llmatic_daemon.adapters.storage.memory_store import MemoryStore
+from llmatic_daemon.config.loading import preset_text
+from llmatic_daemon.domain import (
     AddStatus,
     Candidate,
     Completion,
@@ -34,6 +22,13 @@ from llmatic_daemon.records import (
     Proposal,
     Rejection,
 )
+from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.candidates.source import read_source
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.operators import initial_source
+from llmatic_daemon.search.placement import place
+from llmatic_daemon.search.proposals import num_epochs, propose, rng_for
 from tests.fakes import (
     NETWORK_SPACE,
     TASK,
@@ -190,7 +185,7 @@ def test_source_keeps_what_follows_its_first_return():
 
 def test_batch_size_of_the_paper_preset_is_four():
     """The paper gives none; 4 is the classic partner of its learning rate, and the code uses 1."""
-    recipes = pytest.importorskip("llmatic_daemon.worker.recipes")
+    recipes = pytest.importorskip("llmatic_daemon.worker.training.recipes")
     training = tomllib.loads(preset_text("paper"))["training"]
 
     assert training == {"recipe": "paper"}

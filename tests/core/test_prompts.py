@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from llmatic_daemon.core.evolution import Evolution, apply, edit, place, propose, rng_for
-from llmatic_daemon.core.prompts import highest_curiosity
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.records import Edition, Job, Prompt, PromptElite, PromptKind
+from llmatic_daemon.domain import Edition, Job, Prompt, PromptElite, PromptKind
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.placement import edit, place
+from llmatic_daemon.search.prompt_book import highest_curiosity
+from llmatic_daemon.search.proposals import propose, rng_for
 from tests.fakes import (
     evolution,
     prompt,

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from llmatic_daemon.adapters.prompts import default_folder, read_prompts
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.requests import STOPS, filled, placeholders, write_request
-from llmatic_daemon.records import Operator, PromptKind, Request
+from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.domain import Operator, PromptKind, Request
+from llmatic_daemon.search.candidates.requests import STOPS, filled, placeholders, write_request
+from llmatic_daemon.search.operators import initial_source
 from tests.fakes import TASK, prompt, proposal, request_for
 
 SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.source import MAX_SOURCE_BYTES, read_source
-from llmatic_daemon.records import Candidate, Completion, Outcome, Rejection
+from llmatic_daemon.domain import Candidate, Completion, Outcome, Rejection
+from llmatic_daemon.search.candidates.source import MAX_SOURCE_BYTES, read_source
+from llmatic_daemon.search.operators import initial_source
 from tests.fakes import TASK, proposal
 
 IMPORTS = "import torch\nfrom torch import nn\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from llmatic_daemon.core.tessellation import tessellate
+from llmatic_daemon.search.archive.tessellation import tessellate
 
 
 def unevenness(centroids: np.ndarray) -> float:

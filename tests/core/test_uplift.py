@@ -7,13 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llmatic_daemon.core.uplift import (
-    MIN_CANDIDATES,
-    entered_difference,
-    objective_difference,
-    uplift,
-)
-from llmatic_daemon.records import (
+from llmatic_daemon.domain import (
     OBJECTIVE_UNITS,
     AddStatus,
     Arm,
@@ -24,6 +18,7 @@ from llmatic_daemon.records import (
     Outcome,
     Placement,
 )
+from llmatic_daemon.search.comparison import MIN_CANDIDATES, entered_difference, objective_difference, uplift
 from tests.sample_placements import failure, success
 
 EMPTY = Comparison(control_ratio=0.1, since=0)

@@ -5,10 +5,13 @@ from typing import Any, get_args
 
 import pytest
 
-from llmatic_daemon.core.evolution import Evolution, apply, place, propose, rng_for, shorten
-from llmatic_daemon.core.rules import Variant
-from llmatic_daemon.core.structure import similarity, structure_of
-from llmatic_daemon.core.variants import (
+from llmatic_daemon.domain import AddStatus, Arm, Failure, Job, Operator, Outcome, Placement, Proposal
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.placement import place
+from llmatic_daemon.search.proposals import propose, rng_for, shorten
+from llmatic_daemon.search.rules import Variant
+from llmatic_daemon.search.similarity import similarity, structure_of
+from llmatic_daemon.search.variants import (
     CREATE,
     HISTORY,
     NUM_NEIGHBOURS,
@@ -16,16 +19,6 @@ from llmatic_daemon.core.variants import (
     SAMPLE,
     STRATEGIES,
     individual_of,
-)
-from llmatic_daemon.records import (
-    AddStatus,
-    Arm,
-    Failure,
-    Job,
-    Operator,
-    Outcome,
-    Placement,
-    Proposal,
 )
 from tests.fakes import evolution, network, prompts, proposal, report, trial, with_prompts
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmatic_daemon.adapters.metrics_table import TABLE
+from llmatic_daemon.adapters.metrics.catalog import TABLE
 from tests.deploy.shipped import (
     DASHBOARDS,
     DEPLOY,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompts import default_folder
+from llmatic_daemon.adapters.prompts.files import default_folder
 from tests.deploy.servers import PROGRAMS, Monitoring, eventually
 from tests.deploy.shipped import Expression, alert_expressions, dashboard_expressions, hastened
 from tests.running_daemon import RunningDaemon, running_daemon

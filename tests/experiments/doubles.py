@@ -5,10 +5,10 @@ import signal
 import sys
 import time
 
-from llmatic_daemon.adapters.experiment_store import Finished, Improvement, Run
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.experiments.plan import Job
-from llmatic_daemon.experiments.running import perform
+from llmatic_daemon.adapters.storage.experiment_store import Finished, Improvement, Run
+from llmatic_daemon.commands.experiment.plan import Job
+from llmatic_daemon.commands.experiment.pool import perform
+from llmatic_daemon.domain.errors import ConfigurationError
 
 
 def finished(

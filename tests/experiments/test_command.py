@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.experiment_store import DATABASE
+from llmatic_daemon.adapters.storage.experiment_store import DATABASE
 from tests.experiments.conftest import TEXT
 
 pytestmark = pytest.mark.slow

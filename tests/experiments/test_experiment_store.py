@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.experiment_store import (
+from llmatic_daemon.adapters.storage.experiment_store import (
     DATABASE,
     ExperimentStore,
     Failed,
@@ -14,7 +14,7 @@ from llmatic_daemon.adapters.experiment_store import (
     Run,
     WindowFacts,
 )
-from llmatic_daemon.errors import ConfigurationError, StateLocked, StoreUnavailable
+from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, StoreUnavailable
 from tests.experiments.doubles import finished
 
 WHOLE = replace(

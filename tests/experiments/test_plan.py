@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.errors import ConfigurationError
-from llmatic_daemon.experiments.plan import PRESETS, plan, preset_text
+from llmatic_daemon.commands.experiment.plan import PRESETS, plan, preset_text
+from llmatic_daemon.domain.errors import ConfigurationError
 from tests.experiments.conftest import TEXT
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.experiment_store import Finished, KeptElite, WindowFacts
-from llmatic_daemon.experiments import figures, report
-from llmatic_daemon.experiments.plan import Plan, plan
-from llmatic_daemon.experiments.tables import grouped
+from llmatic_daemon.adapters.storage.experiment_store import Finished, KeptElite, WindowFacts
+from llmatic_daemon.commands.experiment import figures, report
+from llmatic_daemon.commands.experiment.plan import Plan, plan
+from llmatic_daemon.commands.experiment.tables import grouped
 from tests.experiments.conftest import TEXT
 from tests.experiments.doubles import finished
 

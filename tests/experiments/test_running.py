@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.experiment_store import Failed, Finished
-from llmatic_daemon.experiments.plan import Job, plan
-from llmatic_daemon.experiments.running import carry_out, perform
+from llmatic_daemon.adapters.storage.experiment_store import Failed, Finished
+from llmatic_daemon.commands.experiment.plan import Job, plan
+from llmatic_daemon.commands.experiment.pool import carry_out, perform
 from tests.experiments import doubles
 from tests.experiments.conftest import TEXT
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.experiment_store import Run
-from llmatic_daemon.experiments import tables
-from llmatic_daemon.experiments.plan import Plan
+from llmatic_daemon.adapters.storage.experiment_store import Run
+from llmatic_daemon.commands.experiment import tables
+from llmatic_daemon.commands.experiment.plan import Plan
 from tests.experiments.doubles import finished
 
 C10 = "nasbench201-cifar10"

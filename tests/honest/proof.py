@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from llmatic_daemon.adapters.lifter import ProcessLifter
-from llmatic_daemon.core.source import read_text
-from llmatic_daemon.records import Candidate, Network, Rejection, Task
-from llmatic_daemon.worker.graph import build
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.domain import Candidate, Network, Rejection, Task
+from llmatic_daemon.search.candidates.source import read_text
+from llmatic_daemon.worker.graph.serialization import build
+from llmatic_daemon.worker.graph.validation import Limits, validate
 from tests.honest.count import Figures
 
 FOLDER = Path(__file__).parent / "networks"

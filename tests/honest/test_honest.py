@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 import torch
 
-from llmatic_daemon.records import Network, Rejection
+from llmatic_daemon.domain import Network, Rejection
 from tests.honest import proof
 from tests.honest.count import count
 

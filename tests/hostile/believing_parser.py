@@ -4,13 +4,12 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from llmatic_daemon import frames
-from llmatic_daemon.records import Measures
-from llmatic_daemon.worker import lift
+from llmatic_daemon.domain import Measures, frames
+from llmatic_daemon.worker.lifting import lift_server
 
 
 def _believe(request: Any, confinement: Any, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
-    ending = lift._run_confined(request, confinement, asker)
+    ending = lift_server._run_confined(request, confinement, asker)
     said: dict[str, Any] = {"outcome": "lifted" if ending.exit_code == 0 else "sandbox"}
     if ending.output:
         said |= frames.read_file(io.BytesIO(ending.output))[0]
@@ -19,5 +18,5 @@ def _believe(request: Any, confinement: Any, asker: int) -> tuple[dict[str, Any]
 
 
 if __name__ == "__main__":
-    lift.lift = _believe  # type: ignore[assignment]
-    lift.main()
+    lift_server.lift = _believe  # type: ignore[assignment]
+    lift_server.main()

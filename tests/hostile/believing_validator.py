@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from llmatic_daemon.records import Measures
-from llmatic_daemon.worker import lift
+from llmatic_daemon.domain import Measures
+from llmatic_daemon.worker.lifting import lift_server
 
 
 def _believe(*_: object) -> SimpleNamespace:
@@ -12,5 +12,5 @@ def _believe(*_: object) -> SimpleNamespace:
 
 
 if __name__ == "__main__":
-    lift.validate = _believe  # type: ignore[assignment]
-    lift.main()
+    lift_server.validate = _believe  # type: ignore[assignment]
+    lift_server.main()

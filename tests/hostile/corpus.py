@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from llmatic_daemon.core.source import read_text
-from llmatic_daemon.records import Candidate, Outcome, Rejection, Task
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.domain import Candidate, Outcome, Rejection, Task
+from llmatic_daemon.domain.sandbox import Layer
+from llmatic_daemon.search.candidates.source import read_text
 
 FOLDER = Path(__file__).parent / "programs"
 KINDS = ("resources", "escape", "cheating", "bugs")

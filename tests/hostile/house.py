@@ -8,8 +8,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from llmatic_daemon.records import Candidate, Network, Outcome, Rejection
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.domain import Candidate, Network, Outcome, Rejection
+from llmatic_daemon.domain.sandbox import Layer
 from tests.hostile.corpus import KINDS, SEED, TASK, Program
 from tests.hostile.slots import PATIENT_S, SHORT_S, Ended, Slots
 from tests.hostile.world import World, descendants, kill_all

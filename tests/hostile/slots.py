@@ -12,10 +12,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmatic_daemon.adapters.lifter import ProcessLifter
-from llmatic_daemon.errors import LifterUnavailable
-from llmatic_daemon.records import Candidate, Network
-from llmatic_daemon.sandbox import Layer, Sandbox
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.domain import Candidate, Network
+from llmatic_daemon.domain.errors import LifterUnavailable
+from llmatic_daemon.domain.sandbox import Layer, Sandbox
 
 T = TypeVar("T")
 #: What the tests may leave out; a machine without a cgroup of ours lacks it anyway.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.records import Network
-from llmatic_daemon.sandbox import Layer
+from llmatic_daemon.domain import Network
+from llmatic_daemon.domain.sandbox import Layer
 from tests.benchmarks.bench_sandbox import soak
 from tests.hostile.corpus import KINDS, programs
 from tests.hostile.house import DENSE, MIXED, House, candidate, reaches

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from llmatic_daemon.records import Network, Outcome, Rejection
-from llmatic_daemon.sandbox import Layer, Sandbox
-from llmatic_daemon.worker import data, training
-from llmatic_daemon.worker.data import DataSet, Source
-from llmatic_daemon.worker.graph import build
-from llmatic_daemon.worker.readers import Raw
-from llmatic_daemon.worker.recipes import Recipe
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.domain import Network, Outcome, Rejection
+from llmatic_daemon.domain.sandbox import Layer, Sandbox
+from llmatic_daemon.worker.graph.serialization import build
+from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.training import datasets, loop
+from llmatic_daemon.worker.training.dataset_readers import Raw
+from llmatic_daemon.worker.training.datasets import DataSet, Source
+from llmatic_daemon.worker.training.recipes import Recipe
 from tests.hostile import naive
 from tests.hostile.corpus import TASK, Program, programs
 from tests.hostile.house import DENSE, House, candidate, reaches, time_of
@@ -178,15 +178,15 @@ def test_weights_that_overflow_end_in_the_trainer(house: House):
     network = house.run(PROGRAMS["overflowing_weights"], frozenset()).network
 
     assert network is not None
-    with pytest.raises(training.TrainingFailed) as raised:
+    with pytest.raises(loop.TrainingFailed) as raised:
         _trained(network)
     assert raised.value.cause is Outcome.NAN
 
 
-def _trained(network: Network) -> training.Result:
+def _trained(network: Network) -> loop.Result:
     """Validate and train as the trainer does."""
     valid = validate(network.graph, network.weights, Limits(), TASK.input_shape, TASK.num_classes)
-    run = training.Run(build(valid.graph, valid.weights), _noise(), RECIPE, seed=1, timeout_s=60)
+    run = loop.Run(build(valid.graph, valid.weights), _noise(), RECIPE, seed=1, timeout_s=60)
     list(run.epochs())
     return run.result()
 
@@ -201,7 +201,7 @@ def _noise() -> DataSet:
         test=(_last(test[0]), test[1].numpy()),
     )
     source = Source(name="noise", validation_ratio=0.0)
-    return data._split(raw, source).resident(torch.device("cpu"), torch.float32)
+    return datasets._split(raw, source).resident(torch.device("cpu"), torch.float32)
 
 
 def _last(images: torch.Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 import llmatic_daemon
-from llmatic_daemon.adapters import schema
+from llmatic_daemon.adapters.storage import schema
 
 SECRET = "-----BEGIN PRIVATE KEY----- decoy"
 _SYSTEM_V = Path("/proc/sysvipc/shm")

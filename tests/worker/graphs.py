@@ -3,8 +3,7 @@
 import safetensors.torch
 import torch
 
-from llmatic_daemon.worker.graph import dumps
-from llmatic_daemon.worker.nodes import (
+from llmatic_daemon.worker.graph.nodes import (
     Arg,
     Extent,
     Graph,
@@ -15,7 +14,8 @@ from llmatic_daemon.worker.nodes import (
     WeightRef,
     canonical,
 )
-from llmatic_daemon.worker.validate import Limits, Validated, validate
+from llmatic_daemon.worker.graph.serialization import dumps
+from llmatic_daemon.worker.graph.validation import Limits, Validated, validate
 
 SHAPE = (3, 4, 4)
 B = Extent(1, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from llmatic_daemon.worker.data import DataError, DataSet, Source, load, stratified
+from llmatic_daemon.worker.training.datasets import DataError, DataSet, Source, load, stratified
 
 
 def _cifar_records(folder: Path, name: str, labels: list[int], *, label_bytes: int = 1) -> np.ndarray:

@@ -8,9 +8,9 @@ import torch
 from network_sources import BROKEN, DENSE, HEADER, HONEST, network
 from torch import nn
 
-from llmatic_daemon.worker.export import Exported, ExportError, describe, export
-from llmatic_daemon.worker.graph import build, loads
-from llmatic_daemon.worker.translate import Translator
+from llmatic_daemon.worker.graph.serialization import build, loads
+from llmatic_daemon.worker.lifting.export import Exported, ExportError, describe, export
+from llmatic_daemon.worker.lifting.translate import Translator
 
 SHAPE = (3, 32, 32)
 

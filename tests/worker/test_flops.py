@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 from flop_battery import BATTERY
 
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.lifting.export import export
 
 
 @pytest.mark.parametrize("name", sorted(BATTERY))

@@ -7,17 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.worker.graph import GraphError, build, dumps, loads, read_order
-from llmatic_daemon.worker.nodes import (
-    Extent,
-    Graph,
-    Input,
-    Node,
-    Result,
-    Weight,
-    WeightRef,
-    canonical,
-)
+from llmatic_daemon.worker.graph.nodes import Extent, Graph, Input, Node, Result, Weight, WeightRef, canonical
+from llmatic_daemon.worker.graph.serialization import GraphError, build, dumps, loads, read_order
 
 GRAPH = Graph(
     input_shape=(3, 8, 8),

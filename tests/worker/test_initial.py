@@ -7,9 +7,9 @@ from graphs import B, W, X, graph, judged, n, op
 from network_sources import network
 from torch import nn
 
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.initial import begin
-from llmatic_daemon.worker.validate import Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import Limits, Validated, validate
+from llmatic_daemon.worker.lifting.export import export
+from llmatic_daemon.worker.training.initial_weights import begin
 
 NORMED = graph(
     op("batch_norm.default", X, W(1), W(2), W(3), W(4), True, 0.1, 1e-5, True),

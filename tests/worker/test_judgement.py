@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon import frames
-from llmatic_daemon.worker import lift
-from llmatic_daemon.worker.confinement import Bounds, Confinement
-from llmatic_daemon.worker.supervisor import Ending
-from llmatic_daemon.worker.validate import Limits
+from llmatic_daemon.domain import frames
+from llmatic_daemon.worker.graph.validation import Limits
+from llmatic_daemon.worker.lifting import lift_server
+from llmatic_daemon.worker.lifting.confinement import Bounds, Confinement
+from llmatic_daemon.worker.lifting.supervisor import Ending
 
-REQUEST = lift.Request(
+REQUEST = lift_server.Request(
     source="",
     class_name="Net",
     seed=1,
@@ -32,8 +32,8 @@ def judged(monkeypatch):
 
     def answered(output: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
         ending = Ending(output=output, exit_code=exit_code, timed_out=False, flooded=False, abandoned=False)
-        monkeypatch.setattr(lift, "_run_confined", lambda request, confinement, asker: ending)
-        header, _ = frames.read_file(io.BytesIO(lift.answer(REQUEST, Confinement(), asker=-1)))
+        monkeypatch.setattr(lift_server, "_run_confined", lambda request, confinement, asker: ending)
+        header, _ = frames.read_file(io.BytesIO(lift_server.answer(REQUEST, Confinement(), asker=-1)))
         return header
 
     return answered
@@ -75,16 +75,16 @@ def test_folder_nested_beyond_pythons_recursion_is_removed(tmp_path, monkeypatch
         os.chdir("d")
     os.chdir(tmp_path)
 
-    lift._remove(str(folder))
+    lift_server._remove(str(folder))
 
     assert not folder.exists()
 
 
 def test_source_beyond_the_setting_is_not_run(monkeypatch):
-    monkeypatch.setattr(lift, "_run_confined", None)
+    monkeypatch.setattr(lift_server, "_run_confined", None)
     request = replace(REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024))
 
-    header, _ = frames.read_file(io.BytesIO(lift.answer(request, Confinement(), asker=-1)))
+    header, _ = frames.read_file(io.BytesIO(lift_server.answer(request, Confinement(), asker=-1)))
 
     assert header["outcome"] == "not_code"
     assert header["detail"] == "a source may have at most 1024 bytes, has 1200"

@@ -5,13 +5,13 @@ import torch
 from graphs import FLAT, B, W, X, graph, head, judged, n, op
 from network_sources import HONEST, network
 
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.graph import build, loads
-from llmatic_daemon.worker.lanes import Lane, trace
-from llmatic_daemon.worker.nodes import Extent
-from llmatic_daemon.worker.operations import table
-from llmatic_daemon.worker.shapes import infer
-from llmatic_daemon.worker.validate import InvalidNetwork
+from llmatic_daemon.worker.graph.batch_axis import Lane, trace
+from llmatic_daemon.worker.graph.nodes import Extent
+from llmatic_daemon.worker.graph.operations import table
+from llmatic_daemon.worker.graph.serialization import build, loads
+from llmatic_daemon.worker.graph.shapes import infer
+from llmatic_daemon.worker.graph.validation import InvalidNetwork
+from llmatic_daemon.worker.lifting.export import export
 
 MIXED = {
     "mean of the batch": head(op("mean.dim", n(1), (0,), True), op("sub.Tensor", n(1), n(2))),
@@ -179,6 +179,6 @@ def test_honest_network_keeps_its_images_apart(name):
 
 
 def test_every_operation_has_a_rule():
-    from llmatic_daemon.worker import lanes
+    from llmatic_daemon.worker.graph import batch_axis
 
-    assert set(table()) <= set(lanes._RULES) | set(lanes._MADE)
+    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._MADE)

@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 from network_sources import network
 
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.lifting.export import export
 
 #: Source, and its (depth, width).
 LAYERS = {

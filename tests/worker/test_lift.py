@@ -12,7 +12,7 @@ import pytest
 from hostile_sources import HOSTILE, USELESS
 from network_sources import DENSE, LENET
 
-from llmatic_daemon import frames
+from llmatic_daemon.domain import frames
 
 #: Nothing around it but what each child does to itself.
 SANDBOX = json.dumps({"user": None, "without": []})
@@ -24,7 +24,7 @@ class Parent:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmatic_daemon.worker.lift", SANDBOX],
+            [sys.executable, "-m", "llmatic_daemon.worker.lifting.lift_server", SANDBOX],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},

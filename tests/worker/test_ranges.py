@@ -5,8 +5,8 @@ import math
 import pytest
 from graphs import HEAD, B, W, X, graph, head, judged, n, op
 
-from llmatic_daemon.worker.nodes import Input
-from llmatic_daemon.worker.validate import InvalidNetwork
+from llmatic_daemon.worker.graph.nodes import Input
+from llmatic_daemon.worker.graph.validation import InvalidNetwork
 
 
 def conv(*args, shape=(48, 3, 1, 1)):

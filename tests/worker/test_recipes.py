@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmatic_daemon.worker import recipes
-from llmatic_daemon.worker.recipes import FAST_CPU, FAST_CUDA, RecipeError, choose
+from llmatic_daemon.worker.training import recipes
+from llmatic_daemon.worker.training.recipes import FAST_CPU, FAST_CUDA, RecipeError, choose
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -7,10 +7,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from llmatic_daemon.worker import train
-from llmatic_daemon.worker.data import DataError
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.recipes import RecipeError
+from llmatic_daemon.worker.lifting.export import export
+from llmatic_daemon.worker.training import train_server
+from llmatic_daemon.worker.training.datasets import DataError
+from llmatic_daemon.worker.training.recipes import RecipeError
 
 SOURCE = """
 from torch import nn
@@ -32,8 +32,8 @@ CONFIGURATION: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def setup() -> train.Setup:
-    return train.set_up(CONFIGURATION)
+def setup() -> train_server.Setup:
+    return train_server.set_up(CONFIGURATION)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def _asked(**more: Any) -> dict[str, Any]:
 
 
 def test_ready_describes_the_data_set(setup):
-    assert train.ready(setup) == {
+    assert train_server.ready(setup) == {
         "name": "digits",
         "input_shape": [1, 8, 8],
         "num_classes": 10,
@@ -71,7 +71,7 @@ def test_ready_describes_the_data_set(setup):
 
 
 def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
-    said = list(train.answer(setup, _asked(), *network, never_asked))
+    said = list(train_server.answer(setup, _asked(), *network, never_asked))
 
     numbers = [header["epoch"]["number"] for header, _ in said[:-1]]
     report = said[-1][0]["report"]
@@ -88,8 +88,8 @@ def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
 
 
 def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, network):
-    plain = list(train.answer(setup, _asked(epochs=4), *network, never_asked))
-    looked = list(train.answer(setup, _asked(epochs=4, look_ratio=0.5), *network, lambda: True))
+    plain = list(train_server.answer(setup, _asked(epochs=4), *network, never_asked))
+    looked = list(train_server.answer(setup, _asked(epochs=4, look_ratio=0.5), *network, lambda: True))
 
     assert [header.get("looked", False) for header, _ in looked[:-1]] == [
         False,
@@ -106,7 +106,7 @@ def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, networ
 
 
 def test_network_that_promises_too_little_is_not_trained_on(setup, network):
-    said = list(train.answer(setup, _asked(epochs=4, look_ratio=0.25), *network, lambda: False))
+    said = list(train_server.answer(setup, _asked(epochs=4, look_ratio=0.25), *network, lambda: False))
 
     *_, (epoch, _), (last, blobs) = said
     assert epoch["looked"]
@@ -117,14 +117,16 @@ def test_network_that_promises_too_little_is_not_trained_on(setup, network):
 
 @pytest.mark.parametrize(("ratio", "epochs"), [(0.9, 1), (0.99, 4), (None, 4), (0.5, 0)])
 def test_there_is_no_look_where_nothing_would_be_saved(setup, network, ratio, epochs):
-    said = list(train.answer(setup, _asked(epochs=epochs, look_ratio=ratio), *network, never_asked))
+    said = list(train_server.answer(setup, _asked(epochs=epochs, look_ratio=ratio), *network, never_asked))
 
     assert not any("looked" in header for header, _ in said)
     assert said[-1][0]["report"]["look"] is None
 
 
 def test_the_same_request_gives_the_same_answer(setup, network):
-    first, second = (list(train.answer(setup, _asked(), *network, never_asked))[-1][0] for _ in range(2))
+    first, second = (
+        list(train_server.answer(setup, _asked(), *network, never_asked))[-1][0] for _ in range(2)
+    )
 
     for said in (first, second):
         said["report"].pop("train_s")
@@ -134,7 +136,7 @@ def test_the_same_request_gives_the_same_answer(setup, network):
 def test_weights_are_kept_when_asked(setup, network):
     graph, weights = network
 
-    *_, (_, blobs) = train.answer(setup, _asked(keep_weights=True), graph, weights, never_asked)
+    *_, (_, blobs) = train_server.answer(setup, _asked(keep_weights=True), graph, weights, never_asked)
 
     kept, before = safetensors.torch.load(blobs[0]), safetensors.torch.load(weights)
     assert {name: value.shape for name, value in kept.items()} == {
@@ -144,13 +146,15 @@ def test_weights_are_kept_when_asked(setup, network):
 
 
 def test_no_epochs_measure_the_untrained_network(setup, network):
-    said = [header for header, _ in train.answer(setup, _asked(epochs=0), *network, never_asked)]
+    said = [header for header, _ in train_server.answer(setup, _asked(epochs=0), *network, never_asked)]
 
     assert [next(iter(header)) for header in said] == ["epoch", "report"]
 
 
 def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
-    *_, (said, _) = train.answer(setup, _asked(measures={**MEASURES, "flops": 1}), *network, never_asked)
+    *_, (said, _) = train_server.answer(
+        setup, _asked(measures={**MEASURES, "flops": 1}), *network, never_asked
+    )
 
     assert said["failure"]["cause"] == "invalid_graph"
     assert "flops=2736" in said["failure"]["detail"]
@@ -158,7 +162,7 @@ def test_measures_that_the_lifter_made_up_are_a_failure(setup, network):
 
 @pytest.mark.parametrize("broken", [(b"{}", b""), (b"\xff", b"x")])
 def test_a_graph_that_is_none_is_a_failure(setup, broken):
-    *_, (said, _) = train.answer(setup, _asked(), *broken, never_asked)
+    *_, (said, _) = train_server.answer(setup, _asked(), *broken, never_asked)
 
     assert said["failure"]["cause"] == "invalid_graph"
 
@@ -166,7 +170,7 @@ def test_a_graph_that_is_none_is_a_failure(setup, broken):
 def test_weights_that_do_not_fit_are_a_failure(setup, network):
     weights = safetensors.torch.save({"w0": torch.zeros(3)})
 
-    *_, (said, _) = train.answer(setup, _asked(), network[0], weights, never_asked)
+    *_, (said, _) = train_server.answer(setup, _asked(), network[0], weights, never_asked)
 
     assert said["failure"]["cause"] == "invalid_graph"
 
@@ -175,7 +179,9 @@ def test_a_training_that_fails_is_a_failure_with_its_cause(setup, network):
     weights = safetensors.torch.load(network[1])
     weights["w0"] = weights["w0"].fill_(1e38)
 
-    *_, (said, _) = train.answer(setup, _asked(), network[0], safetensors.torch.save(weights), never_asked)
+    *_, (said, _) = train_server.answer(
+        setup, _asked(), network[0], safetensors.torch.save(weights), never_asked
+    )
 
     assert said["failure"]["cause"] == "nan"
 
@@ -184,20 +190,20 @@ def test_a_training_that_fails_is_a_failure_with_its_cause(setup, network):
     ("change", "error", "message"),
     [
         ({"data": {"name": "digit"}}, DataError, "did you mean 'digits'"),
-        ({"data": {"nam": "digits"}}, train.SetupError, "unknown data set setting 'nam'"),
+        ({"data": {"nam": "digits"}}, train_server.SetupError, "unknown data set setting 'nam'"),
         ({"recipe": {"preset": "slow"}}, RecipeError, "recipe must be one of"),
         ({"recipe": {"epoch": 1}}, RecipeError, "did you mean 'epochs'"),
-        ({"limits": {"max_parameter": 1}}, train.SetupError, "unknown limit setting"),
-        ({"device": "gpu"}, train.SetupError, "device 'gpu' must be usable here"),
+        ({"limits": {"max_parameter": 1}}, train_server.SetupError, "unknown limit setting"),
+        ({"device": "gpu"}, train_server.SetupError, "device 'gpu' must be usable here"),
     ],
 )
 def test_a_configuration_that_cannot_be_followed_says_why(change, error, message):
     with pytest.raises(error, match=message):
-        train.set_up({**CONFIGURATION, **change})
+        train_server.set_up({**CONFIGURATION, **change})
 
 
 def test_requests_are_read_in_order():
-    first, second = train.frames.encode({"a": 1}), train.frames.encode({"b": 2}, b"blob")
+    first, second = train_server.frames.encode({"a": 1}), train_server.frames.encode({"b": 2}, b"blob")
 
     class Open(io.BytesIO):
         """A pipe that stays open after its last frame."""
@@ -205,10 +211,10 @@ def test_requests_are_read_in_order():
         def read(self, size: int | None = -1) -> bytes:
             content = super().read(size)
             if not content:
-                train.threading.Event().wait()
+                train_server.threading.Event().wait()
             return content
 
-    requests = train._requests(Open(first + second))
+    requests = train_server._requests(Open(first + second))
 
     assert next(requests) == ({"a": 1}, [])
     assert next(requests) == ({"b": 2}, [b"blob"])

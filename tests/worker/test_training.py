@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from llmatic_daemon.records import Outcome
-from llmatic_daemon.worker import training
-from llmatic_daemon.worker.data import DataSet, Split
-from llmatic_daemon.worker.recipes import Recipe
-from llmatic_daemon.worker.training import Deadline, Result, Run, TrainingFailed
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.worker.training import loop
+from llmatic_daemon.worker.training.datasets import DataSet, Split
+from llmatic_daemon.worker.training.loop import Deadline, Result, Run, TrainingFailed
+from llmatic_daemon.worker.training.recipes import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.05)
@@ -118,7 +118,7 @@ def test_measuring_is_done_in_evaluation_mode():
     expected = (network(split.images.permute(0, 3, 1, 2)).argmax(1) == split.labels).float().mean()
 
     network.train()
-    accuracy, _ = training.measure(network, split, RECIPE, Deadline(60), 16)
+    accuracy, _ = loop.measure(network, split, RECIPE, Deadline(60), 16)
 
     assert accuracy == pytest.approx(float(expected))
 
@@ -143,7 +143,7 @@ def test_a_shifted_image_is_the_image_moved_with_its_border_repeated():
     images = torch.arange(16 * 16.0).reshape(1, 16, 16, 1).repeat(50, 1, 1, 1)
     generator = torch.Generator().manual_seed(0)
 
-    moved = training.shifted(images, torch.arange(50), False, generator)
+    moved = loop.shifted(images, torch.arange(50), False, generator)
 
     steps = {(int(m[8, 8, 0]) - (8 * 16 + 8)) for m in moved}
     assert steps <= {16 * y + x for y in range(-2, 3) for x in range(-2, 3)}
@@ -154,7 +154,7 @@ def test_about_half_of_the_images_are_mirrored():
     images = torch.arange(4.0).reshape(1, 1, 4, 1).repeat(200, 1, 1, 1)  # too small to be moved
     generator = torch.Generator().manual_seed(0)
 
-    moved = training.shifted(images, torch.arange(200), True, generator)
+    moved = loop.shifted(images, torch.arange(200), True, generator)
 
     mirrored = int((moved[:, 0, 0, 0] == 3).sum())
     assert 70 < mirrored < 130
@@ -244,9 +244,9 @@ def test_training_on_a_gpu_learns():
         pytest.skip("no CUDA device")
     device = torch.device("cuda")
     recipe = replace(RECIPE, epochs=12, precision="bfloat16", augmentation="shift-flip", schedule="one-cycle")
-    data = _data().resident(device, training.image_dtype(recipe))
+    data = _data().resident(device, loop.image_dtype(recipe))
 
     result = _train(_network().to(device), recipe, data)
-    training.free_memory()
+    loop.free_memory()
 
     assert result.objective > 0.5

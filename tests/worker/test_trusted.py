@@ -9,13 +9,13 @@ import torch
 from graphs import B, W, X, judged, n, op
 from torch import nn
 
-from llmatic_daemon.records import Outcome
-from llmatic_daemon.worker import memory, recipes, train, training
-from llmatic_daemon.worker.data import DataSet, Split
-from llmatic_daemon.worker.graph import build, dumps
-from llmatic_daemon.worker.nodes import Graph, Node, Result, Weight, canonical
-from llmatic_daemon.worker.training import Deadline, Run, measure
-from llmatic_daemon.worker.validate import Limits, validate
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.worker.graph.nodes import Graph, Node, Result, Weight, canonical
+from llmatic_daemon.worker.graph.serialization import build, dumps
+from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.training import loop, memory, recipes, train_server
+from llmatic_daemon.worker.training.datasets import DataSet, Split
+from llmatic_daemon.worker.training.loop import Deadline, Run, measure
 
 RECIPE = recipes.Recipe(epochs=2, batch_size=8, learning_rate=0.05)
 NODES = (
@@ -44,7 +44,7 @@ def split(count: int, seed: int) -> Split:
 
 
 DATA = DataSet(name="made up", num_classes=10, train=split(60, 0), validation=split(40, 1), test=split(50, 2))
-SETUP = train.Setup(
+SETUP = train_server.Setup(
     device=torch.device("cpu"),
     data=DATA,
     recipe=RECIPE,
@@ -54,7 +54,7 @@ SETUP = train.Setup(
 )
 
 
-def trained(setup: train.Setup = SETUP, **weights: torch.Tensor) -> dict[str, Any]:
+def trained(setup: train_server.Setup = SETUP, **weights: torch.Tensor) -> dict[str, Any]:
     """Train the graph as the trainer is asked to; the last answer."""
     graph = made(*NODES)
     given = {f"w{k}": torch.ones(w.shape) for k, w in enumerate(graph.weights)} | weights
@@ -68,7 +68,7 @@ def trained(setup: train.Setup = SETUP, **weights: torch.Tensor) -> dict[str, An
         "order": [],
         "look_ratio": None,
     }
-    *_, (said, _) = train.answer(setup, asked, dumps(graph), data, lambda: True)
+    *_, (said, _) = train_server.answer(setup, asked, dumps(graph), data, lambda: True)
     if "report" in said:
         said["report"].pop("train_s")
     return said
@@ -142,7 +142,7 @@ def test_measuring_leaves_no_trace_in_the_network():
 
 def test_network_that_does_not_fit_is_refused_before_it_is_built(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device, limit: 1000)
-    monkeypatch.setattr(train, "build", None)
+    monkeypatch.setattr(train_server, "build", None)
 
     said = trained(replace(SETUP, memory_bytes=1 << 30))
 
@@ -157,7 +157,7 @@ def test_network_that_fits_is_trained():
 def test_memory_grows_with_the_batch_and_the_weights():
     valid = judged(made(*NODES))
     sizes = [
-        memory.needed_bytes(valid, replace(RECIPE, batch_size=size), training.at_once("cpu", RECIPE, 1 << 40))
+        memory.needed_bytes(valid, replace(RECIPE, batch_size=size), loop.at_once("cpu", RECIPE, 1 << 40))
         for size in (8, 800)
     ]
 

@@ -8,27 +8,12 @@ import torch
 from graphs import B, W, X, graph, head, n, op
 from graphs import judged as judged_freely
 
-from llmatic_daemon.records import Outcome
-from llmatic_daemon.worker import validate as validate_module
-from llmatic_daemon.worker.graph import dumps
-from llmatic_daemon.worker.nodes import (
-    Extent,
-    Graph,
-    Input,
-    Node,
-    Result,
-    Weight,
-    WeightRef,
-    canonical,
-)
-from llmatic_daemon.worker.shapes import Shapes
-from llmatic_daemon.worker.validate import (
-    InvalidNetwork,
-    Limits,
-    Validated,
-    _check_line,
-    validate,
-)
+from llmatic_daemon.domain import Outcome
+from llmatic_daemon.worker.graph import validation as validate_module
+from llmatic_daemon.worker.graph.nodes import Extent, Graph, Input, Node, Result, Weight, WeightRef, canonical
+from llmatic_daemon.worker.graph.serialization import dumps
+from llmatic_daemon.worker.graph.shapes import Shapes
+from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, Validated, _check_line, validate
 
 SHAPE = (3, 4, 4)
 FLAT = Node(op="reshape.default", args=(Input(), (Extent(1, 0), 48)))

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from llmatic_daemon.adapters.nasbench.skeleton import Size, size_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Row, Table
-from llmatic_daemon.cells import NUM_CELLS, Cell
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell
 
 NAME = "NATS-tss-v1_0-3ffb9"
 FILE_ENDING = ".pickle.pbz2"

@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
-from llmatic_daemon.cells import EDGES, Cell
+from llmatic_daemon.domain.nasbench_cells import EDGES, Cell
 
 #: Channels of the three stages, and cells in each.
 STAGES = (16, 32, 64)

@@ -10,8 +10,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.cells import NUM_CELLS, Cell, CellError, every_cell
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError, every_cell
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
 DATA_SETS = {

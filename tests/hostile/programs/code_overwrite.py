@@ -11,7 +11,7 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        for name in ("validate", "graph", "lift", "supervisor"):
+        for name in ("graph.validation", "graph.serialization", "lifting.lift_server", "lifting.supervisor"):
             module = torch.sys.modules.get(f"llmatic_daemon.worker.{name}")
             for function in ("validate", "loads", "answer", "run"):
                 if hasattr(module, function):

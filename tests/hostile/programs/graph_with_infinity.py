@@ -27,7 +27,7 @@ class Net(nn.Module):
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        lifting, frames = [torch.sys.modules["llmatic_daemon." + name] for name in ("worker.export", "frames")]
+        lifting, frames = [torch.sys.modules["llmatic_daemon." + name] for name in ("worker.lifting.export", "domain.frames")]
         torch.manual_seed(1)
         done = lifting.export(HONEST, "Net", (3, 8, 8), 10)
         weights = torch.sys.modules["safetensors.torch"].save(done.weights)
