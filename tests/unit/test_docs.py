@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from llmatic_daemon import PACKAGE_ROOT, cli
 from llmatic_daemon.adapters.metrics.catalog import TABLE
@@ -337,6 +338,24 @@ def test_tests_and_modules_that_are_named_exist(path: Path):
     named += [module.replace(".", "/") + ".py" for module in modules]
 
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_experiments_behind_the_results_are_named_beside_them():
+    folder = ROOT / "tests" / "benchmarks"
+    text = text_of(PACKAGE / "commands" / "experiment" / "RESULTS.md") + text_of(folder / "README.md")
+    files = [path.name for path in (folder / "experiments").glob("*.toml")]
+
+    assert files
+    assert [name for name in files if f"`{name}`" not in text and f"experiments/{name}" not in text] == []
+
+
+def test_llm_is_started_as_the_compose_file_starts_it():
+    services = yaml.safe_load(text_of(ROOT / "deploy" / "compose.yaml"))["services"]
+    flags = " ".join(services["tgi"]["command"].split()[2:])
+
+    shell = " ".join(" ".join(blocks(text_of(PACKAGE / "adapters" / "llm" / "README.md"), "sh")).split())
+
+    assert flags in shell.replace("\\ ", "")
 
 
 # --- the glossary ---------------------------------------------------------------------------------
