@@ -8,7 +8,7 @@ from typing import Any
 from llmatic_daemon.domain import Outcome
 from llmatic_daemon.domain.ports import Writer
 from llmatic_daemon.engine.auditor import Auditor
-from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from tests.fakes import (
@@ -22,8 +22,8 @@ from tests.fakes import (
     evolution,
 )
 
-AT_ONCE = Patience(max_attempts=3, retry_s=0.0, max_retry_s=0.0)
-NEVER = Patience(max_attempts=3, retry_s=3600.0, max_retry_s=3600.0)
+AT_ONCE = RetryPolicy(max_attempts=3, retry_s=0.0, max_retry_s=0.0)
+NEVER = RetryPolicy(max_attempts=3, retry_s=3600.0, max_retry_s=3600.0)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class House:
     store: FlakyStore = field(default_factory=FlakyStore)
     clock: Clock = field(default_factory=Clock)
     num_slots: int = 1
-    patience: Patience = AT_ONCE
+    retry_policy: RetryPolicy = AT_ONCE
 
     def engine(self, rewriter: Writer | None = None, **limits: Any) -> Engine:
         edition = self.start.prompts.edition
@@ -58,7 +58,7 @@ class House:
             ports,
             num_slots=self.num_slots,
             budget=Budget(**limits),
-            patience=self.patience,
+            retry_policy=self.retry_policy,
             clock=self.clock,
         )
 
@@ -69,7 +69,7 @@ class House:
             store=self.store,
             lifter=self.lifter,
             trainer=self.trainer,
-            patience=self.patience,
+            retry_policy=self.retry_policy,
         )
 
     @property

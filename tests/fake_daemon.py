@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from llmatic_daemon import config
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import (
     Candidate,
@@ -83,9 +83,9 @@ class Acknowledger(Observer):
         os.write(1, f"{placement.job.number}\n".encode())
 
 
-def fake_hands() -> Hands:
+def fake_hands() -> Adapters:
     """Make them all."""
-    return Hands(
+    return Adapters(
         lambda observers: contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(RandomTrainer()),

@@ -13,6 +13,7 @@ from llmatic_daemon.domain import (
     Candidate,
     CommitResult,
     Completion,
+    DevicePhase,
     Edition,
     Failure,
     Job,
@@ -20,7 +21,6 @@ from llmatic_daemon.domain import (
     Network,
     Operator,
     Placement,
-    PlacePhase,
     Progress,
     Prompt,
     PromptKind,
@@ -175,7 +175,7 @@ def report(objective: float, **changes: Any) -> Report:
         "test_accuracy": objective,
         "test_loss": 1.0 - objective,
         "curve": (),
-        "place": "fake:0",
+        "device": "fake:0",
         "wait_s": 0.5,
         "train_s": 2.0,
     }
@@ -267,7 +267,7 @@ class FakeWriter(Writer):
     requests: list[Request] = field(default_factory=list)
     #: More parents than this do not fit.
     max_parents: int = 9
-    stand_in: bool = False
+    fallback: bool = False
 
     async def complete(self, request: Request) -> Completion | TooLong:
         self.requests.append(request)
@@ -278,7 +278,7 @@ class FakeWriter(Writer):
         if len(request.parents) > self.max_parents:
             return TooLong(endpoint="fake", num_tokens=len(request.parents), max_tokens=0)
         text = self.text(number)
-        return Completion(text=text, writer="fake", model="fake-1", stand_in=self.stand_in)
+        return Completion(text=text, writer="fake", model="fake-1", fallback=self.fallback)
 
 
 @dataclass
@@ -315,7 +315,7 @@ class FakeTrainer(Trainer):
     async def task(self) -> Task:
         return TASK
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Return at once."""
 
     async def train(
@@ -324,7 +324,7 @@ class FakeTrainer(Trainer):
         self.trained.append(network)
         self.trainings.append(training)
         number = len(self.trained)
-        watch(Progress(place="fake:0", epoch=0, num_epochs=1, accuracy=None))
+        watch(Progress(device="fake:0", epoch=0, num_epochs=1, accuracy=None))
         if self.gate:
             await self.gate.passing()
         self.faults.strike()
@@ -343,7 +343,7 @@ class FakeObserver(Observer):
     audits: list[Audit] = field(default_factory=list)
     #: What became of jobs and commits, in words.
     life: list[str] = field(default_factory=list)
-    places: list[tuple[str, PlacePhase | RestartReason | None]] = field(default_factory=list)
+    places: list[tuple[str, DevicePhase | RestartReason | None]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
@@ -374,7 +374,7 @@ class FakeObserver(Observer):
     def committed(self, result: CommitResult, duration_s: float) -> None:
         self.life.append(result.value)
 
-    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+    def device_changed(self, place: str, phase: DevicePhase | None) -> None:
         self.places.append((place, phase))
 
     def trainer_replaced(self, place: str, reason: RestartReason) -> None:
@@ -383,7 +383,7 @@ class FakeObserver(Observer):
     def resized(self, num_slots: int) -> None:
         self.sizes.append(num_slots)
 
-    def place_gone(self, place: str) -> None:
+    def device_gone(self, place: str) -> None:
         self.gone.append(place)
 
 

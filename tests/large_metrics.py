@@ -1,7 +1,7 @@
 """The metrics of a large daemon: 8 slots, 8 device places, 32 prompts, 2 LLM servers, a full archive."""
 
 from llmatic_daemon.adapters.metrics.observer import Metrics
-from llmatic_daemon.domain import EndpointState, Snapshot
+from llmatic_daemon.domain import EndpointState, SearchStatus
 from tests.sample_placements import edition
 
 PROMPTS = tuple(f"prompt-{number}" for number in range(31))
@@ -11,7 +11,7 @@ ENDPOINTS = ("tgi", "chat")
 def large() -> Metrics:
     """Make them; with the prompt for crossover there are 32."""
     made = Metrics("1.2.3", 8, ENDPOINTS)
-    snapshot = Snapshot(
+    snapshot = SearchStatus(
         num_settled=100_000,
         num_evaluations=60_000,
         max_evaluations=None,
@@ -36,5 +36,5 @@ def large() -> Metrics:
     made.configured("abc", "digits", 60.0)
     made.use(edition(1, *PROMPTS).prompts)
     for number in range(1, 9):
-        made.place_changed(f"cuda:0/{number}", None)
+        made.device_changed(f"cuda:0/{number}", None)
     return made

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from llmatic_daemon import config
 from llmatic_daemon.bootstrap import build_writers
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import (
     Completion,
+    DevicePhase,
     Edition,
     Failure,
     Network,
-    PlacePhase,
     Progress,
     Report,
     Request,
@@ -69,15 +69,15 @@ class SlowTrainer(RandomTrainer):
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
-        self._show(PlacePhase.TRAIN)
+        self._show(DevicePhase.TRAIN)
         await asyncio.sleep(self._pause_s)
         result = await super().train(network, training, watch)
         self._show(None)
         return result
 
-    def _show(self, phase: PlacePhase | None) -> None:
+    def _show(self, phase: DevicePhase | None) -> None:
         for observer in self._observers:
-            observer.place_changed("fake:0", phase)
+            observer.device_changed("fake:0", phase)
 
 
 class Teller(Observer):
@@ -131,14 +131,14 @@ def main() -> None:
     again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
     settings = again()
     told = TellingWriter(tells=asked.tell_requests)
-    hands = Hands(
+    adapters = Adapters(
         partial(build_writers.writer, settings)
         if asked.llm
         else lambda observers: contextlib.nullcontext(told),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(SlowTrainer(asked.pause_s)),
     )
-    running = daemon.run(settings, hands, (Teller(),), lambda view: tell("ready"), again=again)
+    running = daemon.run(settings, adapters, (Teller(),), lambda view: tell("ready"), again=again)
     end = asyncio.run(running)
     tell("end", why=end)
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from huggingface_hub import constants
 
 from llmatic_daemon.adapters.llm.circuit_breaker import BreakerRules
-from llmatic_daemon.adapters.llm.endpoint import Client, Endpoint, Persistence, Served
+from llmatic_daemon.adapters.llm.endpoint import CallPolicy, Client, Endpoint, Served
 from llmatic_daemon.domain import Completion, PromptKind, Request, TooLong
 from tests.fakes import Gate, prompt, request_for
 
@@ -97,10 +97,10 @@ def breaker_rules(**changes: Any) -> BreakerRules:
     return BreakerRules(**(numbers | changes))
 
 
-def persistence(**changes: Any) -> Persistence:
+def persistence(**changes: Any) -> CallPolicy:
     """Say how to ask, without a pause between tries."""
     parts = {"timeout_s": 30.0, "max_tries": 1, "retry_s": 1e-6, "max_retry_s": 1e-6}
-    return Persistence(**({"breaker": breaker_rules()} | parts | changes))
+    return CallPolicy(**({"breaker": breaker_rules()} | parts | changes))
 
 
 def endpoint(client: Client, name: str = "here", **changes: Any) -> Endpoint:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmatic_daemon.domain import (
+    Accuracies,
     AddStatus,
     Artefacts,
     Audit,
     Durations,
     Edition,
     Epoch,
-    Figures,
     Job,
     Measures,
     Operator,
@@ -45,7 +45,7 @@ def failure(number: int, job: Job, **changes: Any) -> Placement:
         "finish_reason": "stop",
         "num_prompt_tokens": 0,
         "num_tokens": 0,
-        "stand_in": False,
+        "fallback": False,
         "outcome": Outcome.ERROR,
         "detail": "the world failed",
         "source_digest": None,
@@ -108,7 +108,7 @@ def audit(number: int, placement: Placement, **changes: Any) -> Audit:
     """Make an audit of an elite by which it keeps its cell."""
     assert placement.report is not None
     assert placement.cell is not None
-    first = Figures(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
+    first = Accuracies(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
     facts: dict[str, Any] = {
         "num_settled": placement.number,
         "job": placement.job.number,
@@ -122,7 +122,7 @@ def audit(number: int, placement: Placement, **changes: Any) -> Audit:
         "verdict": Verdict.STABLE,
         "holder": placement.job.number,
         "holder_figures": first,
-        "place": "cpu:0",
+        "device": "cpu:0",
         "wait_s": 0.1,
         "train_s": 0.4,
     }
@@ -140,7 +140,7 @@ def _report(number: int, num_epochs: int) -> Report:
         test_accuracy=objective - 0.01,
         test_loss=0.7,
         curve=curve,
-        place="cpu:0",
+        device="cpu:0",
         wait_s=0.3,
         train_s=0.4,
     )

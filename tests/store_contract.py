@@ -12,14 +12,14 @@ from functools import reduce
 import pytest
 
 from llmatic_daemon.domain import (
+    Accuracies,
     AddStatus,
     Artefacts,
+    Checkpoint,
     Comparison,
     Duplicate,
-    Figures,
     Identity,
     Job,
-    Milestone,
     Operator,
     Outcome,
     Placement,
@@ -32,7 +32,7 @@ from tests.sample_placements import SampleSearch, audit, edition, failure, succe
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
-MILESTONE = Milestone(num_settled=1, rules_digest="rules", search='{"é": 1}')
+MILESTONE = Checkpoint(num_settled=1, rules_digest="rules", search='{"é": 1}')
 CELLS = Tessellation(network=((0.1, 0.2), (1 / 3, 1.0)), prompt=((0.5, 0.7),))
 
 
@@ -51,7 +51,7 @@ class StoreContract:
     async def test_pulse_returns_when_the_store_has_come_round(self, open_store: OpenStore):
         store = await open_store()
 
-        await store.pulse()
+        await store.ping()
 
     async def test_dispatch_numbers_jobs_from_one_without_gaps(self, open_store: OpenStore):
         store = await open_store()
@@ -239,7 +239,7 @@ class StoreContract:
             finish_reason="length",
             num_prompt_tokens=500,
             num_tokens=350,
-            stand_in=True,
+            fallback=True,
         )
 
         await store.commit(full, artefacts)
@@ -351,12 +351,12 @@ class StoreContract:
             num_settled=4,
             outcome=Outcome.NAN,
             detail="it is nan é\0x",
-            second=Figures(objective=0.0, test_accuracy=0.0),
+            second=Accuracies(objective=0.0, test_accuracy=0.0),
             standard_error=0.1 + 0.2,
             verdict=Verdict.UNSTABLE,
             holder=2,
-            holder_figures=Figures(objective=1 / 3, test_accuracy=0.25),
-            place="",
+            holder_figures=Accuracies(objective=1 / 3, test_accuracy=0.25),
+            device="",
         )
         between = edition(1, "deepen", num_settled=4)
         await store.keep_audit(first)
@@ -437,7 +437,7 @@ class StoreContract:
 
         known = await store.earlier(first.network_digest, initial=False, stopped=True)
 
-        assert found == (Duplicate(of=1, outcome=outcome) if outcome.is_lasting else None)
+        assert found == (Duplicate(of=1, outcome=outcome) if outcome.is_reproducible else None)
         assert known == (found or Duplicate(of=2, outcome=Outcome.NAN))
         assert await store.earlier("another", initial=True, stopped=True) is None
 
@@ -515,14 +515,14 @@ class StoreContract:
 
     async def test_last_milestone_is_kept_over_a_restart(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
-        assert await store.milestone() is None
+        assert await store.checkpoint() is None
         await grow(store, search, 2)
         for number in (1, 2):
-            await store.keep_milestone(replace(MILESTONE, num_settled=number))
+            await store.keep_checkpoint(replace(MILESTONE, num_settled=number))
 
         store = await open_store()
 
-        assert await store.milestone() == replace(MILESTONE, num_settled=2)
+        assert await store.checkpoint() == replace(MILESTONE, num_settled=2)
 
     @pytest.mark.parametrize("seen", ["num_settled", "num_editions", "num_audits"])
     async def test_milestone_that_has_seen_more_than_the_log_holds_is_none(
@@ -531,16 +531,16 @@ class StoreContract:
         store, search = await open_store(), SampleSearch()
         await grow(store, search, 1)
 
-        await store.keep_milestone(replace(MILESTONE, **{seen: 2}))
+        await store.keep_checkpoint(replace(MILESTONE, **{seen: 2}))
 
-        assert await store.milestone() is None
+        assert await store.checkpoint() is None
 
     async def test_log_after_a_milestone_leaves_out_what_that_one_has_seen(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
         await store.adopt(edition(1, "deepen"))
         await grow(store, search, 4)
         await store.keep_audit(audit(1, search.placements[0], num_settled=4))
-        seen = Milestone(num_settled=4, num_editions=1, num_audits=1)
+        seen = Checkpoint(num_settled=4, num_editions=1, num_audits=1)
         rest = [edition(2, "deepen", "widen", num_settled=4)]
         await store.adopt(rest[0])
         await grow(store, search, 2)
@@ -563,7 +563,7 @@ async def place_arms(store: SearchStore, num_settled: int, arms: str) -> list[Pl
     """Settle candidates: of the writer, the control arm or a stand-in; in capitals, the world fails them."""
     placed = []
     for number, arm in enumerate(arms, num_settled + 1):
-        who = {"by_rule": arm in "cC", "stand_in": arm == "s"}
+        who = {"by_rule": arm in "cC", "fallback": arm == "s"}
         job = await store.dispatch(0)
         if arm in "EC":
             placement, artefacts = failure(number, job, **who), Artefacts()

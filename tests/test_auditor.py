@@ -76,7 +76,7 @@ class TwoFigures(FakeTrainer):
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
-        if not training.spare:
+        if not training.low_priority:
             self.trained.append(network)
             return report(self.first(len(self.trained)))
         self.audits.append((network, training))
@@ -183,7 +183,7 @@ async def test_audit_is_trained_from_other_initial_weights_for_all_epochs():
     (audit,) = built.observer.audits
     ((_, training),) = built.trainer.audits
     (candidate,) = [each for each in built.lifter.candidates if each.seed == audit.seed]
-    assert training == Training(seed=audit.seed, epochs=None, spare=True)
+    assert training == Training(seed=audit.seed, epochs=None, low_priority=True)
     assert candidate.source == built.lifter.candidates[0].source
     assert candidate.class_name == "Net"
     assert audit.seed not in {placement.seed for placement in built.observer.placements}
@@ -191,7 +191,7 @@ async def test_audit_is_trained_from_other_initial_weights_for_all_epochs():
 
 @pytest.mark.parametrize("cause", [Outcome.TIMEOUT, Outcome.NAN, Outcome.OOM])
 async def test_audit_that_does_not_train_is_a_figure_too(cause: Outcome):
-    failure = Failure(cause=cause, detail="no", place="fake:0", train_s=1.0)
+    failure = Failure(cause=cause, detail="no", device="fake:0", train_s=1.0)
     built = house(lambda number: 0.8 if number == 1 else 0.5, failure)
     built.trainer.audit_gate = Gate()
     engine = built.engine()
@@ -243,16 +243,16 @@ class OnePlace(TwoFigures):
     is_free: bool = True
     at_audits: list[tuple[int, int]] = field(default_factory=list)
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         await self._take(self.waiting_spare)
         self._give()
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure:
-        await self._take(self.waiting_spare if training.spare else self.waiting)
+        await self._take(self.waiting_spare if training.low_priority else self.waiting)
         try:
-            if training.spare:
+            if training.low_priority:
                 self.at_audits.append((len(self.waiting), len(self.trained)))
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -310,7 +310,7 @@ async def test_pause_while_an_audit_waits_for_its_place_holds_it_back():
     place = Gate()
 
     class NoPlaceYet(TwoFigures):
-        async def spare(self) -> None:
+        async def wait_until_idle(self) -> None:
             await place.passing()
 
     trainer = NoPlaceYet(first=lambda number: 0.8, second=0.8)
@@ -453,7 +453,7 @@ async def test_audit_waits_for_a_store_that_is_out():
 async def test_store_that_is_out_does_not_hold_up_the_end():
     store = OutStore()
     store.out = True
-    built = house(lambda number: 0.8, 0.8, store=store, patience=NEVER)
+    built = house(lambda number: 0.8, 0.8, store=store, retry_policy=NEVER)
 
     async with searching(built, built.engine()):
         await until(lambda: store.num_refused > 0)
@@ -485,7 +485,7 @@ async def test_audit_in_doubt_is_kept_before_anything_follows_it_in_the_log():
 
 async def test_bug_in_the_auditor_ends_it_with_the_bug():
     class Broken(TwoFigures):
-        async def spare(self) -> None:
+        async def wait_until_idle(self) -> None:
             raise RuntimeError("a bug")
 
     built = house(lambda number: 0.8, 0.8, trainer=Broken(first=lambda number: 0.8))

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from llmatic_daemon import config
 from llmatic_daemon.adapters.prompts.files import default_folder
 from llmatic_daemon.cli import main
-from llmatic_daemon.commands.doctor import Check, Verdict, examine
+from llmatic_daemon.commands.doctor import Check, CheckResult, examine
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
 from tests.fake_daemon import fake_hands
@@ -267,12 +267,12 @@ async def examined(folder: Path, **overrides: object) -> dict[str, Check]:
 def test_doctor_finds_a_new_search_ready(tmp_path: Path):
     checks = asyncio.run(examined(tmp_path))
 
-    assert [c for c in checks.values() if c.verdict is Verdict.FAILED] == []
+    assert [c for c in checks.values() if c.verdict is CheckResult.FAILED] == []
     assert checks["state folder"].detail.endswith(": new")
     assert "digits: 1150 + 288 + 359 images of 1x8x8, 10 classes" in checks["data and devices"].detail
     assert "lifts in" in checks["lifter"].detail
     lacks = re.findall(r"(bubblewrap|seccomp) \(", checks["sandbox"].detail)
-    assert checks["sandbox"].verdict is (Verdict.WARNING if lacks else Verdict.OK)
+    assert checks["sandbox"].verdict is (CheckResult.WARNING if lacks else CheckResult.OK)
     assert not (tmp_path / "state").exists()
 
 
@@ -292,7 +292,7 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path:
 
     found = asyncio.run(checks())
 
-    failed = {name for name, check in found.items() if check.verdict is Verdict.FAILED}
+    failed = {name for name, check in found.items() if check.verdict is CheckResult.FAILED}
     assert failed == {"prompts", "data and devices", "endpoint bad", "endpoint gone"}
     assert all("\n" not in check.detail for check in found.values())
     assert "1698 tokens in" in found["endpoint good"].detail

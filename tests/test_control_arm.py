@@ -33,7 +33,7 @@ from llmatic_daemon.domain import (
     Outcome,
     Placement,
     Request,
-    Snapshot,
+    SearchStatus,
     Uplift,
 )
 from llmatic_daemon.engine.control_arm import ControlArm
@@ -70,7 +70,7 @@ def compared(comparison: Comparison | None) -> Status:
     return replace(status(0, 0), comparison=comparison)
 
 
-def snapshot(known: Uplift | None) -> Snapshot:
+def snapshot(known: Uplift | None) -> SearchStatus:
     return replace(SNAPSHOT, uplift=known)
 
 
@@ -124,10 +124,10 @@ def test_status_as_json_holds_the_figures_and_not_the_sums():
 
 
 def test_api_tells_the_uplift_and_describes_it():
-    schema = schemas.schema(Snapshot)
+    schema = schemas.schema(SearchStatus)
 
-    assert schemas.plain(Snapshot, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
-    assert schemas.plain(Snapshot, snapshot(None))["uplift"] is None
+    assert schemas.plain(SearchStatus, snapshot(uplift(MANY)))["uplift"]["control"]["num_settled"] == 100
+    assert schemas.plain(SearchStatus, snapshot(None))["uplift"] is None
     assert {"Uplift", "Difference", "ArmFigures"} <= schema["$defs"].keys()
 
 
@@ -239,7 +239,7 @@ def test_placement_costs_the_daemon_nothing_to_speak_of():
 class Looker:
     """Keeps the view of a search."""
 
-    def __call__(self, view: Callable[[], Snapshot]) -> None:
+    def __call__(self, view: Callable[[], SearchStatus]) -> None:
         self.view = view
         self.first = view()
 
@@ -253,9 +253,9 @@ async def run(state: Path, num_evaluations: int, control_ratio: float, **more: o
         writer={"name": "tgi"},
         archives={"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
     )
-    hands = replace(fake_hands(), writer=lambda observers: nullcontext(Rambler()), rewriter=Coder())
+    adapters = replace(fake_hands(), writer=lambda observers: nullcontext(Rambler()), rewriter=Coder())
     looker = Looker()
-    await daemon.run(chosen, hands, ready=looker)
+    await daemon.run(chosen, adapters, ready=looker)
     return looker
 
 

@@ -17,10 +17,10 @@ from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.adapters.storage.notes import pause_note
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.daemon.control_commands import ControlDesk
-from llmatic_daemon.daemon.prompt_reload import PromptDesk
+from llmatic_daemon.daemon.control_commands import ControlCommands
+from llmatic_daemon.daemon.prompt_reload import PromptReloader
 from llmatic_daemon.daemon.reload import Reloader
-from llmatic_daemon.domain import Snapshot
+from llmatic_daemon.domain import SearchStatus
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable, UserError
 from llmatic_daemon.engine.engine import Engine
 from tests.adapters.test_control import status_and_body
@@ -59,7 +59,7 @@ class Daemon:
         self.write(f"[control]\nport = {self.port}")
         self.engine: Engine = self.house.engine()
         watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
-        self.prompt_desk = PromptDesk(watch, self.engine, self.house.store, num_slots=NUM_SLOTS)
+        self.prompt_desk = PromptReloader(watch, self.engine, self.house.store, num_slots=NUM_SLOTS)
         settings = self.read()
         self.reloader = Reloader(
             settings,
@@ -70,7 +70,7 @@ class Daemon:
             prompts=self.prompt_desk,
         )
         self.metrics = Metrics("1.2.3", 1, ())
-        self.desk = ControlDesk(
+        self.desk = ControlCommands(
             settings,
             engine=self.engine,
             prompts=self.prompt_desk,
@@ -80,7 +80,7 @@ class Daemon:
             metrics=self.metrics,
         )
 
-    def view(self) -> Snapshot:
+    def view(self) -> SearchStatus:
         return SNAPSHOT
 
     def write(self, text: str = "") -> None:

@@ -191,7 +191,7 @@ async def test_refused_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch, caplog
         async with build_writers.writer(config.load(environment=environment)) as writer:
             answer = await writer.complete(mutation())
 
-    assert answer.stand_in
+    assert answer.fallback
     assert "status 200, got 401" in caplog.text
     assert KEY not in caplog.text
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmatic_daemon import config
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon import main as daemon
 from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
@@ -44,7 +44,7 @@ def settings(folder: Path, *places: str) -> Settings:
 
 async def test_reload_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None:
     trainer = StuckTrainer()
-    hands = Hands(
+    adapters = Adapters(
         lambda observers: contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(trainer),
@@ -53,7 +53,7 @@ async def test_reload_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None
     running = asyncio.create_task(
         daemon.run(
             settings(tmp_path / "state", "cpu"),
-            hands,
+            adapters,
             ready=lambda view: ready.set(),
             again=lambda: settings(tmp_path / "state", "cpu", "cpu"),
         )

@@ -20,10 +20,10 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
     Report,
-    Stopped,
+    StoppedEarly,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
-from llmatic_daemon.search.early_stopping import FidelityRules
+from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import fold
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 from llmatic_daemon.search.proposals import propose, rng_for
@@ -382,7 +382,7 @@ async def test_end_of_the_search_does_not_wait_for_a_slot_that_pauses():
     gate = Gate()
     house = House(
         num_slots=2,
-        patience=NEVER,
+        retry_policy=NEVER,
         writer=FakeWriter(faults=Faults(WriterUnavailable("no LLM"))),
         trainer=FakeTrainer(gate=gate),
     )
@@ -485,40 +485,42 @@ async def test_control_arm_is_written_by_rule_and_the_rest_by_the_writer():
 async def test_network_is_judged_at_its_first_look_by_the_search_as_it_is_then():
     start = replace(
         evolution(train_initial=True),
-        fidelity_rules=FidelityRules(look_ratio=0.25, promoted_ratio=1.0),
+        early_stopping_rules=EarlyStoppingRules(rung_ratio=0.25, promoted_ratio=1.0),
     )
-    house = House(start=start, trainer=LookingTrainer(looks=[0.5, 0.4, 0.6, 0.5]))
+    house = House(start=start, trainer=LookingTrainer(rung_accuracies=[0.5, 0.4, 0.6, 0.5]))
 
     await house.engine(max_trainings=2.25).run()
 
     outcomes = [Outcome.TRAINED, Outcome.STOPPED, Outcome.TRAINED]
     assert house.outcomes == outcomes
-    assert [p.look for p in house.store.memory.placements] == [0.5, 0.4, 0.6]
-    assert {training.look.ratio for training in house.trainer.trainings} == {0.25}
+    assert [p.rung_accuracy for p in house.store.memory.placements] == [0.5, 0.4, 0.6]
+    assert {training.rung.ratio for training in house.trainer.trainings} == {0.25}
 
 
 async def test_network_that_is_measured_untrained_is_not_looked_at():
     start = replace(
         evolution(train_initial=False),
-        fidelity_rules=FidelityRules(look_ratio=0.25, promoted_ratio=1.0),
+        early_stopping_rules=EarlyStoppingRules(rung_ratio=0.25, promoted_ratio=1.0),
     )
     house = House(start=start)
 
     await house.engine(max_evaluations=1).run()
 
     (training,) = house.trainer.trainings
-    assert (training.epochs, training.look) == (0, None)
+    assert (training.epochs, training.rung) == (0, None)
 
 
 @dataclass
 class LookingTrainer(FakeTrainer):
     """Looks at each network after a quarter of its training; all compete for one cell."""
 
-    looks: list[float] = field(default_factory=list)
+    rung_accuracies: list[float] = field(default_factory=list)
 
     async def train(self, network, training, watch):
         done = await super().train(network, training, watch)
-        look = self.looks[len(self.trained) - 1]
-        if not training.look.goes_on(look):
-            return Stopped(look=look, place="fake:0", wait_s=0.0, train_s=0.5, cost=0.25)
-        return replace(done, look=look)
+        rung_accuracy = self.rung_accuracies[len(self.trained) - 1]
+        if not training.rung.should_continue(rung_accuracy):
+            return StoppedEarly(
+                rung_accuracy=rung_accuracy, device="fake:0", wait_s=0.0, train_s=0.5, cost=0.25
+            )
+        return replace(done, rung_accuracy=rung_accuracy)

@@ -15,7 +15,7 @@ from llmatic_daemon.domain.errors import (
     TrainerUnavailable,
     WriterUnavailable,
 )
-from llmatic_daemon.engine.engine import Patience
+from llmatic_daemon.engine.engine import RetryPolicy
 from llmatic_daemon.search.evolution import fold
 from tests.engine_house import NEVER, House, until
 from tests.fakes import (
@@ -97,7 +97,7 @@ async def test_drain_gives_back_what_is_late_uncharged():
 
 
 async def test_drain_ends_while_the_store_is_out():
-    house = House(patience=NEVER)
+    house = House(retry_policy=NEVER)
     house.store.out = True
     engine = house.engine()
     running = asyncio.create_task(engine.run())
@@ -220,7 +220,7 @@ async def test_world_error_is_charged_and_the_job_tried_again():
 async def test_failed_job_is_placed_with_the_prompt_that_was_tried():
     house = House(
         start=evolution(num_initial=1, train_initial=True),
-        patience=Patience(max_attempts=1, retry_s=0.0, max_retry_s=0.0),
+        retry_policy=RetryPolicy(max_attempts=1, retry_s=0.0, max_retry_s=0.0),
         trainer=FakeTrainer(faults=Faults(None, TrainerUnavailable("died"))),
     )
 
@@ -247,9 +247,9 @@ async def test_job_that_ended_the_daemon_too_often_is_placed_as_failed():
 
 
 async def test_pause_after_a_fault_doubles_up_to_its_limit():
-    patience = Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
+    retry_policy = RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
 
-    assert [patience.pause_s(n) for n in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
+    assert [retry_policy.pause_s(n) for n in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
 
 
 async def test_store_outage_keeps_the_result_until_the_store_is_back():

@@ -75,7 +75,7 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
     assert not memory.running
     assert not memory.queue
     assert sorted(p.job.number for p in memory.placements) == list(range(1, memory.num_jobs + 1))
-    assert blamed([p for p in memory.placements if p.stand_in]) == []
+    assert blamed([p for p in memory.placements if p.fallback]) == []
     outcomes = Counter(call.outcome for call in observer.calls)
     assert outcomes[CallOutcome.FAILED] > 10
     assert outcomes[CallOutcome.TIMEOUT] > 0
@@ -98,7 +98,7 @@ async def test_outage_in_a_running_search_burns_nothing(outage: str, caplog: pyt
         await running
 
     placements = house.store.memory.placements
-    stand_ins = [p for p in placements if p.stand_in]
+    stand_ins = [p for p in placements if p.fallback]
     assert [p for p in placements if p.outcome is Outcome.ERROR] == []
     assert [p for p in placements if p.job.num_charged] == []
     assert blamed(stand_ins) == []
@@ -119,7 +119,7 @@ async def test_server_that_hangs_is_an_outage_as_well():
 
     placements = house.store.memory.placements
     assert [p for p in placements if p.outcome is Outcome.ERROR or p.job.num_charged] == []
-    assert any(p.stand_in for p in placements)
+    assert any(p.fallback for p in placements)
 
 
 async def test_each_candidate_records_who_wrote_it():

@@ -18,7 +18,7 @@ from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.bootstrap.build_search import empty, rebuild
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain import Milestone
+from llmatic_daemon.domain import Checkpoint
 from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.engine import checkpoints
 from llmatic_daemon.search.checkpoint import milestone_of
@@ -92,11 +92,11 @@ class FullStore(MemoryStore):
         self.num_asked = 0
         self.third = asyncio.Event()
 
-    async def keep_milestone(self, milestone: Milestone) -> None:
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         self.num_asked += 1
         if self.num_asked == 1:
             raise StoreUnavailable("the disk is full")
-        await super().keep_milestone(milestone)
+        await super().keep_checkpoint(checkpoint)
         if self.num_asked == 3:
             self.third.set()
 
@@ -111,15 +111,15 @@ async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
     monkeypatch.setattr(checkpoints, "_MIN_INTERVAL", 5)
     house, store = House(), FullStore()
     engine = house.engine(max_evaluations=40)
-    keeping = asyncio.create_task(checkpoints.keep_milestones(engine, store))
+    keeping = asyncio.create_task(checkpoints.keep_checkpoints(engine, store))
     await asyncio.sleep(0)
 
     await engine.run()
     await store.third.wait()  # it hears of the last ones after the engine has ended
     keeping.cancel()
 
-    assert store.memory.milestone is not None
-    assert store.memory.milestone.num_settled >= 10
+    assert store.memory.checkpoint is not None
+    assert store.memory.checkpoint.num_settled >= 10
     assert "no milestone is kept: the disk is full" in caplog.text
 
 

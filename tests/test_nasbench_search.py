@@ -43,7 +43,7 @@ def search(
             "search": {"seed": 3, **others.get("search", {})},
         },
     )
-    asyncio.run(daemon.run(settings, build.hands(settings)))
+    asyncio.run(daemon.run(settings, build.build_adapters(settings)))
     assert verify(folder).faults == ()
     with History(folder) as history:
         return [(history.source(e.source_digest), e.objective, e.test_accuracy) for e in history.elites()]
@@ -113,7 +113,7 @@ def test_commands_know_that_candidates_are_cells(tmp_path: Path) -> None:
 
 @needs_the_table
 def test_second_training_of_a_cell_is_the_table_again(tmp_path: Path) -> None:
-    facts = {"audit": {"share": 1.0}, "fidelity": {"look_ratio": 0.06}}
+    facts = {"audit": {"share": 1.0}, "fidelity": {"rung_ratio": 0.06}}
     search(tmp_path / "state", FILE, {**facts, "budget": {"max_evaluations": 20}})
 
     with History(tmp_path / "state") as history:
@@ -148,7 +148,7 @@ async def test_llm_that_is_held_to_cells_writes_nothing_else(
                 "writer": {"name": "tgi", "url": tgi.url, "grammar": "cells"},
             },
         )
-        await daemon.run(settings, build.hands(settings))
+        await daemon.run(settings, build.build_adapters(settings))
 
     with History(tmp_path / "state") as history:
         status = history.status()

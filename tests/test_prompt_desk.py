@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
-from llmatic_daemon.daemon.prompt_reload import PromptDesk, Reloaded
+from llmatic_daemon.daemon.prompt_reload import PromptReloader, Reloaded
 from llmatic_daemon.domain import Edition, PromptSet
 from llmatic_daemon.domain.errors import ConfigurationError, Outdated, StoreUnavailable
 from llmatic_daemon.search.summaries import describe
@@ -50,7 +50,7 @@ class Office:
         self.house = House(start=evolution(num_prompts=1), store=self.store)
         self.engine = self.house.engine()
         self.watch = PromptFolder(folder, settle_s=0.001, rescan_s=0.1)
-        self.desk = PromptDesk(
+        self.desk = PromptReloader(
             self.watch,
             self.engine,
             self.store,
@@ -325,7 +325,7 @@ async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: Off
 async def test_watch_takes_edits_and_survives_bad_ones_and_a_store_that_fails(opened: Office):
     opened.store.adopt_faults = Faults(StoreUnavailable("the disk is full"))
     news = opened.house.observer = NewsObserver()
-    desk = PromptDesk(opened.watch, opened.engine, opened.store, num_slots=NUM_SLOTS, observers=(news,))
+    desk = PromptReloader(opened.watch, opened.engine, opened.store, num_slots=NUM_SLOTS, observers=(news,))
     opened.engine._ports = replace(opened.engine._ports, observers=(news,))
     watching = asyncio.create_task(desk.watch())
     try:

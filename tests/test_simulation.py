@@ -39,7 +39,7 @@ async def test_search_in_memory_is_the_search_of_the_daemon(table: Path) -> None
     settings = settings_for(table, 120)
 
     simulated = await simulate(settings)
-    await daemon.run(settings, build.hands(settings))
+    await daemon.run(settings, build.build_adapters(settings))
 
     with History(settings.state_dir) as history:
         log = list(history.placements())

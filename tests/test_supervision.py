@@ -9,7 +9,7 @@ import pytest
 
 from llmatic_daemon.adapters.system.notify import ServiceManager
 from llmatic_daemon.daemon import service_status
-from llmatic_daemon.daemon.service_status import Standing, attend
+from llmatic_daemon.daemon.service_status import ServiceStatus, attend
 from llmatic_daemon.domain import Job
 from tests.sample_placements import failure
 from tests.service_manager import Listener
@@ -27,7 +27,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 
 def test_line_counts_slots_and_ages_the_last_commit() -> None:
     time_s = iter([100.0, 103.0])
-    standing = Standing(clock=lambda: next(time_s))
+    standing = ServiceStatus(clock=lambda: next(time_s))
     standing.slot_changed(0, "train", "epoch 1 of 3")
     standing.slot_changed(1, "wait", "")
     standing.slot_changed(2, "idle", "")
@@ -42,7 +42,7 @@ def test_line_counts_slots_and_ages_the_last_commit() -> None:
 
 
 def test_line_before_the_first_candidate() -> None:
-    line = Standing().line(replace(NOW, best_objective=None))
+    line = ServiceStatus().line(replace(NOW, best_objective=None))
 
     assert line.endswith("; no elite yet; no commit since the start")
 
@@ -56,25 +56,27 @@ def test_line_before_the_first_candidate() -> None:
     ],
 )
 def test_line_begins_with_what_is_out_of_the_ordinary(said: str, change: dict[str, bool]) -> None:
-    assert Standing().line(replace(NOW, **change)).startswith(said)
+    assert ServiceStatus().line(replace(NOW, **change)).startswith(said)
 
 
 async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
     listener: Listener,
 ) -> None:
     manager = ServiceManager(listener.environment)
-    listening, greeted = asyncio.Event(), asyncio.Event()
+    listening, wait_until_probed = asyncio.Event(), asyncio.Event()
 
     async def greet() -> None:
-        await greeted.wait()
+        await wait_until_probed.wait()
 
-    task = asyncio.create_task(attend(manager, lambda: "a line", listening=listening, greeted=greet))
+    task = asyncio.create_task(
+        attend(manager, lambda: "a line", listening=listening, wait_until_probed=greet)
+    )
     await asyncio.sleep(0)
     assert listener.told() == []
     listening.set()
     await asyncio.sleep(0)
     assert listener.told() == []
-    greeted.set()
+    wait_until_probed.set()
     await asyncio.sleep(0.01)
 
     assert listener.told() == ["READY=1", "STATUS=a line"]
@@ -94,7 +96,9 @@ async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     async def never() -> None:
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(attend(manager, lambda: "a line", listening=listening, greeted=never))
+    task = asyncio.create_task(
+        attend(manager, lambda: "a line", listening=listening, wait_until_probed=never)
+    )
     await asyncio.sleep(0.01)
 
     assert listener.told()[0] == "READY=1"

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 
 from llmatic_daemon.adapters.storage.history_records import Ancestor, Status, StoredElite
 from llmatic_daemon.cli import views
-from llmatic_daemon.domain import Audit, Figures, Job, Operator, Outcome, Placement, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Job, Operator, Outcome, Placement, Verdict
 from tests.sample_placements import audit, failure, success
 
 
@@ -99,8 +99,8 @@ def test_show_tells_both_figures_and_the_verdict(placement: Placement):
     made = audit(
         1,
         placement,
-        first=Figures(objective=0.99, test_accuracy=0.9),
-        second=Figures(objective=0.5, test_accuracy=0.4),
+        first=Accuracies(objective=0.99, test_accuracy=0.9),
+        second=Accuracies(objective=0.5, test_accuracy=0.4),
         standard_error=0.05,
         verdict=Verdict.UNSTABLE,
     )
@@ -126,7 +126,7 @@ def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
         Job(number=1, attempt=1),
         outcome=Outcome.STOPPED,
         by_rule=True,
-        look=0.25,
+        rung_accuracy=0.25,
         cost=0.1,
         detail="its first look, 0.250, promised too little",
         writer="offline",

@@ -39,7 +39,7 @@ class CountedStore(MemoryStore):
         super().__init__()
         self._looked_at = asyncio.Event()
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         self._looked_at.set()
 
     async def is_looked_at(self, times: int) -> None:

@@ -18,11 +18,11 @@ from llmatic_daemon.adapters.http.routes import Route
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.daemon.http_service import Listener
-from llmatic_daemon.domain import EndpointState, Snapshot, Tessellation
+from llmatic_daemon.domain import EndpointState, SearchStatus, Tessellation
 from tests.fakes import TASK
 from tests.sample_placements import SampleSearch, edition
 
-SNAPSHOT = Snapshot(
+SNAPSHOT = SearchStatus(
     num_settled=30,
     num_evaluations=24,
     max_evaluations=None,
@@ -85,7 +85,7 @@ class Asked:
     #: Route and status of each answer so far.
     tally: list[tuple[str, int]]
     #: Replaced by a test that wants another state.
-    now: list[Snapshot]
+    now: list[SearchStatus]
 
     async def get(self, path: str, **more: object) -> "tuple[int, object]":
         """Get JSON."""

@@ -52,7 +52,7 @@ class WriterContract:
         assert answer.duration_s >= 0
         assert answer.num_tokens >= 0
         assert answer.num_prompt_tokens >= 0
-        assert not answer.stand_in
+        assert not answer.fallback
 
     async def test_same_request_gets_the_same_text(self, writer: Writer):
         if not self.is_deterministic:

@@ -17,13 +17,13 @@ from llmatic_daemon.bootstrap.build_processes import lifter, trainers
 from llmatic_daemon.bootstrap.build_writers import rewriter, writer
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
-from llmatic_daemon.engine.engine import Patience
+from llmatic_daemon.engine.engine import RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class Adapters:
     """Who writes, lifts and trains, while their context lasts; the writer tells of its calls."""
 
     writer: Callable[[Sequence[Observer]], AbstractAsyncContextManager[Writer]]
@@ -33,11 +33,11 @@ class Hands:
     rewriter: Writer | None = None
 
 
-def hands(settings: Settings) -> Hands:
+def build_adapters(settings: Settings) -> Adapters:
     """Make the real ones, or those of a benchmark."""
     if settings.is_benchmark:
         return benchmark(settings, table(settings))
-    return Hands(partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings))
+    return Adapters(partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings))
 
 
 def table(settings: Settings) -> Table:
@@ -49,9 +49,9 @@ def table(settings: Settings) -> Table:
     return Table.read(settings.data.folder, settings.data.name.removeprefix(TASK_PREFIX))
 
 
-def benchmark(settings: Settings, table: Table) -> Hands:
+def benchmark(settings: Settings, table: Table) -> Adapters:
     """Make the hands that look cells up in a table."""
-    return Hands(
+    return Adapters(
         partial(writer, settings),
         nullcontext(CellLifter(table)),
         nullcontext(TableTrainer(table)),
@@ -82,7 +82,9 @@ def budget(settings: Settings) -> Budget:
     )
 
 
-def patience(settings: Settings) -> Patience:
+def retry_policy(settings: Settings) -> RetryPolicy:
     """Say how often the world may fail."""
     engine = settings.engine
-    return Patience(max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s)
+    return RetryPolicy(
+        max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s
+    )

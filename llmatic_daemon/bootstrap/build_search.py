@@ -16,7 +16,7 @@ from llmatic_daemon.search.archive.centroids import Centroids
 from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
 from llmatic_daemon.search.auditing import AuditRules
 from llmatic_daemon.search.checkpoint import resumed
-from llmatic_daemon.search.early_stopping import FidelityRules
+from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.rules import Rules
 
@@ -50,9 +50,9 @@ def identity(settings: Settings, task: Task) -> Identity:
 async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
     """Fold the log of a store, from its milestone on: what `verify` does from the beginning."""
     evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
-    milestone = await store.milestone()
-    begun = resumed(evolution, milestone) if milestone else None
-    async for entry in store.log(milestone if begun else None):
+    checkpoint = await store.checkpoint()
+    begun = resumed(evolution, checkpoint) if checkpoint else None
+    async for entry in store.log(checkpoint if begun else None):
         begun = apply(begun or evolution, entry)
     return begun or evolution
 
@@ -71,7 +71,7 @@ def empty(settings: Settings, tessellation: Tessellation) -> Evolution:
         networks=CVTArchive(space=network_space, centroids=Centroids(tessellation.network)),
         individuals=CVTArchive(space=prompt_space, centroids=Centroids(tessellation.prompt)),
         audit_rules=AuditRules(**settings.audit.model_dump()),
-        fidelity_rules=FidelityRules(**settings.fidelity.model_dump()),
+        early_stopping_rules=EarlyStoppingRules(**settings.fidelity.model_dump()),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon.adapters.llm.circuit_breaker import BreakerRules
-from llmatic_daemon.adapters.llm.endpoint import Client, Endpoint, Persistence
+from llmatic_daemon.adapters.llm.endpoint import CallPolicy, Client, Endpoint
 from llmatic_daemon.adapters.llm.ensemble import LLMWriter
 from llmatic_daemon.adapters.llm.openai_client import OpenAIClient
 from llmatic_daemon.adapters.llm.recording import Recorder, Replay
@@ -54,8 +54,8 @@ async def _writer(
     servers = endpoints(settings, observers)
     if not servers:
         return rewriter
-    stand_in = rewriter if settings.outage == "offline" else None
-    return await stack.enter_async_context(LLMWriter(servers, stand_in=stand_in))
+    fallback = rewriter if settings.outage == "offline" else None
+    return await stack.enter_async_context(LLMWriter(servers, fallback=fallback))
 
 
 def endpoints(settings: WriterSettings, observers: Sequence[Observer] = ()) -> list[Endpoint]:
@@ -75,7 +75,7 @@ def _endpoint(
     return Endpoint(
         name,
         _client(server, token),
-        Persistence(
+        CallPolicy(
             timeout_s=server.timeout_s,
             max_tries=settings.max_tries,
             retry_s=settings.retry_s,

@@ -20,12 +20,12 @@ from llmatic_daemon.cli.base import (
 )
 from llmatic_daemon.commands import doctor as examination
 from llmatic_daemon.commands import sandbox_test as sandbox_trial
-from llmatic_daemon.commands.doctor import Check, Verdict
-from llmatic_daemon.commands.sandbox_test import Found, Row
+from llmatic_daemon.commands.doctor import Check, CheckResult
+from llmatic_daemon.commands.sandbox_test import ProbeResult, ProbeRow
 from llmatic_daemon.config.settings import Settings
 
-_FOUND = {Found.HOLDS: "green", Found.MISSING: "yellow", Found.BROKEN: "bold red"}
-_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
+_FOUND = {ProbeResult.HOLDS: "green", ProbeResult.MISSING: "yellow", ProbeResult.BROKEN: "bold red"}
+_STYLES = {CheckResult.OK: "green", CheckResult.WARNING: "yellow", CheckResult.FAILED: "bold red"}
 
 
 @main.command()
@@ -38,7 +38,7 @@ def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) ->
     checks = asyncio.run(_examine(settings_of(file, preset, state), quiet=as_json))
     if as_json:
         click.echo(views.as_json(checks))
-    failed = [check for check in checks if check.verdict is Verdict.FAILED]
+    failed = [check for check in checks if check.verdict is CheckResult.FAILED]
     if failed and not as_json:
         click.echo(f"{len(failed)} of {len(checks)} must be changed first")
     sys.exit(int(bool(failed)))
@@ -61,14 +61,14 @@ def sandbox_test(file: Path | None, preset: str, as_json: bool) -> None:
         click.echo(views.as_json(rows))
     else:
         a_console().print(_probe_table(rows))
-    sys.exit(int(any(row.found is Found.BROKEN for row in rows)))
+    sys.exit(int(any(row.found is ProbeResult.BROKEN for row in rows)))
 
 
-async def _rows(settings: Settings) -> list[Row]:
+async def _rows(settings: Settings) -> list[ProbeRow]:
     return [row async for row in sandbox_trial.try_out(settings)]
 
 
-def _probe_table(rows: list[Row]) -> Table:
+def _probe_table(rows: list[ProbeRow]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("layer", "", "how it was tried", "what came of it"):
         table.add_column(name, overflow="fold")

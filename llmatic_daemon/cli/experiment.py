@@ -21,7 +21,7 @@ from rich.progress import (
 from llmatic_daemon.adapters.storage.experiment_store import ExperimentStore, Failed, Finished
 from llmatic_daemon.cli.base import a_console, example, main
 from llmatic_daemon.commands.experiment import report
-from llmatic_daemon.commands.experiment.plan import PRESETS, Job, Plan, plan, preset_text
+from llmatic_daemon.commands.experiment.plan import PRESETS, Plan, PlannedRun, plan, preset_text
 from llmatic_daemon.commands.experiment.pool import carry_out
 from llmatic_daemon.domain.errors import UserError
 
@@ -89,7 +89,9 @@ def _run(planned: Plan, store: ExperimentStore, console: Console) -> None:
                 store.keep(each)
 
 
-def _shown(missing: list[Job], planned: Plan, console: Console) -> Generator[Finished | Failed, None, None]:
+def _shown(
+    missing: list[PlannedRun], planned: Plan, console: Console
+) -> Generator[Finished | Failed, None, None]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from llmatic_daemon.domain import Placement, Snapshot
+from llmatic_daemon.domain import Placement, SearchStatus
 from llmatic_daemon.domain.ports import Observer
 
 #: Redraws a second; drawing happens in rich's own thread.
@@ -25,7 +25,7 @@ class LiveTable(Observer):
 
     def __init__(self, console: Console, num_slots: int) -> None:
         self._console = console
-        self._view: Callable[[], Snapshot] | None = None
+        self._view: Callable[[], SearchStatus] | None = None
         self._num_slots = 0
         self._slots: list[tuple[str, str, float]] = []
         self.resized(num_slots)
@@ -41,7 +41,7 @@ class LiveTable(Observer):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def watch(self, view: Callable[[], Snapshot]) -> None:
+    def watch(self, view: Callable[[], SearchStatus]) -> None:
         """Take the numbers from here; the rate counts from now."""
         self._view = view
         self._started = time.monotonic()

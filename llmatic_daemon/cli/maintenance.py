@@ -17,7 +17,7 @@ from llmatic_daemon.domain import text
 from llmatic_daemon.domain.errors import UserError
 
 #: A backup's verification folds the whole log: minutes for a million placements.
-_PATIENCE_S = 6 * 3600.0
+_TIMEOUT_S = 6 * 3600.0
 
 
 @main.command()
@@ -50,7 +50,7 @@ def _made(folder: Path, target: Path, keep: int) -> Backup:
         return back_up(folder, target, keep)
     body = {"folder": str(target), "keep": keep}
     try:
-        answer = asyncio.run(control_socket.ask(folder, "backup", body, timeout_s=_PATIENCE_S))
+        answer = asyncio.run(control_socket.ask(folder, "backup", body, timeout_s=_TIMEOUT_S))
     except UserError:  # what is not its place to write may be ours; all else is told again
         return back_up(folder, target, keep)
     return Backup(**{**answer, "removed": tuple(answer["removed"])})

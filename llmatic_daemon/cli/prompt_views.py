@@ -74,7 +74,7 @@ def _trial(tried: PromptTrial) -> Iterator[RenderableType]:
 
 def written_by(completion: Completion) -> str:
     """Tell who has written a completion, and at what cost."""
-    if completion.stand_in:
+    if completion.fallback:
         return "no LLM answered: written by rule, by the offline rewriter"
     where = f" at {completion.endpoint}" if completion.endpoint else ""
     model = f"{completion.model} {completion.version[:12]}".strip()

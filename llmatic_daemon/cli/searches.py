@@ -33,7 +33,7 @@ from llmatic_daemon.cli.demo import conclude, introduce
 from llmatic_daemon.cli.live_table import LiveTable
 from llmatic_daemon.commands import demo as demonstration
 from llmatic_daemon.commands import export as exporting
-from llmatic_daemon.commands.export import Exported
+from llmatic_daemon.commands.export import ExportedFiles
 from llmatic_daemon.commands.init import first_files, write_new
 from llmatic_daemon.commands.lift import lift_file
 from llmatic_daemon.commands.plot import draw
@@ -42,7 +42,7 @@ from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import Network, Rejection
 from llmatic_daemon.domain.errors import UserError
-from llmatic_daemon.search.candidates.representation import language_of
+from llmatic_daemon.search.candidates.representation import representation_of
 
 # --- search --------------------------------------------------------------------------------------
 
@@ -93,12 +93,12 @@ def _run(
     """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
     if not console.is_terminal or form != "auto":
         logs.configure(form)
-        console.print(asyncio.run(daemon.run(settings, build.hands(settings), again=again)))
+        console.print(asyncio.run(daemon.run(settings, build.build_adapters(settings), again=again)))
         return
     logs.configure(level=logging.WARNING, console=console)
     with LiveTable(console, settings.engine.slots) as table:
-        hands = build.hands(settings)
-        end = asyncio.run(daemon.run(settings, hands, (table,), table.watch, again=again))
+        adapters = build.build_adapters(settings)
+        end = asyncio.run(daemon.run(settings, adapters, (table,), table.watch, again=again))
     console.print(end)
 
 
@@ -165,7 +165,7 @@ def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     if not parents:
         task = parse_task(history.identity())
-        return language_of(task).initial(task)
+        return representation_of(task).initial(task)
     digest = history.placement(parents[0]).source_digest
     return history.source(digest) if digest else None
 
@@ -287,7 +287,7 @@ def export(folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, a
 
 async def _export(
     state_dir: Path, folder: Path, jobs: tuple[int, ...], kind: str, quiet: bool
-) -> list[Exported]:
+) -> list[ExportedFiles]:
     done = []
     async for exported in exporting.export(state_dir, folder, jobs=jobs, kind=kind):
         done.append(exported)

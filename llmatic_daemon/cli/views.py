@@ -222,7 +222,7 @@ def candidate(
 _WHY_BY_RULE = {
     Arm.WRITER: "",
     Arm.CONTROL: ", by rule, to compare with",
-    Arm.STAND_IN: ", as no LLM answered",
+    Arm.FALLBACK: ", as no LLM answered",
 }
 
 
@@ -251,9 +251,9 @@ def _became(placement: Placement) -> list[RenderableType]:
         where = f"{placement.status} in cell {placement.cell}"
         report = placement.report
         parts.append(Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}"))
-    if placement.look is not None:
+    if placement.rung_accuracy is not None:
         spent = f"{placement.cost:.2f} of a full training"
-        parts.append(Text(f"first look: accuracy {placement.look:.4f}; {spent} in all"))
+        parts.append(Text(f"first look: accuracy {placement.rung_accuracy:.4f}; {spent} in all"))
     if placement.measures is not None:
         parts.append(measures(placement.measures))
     return parts

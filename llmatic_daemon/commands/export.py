@@ -15,7 +15,7 @@ from llmatic_daemon.bootstrap import build_processes
 from llmatic_daemon.bootstrap.build_search import parse_task
 from llmatic_daemon.bootstrap.saved_settings import read_settings
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain import Candidate, Failure, Network, Rejection, Report, Stopped, Task, Training
+from llmatic_daemon.domain import Candidate, Failure, Network, Rejection, Report, StoppedEarly, Task, Training
 from llmatic_daemon.domain.errors import ConfigurationError, UserError
 from llmatic_daemon.domain.ports import Lifter, Trainer
 from llmatic_daemon.search.candidates.source import class_name_of
@@ -24,7 +24,7 @@ PROGRAM_MODULE = "llmatic_daemon.worker.training.export_program"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
+class ExportedFiles:
     """One network on the disk, or why it is not."""
 
     job: int
@@ -35,7 +35,9 @@ class Exported:
     fault: str = ""
 
 
-async def export(state_dir: Path, out: Path, *, jobs: tuple[int, ...], kind: str) -> AsyncIterator[Exported]:
+async def export(
+    state_dir: Path, out: Path, *, jobs: tuple[int, ...], kind: str
+) -> AsyncIterator[ExportedFiles]:
     """Export elites, one after the other, each into a folder of its own.
 
     Args:
@@ -83,7 +85,7 @@ class _Export:
     trainer: Trainer
     kind: str
 
-    async def export(self, elite: StoredElite, folder: Path) -> Exported:
+    async def export(self, elite: StoredElite, folder: Path) -> ExportedFiles:
         """Lift, train and write one elite."""
         source = self.history.source(elite.source_digest)
         seed = self.history.placement(elite.job).seed
@@ -93,17 +95,17 @@ class _Export:
             return self._failed(elite, network.detail)
         training = Training(seed=seed, keep_weights=True)
         report = await self.trainer.train(network, training, lambda progress: None)
-        assert not isinstance(report, Stopped)  # there was no look
+        assert not isinstance(report, StoppedEarly)  # there was no look
         if isinstance(report, Failure):
             return self._failed(elite, report.detail)
         return await self._write(elite, source, network, report, folder)
 
-    def _failed(self, elite: StoredElite, detail: str) -> Exported:
-        return Exported(job=elite.job, folder="", test_accuracy=None, fault=detail)
+    def _failed(self, elite: StoredElite, detail: str) -> ExportedFiles:
+        return ExportedFiles(job=elite.job, folder="", test_accuracy=None, fault=detail)
 
     async def _write(
         self, elite: StoredElite, source: str, network: Network, report: Report, folder: Path
-    ) -> Exported:
+    ) -> ExportedFiles:
         assert report.weights is not None
         facts, program = self._facts(elite, report), f"network.{self.kind}"
         files = {
@@ -115,7 +117,7 @@ class _Export:
         }
         _write_files(folder, files)
         await self._write_program(folder / program, network.graph, report.weights)
-        return Exported(job=elite.job, folder=str(folder), test_accuracy=report.test_accuracy)
+        return ExportedFiles(job=elite.job, folder=str(folder), test_accuracy=report.test_accuracy)
 
     async def _write_program(self, file: Path, graph: bytes, weights: bytes) -> None:
         child = await Child.start(PROGRAM_MODULE, name="program writer")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import garbage
-from llmatic_daemon.adapters.storage.garbage import Spare
+from llmatic_daemon.adapters.storage.garbage import Removable
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.state_folder import StateFolder
 
@@ -15,9 +15,9 @@ class Collected:
     """What was removed, or would be."""
 
     #: Files that were begun and never got their names.
-    drafts: tuple[Spare, ...]
+    drafts: tuple[Removable, ...]
     #: Whole searches that migrations and restores have kept.
-    copies: tuple[Spare, ...]
+    copies: tuple[Removable, ...]
     #: Graphs that were emptied, and their bytes.
     num_graphs: int
     graph_bytes: int

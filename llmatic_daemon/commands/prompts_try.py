@@ -23,7 +23,7 @@ from llmatic_daemon.domain import (
     TooLong,
 )
 from llmatic_daemon.domain.errors import UserError
-from llmatic_daemon.search.candidates.representation import language_of
+from llmatic_daemon.search.candidates.representation import representation_of
 
 #: Of a crossover: the best network and the next best.
 _NUM_PARENTS = {PromptKind.MUTATION: 1, PromptKind.CROSSOVER: 3}
@@ -59,7 +59,7 @@ async def try_prompt(
     prompt = _prompt(settings, prompt_id)
     task, sources = _parents(state_dir, _NUM_PARENTS[prompt.kind])
     proposal = single_proposal(prompt, temperature, seed)
-    language = language_of(task)
+    language = representation_of(task)
     request = language.ask(proposal, sources, task)
     async with build_writers.writer(_asking_once(settings)) as writer:
         completion = await writer.complete(request)
@@ -68,7 +68,7 @@ async def try_prompt(
     candidate = language.read(completion, proposal, request.parents, task)
     network = None
     if isinstance(candidate, Candidate):
-        async with build.hands(settings).lifter as lifter:
+        async with build.build_adapters(settings).lifter as lifter:
             network = await lifter.lift(candidate)
     return PromptTrial(request=request, completion=completion, candidate=candidate, network=network)
 
@@ -88,7 +88,7 @@ def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
         task = parse_task(history.identity())
         best = history.elites()[:count]
         sources = [history.source(elite.source_digest) for elite in best]
-    return task, sources or [language_of(task).initial(task)]
+    return task, sources or [representation_of(task).initial(task)]
 
 
 def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:

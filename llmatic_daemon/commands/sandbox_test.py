@@ -33,7 +33,7 @@ class Net(nn.Module):
 """
 
 
-class Found(StrEnum):
+class ProbeResult(StrEnum):
     """What has become of a probe."""
 
     HOLDS = "holds"
@@ -58,11 +58,11 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ProbeRow:
     """One line of the table."""
 
     layer: str
-    found: Found
+    found: ProbeResult
     attempt: str
     #: What came of it, or why it is missing.
     detail: str
@@ -184,7 +184,7 @@ def _only_eperm(call: str) -> tuple[str, ...]:
     )
 
 
-async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterator[Row]:
+async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterator[ProbeRow]:
     """Run the probes through the lifter that a search would use; each as it ends.
 
     Args:
@@ -209,25 +209,25 @@ async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterat
         yield _cgroup(missing)
 
 
-def _missing(probe: Probe, missing: Mapping[Layer, str]) -> Row:
+def _missing(probe: Probe, missing: Mapping[Layer, str]) -> ProbeRow:
     why = missing[Layer(probe.layer)]
-    return Row(layer=probe.layer, found=Found.MISSING, attempt=probe.attempt, detail=why)
+    return ProbeRow(layer=probe.layer, found=ProbeResult.MISSING, attempt=probe.attempt, detail=why)
 
 
-def _judged(probe: Probe, result: Network | Rejection) -> Row:
+def _judged(probe: Probe, result: Network | Rejection) -> ProbeRow:
     if isinstance(result, Network):
-        found, detail = Found.BROKEN, "came through as a network"
+        found, detail = ProbeResult.BROKEN, "came through as a network"
     else:
         detail = f"{result.cause.value}: {result.detail}"
         held = result.cause is probe.outcome and probe.says in result.detail
-        found = Found.HOLDS if held else Found.BROKEN
+        found = ProbeResult.HOLDS if held else ProbeResult.BROKEN
         if held and probe.says:
             detail = "found nothing"
-    return Row(layer=probe.layer, found=found, attempt=probe.attempt, detail=detail)
+    return ProbeRow(layer=probe.layer, found=found, attempt=probe.attempt, detail=detail)
 
 
-def _cgroup(missing: Mapping[Layer, str]) -> Row:
+def _cgroup(missing: Mapping[Layer, str]) -> ProbeRow:
     why = missing.get(Layer.CGROUP)
-    found = Found.HOLDS if why is None else Found.MISSING
+    found = ProbeResult.HOLDS if why is None else ProbeResult.MISSING
     attempt = "a group with limits of memory and processes"
-    return Row(layer=Layer.CGROUP, found=found, attempt=attempt, detail=why or "made, and joined")
+    return ProbeRow(layer=Layer.CGROUP, found=found, attempt=attempt, detail=why or "made, and joined")

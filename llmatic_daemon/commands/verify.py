@@ -47,13 +47,13 @@ def verify(state_dir: Path) -> Verification:
 
 def _milestone_faults(beginning: Evolution, evolution: Evolution, history: History) -> list[str]:
     """Compare with what a restart does: the milestone, and the fold of what came after it."""
-    milestone = history.milestone()
-    begun = resumed(beginning, milestone) if milestone else None
-    if milestone is None or begun is None:
+    checkpoint = history.checkpoint()
+    begun = resumed(beginning, checkpoint) if checkpoint else None
+    if checkpoint is None or begun is None:
         return []
-    if fold(begun, history.log(milestone)) == evolution:
+    if fold(begun, history.log(checkpoint)) == evolution:
         return []
-    position = f"{milestone.num_settled} placements"
+    position = f"{checkpoint.num_settled} placements"
     return [f"the milestone after {position} and the log after it give another search"]
 
 

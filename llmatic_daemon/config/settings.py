@@ -269,9 +269,9 @@ class EngineSettings(Section):
 
 
 class FidelitySettings(Section):
-    """Who is trained to the end; the fields of `core.fidelity.FidelityRules`."""
+    """Who is trained to the end; the fields of `core.fidelity.EarlyStoppingRules`."""
 
-    look_ratio: Annotated[float, Field(ge=0, lt=1)]
+    rung_ratio: Annotated[float, Field(ge=0, lt=1)]
     promoted_ratio: Annotated[float, Field(gt=0, le=1)]
 
 

@@ -14,9 +14,9 @@ from llmatic_daemon.adapters.http.control_socket import Verb
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.notes import pause_note
 from llmatic_daemon.config.settings import MAX_SLOTS, Settings
-from llmatic_daemon.daemon.prompt_reload import PromptDesk
+from llmatic_daemon.daemon.prompt_reload import PromptReloader
 from llmatic_daemon.daemon.reload import Reloader
-from llmatic_daemon.domain import Snapshot
+from llmatic_daemon.domain import SearchStatus
 from llmatic_daemon.domain.errors import ConfigurationError, UserError
 from llmatic_daemon.engine.engine import Engine
 
@@ -28,7 +28,7 @@ Body = Mapping[str, Any]
 READS = ("status",)
 
 
-class ControlDesk:
+class ControlCommands:
     """Does what is asked through the control socket of a state folder.
 
     Args:
@@ -46,9 +46,9 @@ class ControlDesk:
         settings: Settings,
         *,
         engine: Engine,
-        prompts: PromptDesk,
+        prompts: PromptReloader,
         reloader: Reloader,
-        view: Callable[[], Snapshot],
+        view: Callable[[], SearchStatus],
         token: str = "",
         metrics: Metrics | None = None,
     ) -> None:

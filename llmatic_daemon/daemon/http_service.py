@@ -12,7 +12,7 @@ from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.schemas import StatusAnswer
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.domain import EndpointState, Placement, Snapshot, Task
+from llmatic_daemon.domain import EndpointState, Placement, SearchStatus, Task
 from llmatic_daemon.domain.ports import Observer
 
 
@@ -40,7 +40,7 @@ class Listener:
     async def listening(
         self,
         metrics: Metrics,
-        view: Callable[[], Snapshot],
+        view: Callable[[], SearchStatus],
         endpoints: Callable[[], tuple[EndpointState, ...]],
         task: Task,
         prompt_set: Callable[[], str],

@@ -16,21 +16,21 @@ from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.adapters.system.notify import ServiceManager
 from llmatic_daemon.bootstrap import build
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.bootstrap.build_search import identity, parse_task, rebuild
 from llmatic_daemon.bootstrap.saved_settings import fingerprint, write_settings
 from llmatic_daemon.config.credentials import api_token
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon import health, service_status, watchdog
 from llmatic_daemon.daemon.backup_request import backup_verb
-from llmatic_daemon.daemon.control_commands import ControlDesk
-from llmatic_daemon.daemon.prompt_reload import PromptDesk
+from llmatic_daemon.daemon.control_commands import ControlCommands
+from llmatic_daemon.daemon.prompt_reload import PromptReloader
 from llmatic_daemon.daemon.reload import Reloader
-from llmatic_daemon.domain import Prompt, Snapshot, Task
+from llmatic_daemon.domain import Prompt, SearchStatus, Task
 from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError
 from llmatic_daemon.domain.ports import Lifter, Observer, SearchStore, Trainer
 from llmatic_daemon.engine.auditor import Auditor
-from llmatic_daemon.engine.checkpoints import keep_milestone, keep_milestones
+from llmatic_daemon.engine.checkpoints import keep_checkpoint, keep_checkpoints
 from llmatic_daemon.engine.control_arm import ControlArm, share
 from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.evolution import Evolution
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-View = Callable[[], Snapshot]
+View = Callable[[], SearchStatus]
 
 
 async def run(
     settings: Settings,
-    hands: Hands,
+    adapters: Adapters,
     observers: tuple[Observer, ...] = (),
     ready: Callable[[View], None] = lambda view: None,
     manager: ServiceManager | None = None,
@@ -56,7 +56,7 @@ async def run(
 
     Args:
         settings: All of them.
-        hands: Who writes, lifts and trains; `parts.hands` makes the real ones.
+        adapters: Who writes, lifts and trains; `parts.hands` makes the real ones.
         observers: Who else hears what happens.
         ready: Called when jobs can be dispatched, with a view of the search.
         manager: Who started us; None: whoever the environment names.
@@ -66,19 +66,19 @@ async def run(
         LLMaticError: it cannot start; the text says what to do.
     """
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _nothing_to_reload)
-    manager, standing = manager or ServiceManager(), service_status.Standing()
+    manager, standing = manager or ServiceManager(), service_status.ServiceStatus()
     async with AsyncExitStack() as stack:
         stack.callback(manager.close)
         manager.extend(service_status.START_S)
         manager.show("starting: data set, database, log")
         prompts = _first_prompts(settings)
         token = api_token(settings.control.token_file) if settings.control.port else ""
-        trainer = await stack.enter_async_context(hands.trainer)
+        trainer = await stack.enter_async_context(adapters.trainer)
         if not database_path(settings.state_dir).exists():
             await trainer.task()  # nothing is written before the data set is known to be usable
         store = await SQLiteStore.open(settings.state_dir)
         stack.push_async_callback(store.close)
-        lifter = await stack.enter_async_context(hands.lifter)
+        lifter = await stack.enter_async_context(adapters.lifter)
         task = await _task(settings, store, trainer)
         evolution = await rebuild(settings, store)
         servers = tuple(settings.writer.servers)
@@ -86,14 +86,14 @@ async def run(
         arm = ControlArm(await store.compare(share(evolution.rules)))
         listener = _listener(settings)
         everyone = (*observers, metrics, standing, arm, *(listener.observers if listener else ()))
-        writer = await stack.enter_async_context(hands.writer(everyone))
+        writer = await stack.enter_async_context(adapters.writer(everyone))
         trainer.watched_by(everyone)
         ports = Ports(
             writer=writer,
             lifter=lifter,
             trainer=trainer,
             store=store,
-            rewriter=hands.rewriter,
+            rewriter=adapters.rewriter,
             observers=everyone,
         )
         engine = _engine(settings, evolution, task, ports)
@@ -112,7 +112,7 @@ async def run(
             prompts=desk,
             announced=manager.reloading,
         )
-        control = ControlDesk(
+        control = ControlCommands(
             settings,
             engine=engine,
             prompts=desk,
@@ -140,15 +140,15 @@ async def run(
                 manager,
                 lambda: standing.line(view()),
                 listening=listening,
-                greeted=writer.greeted,
+                wait_until_probed=writer.wait_until_probed,
             ),
             _tell_of_sandbox(lifter, metrics, settings.state_dir),
-            keep_milestones(engine, store),
+            keep_checkpoints(engine, store),
             health.watch(metrics, settings.state_dir),
             *_audits(settings, engine, task, ports),
         )
         end = await _until_the_end(engine, settings, reloader, manager, beside, lambda: ready(view))
-        await keep_milestone(engine.evolution, store)
+        await keep_checkpoint(engine.evolution, store)
         return end
 
 
@@ -172,7 +172,7 @@ def _first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationErro
 async def _take(
     prompts: tuple[Prompt, ...] | ConfigurationError,
     engine: Engine,
-    desk: PromptDesk,
+    desk: PromptReloader,
     settings: Settings,
 ) -> None:
     """Take the prompts as they are at the start, or stay with the last good ones.
@@ -192,9 +192,9 @@ async def _take(
 
 def _desk(
     settings: Settings, engine: Engine, store: SearchStore, observers: tuple[Observer, ...]
-) -> PromptDesk:
+) -> PromptReloader:
     folder, slots = build.prompt_folder(settings), settings.archives.prompt_slots
-    return PromptDesk(folder, engine, store, num_slots=slots, observers=observers)
+    return PromptReloader(folder, engine, store, num_slots=slots, observers=observers)
 
 
 async def _tell_of_sandbox(lifter: Lifter, metrics: Metrics, state_dir: Path) -> None:
@@ -295,7 +295,7 @@ def _engine(settings: Settings, evolution: Evolution, task: Task, ports: Ports) 
         ports,
         num_slots=settings.engine.slots,
         budget=build.budget(settings),
-        patience=build.patience(settings),
+        retry_policy=build.retry_policy(settings),
     )
 
 
@@ -305,14 +305,14 @@ def _audits(
     """Audit elites beside the search, if that is wanted."""
     if not settings.audit.share:
         return ()
-    patience = build.patience(settings)
+    retry_policy = build.retry_policy(settings)
     auditor = Auditor(
         engine,
         task,
         store=ports.store,
         lifter=ports.lifter,
         trainer=ports.trainer,
-        patience=patience,
+        retry_policy=retry_policy,
     )
     return (auditor.run(),)
 
@@ -320,9 +320,9 @@ def _audits(
 def _view(engine: Engine, settings: Settings, arm: ControlArm) -> View:
     """Return a view of a running search in numbers."""
 
-    def view() -> Snapshot:
+    def view() -> SearchStatus:
         now = engine.evolution
-        return Snapshot(
+        return SearchStatus(
             num_settled=now.num_settled,
             num_evaluations=now.num_evaluations,
             max_evaluations=settings.budget.max_evaluations or None,

@@ -26,7 +26,7 @@ class Reloaded:
     digest: str
 
 
-class PromptDesk:
+class PromptReloader:
     """Reads the folder when told, and keeps the last good set in force whatever it finds."""
 
     def __init__(

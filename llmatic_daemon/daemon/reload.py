@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.daemon.prompt_reload import PromptDesk, Reloaded
+from llmatic_daemon.daemon.prompt_reload import PromptReloader, Reloaded
 from llmatic_daemon.domain.ports import Trainer
 from llmatic_daemon.engine.engine import Engine
 
@@ -56,7 +56,7 @@ class Reloader:
         *,
         engine: Engine,
         trainer: Trainer,
-        prompts: PromptDesk,
+        prompts: PromptReloader,
         announced: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._started_with = settings
@@ -76,11 +76,11 @@ class Reloader:
         or not at all here are the settings.
 
         Args:
-            known: As for `PromptDesk.reload`.
+            known: As for `PromptReloader.reload`.
 
         Raises:
             ConfigurationError: a setting or the prompt folder is no good; no setting is changed.
-            Outdated: as `PromptDesk.reload`; no setting is changed.
+            Outdated: as `PromptReloader.reload`; no setting is changed.
             Unavailable: the store takes nothing, or a new place does not start; the same.
         """
         async with self._changing:

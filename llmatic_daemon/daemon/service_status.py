@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from llmatic_daemon.adapters.system.notify import ServiceManager
-from llmatic_daemon.domain import Placement, Snapshot
+from llmatic_daemon.domain import Placement, SearchStatus
 from llmatic_daemon.domain.ports import Observer
 
 #: Between two lines, in seconds.
@@ -19,7 +19,7 @@ START_S = 3600.0
 CLOSING_S = 30.0
 
 
-class Standing(Observer):
+class ServiceStatus(Observer):
     """How the search stands, in one line for a person.
 
     Args:
@@ -39,7 +39,7 @@ class Standing(Observer):
         """Note when it was."""
         self._last_commit = self._clock()
 
-    def line(self, now: Snapshot) -> str:
+    def line(self, now: SearchStatus) -> str:
         """Say how busy the slots are, what is best, and how old the last commit is."""
         phases = list(self._phases.values())
         num_busy = len(phases) - phases.count("idle")
@@ -56,7 +56,7 @@ class Standing(Observer):
         return f"{_state(now)}{'; '.join(parts)}"
 
 
-def _state(now: Snapshot) -> str:
+def _state(now: SearchStatus) -> str:
     """Name what is out of the ordinary."""
     if now.is_draining:
         return "draining: "
@@ -70,7 +70,7 @@ async def attend(
     line: Callable[[], str],
     *,
     listening: asyncio.Event,
-    greeted: Callable[[], Awaitable[None]],
+    wait_until_probed: Callable[[], Awaitable[None]],
 ) -> None:
     """Say that we are ready as soon as that is true, and then how the search stands, for ever.
 
@@ -78,12 +78,12 @@ async def attend(
         manager: Is told.
         line: How the search stands.
         listening: Set when whoever wants something of us can ask.
-        greeted: Returns when each LLM server has been asked once; waited for within reason.
+        wait_until_probed: Returns when each LLM server has been asked once; waited for within reason.
     """
     await listening.wait()
     with suppress(TimeoutError):
         async with asyncio.timeout(_GREETING_S):
-            await greeted()
+            await wait_until_probed()
     manager.ready()
     while manager.is_there:
         manager.show(line())

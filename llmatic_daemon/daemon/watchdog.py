@@ -38,7 +38,7 @@ async def _standstill(store: SearchStore, trainer: Trainer, patience_s: float) -
     """Say what does not move; empty: all does."""
     try:
         async with asyncio.timeout(patience_s):
-            await store.pulse()
+            await store.ping()
     except TimeoutError:
         return "the store's thread must come round, and has been at one thing for too long"
     overdue = trainer.overdue()

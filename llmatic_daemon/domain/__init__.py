@@ -5,7 +5,7 @@ The log of a search holds its placements, and between them the editions of its p
 Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
-from llmatic_daemon.domain.audits import Audit, Figures, Verdict
+from llmatic_daemon.domain.audits import Accuracies, Audit, Verdict
 from llmatic_daemon.domain.completions import Call, CallOutcome, Completion, EndpointState, Request, TooLong
 from llmatic_daemon.domain.jobs import Job, Operator, Proposal
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
@@ -21,18 +21,26 @@ from llmatic_daemon.domain.placements import (
     PromptOffer,
     Trial,
 )
-from llmatic_daemon.domain.prompts import AFRESH, ANYHOW, PLACEHOLDERS, Edition, Prompt, PromptKind, PromptSet
-from llmatic_daemon.domain.states import Identity, Milestone, Snapshot, Tessellation
+from llmatic_daemon.domain.prompts import (
+    CHANGE_PROMPT_ID,
+    PLACEHOLDERS,
+    SAMPLE_PROMPT_ID,
+    Edition,
+    Prompt,
+    PromptKind,
+    PromptSet,
+)
+from llmatic_daemon.domain.states import Checkpoint, Identity, SearchStatus, Tessellation
 from llmatic_daemon.domain.task import Task, digest
 from llmatic_daemon.domain.trainings import (
+    DevicePhase,
     Epoch,
     Failure,
-    Look,
-    PlacePhase,
     Progress,
     Report,
     RestartReason,
-    Stopped,
+    Rung,
+    StoppedEarly,
     Training,
 )
 from llmatic_daemon.domain.uplift import (
@@ -46,10 +54,11 @@ from llmatic_daemon.domain.uplift import (
 )
 
 __all__ = [
-    "AFRESH",
-    "ANYHOW",
+    "CHANGE_PROMPT_ID",
     "OBJECTIVE_UNITS",
     "PLACEHOLDERS",
+    "SAMPLE_PROMPT_ID",
+    "Accuracies",
     "AddStatus",
     "Arm",
     "ArmFigures",
@@ -59,9 +68,11 @@ __all__ = [
     "Call",
     "CallOutcome",
     "Candidate",
+    "Checkpoint",
     "CommitResult",
     "Comparison",
     "Completion",
+    "DevicePhase",
     "Difference",
     "Duplicate",
     "Durations",
@@ -70,17 +81,13 @@ __all__ = [
     "EndpointState",
     "Epoch",
     "Failure",
-    "Figures",
     "Finding",
     "Identity",
     "Job",
-    "Look",
     "Measures",
-    "Milestone",
     "Network",
     "Operator",
     "Outcome",
-    "PlacePhase",
     "Placement",
     "Progress",
     "Prompt",
@@ -93,8 +100,9 @@ __all__ = [
     "Report",
     "Request",
     "RestartReason",
-    "Snapshot",
-    "Stopped",
+    "Rung",
+    "SearchStatus",
+    "StoppedEarly",
     "Task",
     "Tessellation",
     "TooLong",

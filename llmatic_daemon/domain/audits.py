@@ -9,7 +9,7 @@ from llmatic_daemon.domain.networks import Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Figures:
+class Accuracies:
     """How good a network is, by one training or as the mean of two."""
 
     #: Accuracy on the split that selects, and on the test split; in [0, 1].
@@ -43,23 +43,23 @@ class Audit:
     #: One line for a person; empty when trained.
     detail: str
     #: Of the first training, and of the audit; a training that failed has reached 0.
-    first: Figures
-    second: Figures
+    first: Accuracies
+    second: Accuracies
     #: Of the difference of the two objectives, by the number of images alone; above 0.
     standard_error: float
     verdict: Verdict
     #: Job that holds the cell from now on, and its figures.
     holder: int
-    holder_figures: Figures
+    holder_figures: Accuracies
     #: Empty when no place was held; then both times are 0. In seconds.
-    place: str
+    device: str
     wait_s: float
     train_s: float
 
     @property
-    def mean(self) -> Figures:
+    def mean(self) -> Accuracies:
         """The figures that count from now on."""
-        return Figures(
+        return Accuracies(
             objective=(self.first.objective + self.second.objective) / 2,
             test_accuracy=(self.first.test_accuracy + self.second.test_accuracy) / 2,
         )

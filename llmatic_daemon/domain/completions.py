@@ -53,7 +53,7 @@ class Completion:
     #: Of the call that was answered, waiting for its turn and earlier tries aside.
     duration_s: float = 0.0
     #: Written by rule while no LLM answered: its prompt earns no credit.
-    stand_in: bool = False
+    fallback: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

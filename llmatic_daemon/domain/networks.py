@@ -54,7 +54,7 @@ class Outcome(StrEnum):
         return self not in (Outcome.CONTEXT, Outcome.ERROR)
 
     @property
-    def is_lasting(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Tell whether the same network would end so again: it was trained, and no machine is to blame.
 
         One that was stopped would, while there are first looks.

@@ -6,7 +6,7 @@ from enum import StrEnum
 from llmatic_daemon.domain.completions import Completion
 from llmatic_daemon.domain.jobs import Job, Operator, Proposal
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
-from llmatic_daemon.domain.trainings import Failure, Report, Stopped
+from llmatic_daemon.domain.trainings import Failure, Report, StoppedEarly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +15,7 @@ class Trial:
 
     proposal: Proposal
     slot: int
-    result: Report | Rejection | Failure | Duplicate | Stopped
+    result: Report | Rejection | Failure | Duplicate | StoppedEarly
     completion: Completion | None = None
     candidate: Candidate | None = None
     network: Network | None = None
@@ -44,7 +44,7 @@ class Arm(StrEnum):
     #: A rule, from the same parents: what an LLM must beat to be worth its while.
     CONTROL = "control"
     #: A rule, in the place of an LLM that did not answer.
-    STAND_IN = "stand_in"
+    FALLBACK = "stand_in"
 
 
 class AddStatus(StrEnum):
@@ -110,7 +110,7 @@ class Placement:
     finish_reason: str
     num_prompt_tokens: int
     num_tokens: int
-    stand_in: bool
+    fallback: bool
     outcome: Outcome
     #: One line for a person; empty when trained.
     detail: str
@@ -141,8 +141,8 @@ class Placement:
     by_rule: bool = False
     #: Accuracy of the first look, in [0, 1]; None when there was none. The setting after which share
     #: of the training it was: looks at another point are not compared.
-    look: float | None = None
-    look_ratio: float = 0.0
+    rung_accuracy: float | None = None
+    rung_ratio: float = 0.0
     #: Of all that was trained for it, in full trainings.
     cost: float = 0.0
     #: How often each operation occurs, by name; kept for the variant that compares structures.
@@ -151,8 +151,8 @@ class Placement:
     @property
     def arm(self) -> Arm:
         """Say who has written it."""
-        if self.stand_in:
-            return Arm.STAND_IN
+        if self.fallback:
+            return Arm.FALLBACK
         return Arm.CONTROL if self.by_rule else Arm.WRITER
 
     @property
@@ -171,8 +171,8 @@ class Elite:
     #: In the units of the measures (not normalised).
     solution: tuple[float, float]
     #: See `Placement`.
-    look: float | None = None
-    look_ratio: float = 0.0
+    rung_accuracy: float | None = None
+    rung_ratio: float = 0.0
     #: See `Placement.structure`.
     structure: tuple[tuple[str, int], ...] = ()
 

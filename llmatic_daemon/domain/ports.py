@@ -10,15 +10,15 @@ from llmatic_daemon.domain.networks import Candidate, Duplicate, Network, Reject
 from llmatic_daemon.domain.placements import Artefacts, CommitResult, Placement
 from llmatic_daemon.domain.prompts import Edition
 from llmatic_daemon.domain.sandbox import Layer
-from llmatic_daemon.domain.states import Identity, Milestone, Tessellation
+from llmatic_daemon.domain.states import Checkpoint, Identity, Tessellation
 from llmatic_daemon.domain.task import Task
 from llmatic_daemon.domain.trainings import (
+    DevicePhase,
     Failure,
-    PlacePhase,
     Progress,
     Report,
     RestartReason,
-    Stopped,
+    StoppedEarly,
     Training,
 )
 from llmatic_daemon.domain.uplift import Comparison
@@ -42,7 +42,7 @@ class Writer(Protocol):
         """Return the LLM servers that it asks, as they are now; none when it asks none."""
         return ()
 
-    async def greeted(self) -> None:
+    async def wait_until_probed(self) -> None:
         """Wait until each LLM server has been asked who it is, whatever it answered."""
         return
 
@@ -79,7 +79,7 @@ class Trainer(Protocol):
         """
         ...
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until a place is free and nobody waits for it; another may take it first.
 
         Raises:
@@ -89,7 +89,7 @@ class Trainer(Protocol):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure | Stopped:
+    ) -> Report | Failure | StoppedEarly:
         """Train and measure one network; the place is held from the first `watch` to the return.
 
         Returns:
@@ -108,7 +108,7 @@ class Trainer(Protocol):
         """Name the places that have been at one thing for longer than they are ever given."""
         return ()
 
-    async def resize(self, places: Sequence[str]) -> None:
+    async def resize(self, devices: Sequence[str]) -> None:
         """Train on these devices from now on; who trains on a place that goes finishes first.
 
         Raises:
@@ -248,11 +248,11 @@ class SearchStore(Store, Protocol):
         """
         ...
 
-    async def milestone(self) -> Milestone | None:
+    async def checkpoint(self) -> Checkpoint | None:
         """Return the last milestone; None when there is none, or when it does not fit the log."""
         ...
 
-    async def keep_milestone(self, milestone: Milestone) -> None:
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a milestone in the place of the last one.
 
         Raises:
@@ -260,7 +260,7 @@ class SearchStore(Store, Protocol):
         """
         ...
 
-    def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
+    def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first; a stream, as a long one need not fit in memory.
 
         After a milestone, if one is given: without what that one has seen.
@@ -274,7 +274,7 @@ class SearchStore(Store, Protocol):
         """
         ...
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return as soon as the store has come round to it: whatever was asked before is done."""
         ...
 
@@ -330,14 +330,14 @@ class Observer(Protocol):
         """Hear what came of a try to commit a placement, and how long it took."""
         return
 
-    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+    def device_changed(self, device: str, phase: DevicePhase | None) -> None:
         """Hear what a device place does from now on; None: it is free."""
         return
 
-    def place_gone(self, place: str) -> None:
+    def device_gone(self, device: str) -> None:
         """Hear that a device place is there no more."""
         return
 
-    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+    def trainer_replaced(self, device: str, reason: RestartReason) -> None:
         """Hear that the trainer of a device place has been given up for another."""
         return

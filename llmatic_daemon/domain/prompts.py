@@ -51,7 +51,7 @@ class PromptSet:
         if not self.mutation or len(self.slots) != len(self.mutation):
             raise ValueError("a prompt set needs mutation prompts, and one slot for each")
 
-    def slot_of(self, prompt_id: str, version: int) -> int | None:
+    def axis_position_of(self, prompt_id: str, version: int) -> int | None:
         """Find the axis slot of a mutation prompt; None when this version is not in the set."""
         for prompt, slot in zip(self.mutation, self.slots, strict=True):
             if (prompt.id, prompt.version) == (prompt_id, version):
@@ -85,8 +85,8 @@ class Edition:
 
 #: Ids of prompts that are no files' (theirs have no colon), and that those who write by rule know: one
 #: asks for a network that owes nothing to the parent, the other for a change of any kind.
-AFRESH = "variant:sample"
-ANYHOW = "variant:change"
+SAMPLE_PROMPT_ID = "variant:sample"
+CHANGE_PROMPT_ID = "variant:change"
 
 #: What a prompt may leave open, as `{source}`: the parents' sources, the shape of an image
 #: ("3 x 32 x 32"), the number of classes, the name of the data set.

@@ -9,7 +9,7 @@ from llmatic_daemon.domain.uplift import Uplift
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
+class SearchStatus:
     """The search in numbers, for those who watch it."""
 
     num_settled: int
@@ -43,7 +43,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Milestone:
+class Checkpoint:
     """A search as the first part of its log made it, so that a start folds only what came after."""
 
     #: Of the log, how much it has seen: placements, editions, audits.

@@ -8,13 +8,13 @@ from llmatic_daemon.domain.networks import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Rung:
     """A cheap first look at a network in training, after which its training may end."""
 
     #: After which share of the training, in (0, 1).
     ratio: float
     #: Asked with the accuracy so far, on the split that selects; must return at once.
-    goes_on: Callable[[float], bool]
+    should_continue: Callable[[float], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +26,9 @@ class Training:
     epochs: int | None = None
     keep_weights: bool = False
     #: Take a device place only while nobody else waits for one.
-    spare: bool = False
+    low_priority: bool = False
     #: None: it is trained to its end without a look.
-    look: Look | None = None
+    rung: Rung | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class Epoch:
 class Progress:
     """What a trainer says while it works; the first one, at epoch 0, when it has its place."""
 
-    place: str
+    device: str
     epoch: int
     num_epochs: int
     accuracy: float | None
@@ -57,7 +57,7 @@ class Failure:
 
     cause: Outcome
     detail: str
-    place: str = ""
+    device: str = ""
     wait_s: float = 0.0
     train_s: float = 0.0
     #: In full trainings, by the epochs that had ended.
@@ -65,12 +65,12 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stopped:
+class StoppedEarly:
     """A network whose training was ended after the first look; its accuracy never counts as one."""
 
     #: Accuracy of the look, in [0, 1].
-    look: float
-    place: str
+    rung_accuracy: float
+    device: str
     wait_s: float
     train_s: float
     #: In full trainings, in (0, 1).
@@ -88,7 +88,7 @@ class Report:
     #: Mean cross-entropy on the test split.
     test_loss: float
     curve: tuple[Epoch, ...]
-    place: str
+    device: str
     #: Time spent waiting for a device place, and holding it.
     wait_s: float
     train_s: float
@@ -97,7 +97,7 @@ class Report:
     #: Mean and deviation of each channel by which images are normalised; beside the weights only.
     normalisation: tuple[tuple[float, float], ...] | None = None
     #: Accuracy of the first look, in [0, 1]; None when there was none.
-    look: float | None = None
+    rung_accuracy: float | None = None
     #: In full trainings; a look that is a training of its own comes on top, and to measure an
     #: untrained network costs none.
     cost: float = 1.0
@@ -106,7 +106,7 @@ class Report:
 # --- what those who watch hear of -----------------------------------------------------------------
 
 
-class PlacePhase(StrEnum):
+class DevicePhase(StrEnum):
     """What keeps a device place busy."""
 
     #: A trainer is being started there, or a pause follows a start that failed.

@@ -27,7 +27,7 @@ class ArmTally:
     @classmethod
     def of(cls, placement: Placement) -> "ArmTally | None":
         """Count one candidate; None when it says nothing of its arm, as the world has failed it."""
-        if placement.arm is Arm.STAND_IN or not placement.outcome.blames_prompt:
+        if placement.arm is Arm.FALLBACK or not placement.outcome.blames_prompt:
             return None
         objective = placement.objective
         units = 0 if objective is None else int(objective * OBJECTIVE_UNITS)

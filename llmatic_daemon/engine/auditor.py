@@ -4,12 +4,21 @@ import asyncio
 import logging
 from collections import Counter
 
-from llmatic_daemon.domain import Candidate, Failure, Progress, Rejection, Report, Stopped, Task, Training
+from llmatic_daemon.domain import (
+    Candidate,
+    Failure,
+    Progress,
+    Rejection,
+    Report,
+    StoppedEarly,
+    Task,
+    Training,
+)
 from llmatic_daemon.domain.errors import Unavailable
 from llmatic_daemon.domain.ports import Lifter, Store, Trainer
-from llmatic_daemon.engine.engine import Engine, Patience
+from llmatic_daemon.engine.engine import Engine, RetryPolicy
 from llmatic_daemon.search.auditing import Due
-from llmatic_daemon.search.candidates.representation import language_of
+from llmatic_daemon.search.candidates.representation import representation_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +38,14 @@ class Auditor:
         store: Store,
         lifter: Lifter,
         trainer: Trainer,
-        patience: Patience,
+        retry_policy: RetryPolicy,
     ) -> None:
         self._engine = engine
         self._task = task
         self._store = store
         self._lifter = lifter
         self._trainer = trainer
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._faults = Counter[int]()
 
     async def run(self) -> None:
@@ -55,7 +64,7 @@ class Auditor:
             except Unavailable as error:
                 num_faults += 1
                 self._note_fault(error)
-                await asyncio.sleep(self._patience.pause_s(num_faults))
+                await asyncio.sleep(self._retry_policy.pause_s(num_faults))
 
     def _note_fault(self, error: Unavailable) -> None:
         """Let no elite that always fails its trainer stand before all others for ever."""
@@ -64,16 +73,16 @@ class Auditor:
             return
         job = due.contender.elite.job
         self._faults[job] += 1
-        if self._faults[job] < self._patience.max_attempts:
+        if self._faults[job] < self._retry_policy.max_attempts:
             logger.warning("no audit: %s; it is tried again", error, extra=_AUDIT)
         else:
             logger.warning("no audit of job %d until the next start: %s", job, error, extra=_AUDIT)
-            self._engine.pass_over(due)
+            self._engine.skip_audit(due)
 
     async def _audit_next(self) -> None:
         """Wait for an elite that is due, and for a device place to spare; audit it."""
         await self._engine.audit_due()
-        await self._trainer.spare()
+        await self._trainer.wait_until_idle()
         due = self._engine.due_for_audit  # while we waited, another network may have taken its cell
         if due is not None:
             result = await self._train_again(due)
@@ -82,14 +91,14 @@ class Auditor:
     async def _train_again(self, due: Due) -> Report | Failure | Rejection:
         """Lift and train a network as the first time, but for its seed."""
         source = await self._store.source(due.contender.elite.source_digest)
-        name = language_of(self._task).name_of(source)
+        name = representation_of(self._task).name_of(source)
         candidate = Candidate(source=source, class_name=name, seed=due.seed, task=self._task)
         network = await self._lifter.lift(candidate)
         if isinstance(network, Rejection):
             return network
-        training = Training(seed=due.seed, spare=True)
+        training = Training(seed=due.seed, low_priority=True)
         result = await self._trainer.train(network, training, _unwatched)
-        assert not isinstance(result, Stopped)  # there was no look
+        assert not isinstance(result, StoppedEarly)  # there was no look
         return result
 
 

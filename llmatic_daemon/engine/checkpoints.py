@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 _MIN_INTERVAL = 1000
 
 
-async def keep_milestones(engine: Engine, store: SearchStore) -> None:
+async def keep_checkpoints(engine: Engine, store: SearchStore) -> None:
     """Keep the first one now, and go on for ever: a start may have had to fold all there was."""
     while True:
-        await keep_milestone(engine.evolution, store)
+        await keep_checkpoint(engine.evolution, store)
         evolution = engine.evolution
         await engine.settled(evolution.num_settled + interval(evolution))
 
 
-async def keep_milestone(evolution: Evolution, store: SearchStore) -> None:
+async def keep_checkpoint(evolution: Evolution, store: SearchStore) -> None:
     """Keep a milestone; a store that takes none now is asked again with the next one."""
-    milestone = await asyncio.to_thread(milestone_of, evolution)
+    checkpoint = await asyncio.to_thread(milestone_of, evolution)
     try:
-        await store.keep_milestone(milestone)
+        await store.keep_checkpoint(checkpoint)
     except StoreUnavailable as error:
         logger.warning("no milestone is kept: %s", error, extra={"action": "milestone"})
 

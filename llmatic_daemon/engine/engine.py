@@ -16,7 +16,6 @@ from llmatic_daemon.domain import (
     Edition,
     Failure,
     Job,
-    Look,
     Network,
     Outcome,
     Placement,
@@ -26,6 +25,7 @@ from llmatic_daemon.domain import (
     Rejection,
     Report,
     Request,
+    Rung,
     Task,
     TooLong,
     Training,
@@ -35,10 +35,10 @@ from llmatic_daemon.domain.errors import EndpointOverloaded, StoreUnavailable, U
 from llmatic_daemon.domain.ports import Lifter, Observer, Store, Trainer, Writer
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.budget import Budget
-from llmatic_daemon.search.candidates.representation import language_of
+from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import audit, due_for_audit, edit, place
-from llmatic_daemon.search.proposals import goes_on, num_epochs, propose, rng_for, shorten
+from llmatic_daemon.search.proposals import num_epochs, propose, rng_for, shorten, should_continue
 from llmatic_daemon.search.summaries import describe
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Ports:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often the world may fail, and how long to wait in between."""
 
     #: A job that the world failed this often is placed as failed.
@@ -89,16 +89,16 @@ class Engine:
         *,
         num_slots: int,
         budget: Budget,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._evolution = evolution
         self._task = task
-        self._language = language_of(task)
+        self._representation = representation_of(task)
         self._ports = ports
         self._num_slots = num_slots
         self._budget = budget
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._clock = clock
         self._elapsed_before_s = evolution.elapsed_s
         self._started = clock()
@@ -109,7 +109,7 @@ class Engine:
         #: Whose commit has not been seen to succeed.
         self._pending: Edition | Audit | None = None
         #: Jobs whose elites are not audited any more in this life.
-        self._passed_over: set[int] = set()
+        self._skipped_audits: set[int] = set()
         self._paused = False
         self._store_is_out = False
         self._draining = asyncio.Event()
@@ -178,7 +178,7 @@ class Engine:
             observer.resized(num_slots)
         if self._group is not None:
             self._start_slots(self._group)
-        await self._tell_slots()
+        await self._wake_slots()
 
     async def pause(self) -> None:
         """Start no job until `resume`; jobs under way go on."""
@@ -189,7 +189,7 @@ class Engine:
         """Start jobs again."""
         self._paused = False
         self._tell_of_pause()
-        await self._tell_slots()
+        await self._wake_slots()
 
     def _tell_of_pause(self) -> None:
         for observer in self._ports.observers:
@@ -211,16 +211,16 @@ class Engine:
             ConfigurationError: there are more mutation prompts than slots.
             StoreUnavailable: the search goes on with the prompts that it has.
         """
-        return await _to_the_end(self._adopt(prompts, num_slots))
+        return await finish_even_if_cancelled(self._adopt(prompts, num_slots))
 
     @property
     def due_for_audit(self) -> Due | None:
         """The elite that may be trained again now; None while there is none, or we are paused."""
-        return None if self._paused else due_for_audit(self._evolution, self._passed_over)
+        return None if self._paused else due_for_audit(self._evolution, self._skipped_audits)
 
-    def pass_over(self, due: Due) -> None:
+    def skip_audit(self, due: Due) -> None:
         """Audit this one no more until the next start: the world has failed it too often."""
-        self._passed_over.add(due.contender.elite.job)
+        self._skipped_audits.add(due.contender.elite.job)
 
     async def audit_due(self) -> None:
         """Wait until an elite may be trained again."""
@@ -229,7 +229,7 @@ class Engine:
 
     async def take_audit(self, due: Due, result: Report | Failure | Rejection) -> None:
         """Settle a second training; while the store is out it waits, until the search drains."""
-        await _to_the_end(self._take_audit(due, result))
+        await finish_even_if_cancelled(self._take_audit(due, result))
 
     async def drains(self) -> None:
         """Wait until no job is started any more."""
@@ -242,7 +242,7 @@ class Engine:
         """
         self._end = self._end or why
         self._draining.set()
-        await self._tell_slots()
+        await self._wake_slots()
         if self._slots:
             _, late = await asyncio.wait(self._slots.values(), timeout=drain_s)
             if late:
@@ -282,7 +282,7 @@ class Engine:
                 fault = await self._take_one(slot)
             finally:
                 self._num_running -= 1
-                await self._tell_slots()
+                await self._wake_slots()
             num_faults = num_faults + 1 if fault else 0
             if fault:
                 await self._wait_out(num_faults)
@@ -303,14 +303,14 @@ class Engine:
                 await self._news.wait()
             return False
 
-    async def _tell_slots(self) -> None:
+    async def _wake_slots(self) -> None:
         async with self._news:
             self._news.notify_all()
 
     async def _wait_out(self, num_faults: int) -> None:
         """Pause after a fault of the world; the end of the search ends the pause."""
         try:
-            async with asyncio.timeout(self._patience.pause_s(num_faults)):
+            async with asyncio.timeout(self._retry_policy.pause_s(num_faults)):
                 await self._draining.wait()
         except TimeoutError:
             pass
@@ -328,7 +328,7 @@ class Engine:
             observer.dispatched(job)
         proposal = self._propose(job)
         try:
-            if job.num_charged >= self._patience.max_attempts:
+            if job.num_charged >= self._retry_policy.max_attempts:
                 await self._give_up(proposal, slot, _LETHAL.format(job.num_charged))
             else:
                 await self.run_job(proposal, slot)
@@ -336,7 +336,7 @@ class Engine:
             await self._after_fault(proposal, slot, error)
             return True
         except asyncio.CancelledError:
-            await _to_the_end(self._release(job, charged=False))
+            await finish_even_if_cancelled(self._release(job, charged=False))
             raise
         finally:
             self._show(slot, "idle", "")
@@ -347,15 +347,15 @@ class Engine:
         extra = {"action": "fault", "job": job.number, "slot": slot}
         logger.warning("job %d, attempt %d: %s", job.number, job.attempt, error, extra=extra)
         charged = not isinstance(error, EndpointOverloaded)  # others are served meanwhile
-        if not charged or job.num_charged + 1 < self._patience.max_attempts:
-            await _to_the_end(self._release(job, charged=charged))
+        if not charged or job.num_charged + 1 < self._retry_policy.max_attempts:
+            await finish_even_if_cancelled(self._release(job, charged=charged))
             return
         await self._give_up(proposal, slot, str(error))
 
     async def _give_up(self, proposal: Proposal, slot: int, detail: str) -> None:
         """Place a job as failed by the world, so that it never blocks the queue."""
         failure = Failure(cause=Outcome.ERROR, detail=detail)
-        await _to_the_end(self._settle(Trial(proposal=proposal, slot=slot, result=failure)))
+        await finish_even_if_cancelled(self._settle(Trial(proposal=proposal, slot=slot, result=failure)))
 
     async def _release(self, job: Job, *, charged: bool) -> None:
         try:
@@ -380,7 +380,7 @@ class Engine:
         trial = await self._develop(trial)
         trial = replace(trial, total_s=self._clock() - started)
         self._show(slot, "commit", "")
-        await _to_the_end(self._settle(trial))
+        await finish_even_if_cancelled(self._settle(trial))
 
     async def _develop(self, trial: Trial) -> Trial:
         """Write, read, lift and train; stop where the candidate ends."""
@@ -389,7 +389,7 @@ class Engine:
         if trial.completion is None:
             return trial
         proposal = trial.proposal
-        candidate = self._language.read(trial.completion, proposal, parents, self._task)
+        candidate = self._representation.read(trial.completion, proposal, parents, self._task)
         if isinstance(candidate, Rejection):
             return replace(trial, result=candidate)
         self._show(slot, "lift", candidate.class_name)
@@ -409,21 +409,21 @@ class Engine:
     def _training(self, proposal: Proposal, network: Network) -> Training:
         """Say how a network is trained; it is judged by the search as it is at its first look."""
         epochs = num_epochs(self._evolution, proposal)
-        ratio = self._evolution.fidelity_rules.look_ratio
-        look = None
+        ratio = self._evolution.early_stopping_rules.rung_ratio
+        rung = None
         if ratio and epochs is None:
-            look = Look(ratio, lambda accuracy: goes_on(self._evolution, network, accuracy))
-        return Training(seed=proposal.seed, epochs=epochs, look=look)
+            rung = Rung(ratio, lambda accuracy: should_continue(self._evolution, network, accuracy))
+        return Training(seed=proposal.seed, epochs=epochs, rung=rung)
 
     async def _duplicate_of(self, network: Network) -> Duplicate | None:
         """Find how the same network ended before; None when it is to be trained."""
-        rules, fidelity = self._evolution.rules, self._evolution.fidelity_rules
+        rules, fidelity = self._evolution.rules, self._evolution.early_stopping_rules
         if rules.duplicates == "train":
             return None
         return await self._ports.store.earlier(
             network.digest,
             initial=not rules.measures_untrained,
-            stopped=fidelity.look_ratio > 0,
+            stopped=fidelity.rung_ratio > 0,
         )
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
@@ -451,13 +451,15 @@ class Engine:
 
     async def _request(self, proposal: Proposal) -> Request:
         sources = [await self._ports.store.source(digest) for digest in proposal.parent_digests]
-        return self._language.ask(proposal, sources or [self._language.initial(self._task)], self._task)
+        return self._representation.ask(
+            proposal, sources or [self._representation.initial(self._task)], self._task
+        )
 
     def _watcher(self, slot: int) -> Callable[[Progress], None]:
         def watch(progress: Progress) -> None:
             accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.3f}"
             epochs = f"epoch {progress.epoch} of {progress.num_epochs}"
-            self._show(slot, "train", f"{epochs}{accuracy} on {progress.place}")
+            self._show(slot, "train", f"{epochs}{accuracy} on {progress.device}")
 
         return watch
 
@@ -466,7 +468,7 @@ class Engine:
     async def _settle(self, trial: Trial) -> None:
         """Decide, commit, obey, publish: one candidate at a time."""
         async with self._settling:
-            if self._pending and not await self._persist(self._keep_pending):
+            if self._pending and not await self._persist(self._flush_pending):
                 return
             placement = place(self._evolution, trial, self.elapsed_s)
             artefacts = Artefacts(
@@ -482,21 +484,21 @@ class Engine:
 
     async def _adopt(self, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
         async with self._settling:
-            before = await self._keep_pending()
+            before = await self._flush_pending()
             self._pending = edit(self._evolution, prompts, num_slots)
-            taken = await self._keep_pending() or before
+            taken = await self._flush_pending() or before
             return taken if isinstance(taken, Edition) else None
 
     async def _take_audit(self, due: Due, result: Report | Failure | Rejection) -> None:
         async with self._settling:
-            keep = partial(self._persist, self._keep_pending, until=self._draining)
+            keep = partial(self._persist, self._flush_pending, until=self._draining)
             if self._pending and not await keep():
                 return
             num_images = self._task.num_validation or self._task.num_test
             self._pending = audit(self._evolution, due, result, num_images)
             await keep()
 
-    async def _keep_pending(self) -> Edition | Audit | None:
+    async def _flush_pending(self) -> Edition | Audit | None:
         """Keep the edition or audit that is to be kept, if there is one; then obey, and publish.
 
         One whose commit reported an error may be on the disk nevertheless. So the same one is kept
@@ -507,7 +509,7 @@ class Engine:
             await self._keep(entry)
             self._pending = None
             self._evolution = apply(self._evolution, entry)
-            self._publish_between(entry)
+            self._publish_entry(entry)
         return entry
 
     async def _keep(self, entry: Edition | Audit) -> None:
@@ -562,12 +564,12 @@ class Engine:
 
     async def _wait_for_store(self, num_faults: int, until: asyncio.Event) -> None:
         try:
-            async with asyncio.timeout(self._patience.pause_s(num_faults)):
+            async with asyncio.timeout(self._retry_policy.pause_s(num_faults)):
                 await until.wait()
         except TimeoutError:
             pass
 
-    def _publish_between(self, entry: Edition | Audit) -> None:
+    def _publish_entry(self, entry: Edition | Audit) -> None:
         if isinstance(entry, Edition):
             logger.info("%s", describe(entry), extra={"action": "adopted"})
             for observer in self._ports.observers:
@@ -593,7 +595,7 @@ _LETHAL = "the daemon ended {} times while it worked on this job"
 _UNFINISHED = Rejection(cause=Outcome.ERROR, detail="unfinished")
 
 
-async def _to_the_end(work: Awaitable[Result]) -> Result:
+async def finish_even_if_cancelled(work: Awaitable[Result]) -> Result:
     """Await work that a cancelled slot must still finish; the cancellation follows afterwards."""
     task = asyncio.ensure_future(work)
     cancelled = False

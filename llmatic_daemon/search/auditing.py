@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from immutables import Map
 
-from llmatic_daemon.domain import Audit, Elite, Failure, Figures, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Elite, Failure, Outcome, Rejection, Report, Verdict
 
 #: How many networks of a cell are remembered, its elite included: who takes over when it falls.
 NUM_CONTENDERS = 3
 #: Seeds of audits begin above those of proposals, so that none is its own network's first one.
 _FIRST_SEED = 2**31
 #: What a training that failed has reached.
-_NOTHING = Figures(objective=0.0, test_accuracy=0.0)
+_NOTHING = Accuracies(objective=0.0, test_accuracy=0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Contender:
 
     elite: Elite
     #: Of its training; the mean of two after an audit.
-    figures: Figures
+    figures: Accuracies
     #: Drawn to be audited as soon as it holds its cell, and not audited yet.
     wants_audit: bool
 
@@ -124,9 +124,9 @@ def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
     return rules.share > 0 and _draw(search_seed, job)[0] < rules.share
 
 
-def next_due(contenders: Contenders, search_seed: int, passed_over: Set[int] = frozenset()) -> Due | None:
+def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] = frozenset()) -> Due | None:
     """Choose the elite to be audited next, the oldest first, but for some jobs; None when there is none."""
-    jobs = {cell: job for cell, job in contenders.due.items() if job not in passed_over}
+    jobs = {cell: job for cell, job in contenders.due.items() if job not in skipped_audits}
     if not jobs:
         return None
     cell = min(jobs, key=jobs.__getitem__)
@@ -209,7 +209,7 @@ def judge(
         verdict=Verdict.UNSTABLE if failed or apart else Verdict.STABLE,
         holder=due.contender.elite.job,
         holder_figures=first,
-        place="" if isinstance(result, Rejection) else result.place,
+        device="" if isinstance(result, Rejection) else result.device,
         wait_s=0.0 if isinstance(result, Rejection) else result.wait_s,
         train_s=0.0 if isinstance(result, Rejection) else result.train_s,
     )
@@ -217,12 +217,12 @@ def judge(
     return replace(audit, holder=holder.elite.job, holder_figures=holder.figures)
 
 
-def _figures(result: Report | Failure | Rejection) -> Figures:
+def _figures(result: Report | Failure | Rejection) -> Accuracies:
     if not isinstance(result, Report):
         return _NOTHING
     if not math.isfinite(result.objective):
         raise ValueError(f"an objective must be finite, got {result.objective!r}")
-    return Figures(objective=result.objective, test_accuracy=result.test_accuracy)
+    return Accuracies(objective=result.objective, test_accuracy=result.test_accuracy)
 
 
 def _printable(detail: str) -> str:

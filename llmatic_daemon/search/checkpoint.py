@@ -11,11 +11,11 @@ from typing import Any
 from immutables import Map
 
 from llmatic_daemon.domain import (
+    Accuracies,
+    Checkpoint,
     Edition,
     Elite,
-    Figures,
     Measures,
-    Milestone,
     Prompt,
     PromptElite,
     PromptKind,
@@ -37,7 +37,7 @@ def rules_digest(evolution: Evolution) -> str:
     return digest(repr((_FORMAT, evolution.rules, evolution.audit_rules)).encode())
 
 
-def milestone_of(evolution: Evolution) -> Milestone:
+def milestone_of(evolution: Evolution) -> Checkpoint:
     """Write a search out. Costs some 10 us for each filled cell."""
     edition = evolution.prompts.edition
     written = {
@@ -52,13 +52,13 @@ def milestone_of(evolution: Evolution) -> Milestone:
         "num_evaluations": evolution.num_evaluations,
         "num_since_added": evolution.num_since_added,
         "cost": evolution.cost,
-        "looks": evolution.looks,
-        "look_ratio": evolution.look_ratio,
+        "looks": evolution.rung_accuracies,
+        "look_ratio": evolution.rung_ratio,
         "llm_is_out": evolution.llm_is_out,
         "train_s": evolution.train_s,
         "elapsed_s": evolution.elapsed_s,
     }
-    return Milestone(
+    return Checkpoint(
         num_settled=evolution.num_settled,
         num_editions=edition.number if edition else 0,
         num_audits=evolution.num_audits,
@@ -67,16 +67,16 @@ def milestone_of(evolution: Evolution) -> Milestone:
     )
 
 
-def resumed(empty: Evolution, milestone: Milestone) -> Evolution | None:
+def resumed(empty: Evolution, checkpoint: Checkpoint) -> Evolution | None:
     """Read a search back; None when it was written under other rules, or by another version.
 
     Args:
         empty: The search before its first placement.
-        milestone: Of the same search.
+        checkpoint: Of the same search.
     """
-    if milestone.rules_digest != rules_digest(empty):
+    if checkpoint.rules_digest != rules_digest(empty):
         return None
-    read = json.loads(milestone.search)
+    read = json.loads(checkpoint.search)
     contenders = Contenders(
         ranked=Map((cell, tuple(map(_contender, ranked))) for cell, *ranked in read["networks"])
     )
@@ -89,16 +89,16 @@ def resumed(empty: Evolution, milestone: Milestone) -> Evolution | None:
         prompts=_book_from(read["prompts"]),
         window=Window(last_best=read["window"][0], current_best=read["window"][1]),
         best=Best(*read["best"]) if read["best"] else None,
-        num_settled=milestone.num_settled,
+        num_settled=checkpoint.num_settled,
         num_evaluations=read["num_evaluations"],
         num_since_added=read["num_since_added"],
         cost=read["cost"],
-        looks=tuple(read["looks"]),
-        look_ratio=read["look_ratio"],
+        rung_accuracies=tuple(read["looks"]),
+        rung_ratio=read["look_ratio"],
         llm_is_out=read["llm_is_out"],
         train_s=read["train_s"],
         elapsed_s=read["elapsed_s"],
-        num_audits=milestone.num_audits,
+        num_audits=checkpoint.num_audits,
     )
 
 
@@ -122,8 +122,8 @@ def _contender_row(contender: Contender) -> list[Any]:
         figures.objective,
         figures.test_accuracy,
         contender.wants_audit,
-        elite.look,
-        elite.look_ratio,
+        elite.rung_accuracy,
+        elite.rung_ratio,
         elite.structure,
     ]
 
@@ -139,8 +139,8 @@ def _contender(row: list[Any]) -> Contender:
         objective,
         test_accuracy,
         wants_audit,
-        look,
-        look_ratio,
+        rung_accuracy,
+        rung_ratio,
         structure,
     ) = row
     measures = Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth)
@@ -150,11 +150,11 @@ def _contender(row: list[Any]) -> Contender:
             source_digest=source,
             measures=measures,
             solution=measured(measures),
-            look=look,
-            look_ratio=look_ratio,
+            rung_accuracy=rung_accuracy,
+            rung_ratio=rung_ratio,
             structure=tuple((name, number) for name, number in structure),
         ),
-        figures=Figures(objective=objective, test_accuracy=test_accuracy),
+        figures=Accuracies(objective=objective, test_accuracy=test_accuracy),
         wants_audit=wants_audit,
     )
 

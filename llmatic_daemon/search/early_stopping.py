@@ -13,36 +13,39 @@ NUM_REMEMBERED = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FidelityRules:
+class EarlyStoppingRules:
     """Who is looked at, and who goes on; the settings of the same names say more."""
 
     #: Share of a training after which there is a look; 0: none.
-    look_ratio: float
+    rung_ratio: float
     #: Share of the looks that may go on, in (0, 1]; 1: all that may still win their cells.
     promoted_ratio: float
 
 
 #: Every network is trained to its end.
-NO_LOOKS = FidelityRules(look_ratio=0.0, promoted_ratio=1.0)
+NO_EARLY_STOPPING = EarlyStoppingRules(rung_ratio=0.0, promoted_ratio=1.0)
 
 
 def is_promising(
-    rules: FidelityRules, look: float, elite_look: float | None, looks: tuple[float, ...]
+    rules: EarlyStoppingRules,
+    rung_accuracy: float,
+    elite_rung_accuracy: float | None,
+    rung_accuracies: tuple[float, ...],
 ) -> bool:
     """Tell whether a network whose cell is taken may go on.
 
     Args:
         rules: Which share may.
-        look: Its accuracy, in [0, 1].
-        elite_look: Of the elite of its cell; None when that one was never looked at.
-        looks: Those of late, without this one.
+        rung_accuracy: Its accuracy, in [0, 1].
+        elite_rung_accuracy: Of the elite of its cell; None when that one was never looked at.
+        rung_accuracies: Those of late, without this one.
     """
-    if elite_look is not None and look < elite_look:
+    if elite_rung_accuracy is not None and rung_accuracy < elite_rung_accuracy:
         return False
-    num_better = sum(other > look for other in looks)
-    return num_better < rules.promoted_ratio * (len(looks) + 1)
+    num_better = sum(other > rung_accuracy for other in rung_accuracies)
+    return num_better < rules.promoted_ratio * (len(rung_accuracies) + 1)
 
 
-def remembered(looks: tuple[float, ...], look: float) -> tuple[float, ...]:
+def remembered(rung_accuracies: tuple[float, ...], rung_accuracy: float) -> tuple[float, ...]:
     """Return the looks of late after one more."""
-    return (*looks[-NUM_REMEMBERED + 1 :], look)
+    return (*rung_accuracies[-NUM_REMEMBERED + 1 :], rung_accuracy)

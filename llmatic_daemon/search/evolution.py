@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from immutables import Map
 
 from llmatic_daemon.domain import (
+    Accuracies,
     Audit,
     Edition,
     Elite,
-    Figures,
     Operator,
     Placement,
     PromptElite,
@@ -22,7 +22,7 @@ from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.measures import measured
 from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contender, Contenders
-from llmatic_daemon.search.early_stopping import NO_LOOKS, FidelityRules
+from llmatic_daemon.search.early_stopping import NO_EARLY_STOPPING, EarlyStoppingRules
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.variants import strategy_of
@@ -74,9 +74,9 @@ class Evolution:
     #: All that was trained, looks included, in full trainings; audits aside.
     cost: float = 0.0
     #: Accuracies of the first looks of late, oldest first, all at the same point of a training.
-    looks: tuple[float, ...] = ()
+    rung_accuracies: tuple[float, ...] = ()
     #: See `Placement.look_ratio`.
-    look_ratio: float = 0.0
+    rung_ratio: float = 0.0
     #: Whether a stand-in wrote the last candidate that was not the control arm's: no LLM answers.
     llm_is_out: bool = False
     #: Time that networks held a device place, audits included, in seconds.
@@ -87,7 +87,7 @@ class Evolution:
     #: Who holds a cell of the network archive if its elite falls.
     contenders: Contenders = NO_CONTENDERS
     num_audits: int = 0
-    fidelity_rules: FidelityRules = NO_LOOKS
+    early_stopping_rules: EarlyStoppingRules = NO_EARLY_STOPPING
 
 
 def apply(evolution: Evolution, entry: Placement | Edition | Audit) -> Evolution:
@@ -156,9 +156,9 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
         num_evaluations=evolution.num_evaluations + (objective is not None),
         num_since_added=0 if placement.status.added else evolution.num_since_added + 1,
         cost=evolution.cost + placement.cost,
-        looks=_with_look(evolution, placement),
-        look_ratio=evolution.look_ratio if placement.look is None else placement.look_ratio,
-        llm_is_out=evolution.llm_is_out if placement.by_rule else placement.stand_in,
+        rung_accuracies=_with_rung_accuracy(evolution, placement),
+        rung_ratio=evolution.rung_ratio if placement.rung_accuracy is None else placement.rung_ratio,
+        llm_is_out=evolution.llm_is_out if placement.by_rule else placement.fallback,
         train_s=evolution.train_s + placement.durations.train_s,
         elapsed_s=max(evolution.elapsed_s, placement.elapsed_s),
     )
@@ -185,11 +185,11 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         source_digest=placement.source_digest,
         measures=placement.measures,
         solution=measured(placement.measures),
-        look=placement.look,
-        look_ratio=placement.look_ratio,
+        rung_accuracy=placement.rung_accuracy,
+        rung_ratio=placement.rung_ratio,
         structure=placement.structure,
     )
-    figures = Figures(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
+    figures = Accuracies(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
     drawn = auditing.is_drawn(evolution.audit_rules, evolution.rules.seed, elite.job)
     wants_audit = drawn and not _is_untrained(evolution, placement)
     return Contender(elite=elite, figures=figures, wants_audit=wants_audit)
@@ -200,12 +200,12 @@ def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
     return placement.operator is Operator.INITIALISATION and evolution.rules.measures_untrained
 
 
-def _with_look(evolution: Evolution, placement: Placement) -> tuple[float, ...]:
+def _with_rung_accuracy(evolution: Evolution, placement: Placement) -> tuple[float, ...]:
     """Remember a look, and no look at another point of a training beside it."""
-    if placement.look is None:
-        return evolution.looks
-    same = placement.look_ratio == evolution.look_ratio
-    return early_stopping.remembered(evolution.looks if same else (), placement.look)
+    if placement.rung_accuracy is None:
+        return evolution.rung_accuracies
+    same = placement.rung_ratio == evolution.rung_ratio
+    return early_stopping.remembered(evolution.rung_accuracies if same else (), placement.rung_accuracy)
 
 
 def _with_network(

@@ -18,7 +18,7 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
     Report,
-    Stopped,
+    StoppedEarly,
     Trial,
 )
 from llmatic_daemon.search import auditing, prompt_book, temperature
@@ -50,7 +50,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
     credit = _credit(evolution, trial, outcome, status)
     score = _score_change(evolution, trial, outcome, report)
     offer = _offer(evolution, trial, outcome, report, credit, score, status)
-    look = result.look if isinstance(result, Report | Stopped) else None
+    rung_accuracy = result.rung_accuracy if isinstance(result, Report | StoppedEarly) else None
     return Placement(
         number=evolution.num_settled + 1,
         job=proposal.job,
@@ -68,7 +68,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         finish_reason=completion.finish_reason,
         num_prompt_tokens=completion.num_prompt_tokens,
         num_tokens=completion.num_tokens,
-        stand_in=completion.stand_in or (proposal.by_rule and evolution.llm_is_out),
+        fallback=completion.fallback or (proposal.by_rule and evolution.llm_is_out),
         outcome=outcome,
         detail=_detail(result),
         source_digest=trial.candidate.digest if trial.candidate else None,
@@ -88,9 +88,9 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         durations=_durations(trial),
         elapsed_s=elapsed_s,
         by_rule=proposal.by_rule,
-        look=look,
-        look_ratio=0.0 if look is None else evolution.fidelity_rules.look_ratio,
-        cost=result.cost if isinstance(result, Report | Stopped | Failure) else 0.0,
+        rung_accuracy=rung_accuracy,
+        rung_ratio=0.0 if rung_accuracy is None else evolution.early_stopping_rules.rung_ratio,
+        cost=result.cost if isinstance(result, Report | StoppedEarly | Failure) else 0.0,
         structure=_structure(evolution, trial, insertion),
     )
 
@@ -117,9 +117,9 @@ def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edi
     return replace(edition, emptied=tuple(sorted(cells)))
 
 
-def due_for_audit(evolution: Evolution, passed_over: Set[int] = frozenset()) -> Due | None:
+def due_for_audit(evolution: Evolution, skipped_audits: Set[int] = frozenset()) -> Due | None:
     """Choose the elite that is to be trained again next, but for some jobs; None when there is none."""
-    return auditing.next_due(evolution.contenders, evolution.rules.seed, passed_over)
+    return auditing.next_due(evolution.contenders, evolution.rules.seed, skipped_audits)
 
 
 def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int) -> Audit:
@@ -154,9 +154,9 @@ def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, 
 _NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
 
 
-def _outcome(result: Report | Rejection | Failure | Duplicate | Stopped) -> Outcome:
+def _outcome(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> Outcome:
     match result:
-        case Stopped():
+        case StoppedEarly():
             return Outcome.STOPPED
         case Report():
             return Outcome.TRAINED
@@ -166,10 +166,10 @@ def _outcome(result: Report | Rejection | Failure | Duplicate | Stopped) -> Outc
             return result.cause
 
 
-def _detail(result: Report | Rejection | Failure | Duplicate | Stopped) -> str:
+def _detail(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> str:
     match result:
-        case Stopped():
-            return f"its first look, {result.look:.3f}, promised too little"
+        case StoppedEarly():
+            return f"its first look, {result.rung_accuracy:.3f}, promised too little"
         case Report():
             return ""
         case Duplicate():
@@ -216,14 +216,14 @@ def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddSta
 
 def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
     """Tell whether the prompt took part: what is written by rule says nothing about it."""
-    by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.stand_in)
+    by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.fallback)
     return outcome.blames_prompt and not by_rule
 
 
-def _is_trainable(result: Report | Rejection | Failure | Duplicate | Stopped) -> bool:
+def _is_trainable(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> bool:
     if isinstance(result, Duplicate):
         return result.outcome in (Outcome.TRAINED, Outcome.STOPPED)
-    return isinstance(result, Report | Stopped)
+    return isinstance(result, Report | StoppedEarly)
 
 
 def _score_change(evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None) -> float:
@@ -248,7 +248,7 @@ def _offer(
     """
     proposal, rules = trial.proposal, evolution.rules
     version = (proposal.prompt.id, proposal.prompt.version)
-    slot = evolution.prompts.current.slot_of(*version)
+    slot = evolution.prompts.current.axis_position_of(*version)
     if proposal.temperature is None or slot is None or not _earns_credit(trial, outcome):
         return None
     kind = strategy_of(rules).credit
@@ -292,7 +292,7 @@ def _inherited_curiosity(evolution: Evolution, proposal: Proposal, cell: int, cr
 
 
 def _durations(trial: Trial) -> Durations:
-    trained = trial.result if isinstance(trial.result, Report | Failure | Stopped) else None
+    trained = trial.result if isinstance(trial.result, Report | Failure | StoppedEarly) else None
     return Durations(
         llm_s=trial.completion.duration_s if trial.completion else 0.0,
         lift_s=trial.network.lift_s if trial.network else 0.0,

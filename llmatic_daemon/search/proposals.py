@@ -77,14 +77,14 @@ def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
     return 0 if initial and evolution.rules.measures_untrained else None
 
 
-def goes_on(evolution: Evolution, network: Network, look: float) -> bool:
+def should_continue(evolution: Evolution, network: Network, rung_accuracy: float) -> bool:
     """Tell whether a network is trained on after its first look: `core.fidelity` says by which rule."""
-    rules, elite_look = evolution.fidelity_rules, None
-    looks = evolution.looks if evolution.look_ratio == rules.look_ratio else ()
+    rules, elite_rung_accuracy = evolution.early_stopping_rules, None
+    rung_accuracies = evolution.rung_accuracies if evolution.rung_ratio == rules.rung_ratio else ()
     if strategy_of(evolution.rules).is_map:
         held = evolution.networks.get(evolution.networks.locate(*measured(network.measures))[0])
         if held is None:
             return True
-        if held.elite.look_ratio == rules.look_ratio:
-            elite_look = held.elite.look
-    return early_stopping.is_promising(rules, look, elite_look, looks)
+        if held.elite.rung_ratio == rules.rung_ratio:
+            elite_rung_accuracy = held.elite.rung_accuracy
+    return early_stopping.is_promising(rules, rung_accuracy, elite_rung_accuracy, rung_accuracies)

@@ -18,9 +18,9 @@ def _placement(placement: Placement) -> str:
     parents = ", ".join(map(str, placement.parents)) or "the initial network"
     at = "" if placement.temperature is None else f", T {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
-    stand_in = ", written by rule" if placement.arm is not Arm.WRITER else ""
+    fallback = ", written by rule" if placement.arm is not Arm.WRITER else ""
     who = (
-        f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{stand_in})"
+        f"candidate {placement.job.number} ({placement.operator} of {parents}, prompt {prompt}{at}{fallback})"
     )
     times = placement.durations
     spent = f"llm {times.llm_s:.1f} s, training {times.train_s:.1f} s"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.random import Generator
 
 from llmatic_daemon.domain import (
-    AFRESH,
-    ANYHOW,
+    CHANGE_PROMPT_ID,
+    SAMPLE_PROMPT_ID,
     AddStatus,
     Elite,
     Operator,
@@ -41,9 +41,9 @@ CREATE = Prompt(
     text="Create a network that inherits from nn.Module and performs better than the above.",
     version=1,
 )
-SAMPLE = Prompt(id=AFRESH, kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1)
+SAMPLE = Prompt(id=SAMPLE_PROMPT_ID, kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1)
 CHANGE = Prompt(
-    id=ANYHOW,
+    id=CHANGE_PROMPT_ID,
     kind=PromptKind.MUTATION,
     text="Change the network in one place.",
     version=1,

@@ -10,7 +10,7 @@ import pytest
 
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
-from llmatic_daemon.domain import AddStatus, Figures, Placement, Verdict
+from llmatic_daemon.domain import Accuracies, AddStatus, Placement, Verdict
 from llmatic_daemon.domain.errors import StoreUnavailable
 from tests.sample_placements import audit, success
 
@@ -35,7 +35,7 @@ async def settled(store: SQLiteStore, count: int = 2) -> list[Placement]:
 
 async def test_audit_gives_the_cell_to_its_holder(store: SQLiteStore, tmp_path: Path):
     runner_up, fluke = await settled(store)
-    figures = Figures(objective=0.5, test_accuracy=0.4)
+    figures = Accuracies(objective=0.5, test_accuracy=0.4)
 
     await store.keep_audit(
         audit(

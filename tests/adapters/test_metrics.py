@@ -11,13 +11,13 @@ from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.metrics.registry import Instruments
 from llmatic_daemon.domain import (
     CommitResult,
+    DevicePhase,
     Durations,
     EndpointState,
     Job,
     Outcome,
-    PlacePhase,
     RestartReason,
-    Snapshot,
+    SearchStatus,
     Verdict,
 )
 from llmatic_daemon.domain.sandbox import BEGINNINGS, Violation
@@ -25,7 +25,7 @@ from tests.fakes import Clock
 from tests.large_metrics import large
 from tests.sample_placements import audit, edition, failure, success
 
-SNAPSHOT = Snapshot(
+SNAPSHOT = SearchStatus(
     num_settled=3,
     num_evaluations=2,
     max_evaluations=None,
@@ -98,7 +98,7 @@ def test_time_that_a_first_look_saves_is_counted() -> None:
         1,
         Job(number=1, attempt=1),
         outcome=Outcome.STOPPED,
-        look=0.3,
+        rung_accuracy=0.3,
         cost=0.25,
         durations=Durations(train_s=2.0),
     )
@@ -154,7 +154,7 @@ def test_gauges_are_read_from_the_search_at_scrape() -> None:
 
 def test_all_of_the_table_is_exported_and_nothing_else() -> None:
     made = metrics()
-    made.place_changed("cuda:0", None)
+    made.device_changed("cuda:0", None)
 
     found = exported(made)
 
@@ -220,11 +220,11 @@ def test_job_is_followed_from_its_claim_to_its_end() -> None:
 def test_device_place_is_counted_while_it_is_busy() -> None:
     clock = Clock()
     made = Metrics("1", 1, (), clock)
-    made.place_changed("cpu/1", PlacePhase.START)
+    made.device_changed("cpu/1", DevicePhase.START)
     clock.now += 5.0
-    made.place_changed("cpu/1", None)
+    made.device_changed("cpu/1", None)
     clock.now += 100.0
-    made.place_changed("cpu/1", PlacePhase.TRAIN)
+    made.device_changed("cpu/1", DevicePhase.TRAIN)
     clock.now += 30.0
     during = samples(made)
     clock.now += 10.0
@@ -239,13 +239,13 @@ def test_device_place_is_counted_while_it_is_busy() -> None:
 def test_place_that_is_gone_is_no_idle_one() -> None:
     made = metrics()
     for place in ("cpu/1", "cpu/2"):
-        made.place_changed(place, PlacePhase.TRAIN)
+        made.device_changed(place, DevicePhase.TRAIN)
 
-    made.place_gone("cpu/2")
+    made.device_gone("cpu/2")
 
     assert not any("cpu/2" in sample for sample in samples(made))
     assert ("llmatic_device_place_busy_seconds_total", "cpu/1", "train") in samples(made)
-    made.place_changed("cpu/2", None)
+    made.device_changed("cpu/2", None)
     assert samples(made)["llmatic_device_place_busy_seconds_total", "cpu/2", "train"] == 0
 
 

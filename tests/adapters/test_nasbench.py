@@ -6,12 +6,11 @@ import pytest
 
 from llmatic_daemon.adapters.nasbench.cell_rewriter import CellRewriter
 from llmatic_daemon.adapters.nasbench.lookup import CellLifter, TableTrainer
-from llmatic_daemon.adapters.nasbench.table import Row, Table, data_sets_of
+from llmatic_daemon.adapters.nasbench.table import Table, TableRow, data_sets_of
 from llmatic_daemon.domain import (
-    AFRESH,
+    SAMPLE_PROMPT_ID,
     Candidate,
     Completion,
-    Look,
     Network,
     Operator,
     Outcome,
@@ -19,6 +18,7 @@ from llmatic_daemon.domain import (
     PromptKind,
     Rejection,
     Report,
+    Rung,
     Training,
 )
 from llmatic_daemon.domain.errors import ConfigurationError
@@ -38,9 +38,9 @@ def line(number: int, cell: Cell) -> str:
 FIRST = line(1, next(every_cell()))
 
 
-def made_up() -> dict[str, Row]:
+def made_up() -> dict[str, TableRow]:
     return {
-        str(cell): Row(
+        str(cell): TableRow(
             num_parameters=n,
             flops=n + 1,
             valid_200=n / 200,
@@ -63,7 +63,9 @@ def proposal(
     **changes: Any,
 ):
     kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
-    prompt = Prompt(id=AFRESH if text == AFRESH else "asked", text=text, kind=kind, version=1)
+    prompt = Prompt(
+        id=SAMPLE_PROMPT_ID if text == SAMPLE_PROMPT_ID else "asked", text=text, kind=kind, version=1
+    )
     facts = {"prompt": prompt, "operator": operator, "sampling_temperature": temperature}
     return fakes.proposal(**facts, **changes)
 
@@ -136,7 +138,7 @@ def test_third_data_set_is_taken_where_its_columns_are_there(tmp_path):
     assert data_sets_of(file) == ("cifar10", "imagenet16-120")
     row = Table.read(file, "imagenet16-120")[INITIAL_CELL]
 
-    assert row == Row(
+    assert row == TableRow(
         num_parameters=7,
         flops=8,
         valid_200=46.5,
@@ -255,7 +257,7 @@ async def test_prompt_that_asks_for_a_cell_afresh_gets_any_of_all():
     rewriter = CellRewriter()
     drawn = set()
     for seed in range(300):
-        asked = write_cell_request(proposal(AFRESH, seed=seed), [INITIAL_CELL], task)
+        asked = write_cell_request(proposal(SAMPLE_PROMPT_ID, seed=seed), [INITIAL_CELL], task)
         drawn.add((await rewriter.complete(asked)).text.strip())
 
     assert len(drawn) > 290
@@ -263,8 +265,8 @@ async def test_prompt_that_asks_for_a_cell_afresh_gets_any_of_all():
     assert all(0.17 < used.count(each) / len(used) < 0.23 for each in OPERATIONS)
 
 
-@pytest.mark.parametrize("goes_on", [True, False])
-async def test_first_look_at_a_cell_is_its_training_of_12_epochs(goes_on):
+@pytest.mark.parametrize("should_continue", [True, False])
+async def test_first_look_at_a_cell_is_its_training_of_12_epochs(should_continue):
     trainer, lifter = TableTrainer(TABLE), CellLifter(TABLE)
     made = Candidate(source=INITIAL_CELL, class_name="cell", seed=1, task=fakes.TASK)
     network = await lifter.lift(made)
@@ -273,15 +275,15 @@ async def test_first_look_at_a_cell_is_its_training_of_12_epochs(goes_on):
 
     def answer(accuracy):
         asked.append(accuracy)
-        return goes_on
+        return should_continue
 
-    result = await trainer.train(network, Training(seed=1, look=Look(0.5, answer)), lambda _: None)
+    result = await trainer.train(network, Training(seed=1, rung=Rung(0.5, answer)), lambda _: None)
 
     row = TABLE[INITIAL_CELL]
     assert asked == [row.valid_12 / 100]
-    assert result.look == asked[0]
-    assert (trainer.num_looks, trainer.num_queries) == (1, int(goes_on))
-    assert result.cost == pytest.approx(1.06 if goes_on else 0.06)
+    assert result.rung_accuracy == asked[0]
+    assert (trainer.num_looks, trainer.num_queries) == (1, int(should_continue))
+    assert result.cost == pytest.approx(1.06 if should_continue else 0.06)
     assert result.train_s == pytest.approx(row.train_s * result.cost)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
-from llmatic_daemon.adapters.rewriter.context import Limits
+from llmatic_daemon.adapters.rewriter.context import SizeLimits
 from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of
 from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network
 from llmatic_daemon.adapters.rewriter.printer import print_network
@@ -329,7 +329,7 @@ async def test_freedom_grows_with_temperature():
 @pytest.mark.parametrize("task", [TASK, DIGITS], ids=["images", "digits"])
 async def test_offspring_are_read_back_within_limits(task):
     """A child that its own rewriter does not understand would end its lineage's variety."""
-    limits = Limits.for_shape(task.input_shape).times(3)
+    limits = SizeLimits.for_shape(task.input_shape).times(3)
     for seed in (1, 2, 3):
         async for parent, child in lineage(task, seed):
             chain = read(child, task)

@@ -13,7 +13,7 @@ import pytest
 import watchfiles
 
 from llmatic_daemon.adapters.prompts import watcher
-from llmatic_daemon.adapters.prompts.files import Snapshot, snapshot
+from llmatic_daemon.adapters.prompts.files import FolderSnapshot, snapshot
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.domain import Prompt
 from llmatic_daemon.domain.errors import ConfigurationError
@@ -232,7 +232,7 @@ def after_readings(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]
     """Give a list of what is done after each reading, one after the other."""
     steps: list[Callable[[], object]] = []
 
-    def read(folder: Path) -> Snapshot:
+    def read(folder: Path) -> FolderSnapshot:
         taken = snapshot(folder)
         if steps:
             steps.pop(0)()

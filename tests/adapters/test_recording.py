@@ -26,7 +26,7 @@ FULL = Completion(
     num_prompt_tokens=500,
     num_tokens=350,
     duration_s=0.1 + 0.2,
-    stand_in=True,
+    fallback=True,
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from llmatic_daemon.adapters.nasbench.skeleton import Size, size_of, source_of
+from llmatic_daemon.adapters.nasbench.skeleton import NetworkSize, size_of, source_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.domain import Candidate, Network, Task
@@ -39,7 +39,7 @@ CLASSES = [
 ]
 
 
-async def lifted(cells: list[Cell], data_set: str) -> list[Size]:
+async def lifted(cells: list[Cell], data_set: str) -> list[NetworkSize]:
     """Lift cells as if an LLM had written their networks; no classifier's bias is a multiply-add there."""
     _, num_classes, side = DATA_SETS[data_set]
     task = Task(
@@ -58,7 +58,7 @@ async def lifted(cells: list[Cell], data_set: str) -> list[Size]:
             network = await lifter.lift(candidate)
             assert isinstance(network, Network), network
             counted, flops = network.measures, network.measures.flops + num_classes
-            found.append(Size(num_parameters=counted.num_parameters, flops=flops))
+            found.append(NetworkSize(num_parameters=counted.num_parameters, flops=flops))
     return found
 
 
@@ -84,13 +84,13 @@ def built(cell: Cell, data_set: str) -> dict[str, Any]:
     return names
 
 
-def whole(cell: Cell, data_set: str) -> Size:
+def whole(cell: Cell, data_set: str) -> NetworkSize:
     side = DATA_SETS[data_set][2]
     with torch.device("meta"), torch.no_grad():
-        return Size(**_named(counted(built(cell, data_set)["Network"](), 3, side)))
+        return NetworkSize(**_named(counted(built(cell, data_set)["Network"](), 3, side)))
 
 
-def in_parts(cell: Cell, data_set: str, rest: Size) -> Size:
+def in_parts(cell: Cell, data_set: str, rest: NetworkSize) -> NetworkSize:
     """Count one cell of each stage five times, beside what is the same for all cells."""
     side, names = DATA_SETS[data_set][2], built(cell, data_set)
     with torch.device("meta"), torch.no_grad():
@@ -99,7 +99,7 @@ def in_parts(cell: Cell, data_set: str, rest: Size) -> Size:
             for number, channels in enumerate((16, 32, 64))
         ]
     parameters, flops = (5 * sum(each) for each in zip(*stages, strict=True))
-    return Size(num_parameters=rest.num_parameters + parameters, flops=rest.flops + flops)
+    return NetworkSize(num_parameters=rest.num_parameters + parameters, flops=rest.flops + flops)
 
 
 def _named(numbers: tuple[int, int]) -> dict[str, int]:
@@ -141,7 +141,7 @@ def test_sizes_are_the_tables_for_every_cell(data_set):
 
     agree = [
         size_of(cell, data_set)
-        == Size(num_parameters=table[str(cell)].num_parameters, flops=table[str(cell)].flops)
+        == NetworkSize(num_parameters=table[str(cell)].num_parameters, flops=table[str(cell)].flops)
         for cell in every_cell()
     ]
 

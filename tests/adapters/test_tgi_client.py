@@ -355,7 +355,7 @@ async def test_answer_says_all_that_is_known(tgi: FakeTgi):
     assert (answer.model, answer.version) == ("Salesforce/codegen-6B-mono", "f" * 40)
     assert answer.num_tokens == len(tokenize("class Net: pass\n")) + 1
     assert answer.duration_s > 0
-    assert not answer.stand_in
+    assert not answer.fallback
 
 
 @pytest.mark.parametrize("stop", STOPS[PromptKind.MUTATION])
@@ -616,7 +616,7 @@ async def test_every_request_is_answered_through_a_storm_of_faults():
     """A third of all calls goes wrong in some way; nothing is lost, and nobody else's error shows."""
     async with fake_tgi() as tgi, asking(tgi.url, max_tries=30, timeout_s=0.1) as here:
         tgi.faults.share = 0.3
-        async with LLMWriter([here], stand_in=None) as writer:
+        async with LLMWriter([here], fallback=None) as writer:
             answers_ = await asyncio.gather(*(writer.complete(mutation(s)) for s in range(40)))
 
     assert all(isinstance(answer, Completion) for answer in answers_)

@@ -12,16 +12,16 @@ import pytest
 
 from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
 from llmatic_daemon.domain import (
+    DevicePhase,
     Failure,
-    Look,
     Measures,
     Network,
     Outcome,
-    PlacePhase,
     Progress,
     Report,
     RestartReason,
-    Stopped,
+    Rung,
+    StoppedEarly,
     Task,
     Training,
 )
@@ -97,7 +97,7 @@ async def test_a_network_is_reported_with_its_times_and_place():
     assert [(epoch.number, epoch.train_loss) for epoch in report.curve] == [(1, 0.5)]
     assert report.weights == b"kept"
     assert report.normalisation == ((0.5, 2.0),)
-    assert report.place == "cpu"
+    assert report.device == "cpu"
     assert report.wait_s > 0
     assert report.train_s > 0
     assert [(p.epoch, p.num_epochs, p.accuracy) for p in watcher.heard] == [
@@ -106,28 +106,28 @@ async def test_a_network_is_reported_with_its_times_and_place():
     ]
 
 
-@pytest.mark.parametrize("goes_on", [True, False])
-async def test_first_look_is_asked_about_and_its_answer_obeyed(goes_on: bool):
+@pytest.mark.parametrize("should_continue", [True, False])
+async def test_first_look_is_asked_about_and_its_answer_obeyed(should_continue: bool):
     asked: list[float] = []
 
     def answer(accuracy: float) -> bool:
         asked.append(accuracy)
-        return goes_on
+        return should_continue
 
     async with _pool() as pool:
-        training = Training(seed=1, look=Look(0.25, answer))
+        training = Training(seed=1, rung=Rung(0.25, answer))
         result = await pool.train(_network(), training, lambda _: None)
         again = await pool.train(_network(), Training(seed=1), lambda _: None)
 
     assert asked == [0.125]
     assert isinstance(again, Report)
-    assert again.look is None
-    if goes_on:
+    assert again.rung_accuracy is None
+    if should_continue:
         assert isinstance(result, Report)
-        assert (result.objective, result.look, result.cost) == (0.25, 0.125, 1.0)
+        assert (result.objective, result.rung_accuracy, result.cost) == (0.25, 0.125, 1.0)
     else:
-        assert isinstance(result, Stopped)
-        assert (result.look, result.cost, result.place) == (0.125, 0.25, "cpu")
+        assert isinstance(result, StoppedEarly)
+        assert (result.rung_accuracy, result.cost, result.device) == (0.125, 0.25, "cpu")
         assert result.train_s > 0
 
 
@@ -159,7 +159,7 @@ async def test_each_place_trains_at_the_same_time():
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
 
-    assert {watcher.heard[0].place for watcher in watchers} == {"cpu/1", "cpu/2"}
+    assert {watcher.heard[0].device for watcher in watchers} == {"cpu/1", "cpu/2"}
 
 
 async def test_who_waits_gets_the_place_that_is_free_first():
@@ -205,7 +205,7 @@ async def test_spare_training_begins_only_when_nobody_else_waits():
     ended: list[str] = []
     async with _pool() as pool:  # whose place is not open yet: all of them wait for it
         spare = asyncio.create_task(
-            pool.train(_network(), Training(seed=2, spare=True), lambda _: ended.append("spare"))
+            pool.train(_network(), Training(seed=2, low_priority=True), lambda _: ended.append("spare"))
         )
         await asyncio.sleep(0)
         others = [_train(pool, watch=lambda _: ended.append("other")) for _ in range(2)]
@@ -218,10 +218,10 @@ async def test_place_is_to_spare_when_it_is_free_and_nobody_waits():
     watcher = _Watcher()
     async with _pool() as pool:
         await pool.task()
-        await pool.spare()
+        await pool.wait_until_idle()
         first, second = _train(pool, watch=watcher), _train(pool)
         await watcher.holds.wait()
-        spare = asyncio.create_task(pool.spare())
+        spare = asyncio.create_task(pool.wait_until_idle())
         await first
         assert not spare.done()
 
@@ -237,7 +237,7 @@ async def test_who_waits_for_a_spare_place_is_refused_at_the_end():
     async with pool:
         hanging = _train(pool, b"hang", watcher)
         await watcher.holds.wait()
-        spare = asyncio.create_task(pool.spare())
+        spare = asyncio.create_task(pool.wait_until_idle())
         await asyncio.sleep(0)
         hanging.cancel()
 
@@ -249,7 +249,7 @@ async def test_who_stops_waiting_for_a_spare_place_leaves_it_to_the_next():
     async with _pool() as pool:
         await pool.task()
         place = await pool._take()
-        spare = asyncio.create_task(pool.spare())
+        spare = asyncio.create_task(pool.wait_until_idle())
         await asyncio.sleep(0)
         pool._give(place)  # it is granted, and has not run yet
         spare.cancel()
@@ -374,11 +374,11 @@ async def test_a_start_without_an_answer_is_given_up():
 
 
 async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced():
-    observer, start = FakeObserver(), PlacePhase.START
+    observer, start = FakeObserver(), DevicePhase.START
     async with _pool(timeout_s=0.2) as pool:
         await pool.task()
         pool.watched_by([observer])
-        await pool.train(_network(), Training(seed=1, spare=True), lambda _: None)
+        await pool.train(_network(), Training(seed=1, low_priority=True), lambda _: None)
         with pytest.raises(TrainerUnavailable):
             await _train(pool, b"hang")
         with pytest.raises(TrainerUnavailable):
@@ -386,13 +386,13 @@ async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced(
 
     assert [what for _, what in observer.places[:8]] == [
         None,
-        PlacePhase.AUDIT,
+        DevicePhase.AUDIT,
         None,
-        PlacePhase.TRAIN,
+        DevicePhase.TRAIN,
         RestartReason.HUNG,
         start,
         None,
-        PlacePhase.TRAIN,
+        DevicePhase.TRAIN,
     ]
     assert observer.places[8:10] == [("cpu", RestartReason.DIED), ("cpu", start)]
 
@@ -517,14 +517,14 @@ async def test_the_real_trainer_stops_after_the_first_look_and_stays():
     async with TrainerPool(places=("cpu",), configuration=CONFIGURATION) as pool:
         await pool.task()
         before = pool.pids
-        training = Training(seed=1, epochs=8, look=Look(0.25, answer))
+        training = Training(seed=1, epochs=8, rung=Rung(0.25, answer))
         stopped = await pool.train(_lifted(LENET), training, lambda _: None)
         report = await pool.train(_lifted(LENET), Training(seed=1, epochs=8), lambda _: None)
         assert pool.pids == before
 
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StoppedEarly)
     assert isinstance(report, Report)
-    assert stopped.look == report.curve[1].accuracy
+    assert stopped.rung_accuracy == report.curve[1].accuracy
     assert stopped.cost == 0.25
 
 

@@ -35,7 +35,7 @@ class Held:
     async def place(self) -> str:
         """Wait until it has a place, and name it."""
         await self._watcher.holds.wait()
-        return self._watcher.heard[0].place
+        return self._watcher.heard[0].device
 
     @property
     def waits(self) -> bool:
@@ -117,7 +117,7 @@ async def test_place_that_goes_finishes_its_training(tmp_path: Path):
         report = await trainings["cpu/2"].end()
         await gone(pool)
 
-        assert report.place == "cpu/2"
+        assert report.device == "cpu/2"
         assert not _is_alive(leaving)
         await trainings["cpu/1"].end()
 
@@ -167,7 +167,7 @@ async def test_place_that_is_wished_for_again_while_it_trains_stays(tmp_path: Pa
         await trainings["cpu/2"].end()
 
         assert pool.pids == before
-        assert (await _train(pool)).place == "cpu/2"
+        assert (await _train(pool)).device == "cpu/2"
         await trainings["cpu/1"].end()
 
 
@@ -191,7 +191,7 @@ async def test_places_are_exchanged_for_others():
         await gone(pool)
 
         assert pool.places == tuple(pool.pids) == ("cuda:1",)
-        assert (await _train(pool)).place == "cuda:1"
+        assert (await _train(pool)).device == "cuda:1"
 
 
 async def test_no_place_at_all_is_refused():

@@ -49,15 +49,15 @@ def train(asked: dict[str, Any], graph: bytes, weights: bytes) -> None:
         print("a last word", file=sys.stderr, flush=True)
         os._exit(3)
     send({"epoch": {**epoch, "number": 1, "train_loss": 0.5, "accuracy": 0.25}})
-    if asked["look_ratio"]:
-        send({"epoch": {**epoch, "number": 1, "accuracy": 0.125}, "looked": True})
+    if asked["rung_ratio"]:
+        send({"epoch": {**epoch, "number": 1, "accuracy": 0.125}, "at_rung": True})
         answer, _ = frames.read_file(sys.stdin.buffer)
-        if not answer["goes_on"]:
-            send({"stopped": {"look": 0.125, "cost": asked["look_ratio"]}})
+        if not answer["should_continue"]:
+            send({"stopped": {"rung_accuracy": 0.125, "cost": asked["rung_ratio"]}})
             return
     report = {"objective": 0.25, "test_accuracy": 0.5, "test_loss": 1.5}
     report["normalisation"] = [[0.5, 2.0]]
-    report["look"] = 0.125 if asked["look_ratio"] else None
+    report["rung_accuracy"] = 0.125 if asked["rung_ratio"] else None
     kept = [weights] if asked["keep_weights"] else []
     send({"report": {**report, "curve": [[1, 0.5, 0.25]], "train_s": 0.1}}, *kept)
 

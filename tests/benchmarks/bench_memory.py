@@ -19,7 +19,7 @@ import torch
 from network_sources import HONEST, network
 
 from llmatic_daemon.worker.graph.serialization import build
-from llmatic_daemon.worker.graph.validation import Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, Validated, validate
 from llmatic_daemon.worker.lifting.export import export
 from llmatic_daemon.worker.training import loop, memory
 from llmatic_daemon.worker.training.datasets import DataSet, Split
@@ -78,7 +78,7 @@ def lifted(source: str) -> Validated:
     torch.manual_seed(0)
     exported = export(source, "Net", (3, 32, 32), 10)
     weights = safetensors.torch.save(exported.weights)
-    return validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    return validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10)
 
 
 def data(num_train: int) -> DataSet:
@@ -101,7 +101,9 @@ def peak(valid: Validated, images: DataSet, recipe: Recipe) -> int:
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     built = build(valid.graph, valid.weights).to(memory_format=torch.channels_last)
-    run = loop.Run(built, images, recipe, seed=1, timeout_s=600.0, activation_bytes=valid.activation_bytes)
+    run = loop.TrainingRun(
+        built, images, recipe, seed=1, timeout_s=600.0, activation_bytes=valid.activation_bytes
+    )
     list(run.epochs())
     run.result()
     return status("VmHWM") - before

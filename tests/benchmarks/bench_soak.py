@@ -28,7 +28,7 @@ from llmatic_daemon import config
 from llmatic_daemon.adapters.http import control_socket
 from llmatic_daemon.adapters.prompts.files import default_folder
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import (
@@ -95,12 +95,12 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
         },
     )
     trainer = FaultyTrainer(0.5 * SLOTS / rate)  # half of what is written is trained
-    hands = Hands(
+    adapters = Adapters(
         lambda observers: contextlib.nullcontext(FaultyWriter()),
         contextlib.nullcontext(FaultyLifter()),
         contextlib.nullcontext(trainer),
     )
-    asyncio.run(daemon.run(settings, hands))
+    asyncio.run(daemon.run(settings, adapters))
 
 
 # --- the house around it --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.bootstrap import build_writers
 from llmatic_daemon.domain import Candidate, Completion, Network, Outcome, Placement
 from llmatic_daemon.domain.ports import Observer, Writer
-from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
@@ -97,9 +97,9 @@ def an_engine(
         store=store,
         observers=(placed,),
     )
-    patience = Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
+    retry_policy = RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
     search = evolution(train_initial=True)
-    engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), patience=patience)
+    engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), retry_policy=retry_policy)
     return engine, placed
 
 
@@ -231,7 +231,7 @@ def tell_outage(
     ended = {placement.job.number for placement in placed.placements}
     lost = [n for n, state in jobs if n not in ended and state != "queued"]
     lost += [p.job.number for p in placed.placements if p.outcome is Outcome.ERROR]
-    stand_ins = [p for p in placed.placements if p.stand_in]
+    stand_ins = [p for p in placed.placements if p.fallback]
     blamed = [p for p in stand_ins if p.curiosity_change or p.score_change or p.offer]
     charged = sum(p.job.num_charged for p in placed.placements)
     print(

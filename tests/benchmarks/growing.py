@@ -121,7 +121,7 @@ class Growing:
             return replace(trial, result=self._usual[name])
         result = self._trained()
         outcome = result.cause if isinstance(result, Failure) else Outcome.TRAINED
-        if number < 1000 and outcome.is_lasting:
+        if number < 1000 and outcome.is_reproducible:
             self._usual[name] = Duplicate(of=trial.proposal.job.number, outcome=outcome)
         return replace(trial, result=result)
 
@@ -139,7 +139,7 @@ class Growing:
             test_accuracy=best,
             test_loss=1 - best,
             curve=curve,
-            place="fake:0",
+            device="fake:0",
             wait_s=0.1,
             train_s=1.0,
         )

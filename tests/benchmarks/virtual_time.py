@@ -18,7 +18,7 @@ from llmatic_daemon.domain import (
     Progress,
     Report,
     Request,
-    Stopped,
+    StoppedEarly,
     Task,
     TooLong,
     Training,
@@ -86,7 +86,7 @@ class PlacedTrainer(Trainer):
         """Describe the data set."""
         return await self._trainer.task()
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until a place is free."""
         async with self._places:
             pass
@@ -96,7 +96,7 @@ class PlacedTrainer(Trainer):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure | Stopped:
+    ) -> Report | Failure | StoppedEarly:
         """Hold a place for as long as the training takes."""
         asked = now()
         async with self._places:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmatic_daemon.domain import (
+    Accuracies,
     Audit,
     Edition,
     Failure,
-    Figures,
     Job,
     Operator,
     Outcome,
@@ -72,7 +72,7 @@ def test_fluke_loses_its_cell_to_the_honest_runner_up():
     assert made.verdict is Verdict.UNSTABLE
     assert (made.job, made.first.objective, made.second.objective) == (2, 0.99, 0.5)
     assert holder(search) == (1, 0.8)
-    assert (made.holder, made.holder_figures) == (1, Figures(objective=0.8, test_accuracy=0.8))
+    assert (made.holder, made.holder_figures) == (1, Accuracies(objective=0.8, test_accuracy=0.8))
     assert search.best == Best(0.8, 1)
 
 
@@ -118,7 +118,7 @@ def test_newcomer_is_judged_by_the_mean():
 @pytest.mark.parametrize(
     "result",
     [
-        Failure(cause=Outcome.NAN, detail="the loss is nan", place="fake:0", train_s=3.0),
+        Failure(cause=Outcome.NAN, detail="the loss is nan", device="fake:0", train_s=3.0),
         Rejection(cause=Outcome.LIFT_FAILED, detail="no \ud800 such layer"),
     ],
 )
@@ -126,7 +126,7 @@ def test_network_that_does_not_train_again_has_reached_nothing(result: Failure |
     search, made = audited(search_of(0.02, 0.04), result)
 
     assert made.outcome is result.cause
-    assert made.second == Figures(objective=0.0, test_accuracy=0.0)
+    assert made.second == Accuracies(objective=0.0, test_accuracy=0.0)
     assert made.verdict is Verdict.UNSTABLE, "whatever the standard errors say"
     made.detail.encode()
     assert search.train_s == 2 * 2.0 + made.train_s

@@ -20,7 +20,7 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
     Report,
-    Stopped,
+    StoppedEarly,
     Trial,
 )
 from llmatic_daemon.search.auditing import AuditRules
@@ -134,12 +134,14 @@ class Scheduler:
             return trial(made, duplicate, lifted)
         if kind == "stopped":
             cost = 1 / (1 + choice % 7)
-            stopped = Stopped(look=objective, place="fake:0", wait_s=0.5, train_s=1.0, cost=cost)
+            stopped = StoppedEarly(
+                rung_accuracy=objective, device="fake:0", wait_s=0.5, train_s=1.0, cost=cost
+            )
             return trial(made, stopped, lifted)
         if kind in ("trained", "stand-in"):
-            look = objective / 2 if choice % 3 else None
-            trained = report(objective, look=look)
-            return trial(made, trained, lifted, stand_in=kind == "stand-in")
+            rung_accuracy = objective / 2 if choice % 3 else None
+            trained = report(objective, rung_accuracy=rung_accuracy)
+            return trial(made, trained, lifted, fallback=kind == "stand-in")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
 
     def _duplicate_of(self, lifted: Network, choice: int) -> Duplicate | None:
@@ -149,7 +151,7 @@ class Scheduler:
         for before in self.placements:
             counts = not rules.measures_untrained or before.operator is not Operator.INITIALISATION
             counts &= before.outcome is not Outcome.STOPPED or bool(choice % 2)
-            if before.network_digest == lifted.digest and counts and before.outcome.is_lasting:
+            if before.network_digest == lifted.digest and counts and before.outcome.is_reproducible:
                 return Duplicate(of=before.job.number, outcome=before.outcome)
         return None
 
@@ -242,23 +244,23 @@ def test_search_that_is_resumed_from_a_milestone_goes_on_as_if_nothing_had_been(
     scheduler = Scheduler(start)
     for step in script[:cut]:
         scheduler.take(step)
-    milestone, num_seen = milestone_of(scheduler.live), len(scheduler.log)
+    checkpoint, num_seen = milestone_of(scheduler.live), len(scheduler.log)
     for step in script[cut:]:
         scheduler.take(step)
 
-    begun = resumed(start, milestone)
+    begun = resumed(start, checkpoint)
 
     assert begun is not None
     assert differences(fold(begun, scheduler.log[num_seen:]), scheduler.live) == []
     assert fold(begun, scheduler.log[num_seen:]) == scheduler.live
-    assert milestone_of(fold(start, scheduler.log[:num_seen])) == milestone
+    assert milestone_of(fold(start, scheduler.log[:num_seen])) == checkpoint
 
 
 def test_milestone_of_other_rules_is_not_read():
     """Windows of another length give another search from the same log."""
-    milestone = milestone_of(evolution(window_size=100))
+    checkpoint = milestone_of(evolution(window_size=100))
 
-    assert resumed(evolution(window_size=50), milestone) is None
+    assert resumed(evolution(window_size=50), checkpoint) is None
     audited = replace(evolution(), audit_rules=AuditRules(share=0.5, threshold=4.0))
-    assert resumed(audited, milestone) is None
-    assert resumed(evolution(window_size=100), milestone) is not None
+    assert resumed(audited, checkpoint) is None
+    assert resumed(evolution(window_size=100), checkpoint) is not None

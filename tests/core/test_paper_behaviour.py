@@ -22,7 +22,7 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
 )
-from llmatic_daemon.engine.engine import Engine, Patience, Ports
+from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from llmatic_daemon.search.evolution import Evolution, apply
@@ -216,5 +216,5 @@ async def _search(
         ports,
         num_slots=1,
         budget=Budget(max_evaluations=max_evaluations),
-        patience=Patience(max_attempts=3, retry_s=0.0, max_retry_s=0.0),
+        retry_policy=RetryPolicy(max_attempts=3, retry_s=0.0, max_retry_s=0.0),
     ).run()

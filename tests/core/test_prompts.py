@@ -202,9 +202,9 @@ def test_stand_in_earns_its_prompt_nothing():
         credited_job=held.elite.job,
     )
 
-    placement = place(search, trial(made, report(0.9), stand_in=True), 0.0)
+    placement = place(search, trial(made, report(0.9), fallback=True), 0.0)
 
-    assert placement.stand_in
+    assert placement.fallback
     assert placement.status.added
     assert (placement.credited_cell, placement.score_change, placement.offer) == (None, 0.0, None)
 

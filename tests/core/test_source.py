@@ -37,9 +37,9 @@ def cause_of(text: str, *parents: str) -> Outcome:
 
 def defined_in(source: str) -> list[str]:
     names: dict[str, object] = {}
-    stand_in = "class nn:\n    class Module: pass\nclass torch: pass\nF = None\n"
+    fallback = "class nn:\n    class Module: pass\nclass torch: pass\nF = None\n"
     lines = [line for line in source.split("\n") if not line.startswith(("import", "from"))]
-    exec(compile(stand_in + "\n".join(lines), "candidate", "exec"), names)
+    exec(compile(fallback + "\n".join(lines), "candidate", "exec"), names)
     return [name for name in names if name not in ("nn", "torch", "F", "__builtins__")]
 
 

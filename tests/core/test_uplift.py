@@ -83,9 +83,9 @@ def test_what_the_world_has_failed_is_in_neither_arm(outcome: Outcome, by_rule: 
 
 @pytest.mark.parametrize("by_rule", [False, True])
 def test_stand_in_for_an_llm_that_is_out_is_in_neither_arm(by_rule: bool):
-    placement = trained(0.5, stand_in=True, by_rule=by_rule)
+    placement = trained(0.5, fallback=True, by_rule=by_rule)
 
-    assert placement.arm is Arm.STAND_IN
+    assert placement.arm is Arm.FALLBACK
     assert EMPTY.after(placement) == EMPTY
 
 

@@ -346,15 +346,15 @@ def test_control_arm_does_not_count_while_no_llm_answers():
     search = grown("llmatic", 30)
 
     def settled(search: Evolution, **facts: Any) -> tuple[Evolution, Placement]:
-        stand_in = facts.pop("stand_in", False)
+        fallback = facts.pop("fallback", False)
         made = replace(proposed(search), **facts)
-        ended = trial(made, report(0.5), network(f"net {made.job.number}"), stand_in=stand_in)
+        ended = trial(made, report(0.5), network(f"net {made.job.number}"), fallback=fallback)
         placement = place(search, ended, 0.0)
         return apply(search, placement), placement
 
     search, answered = settled(search)
     search, control = settled(search, by_rule=True)
-    search, out = settled(search, stand_in=True)
+    search, out = settled(search, fallback=True)
     search, beside = settled(search, by_rule=True)
     search, back = settled(search)
     search, again = settled(search, by_rule=True)
@@ -362,8 +362,8 @@ def test_control_arm_does_not_count_while_no_llm_answers():
     assert [p.arm for p in (answered, control, out, beside, back, again)] == [
         Arm.WRITER,
         Arm.CONTROL,
-        Arm.STAND_IN,
-        Arm.STAND_IN,
+        Arm.FALLBACK,
+        Arm.FALLBACK,
         Arm.WRITER,
         Arm.CONTROL,
     ]

@@ -30,10 +30,10 @@ def fetch(url: str) -> Any:
         return None
 
 
-def eventually(what: str, look: Callable[[], T]) -> T:
+def eventually(what: str, rung_accuracy: Callable[[], T]) -> T:
     """Look until there is something to see."""
     until = time.monotonic() + GENEROUS_S
-    while not (seen := look()):
+    while not (seen := rung_accuracy()):
         assert time.monotonic() < until, f"waited in vain: {what}"
         time.sleep(0.1)
     return seen

@@ -5,14 +5,14 @@ import signal
 import sys
 import time
 
-from llmatic_daemon.adapters.storage.experiment_store import Finished, Improvement, Run
-from llmatic_daemon.commands.experiment.plan import Job
+from llmatic_daemon.adapters.storage.experiment_store import Finished, Improvement, RunKey
+from llmatic_daemon.commands.experiment.plan import PlannedRun
 from llmatic_daemon.commands.experiment.pool import perform
 from llmatic_daemon.domain.errors import ConfigurationError
 
 
 def finished(
-    run: Run = Run("one", "nasbench201-cifar10", 0),  # noqa: B008 - frozen
+    run: RunKey = RunKey("one", "nasbench201-cifar10", 0),  # noqa: B008 - frozen
     *points: tuple[float, float, float],
     fingerprint: str = "abc",
 ) -> Finished:
@@ -36,7 +36,7 @@ def finished(
     )
 
 
-def bad_world(job: Job) -> Finished:
+def bad_world(job: PlannedRun) -> Finished:
     """Seed 1 raises, seed 2 meets a bug, seed 3 kills its process; the others are done."""
     if job.run.seed == 1:
         raise ConfigurationError("there is\nno table")
@@ -47,7 +47,7 @@ def bad_world(job: Job) -> Finished:
     return finished(job.run, fingerprint=job.fingerprint)
 
 
-def what_is_loaded(job: Job) -> Finished:
+def what_is_loaded(job: PlannedRun) -> Finished:
     """Name the heavy packages that a real run has imported."""
     done = perform(job)
     heavy = ",".join(sorted({"torch", "torchvision"} & sys.modules.keys()))
@@ -56,7 +56,7 @@ def what_is_loaded(job: Job) -> Finished:
     )
 
 
-def for_ever(job: Job) -> Finished:
+def for_ever(job: PlannedRun) -> Finished:
     """Take longer than anyone waits, but for seed 0."""
     if job.run.seed:
         time.sleep(3600)

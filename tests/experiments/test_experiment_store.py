@@ -11,14 +11,14 @@ from llmatic_daemon.adapters.storage.experiment_store import (
     ExperimentStore,
     Failed,
     KeptElite,
-    Run,
+    RunKey,
     WindowFacts,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, StoreUnavailable
 from tests.experiments.doubles import finished
 
 WHOLE = replace(
-    finished(Run("one", "data", 0), (1.0, 0.5, 0.4), (7.5, 0.6, 0.7)),
+    finished(RunKey("one", "data", 0), (1.0, 0.5, 0.4), (7.5, 0.6, 0.7)),
     windows=(
         WindowFacts(1, 7.5, 100, 7, 0.6, 0.7, 10**7),
         WindowFacts(2, 7.5, 50, 0, None, None, None),
@@ -58,7 +58,7 @@ def test_run_that_cannot_be_kept_whole_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
-    large = replace(WHOLE, run=Run("two", "data", 0), fingerprint="x" * 100_000)
+    large = replace(WHOLE, run=RunKey("two", "data", 0), fingerprint="x" * 100_000)
     with ExperimentStore.opened(tmp_path) as store:
         store.keep(WHOLE)
         store._connection.execute("PRAGMA max_page_count = 1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmatic_daemon.adapters.storage.experiment_store import Failed, Finished
-from llmatic_daemon.commands.experiment.plan import Job, plan
+from llmatic_daemon.commands.experiment.plan import PlannedRun, plan
 from llmatic_daemon.commands.experiment.pool import carry_out, perform
 from tests.experiments import doubles
 from tests.experiments.conftest import TEXT
@@ -15,7 +15,7 @@ from tests.experiments.conftest import TEXT
 pytestmark = pytest.mark.slow
 
 
-def jobs(file: Path, seeds: int) -> tuple[Job, ...]:
+def jobs(file: Path, seeds: int) -> tuple[PlannedRun, ...]:
     file.write_text(TEXT.replace("seeds = 2", f"seeds = {seeds}").split("[variants.uniform]")[0])
     return plan(str(file)).jobs
 

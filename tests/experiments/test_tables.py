@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.storage.experiment_store import Run
+from llmatic_daemon.adapters.storage.experiment_store import RunKey
 from llmatic_daemon.commands.experiment import tables
 from llmatic_daemon.commands.experiment.plan import Plan
 from tests.experiments.doubles import finished
@@ -21,9 +21,9 @@ PLAN = Plan(
     num_processes=1,
 )
 RUNS = [
-    finished(Run("one", C10, 0), (1.0, 0.80, 0.81), (10.0, 0.90, 0.95), (15.0, 0.91, 0.90)),
-    finished(Run("one", C10, 1), (2.0, 0.70, 0.71)),
-    finished(Run("two", C10, 0), (15.0, 0.70, 0.60)),
+    finished(RunKey("one", C10, 0), (1.0, 0.80, 0.81), (10.0, 0.90, 0.95), (15.0, 0.91, 0.90)),
+    finished(RunKey("one", C10, 1), (2.0, 0.70, 0.71)),
+    finished(RunKey("two", C10, 0), (15.0, 0.70, 0.60)),
 ]
 
 
@@ -81,8 +81,8 @@ def test_interval_holds_the_mean_and_is_the_same_each_time():
 
 
 def test_passing_counts_runs_that_never_do_as_later_than_all_others():
-    more = [finished(Run("one", C10, n), (float(n), 0.9, 0.9427)) for n in (2, 3)]
-    half = [finished(Run("two", C10, 7), (5.0, 0.9, 0.9427))]
+    more = [finished(RunKey("one", C10, n), (float(n), 0.9, 0.9427)) for n in (2, 3)]
+    half = [finished(RunKey("two", C10, 7), (5.0, 0.9, 0.9427))]
 
     passing = {row.variant: row for row in tables.passed(PLAN, [*RUNS, *more])}
 

@@ -5,12 +5,12 @@ import random
 from typing import Any
 
 from llmatic_daemon.domain import frames
-from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, Validated, validate
 from llmatic_daemon.worker.lifting import lift_server
 from tests.fuzz import mutations
 
 SHAPE = (3, 32, 32)
-LIMITS = Limits(max_parameters=20_000_000, max_flops=5_000_000_000, max_activation_bytes=64 << 20)
+LIMITS = GraphLimits(max_parameters=20_000_000, max_flops=5_000_000_000, max_activation_bytes=64 << 20)
 
 
 def judge(number: int) -> str:

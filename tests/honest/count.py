@@ -35,7 +35,7 @@ _FEATURES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Accuracies:
     """What the header of a network gives."""
 
     multiply_adds: int
@@ -99,7 +99,7 @@ def _nothing_fused() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(before)
 
 
-def count(make: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Figures:
+def count(make: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Accuracies:
     """Count a network that is made anew for each of two batch sizes."""
     products: dict[int, int] = {}
     for batch in (2, 4):
@@ -110,7 +110,7 @@ def count(make: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Figure
         products[batch] = flops.get_total_flops() // 2
     output.square().sum().backward()
     slope = (products[4] - products[2]) // 2
-    return Figures(
+    return Accuracies(
         multiply_adds=slope + products[2] - 2 * slope,
         width=max(layers.features),
         depth=len(layers.features),

@@ -30,8 +30,8 @@ from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.domain import Candidate, Network, Rejection, Task
 from llmatic_daemon.search.candidates.source import read_text
 from llmatic_daemon.worker.graph.serialization import build
-from llmatic_daemon.worker.graph.validation import Limits, validate
-from tests.honest.count import Figures
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
+from tests.honest.count import Accuracies
 
 FOLDER = Path(__file__).parent / "networks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -55,9 +55,9 @@ class Honest:
         return channels, height, width
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Accuracies:
         numbers = {key.replace("-", "_"): int(self.header[key]) for key in _FIGURES}
-        return Figures(**numbers)
+        return Accuracies(**numbers)
 
     @property
     def candidate(self) -> Candidate:
@@ -118,14 +118,14 @@ def lift_all(candidates: Iterable[Candidate]) -> list[Network | Rejection]:
 
 def rebuilt(network: Network, input_shape: tuple[int, ...]) -> nn.Module:
     """Check and build a lifted network as the trainer does."""
-    valid = validate(network.graph, network.weights, Limits(), input_shape, 10, network.order)
+    valid = validate(network.graph, network.weights, GraphLimits(), input_shape, 10, network.order)
     assert valid.measures == network.measures
     return build(valid.graph, valid.weights)
 
 
-def figures(network: Network) -> Figures:
+def figures(network: Network) -> Accuracies:
     """Say what the lifter measured, in the words of the headers."""
-    return Figures(
+    return Accuracies(
         multiply_adds=network.measures.flops,
         width=network.measures.width,
         depth=network.measures.depth,

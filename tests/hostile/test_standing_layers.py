@@ -14,7 +14,7 @@ import torch
 from llmatic_daemon.domain import Network, Outcome, Rejection
 from llmatic_daemon.domain.sandbox import Layer, Sandbox
 from llmatic_daemon.worker.graph.serialization import build
-from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
 from llmatic_daemon.worker.training import datasets, loop
 from llmatic_daemon.worker.training.dataset_readers import Raw
 from llmatic_daemon.worker.training.datasets import DataSet, Source
@@ -183,10 +183,10 @@ def test_weights_that_overflow_end_in_the_trainer(house: House):
     assert raised.value.cause is Outcome.NAN
 
 
-def _trained(network: Network) -> loop.Result:
+def _trained(network: Network) -> loop.TrainingResult:
     """Validate and train as the trainer does."""
-    valid = validate(network.graph, network.weights, Limits(), TASK.input_shape, TASK.num_classes)
-    run = loop.Run(build(valid.graph, valid.weights), _noise(), RECIPE, seed=1, timeout_s=60)
+    valid = validate(network.graph, network.weights, GraphLimits(), TASK.input_shape, TASK.num_classes)
+    run = loop.TrainingRun(build(valid.graph, valid.weights), _noise(), RECIPE, seed=1, timeout_s=60)
     list(run.epochs())
     return run.result()
 

@@ -9,13 +9,13 @@ from llmatic_daemon.worker.graph.nodes import (
     Graph,
     Input,
     Node,
-    Result,
+    NodeResult,
     Weight,
     WeightRef,
     canonical,
 )
 from llmatic_daemon.worker.graph.serialization import dumps
-from llmatic_daemon.worker.graph.validation import Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, Validated, validate
 
 SHAPE = (3, 4, 4)
 B = Extent(1, 0)
@@ -23,8 +23,8 @@ X = Input()
 W = WeightRef
 
 
-def n(number: int, item: int | None = None) -> Result:
-    return Result(number, item)
+def n(number: int, item: int | None = None) -> NodeResult:
+    return NodeResult(number, item)
 
 
 def op(name: str, *args: Arg) -> Node:
@@ -45,7 +45,7 @@ def graph(*nodes: Node, weights: tuple[tuple[int, ...], ...] = ((10, 48),), froz
             for number, shape in enumerate(weights)
         ),
         nodes=nodes,
-        output=Result(len(nodes) - 1),
+        output=NodeResult(len(nodes) - 1),
     )
 
 
@@ -54,9 +54,9 @@ def head(*nodes: Node, weights: tuple[tuple[int, ...], ...] = (), frozen: int = 
     return graph(FLAT, HEAD, *nodes, weights=((10, 48), *weights), frozen=frozen)
 
 
-def judged(made: Graph, limits: Limits | None = None, **weights: torch.Tensor) -> Validated:
+def judged(made: Graph, limits: GraphLimits | None = None, **weights: torch.Tensor) -> Validated:
     """Validate a graph; all weights are 1 but those given, by their canonical names."""
     made = canonical(made).graph
     given = {f"w{number}": torch.ones(weight.shape) for number, weight in enumerate(made.weights)}
     data = safetensors.torch.save(given | weights)
-    return validate(dumps(made), data, limits or Limits(), SHAPE, 10)
+    return validate(dumps(made), data, limits or GraphLimits(), SHAPE, 10)

@@ -9,14 +9,14 @@ from network_sources import BROKEN, DENSE, HEADER, HONEST, network
 from torch import nn
 
 from llmatic_daemon.worker.graph.serialization import build, loads
-from llmatic_daemon.worker.lifting.export import Exported, ExportError, describe, export
+from llmatic_daemon.worker.lifting.export import ExportedNetwork, ExportError, describe, export
 from llmatic_daemon.worker.lifting.translate import Translator
 
 SHAPE = (3, 32, 32)
 
 
 @functools.cache
-def lift(source: str, seed: int = 0) -> Exported:
+def lift(source: str, seed: int = 0) -> ExportedNetwork:
     torch.manual_seed(seed)
     return export(source, "Net", SHAPE, 10)
 

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from flop_battery import BATTERY
 
-from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
 from llmatic_daemon.worker.lifting.export import export
 
 
@@ -16,6 +16,6 @@ def test_flops_are_exact(name):
     exported = export(source, "Net", (3, 32, 32), 10)
 
     weights = safetensors.torch.save(exported.weights)
-    valid = validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    valid = validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10)
 
     assert valid.measures.flops == exact

@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmatic_daemon.worker.graph.nodes import Extent, Graph, Input, Node, Result, Weight, WeightRef, canonical
+from llmatic_daemon.worker.graph.nodes import (
+    Extent,
+    Graph,
+    Input,
+    Node,
+    NodeResult,
+    Weight,
+    WeightRef,
+    canonical,
+)
 from llmatic_daemon.worker.graph.serialization import GraphError, build, dumps, loads, read_order
 
 GRAPH = Graph(
@@ -24,13 +33,13 @@ GRAPH = Graph(
             op="batch_norm.default",
             args=(Input(), None, None, WeightRef(1), WeightRef(2), True, 0.1, 1e-5, True),
         ),
-        Node(op="dropout.default", args=(Result(1), 0.5, True)),
-        Node(op="reshape.default", args=(Result(2), (Extent(1, 0), 192))),
-        Node(op="split.Tensor", args=(Result(3), 96, 1)),
-        Node(op="cat.default", args=((Result(4, 1), Result(4, 0)), 1)),
-        Node(op="linear.default", args=(Result(5), WeightRef(0))),
+        Node(op="dropout.default", args=(NodeResult(1), 0.5, True)),
+        Node(op="reshape.default", args=(NodeResult(2), (Extent(1, 0), 192))),
+        Node(op="split.Tensor", args=(NodeResult(3), 96, 1)),
+        Node(op="cat.default", args=((NodeResult(4, 1), NodeResult(4, 0)), 1)),
+        Node(op="linear.default", args=(NodeResult(5), WeightRef(0))),
     ),
-    output=Result(6),
+    output=NodeResult(6),
 )
 DATA = dumps(canonical(GRAPH).graph)
 WEIGHTS = {"w0": torch.zeros(3), "w1": torch.ones(3), "w2": torch.rand(10, 192)}
@@ -67,8 +76,8 @@ def test_loads_gives_back_what_dumps_wrote():
 
 def test_deep_graph_needs_no_recursion():
     nodes = [Node(op="relu.default", args=(Input(),))]
-    nodes += [Node(op="relu.default", args=(Result(n),)) for n in range(20_000)]
-    deep = Graph(input_shape=(3, 8, 8), weights=(), nodes=tuple(nodes), output=Result(20_000))
+    nodes += [Node(op="relu.default", args=(NodeResult(n),)) for n in range(20_000)]
+    deep = Graph(input_shape=(3, 8, 8), weights=(), nodes=tuple(nodes), output=NodeResult(20_000))
 
     assert loads(dumps(deep)) == deep
 
@@ -170,10 +179,10 @@ def test_loads_raises_only_its_own_error_on_any_argument(number, position, value
 
 def test_canonical_remembers_the_order_of_the_source_without_naming_the_network_by_it():
     left, right = (Node(op=f"{name}.default", args=(Input(),)) for name in ("relu", "tanh"))
-    both = Node(op="add.Tensor", args=(Result(0), Result(1)))
-    swapped = Node(op="add.Tensor", args=(Result(1), Result(0)))
+    both = Node(op="add.Tensor", args=(NodeResult(0), NodeResult(1)))
+    swapped = Node(op="add.Tensor", args=(NodeResult(1), NodeResult(0)))
     one, other = (
-        canonical(Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=Result(2)))
+        canonical(Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=NodeResult(2)))
         for nodes in ((left, right, both), (right, left, swapped))
     )
 
@@ -201,9 +210,9 @@ def test_order_that_is_none_is_refused(order, why):
     nodes = (
         Node(op="relu.default", args=(Input(),)),
         Node(op="tanh.default", args=(Input(),)),
-        Node(op="add.Tensor", args=(Result(0), Result(1))),
+        Node(op="add.Tensor", args=(NodeResult(0), NodeResult(1))),
     )
-    graph = Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=Result(2))
+    graph = Graph(input_shape=(3, 8, 8), weights=(), nodes=nodes, output=NodeResult(2))
 
     with pytest.raises(GraphError, match=why):
         read_order(graph, order)

@@ -7,7 +7,7 @@ from graphs import B, W, X, graph, judged, n, op
 from network_sources import network
 from torch import nn
 
-from llmatic_daemon.worker.graph.validation import Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, Validated, validate
 from llmatic_daemon.worker.lifting.export import export
 from llmatic_daemon.worker.training.initial_weights import begin
 
@@ -51,7 +51,7 @@ def lifted(source: str) -> Validated:
     torch.manual_seed(0)
     exported = export(source, "Net", (3, 32, 32), 10)
     weights = safetensors.torch.save(exported.weights)
-    return validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    return validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10)
 
 
 def test_running_statistics_are_the_trainers_whatever_the_lifter_says():

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from llmatic_daemon.domain import frames
-from llmatic_daemon.worker.graph.validation import Limits
+from llmatic_daemon.worker.graph.validation import GraphLimits
 from llmatic_daemon.worker.lifting import lift_server
 from llmatic_daemon.worker.lifting.confinement import Bounds, Confinement
 from llmatic_daemon.worker.lifting.supervisor import Ending
 
-REQUEST = lift_server.Request(
+REQUEST = lift_server.LiftRequest(
     source="",
     class_name="Net",
     seed=1,
     input_shape=(1, 8, 8),
     num_classes=10,
     bounds=Bounds(time_s=1.0, memory_bytes=1 << 30),
-    limits=Limits(),
+    limits=GraphLimits(),
 )
 GRAPH = {"version": 1, "input": [1, 8, 8], "weights": [], "nodes": [], "output": "x"}
 

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from network_sources import network
 
-from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
 from llmatic_daemon.worker.lifting.export import export
 
 #: Source, and its (depth, width).
@@ -66,6 +66,6 @@ def test_depth_and_width_are_those_of_the_layers(name):
     exported = export(source, "Net", (3, 32, 32), 10)
 
     weights = safetensors.torch.save(exported.weights)
-    measures = validate(exported.graph, weights, Limits(), (3, 32, 32), 10).measures
+    measures = validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10).measures
 
     assert (measures.depth, measures.width) == expected

@@ -54,7 +54,7 @@ def _asked(**more: Any) -> dict[str, Any]:
         "keep_weights": False,
         "measures": MEASURES,
         "order": [],
-        "look_ratio": None,
+        "rung_ratio": None,
         **more,
     }
 
@@ -89,9 +89,9 @@ def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
 
 def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, network):
     plain = list(train_server.answer(setup, _asked(epochs=4), *network, never_asked))
-    looked = list(train_server.answer(setup, _asked(epochs=4, look_ratio=0.5), *network, lambda: True))
+    looked = list(train_server.answer(setup, _asked(epochs=4, rung_ratio=0.5), *network, lambda: True))
 
-    assert [header.get("looked", False) for header, _ in looked[:-1]] == [
+    assert [header.get("at_rung", False) for header, _ in looked[:-1]] == [
         False,
         False,
         True,
@@ -99,28 +99,28 @@ def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, networ
         False,
     ]
     report = looked[-1][0]["report"]
-    assert report["look"] == report["curve"][1][2]
-    assert plain[-1][0]["report"]["look"] is None
+    assert report["rung_accuracy"] == report["curve"][1][2]
+    assert plain[-1][0]["report"]["rung_accuracy"] is None
     assert report["curve"] == plain[-1][0]["report"]["curve"]
     assert report["test_loss"] == plain[-1][0]["report"]["test_loss"]
 
 
 def test_network_that_promises_too_little_is_not_trained_on(setup, network):
-    said = list(train_server.answer(setup, _asked(epochs=4, look_ratio=0.25), *network, lambda: False))
+    said = list(train_server.answer(setup, _asked(epochs=4, rung_ratio=0.25), *network, lambda: False))
 
     *_, (epoch, _), (last, blobs) = said
-    assert epoch["looked"]
+    assert epoch["at_rung"]
     assert epoch["epoch"]["number"] == 1
-    assert last == {"stopped": {"look": epoch["epoch"]["accuracy"], "cost": 0.25}}
+    assert last == {"stopped": {"rung_accuracy": epoch["epoch"]["accuracy"], "cost": 0.25}}
     assert blobs == []
 
 
 @pytest.mark.parametrize(("ratio", "epochs"), [(0.9, 1), (0.99, 4), (None, 4), (0.5, 0)])
 def test_there_is_no_look_where_nothing_would_be_saved(setup, network, ratio, epochs):
-    said = list(train_server.answer(setup, _asked(epochs=epochs, look_ratio=ratio), *network, never_asked))
+    said = list(train_server.answer(setup, _asked(epochs=epochs, rung_ratio=ratio), *network, never_asked))
 
-    assert not any("looked" in header for header, _ in said)
-    assert said[-1][0]["report"]["look"] is None
+    assert not any("at_rung" in header for header, _ in said)
+    assert said[-1][0]["report"]["rung_accuracy"] is None
 
 
 def test_the_same_request_gives_the_same_answer(setup, network):

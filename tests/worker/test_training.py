@@ -9,7 +9,7 @@ from torch import nn
 from llmatic_daemon.domain import Outcome
 from llmatic_daemon.worker.training import loop
 from llmatic_daemon.worker.training.datasets import DataSet, Split
-from llmatic_daemon.worker.training.loop import Deadline, Result, Run, TrainingFailed
+from llmatic_daemon.worker.training.loop import Deadline, TrainingFailed, TrainingResult, TrainingRun
 from llmatic_daemon.worker.training.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -48,8 +48,8 @@ def _train(
     *,
     seed: int = 0,
     timeout_s: float = 60.0,
-) -> Result:
-    run = Run(network, data or _data(), recipe, seed=seed, timeout_s=timeout_s)
+) -> TrainingResult:
+    run = TrainingRun(network, data or _data(), recipe, seed=seed, timeout_s=timeout_s)
     list(run.epochs())
     return run.result()
 

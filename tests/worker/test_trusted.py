@@ -10,12 +10,12 @@ from graphs import B, W, X, judged, n, op
 from torch import nn
 
 from llmatic_daemon.domain import Outcome
-from llmatic_daemon.worker.graph.nodes import Graph, Node, Result, Weight, canonical
+from llmatic_daemon.worker.graph.nodes import Graph, Node, NodeResult, Weight, canonical
 from llmatic_daemon.worker.graph.serialization import build, dumps
-from llmatic_daemon.worker.graph.validation import Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
 from llmatic_daemon.worker.training import loop, memory, recipes, train_server
 from llmatic_daemon.worker.training.datasets import DataSet, Split
-from llmatic_daemon.worker.training.loop import Deadline, Run, measure
+from llmatic_daemon.worker.training.loop import Deadline, TrainingRun, measure
 
 RECIPE = recipes.Recipe(epochs=2, batch_size=8, learning_rate=0.05)
 NODES = (
@@ -33,7 +33,7 @@ def made(*nodes: Node) -> Graph:
         Weight(shape=(48,), trainable=False),
     )
     return canonical(
-        Graph(input_shape=(3, 4, 4), weights=weights, nodes=nodes, output=Result(len(nodes) - 1))
+        Graph(input_shape=(3, 4, 4), weights=weights, nodes=nodes, output=NodeResult(len(nodes) - 1))
     ).graph
 
 
@@ -48,7 +48,7 @@ SETUP = train_server.Setup(
     device=torch.device("cpu"),
     data=DATA,
     recipe=RECIPE,
-    limits=Limits(),
+    limits=GraphLimits(),
     initial_weights="keep",
     timeout_s=60.0,
 )
@@ -59,14 +59,14 @@ def trained(setup: train_server.Setup = SETUP, **weights: torch.Tensor) -> dict[
     graph = made(*NODES)
     given = {f"w{k}": torch.ones(w.shape) for k, w in enumerate(graph.weights)} | weights
     data = safetensors.torch.save(given)
-    measures = asdict(validate(dumps(graph), data, Limits(), (3, 4, 4), 10).measures)
+    measures = asdict(validate(dumps(graph), data, GraphLimits(), (3, 4, 4), 10).measures)
     asked = {
         "seed": 1,
         "epochs": None,
         "keep_weights": False,
         "measures": measures,
         "order": [],
-        "look_ratio": None,
+        "rung_ratio": None,
     }
     *_, (said, _) = train_server.answer(setup, asked, dumps(graph), data, lambda: True)
     if "report" in said:
@@ -104,7 +104,7 @@ def test_network_is_given_images_and_nothing_else():
             seen.append(args)
             return self.inner(*args)
 
-    run = Run(Looks(), DATA, RECIPE, seed=0, timeout_s=60.0)
+    run = TrainingRun(Looks(), DATA, RECIPE, seed=0, timeout_s=60.0)
     list(run.epochs())
     run.result()
 

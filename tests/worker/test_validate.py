@@ -10,15 +10,30 @@ from graphs import judged as judged_freely
 
 from llmatic_daemon.domain import Outcome
 from llmatic_daemon.worker.graph import validation as validate_module
-from llmatic_daemon.worker.graph.nodes import Extent, Graph, Input, Node, Result, Weight, WeightRef, canonical
+from llmatic_daemon.worker.graph.nodes import (
+    Extent,
+    Graph,
+    Input,
+    Node,
+    NodeResult,
+    Weight,
+    WeightRef,
+    canonical,
+)
 from llmatic_daemon.worker.graph.serialization import dumps
 from llmatic_daemon.worker.graph.shapes import Shapes
-from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, Validated, _check_line, validate
+from llmatic_daemon.worker.graph.validation import (
+    GraphLimits,
+    InvalidNetwork,
+    Validated,
+    _check_line,
+    validate,
+)
 
 SHAPE = (3, 4, 4)
 FLAT = Node(op="reshape.default", args=(Input(), (Extent(1, 0), 48)))
-HEAD = Node(op="linear.default", args=(Result(0), WeightRef(0)))
-LIMITS = Limits(max_parameters=1_000, max_flops=10_000, max_activation_bytes=10_000, max_nodes=20)
+HEAD = Node(op="linear.default", args=(NodeResult(0), WeightRef(0)))
+LIMITS = GraphLimits(max_parameters=1_000, max_flops=10_000, max_activation_bytes=10_000, max_nodes=20)
 
 
 def network(*nodes: Node, shapes: tuple[tuple[int, ...], ...] = ((10, 48),)) -> Graph:
@@ -27,11 +42,11 @@ def network(*nodes: Node, shapes: tuple[tuple[int, ...], ...] = ((10, 48),)) -> 
         input_shape=SHAPE,
         weights=tuple(Weight(shape=shape, trainable=True) for shape in shapes),
         nodes=nodes,
-        output=Result(len(nodes) - 1),
+        output=NodeResult(len(nodes) - 1),
     )
 
 
-def judged(graph: Graph, limits: Limits = LIMITS, **weights: torch.Tensor) -> Validated:
+def judged(graph: Graph, limits: GraphLimits = LIMITS, **weights: torch.Tensor) -> Validated:
     graph = canonical(graph).graph
     given = {f"w{n}": torch.ones(weight.shape) for n, weight in enumerate(graph.weights)}
     return validate(dumps(graph), safetensors.torch.save(given | weights), limits, SHAPE, 10)
@@ -61,7 +76,7 @@ REFUSED = {
         "no trainable parameters",
     ),
     "detached": (
-        network(FLAT, HEAD, Node(op="detach.default", args=(Result(1),))),
+        network(FLAT, HEAD, Node(op="detach.default", args=(NodeResult(1),))),
         "no gradient reaches",
     ),
     "a weight as output": (
@@ -73,7 +88,7 @@ REFUSED = {
             FLAT,
             HEAD,
             Node(op="new_full.default", args=(Input(), (10, 10), 1.0)),
-            Node(op="mm.default", args=(Result(1), Result(2))),
+            Node(op="mm.default", args=(NodeResult(1), NodeResult(2))),
         ),
         "made inside forward",
     ),
@@ -83,7 +98,7 @@ REFUSED = {
             HEAD,
             Node(
                 op="batch_norm.default",
-                args=(Result(1), None, None, WeightRef(1), WeightRef(1), True, 0.1, 1e-5, True),
+                args=(NodeResult(1), None, None, WeightRef(1), WeightRef(1), True, 0.1, 1e-5, True),
             ),
             shapes=((10, 48), (10,)),
         ),
@@ -94,8 +109,8 @@ REFUSED = {
             FLAT,
             HEAD,
             Node(op="expand.default", args=(WeightRef(1), (5000,))),
-            Node(op="unbind.int", args=(Result(2),)),
-            Node(op="add.Tensor", args=(Result(1), Result(3, 0))),
+            Node(op="unbind.int", args=(NodeResult(2),)),
+            Node(op="add.Tensor", args=(NodeResult(1), NodeResult(3, 0))),
             shapes=((10, 48), (1,)),
         ),
         "at most 4096 pieces, got 5000",
@@ -105,8 +120,8 @@ REFUSED = {
             FLAT,
             HEAD,
             Node(op="expand.default", args=(WeightRef(0), (100_000, 10, 48))),
-            Node(op="sum.dim_IntList", args=(Result(2), (0, 1, 2))),
-            Node(op="add.Tensor", args=(Result(1), Result(3))),
+            Node(op="sum.dim_IntList", args=(NodeResult(2), (0, 1, 2))),
+            Node(op="add.Tensor", args=(NodeResult(1), NodeResult(3))),
         ),
         "more than 12500 numbers",
     ),
@@ -114,8 +129,8 @@ REFUSED = {
         network(
             FLAT,
             HEAD,
-            Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4096), 1)),
-            Node(op="relu.default", args=(Result(2, 0),)),
+            Node(op="split_with_sizes.default", args=(NodeResult(1), (10, *(0,) * 4096), 1)),
+            Node(op="relu.default", args=(NodeResult(2, 0),)),
         ),
         "at most 4096 pieces",
     ),
@@ -123,8 +138,8 @@ REFUSED = {
         network(
             FLAT,
             HEAD,
-            *[Node(op="split_with_sizes.default", args=(Result(1), (10, *(0,) * 4095), 1))] * 17,
-            Node(op="cat.default", args=(tuple(Result(n, 0) for n in range(2, 19)), 1)),
+            *[Node(op="split_with_sizes.default", args=(NodeResult(1), (10, *(0,) * 4095), 1))] * 17,
+            Node(op="cat.default", args=(tuple(NodeResult(n, 0) for n in range(2, 19)), 1)),
         ),
         "at most 65536 results",
     ),
@@ -132,7 +147,7 @@ REFUSED = {
         network(
             FLAT,
             Node(op="_weight_norm.default", args=(WeightRef(0), WeightRef(1))),
-            Node(op="linear.default", args=(Result(0), Result(1))),
+            Node(op="linear.default", args=(NodeResult(0), NodeResult(1))),
             shapes=((10, 48), (1, 1)),
         ),
         "a weight norm does not fit",
@@ -141,9 +156,9 @@ REFUSED = {
         network(
             FLAT,
             HEAD,
-            Node(op="reshape.default", args=(Result(1), (Extent(1, 0), 1, 5, 2))),
-            Node(op="grid_sampler.default", args=(Input(), Result(2), 7, 0, False)),
-            Node(op="sum.dim_IntList", args=(Result(3), (1, 2, 3))),
+            Node(op="reshape.default", args=(NodeResult(1), (Extent(1, 0), 1, 5, 2))),
+            Node(op="grid_sampler.default", args=(Input(), NodeResult(2), 7, 0, False)),
+            Node(op="sum.dim_IntList", args=(NodeResult(3), (1, 2, 3))),
         ),
         "a mode is unknown",
     ),
@@ -151,7 +166,7 @@ REFUSED = {
         network(
             FLAT,
             HEAD,
-            Node(op="gru_cell.default", args=(Result(0), Result(1), WeightRef(1), WeightRef(2))),
+            Node(op="gru_cell.default", args=(NodeResult(0), NodeResult(1), WeightRef(1), WeightRef(2))),
             shapes=((10, 48), (27, 48), (27, 9)),
         ),
         "states do not fit",
@@ -185,10 +200,10 @@ def test_limit_is_kept(limits, reason):
 
 
 def test_graph_that_is_not_canonical_is_refused():
-    graph = network(FLAT, HEAD, Node(op="relu.default", args=(Result(0),)))
+    graph = network(FLAT, HEAD, Node(op="relu.default", args=(NodeResult(0),)))
 
     with pytest.raises(InvalidNetwork, match="canonical"):
-        validate(dumps(replace(graph, output=Result(1))), b"", LIMITS, SHAPE, 10)
+        validate(dumps(replace(graph, output=NodeResult(1))), b"", LIMITS, SHAPE, 10)
 
 
 def test_graph_for_other_images_is_refused():
@@ -278,7 +293,7 @@ def test_large_mask_of_ones_says_little():
 
 
 def test_information_is_bounded_by_the_setting():
-    limits = Limits(max_source_bytes=1024)
+    limits = GraphLimits(max_source_bytes=1024)
 
     with pytest.raises(InvalidNetwork, match="may say at most 1024 bytes"):
         judged_freely(masked(6), limits, w0=torch.randn(6, 48))

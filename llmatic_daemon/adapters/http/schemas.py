@@ -16,7 +16,7 @@ from llmatic_daemon.domain import (
     Operator,
     Outcome,
     Placement,
-    Snapshot,
+    SearchStatus,
     Task,
 )
 
@@ -36,7 +36,7 @@ class StatusAnswer:
 
     version: str
     task: Task
-    search: Snapshot
+    search: SearchStatus
     slots: tuple[SlotState, ...]
     endpoints: tuple[EndpointState, ...]
     #: Hash of the prompt set in use.
@@ -61,7 +61,7 @@ class Evaluation:
     outcome: Outcome
     detail: str
     #: Accuracy of the first look, in [0, 1]; None when there was none.
-    look: float | None
+    rung_accuracy: float | None
     #: In [0, 1]; None when not trained.
     objective: float | None
     test_accuracy: float | None
@@ -85,7 +85,7 @@ class Evaluation:
             arm=placement.arm,
             outcome=placement.outcome,
             detail=placement.detail,
-            look=placement.look,
+            rung_accuracy=placement.rung_accuracy,
             objective=placement.objective,
             test_accuracy=placement.report.test_accuracy if placement.report else None,
             measures=placement.measures,

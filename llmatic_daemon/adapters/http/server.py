@@ -18,7 +18,7 @@ MAX_CONNECTIONS = 512
 PATIENCE_S = 15.0
 
 
-class Patience:
+class Timeouts:
     """Ends connections whose client keeps us waiting: slow heads, slow readers, idle ones."""
 
     def __init__(self, patience_s: float) -> None:
@@ -84,8 +84,8 @@ async def serving(
     Raises:
         ConfigurationError: the port is taken.
     """
-    patience = Patience(patience_s)
-    application.middlewares.insert(0, patience.middleware())
+    retry_policy = Timeouts(patience_s)
+    application.middlewares.insert(0, retry_policy.middleware())
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     server = runner.server
@@ -95,7 +95,7 @@ async def serving(
         if len(server.connections) >= max_connections:
             return _Turned()
         connection = server()
-        patience.wait(connection)
+        retry_policy.wait(connection)
         return connection
 
     try:

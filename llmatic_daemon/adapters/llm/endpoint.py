@@ -67,7 +67,7 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Persistence:
+class CallPolicy:
     """How often and how long an endpoint is asked."""
 
     #: Of one call, from its first byte to its last.
@@ -91,7 +91,7 @@ class Endpoint:
         self,
         name: str,
         client: Client,
-        persistence: Persistence,
+        persistence: CallPolicy,
         *,
         max_concurrency: int,
         weight: float = 1.0,

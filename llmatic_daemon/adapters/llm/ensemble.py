@@ -24,12 +24,12 @@ class LLMWriter(Writer):
 
     Args:
         endpoints: At least one.
-        stand_in: Writes while no endpoint may be asked; None: requests wait for one.
+        fallback: Writes while no endpoint may be asked; None: requests wait for one.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, stand_in: Writer | None) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, fallback: Writer | None) -> None:
         self._endpoints = tuple(endpoints)
-        self._stand_in = stand_in
+        self._fallback = fallback
         self._news = asyncio.Event()
         self._num_in_outage = 0
         self._greeting: asyncio.Task[None] | None = None
@@ -59,7 +59,7 @@ class LLMWriter(Writer):
         """Return the endpoints as they are now."""
         return tuple(endpoint.state for endpoint in self._endpoints)
 
-    async def greeted(self) -> None:
+    async def wait_until_probed(self) -> None:
         """Wait until each endpoint has been asked who it is, whatever it answered."""
         if self._greeting is not None:
             await asyncio.wait([self._greeting])
@@ -98,8 +98,8 @@ class LLMWriter(Writer):
                 raise last
             else:
                 self._begin_outage()
-                if self._stand_in is not None:
-                    return await self._stood_in(self._stand_in, request)
+                if self._fallback is not None:
+                    return await self._by_fallback(self._fallback, request)
                 await self._wait()
 
     def _drawn(self, request: Request, passed: Sequence[Endpoint]) -> Endpoint | None:
@@ -108,9 +108,9 @@ class LLMWriter(Writer):
         weights = [endpoint.weight for endpoint in ready]
         return Random(request.seed).choices(ready, weights)[0] if ready else None
 
-    async def _stood_in(self, stand_in: Writer, request: Request) -> Completion | TooLong:
-        answer = await stand_in.complete(request)
-        return replace(answer, stand_in=True) if isinstance(answer, Completion) else answer
+    async def _by_fallback(self, fallback: Writer, request: Request) -> Completion | TooLong:
+        answer = await fallback.complete(request)
+        return replace(answer, fallback=True) if isinstance(answer, Completion) else answer
 
     async def _wait(self) -> None:
         """Wait until a pause is over or a breaker has changed."""
@@ -129,12 +129,12 @@ class LLMWriter(Writer):
         """Say once what becomes of the requests."""
         self._num_in_outage += 1
         if self._num_in_outage == 1:
-            what = "the offline rewriter stands in" if self._stand_in else "candidates wait"
+            what = "the offline rewriter stands in" if self._fallback else "candidates wait"
             logger.warning("no LLM answers: %s until one does", what, extra=_EXTRA)
 
     def _end_outage(self) -> None:
         if self._num_in_outage:
-            what = "were written by rule" if self._stand_in else "turns were waited"
+            what = "were written by rule" if self._fallback else "turns were waited"
             logger.info("an LLM answers again; %d %s", self._num_in_outage, what, extra=_EXTRA)
             self._num_in_outage = 0
 

@@ -47,9 +47,9 @@ class Recorder(Writer):
         """Return the writer's."""
         return self._writer.endpoints()
 
-    async def greeted(self) -> None:
+    async def wait_until_probed(self) -> None:
         """Wait until each of the writer's servers has been asked who it is."""
-        await self._writer.greeted()
+        await self._writer.wait_until_probed()
 
     async def complete(self, request: Request) -> Completion | TooLong:
         """Answer by the writer, and keep what it says before it is used."""

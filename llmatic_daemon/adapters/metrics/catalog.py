@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from llmatic_daemon.domain import AddStatus, CallOutcome, CommitResult, Outcome, Verdict
-from llmatic_daemon.domain import PlacePhase as Place
+from llmatic_daemon.domain import DevicePhase as Place
 from llmatic_daemon.domain import RestartReason as Restart
 from llmatic_daemon.domain.sandbox import Layer, Violation
 

@@ -19,16 +19,16 @@ from llmatic_daemon.domain import (
     Audit,
     Call,
     CommitResult,
+    DevicePhase,
     Difference,
     Edition,
     EndpointState,
     Job,
     Outcome,
     Placement,
-    PlacePhase,
     PromptSet,
     RestartReason,
-    Snapshot,
+    SearchStatus,
     Uplift,
 )
 from llmatic_daemon.domain.ports import Observer
@@ -60,13 +60,13 @@ class Metrics(Observer):
     ) -> None:
         self._instruments = made = Instruments()
         self._clock = clock
-        self._view: Callable[[], Snapshot] | None = None
+        self._view: Callable[[], SearchStatus] | None = None
         self._endpoints: Callable[[], tuple[EndpointState, ...]] = tuple
         self._config = {"config_hash": "", "task": ""}
         self._prompts = frozenset[str]()
         #: Phase of each slot; phase of each busy device place, and since when.
         self._slots: dict[int, str] = {}
-        self._places: dict[str, tuple[PlacePhase, float]] = {}
+        self._places: dict[str, tuple[DevicePhase, float]] = {}
         #: Unsettled jobs: when each was first dispatched, in seconds since 1970, and those that run.
         self._unsettled: dict[int, float] = {}
         self._running = set[int]()
@@ -84,7 +84,9 @@ class Metrics(Observer):
 
     # --- who it is told of ------------------------------------------------------------------------
 
-    def watch(self, view: Callable[[], Snapshot], endpoints: Callable[[], tuple[EndpointState, ...]]) -> None:
+    def watch(
+        self, view: Callable[[], SearchStatus], endpoints: Callable[[], tuple[EndpointState, ...]]
+    ) -> None:
         """Read the gauges of the search and of the LLM servers from here, at each scrape."""
         self._view, self._endpoints = view, endpoints
 
@@ -154,7 +156,7 @@ class Metrics(Observer):
         if placement.outcome is Outcome.STOPPED:
             rest_s = placement.durations.train_s * (1 / placement.cost - 1)
             made.count("gpu_seconds_saved_total", "look", by=rest_s)
-        made.count("llm_stand_ins_total", by=placement.stand_in)
+        made.count("llm_stand_ins_total", by=placement.fallback)
         for phase in PHASES:
             if phase != "commit":
                 spent_s = getattr(placement.durations, f"{phase}_s")
@@ -206,32 +208,32 @@ class Metrics(Observer):
         self._instruments.count("audit_seconds_total", by=audit.train_s)
         self._instruments.count("gpu_seconds_total", by=audit.train_s)
 
-    def place_changed(self, place: str, phase: PlacePhase | None) -> None:
+    def device_changed(self, device: str, phase: DevicePhase | None) -> None:
         """Count the time until now, and begin to count another phase."""
-        self._instruments.learn("device", [place])
-        self._count_busy(place)
-        self._places.pop(place, None)
+        self._instruments.learn("device", [device])
+        self._count_busy(device)
+        self._places.pop(device, None)
         if phase is not None:
-            self._places[place] = (phase, self._clock())
+            self._places[device] = (phase, self._clock())
 
-    def place_gone(self, place: str) -> None:
+    def device_gone(self, device: str) -> None:
         """Export a device place no more: one that is not there is not idle."""
-        self._places.pop(place, None)
-        self._instruments.forget("device", [place])
+        self._places.pop(device, None)
+        self._instruments.forget("device", [device])
 
-    def _count_busy(self, place: str) -> None:
+    def _count_busy(self, device: str) -> None:
         """Count what has passed of a phase that may last for hours."""
-        if place in self._places:
-            phase, since = self._places[place]
+        if device in self._places:
+            phase, since = self._places[device]
             now = self._clock()
             name = "device_place_busy_seconds_total"
-            self._instruments.count(name, place, phase.value, by=now - since)
-            self._places[place] = (phase, now)
+            self._instruments.count(name, device, phase.value, by=now - since)
+            self._places[device] = (phase, now)
 
-    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
+    def trainer_replaced(self, device: str, reason: RestartReason) -> None:
         """Count a trainer that was given up."""
-        self._instruments.learn("device", [place])
-        self._instruments.count("trainer_restarts_total", place, reason.value)
+        self._instruments.learn("device", [device])
+        self._instruments.count("trainer_restarts_total", device, reason.value)
 
     def surrounded(self, missing: Collection[Layer]) -> None:
         """Export which layers are around the lifter."""
@@ -274,11 +276,11 @@ class Metrics(Observer):
             made.put("llm_inflight_requests", state.num_in_flight, state.name)
             made.put("llm_concurrency_limit", state.limit, state.name)
             made.put("llm_circuit_open", state.is_open, state.name)
-        for place in tuple(self._places):
-            self._count_busy(place)
+        for device in tuple(self._places):
+            self._count_busy(device)
         return self._instruments.exposition()
 
-    def _read_search(self, now: Snapshot) -> None:
+    def _read_search(self, now: SearchStatus) -> None:
         made = self._instruments
         for name, cells, filled in (
             ("network", now.network_cells, now.filled_network_cells),

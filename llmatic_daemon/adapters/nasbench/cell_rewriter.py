@@ -2,7 +2,7 @@
 
 from random import Random
 
-from llmatic_daemon.domain import AFRESH, Completion, Operator, Request
+from llmatic_daemon.domain import SAMPLE_PROMPT_ID, Completion, Operator, Request
 from llmatic_daemon.domain.nasbench_cells import EDGES, OPERATIONS, Cell
 from llmatic_daemon.domain.ports import Writer
 
@@ -13,7 +13,7 @@ class CellRewriter(Writer):
     """Rewrites cells by rule; the operations that a prompt names are those that it puts in.
 
     The same request gives the same cell; the number of changes grows with the temperature. The prompt
-    `AFRESH` gets any cell of all, whatever the parents are.
+    `SAMPLE_PROMPT_ID` gets any cell of all, whatever the parents are.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -23,7 +23,7 @@ class CellRewriter(Writer):
         known = {parent.canonical for parent in parents}
         crosses = request.operator is Operator.CROSSOVER and len(parents) > 1
         wanted = [each for each in OPERATIONS if each in request.prompt.text] or list(OPERATIONS)
-        child, afresh = parents[0], request.prompt.id == AFRESH
+        child, afresh = parents[0], request.prompt.id == SAMPLE_PROMPT_ID
         for attempt in range(_MAX_TRIES):
             if afresh:
                 return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))

@@ -12,7 +12,7 @@ from llmatic_daemon.domain import (
     Progress,
     Rejection,
     Report,
-    Stopped,
+    StoppedEarly,
     Task,
     Training,
 )
@@ -31,7 +31,7 @@ PLACE = "table"
 NUM_EPOCHS = 200
 #: Of the benchmark's cheap trainings, with a schedule of their own: they come on top of a full one.
 NUM_LOOK_EPOCHS = 12
-LOOK_COST = NUM_LOOK_EPOCHS / NUM_EPOCHS
+RUNG_COST = NUM_LOOK_EPOCHS / NUM_EPOCHS
 
 
 class CellLifter(Lifter):
@@ -86,7 +86,7 @@ class TableTrainer(Trainer):
             num_test=num_test,
         )
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Return at once: a table is never busy."""
 
     async def resize(self, places: Sequence[str]) -> None:
@@ -94,30 +94,32 @@ class TableTrainer(Trainer):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure | Stopped:
+    ) -> Report | Failure | StoppedEarly:
         """Report the means over the training seeds after 200 epochs; its time is the benchmark's.
 
         Nobody waits: a search of months takes seconds, and counts what it would have cost. A first
         look is at the benchmark's own training of 12 epochs, whatever ratio was asked for.
         """
         row = self._table[network.weights.decode()]
-        watch(Progress(place=PLACE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
-        look, look_cost = None, 0.0
-        if training.look is not None:
+        watch(Progress(device=PLACE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
+        rung_accuracy, look_cost = None, 0.0
+        if training.rung is not None:
             self.num_looks += 1
-            look, look_cost = row.valid_12 / 100, LOOK_COST
-            if not training.look.goes_on(look):
-                spent_s = row.train_s * LOOK_COST
-                return Stopped(look=look, place=PLACE, wait_s=0.0, train_s=spent_s, cost=LOOK_COST)
+            rung_accuracy, look_cost = row.valid_12 / 100, RUNG_COST
+            if not training.rung.should_continue(rung_accuracy):
+                spent_s = row.train_s * RUNG_COST
+                return StoppedEarly(
+                    rung_accuracy=rung_accuracy, device=PLACE, wait_s=0.0, train_s=spent_s, cost=RUNG_COST
+                )
         self.num_queries += 1
         return Report(
             objective=row.valid_200 / 100,
             test_accuracy=row.test_200 / 100,
             test_loss=0.0,
             curve=(),
-            place=PLACE,
+            device=PLACE,
             wait_s=0.0,
             train_s=row.train_s * (1 + look_cost),
-            look=look,
+            rung_accuracy=rung_accuracy,
             cost=1 + look_cost,
         )

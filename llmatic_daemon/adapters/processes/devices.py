@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import count
 
 from llmatic_daemon.adapters.processes.child import Child
-from llmatic_daemon.domain import PlacePhase
+from llmatic_daemon.domain import DevicePhase
 
 #: How long it may take to kill a trainer that is late, in seconds.
 _KILL_S = 30.0
@@ -26,7 +26,7 @@ class Place:
         self.num_failed = 0
         self.was_ready = False
         #: What keeps it busy; None: it is free.
-        self.phase: PlacePhase | None = PlacePhase.START
+        self.phase: DevicePhase | None = DevicePhase.START
         #: When what it is at must be over, by the monotonic clock; None: it may last.
         self.due: float | None = None
 

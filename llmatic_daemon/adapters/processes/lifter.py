@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 _DISMISSAL_S = 5.0
 
 
-class _Place:
+class _WarmParent:
     """Room for one lift at a time, and the warm parent that does it."""
 
     def __init__(self, number: int) -> None:
@@ -93,8 +93,8 @@ class ProcessLifter(Lifter):
         self._patience_s = timeout_s + grace_s
         self._start_timeout_s = start_timeout_s
         self._module = module
-        self._places = [_Place(number) for number in range(num_parents)]
-        self._free: asyncio.Queue[_Place] = asyncio.Queue()
+        self._places = [_WarmParent(number) for number in range(num_parents)]
+        self._free: asyncio.Queue[_WarmParent] = asyncio.Queue()
         self._warming: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -160,7 +160,7 @@ class ProcessLifter(Lifter):
         finally:
             self._free.put_nowait(place)
 
-    async def _lift_at(self, place: _Place, candidate: Candidate) -> Network | Rejection:
+    async def _lift_at(self, place: _WarmParent, candidate: Candidate) -> Network | Rejection:
         child = await self._opened(place)
         answered = False
         try:
@@ -191,7 +191,7 @@ class ProcessLifter(Lifter):
             "limits": self._limits,
         }
 
-    async def _warm_up(self, place: _Place) -> None:
+    async def _warm_up(self, place: _WarmParent) -> None:
         """Open a place before it is asked for; when that fails, the next lift tries again."""
         try:
             await self._opened(place)
@@ -200,7 +200,7 @@ class ProcessLifter(Lifter):
         finally:
             self._free.put_nowait(place)
 
-    async def _opened(self, place: _Place) -> Child:
+    async def _opened(self, place: _WarmParent) -> Child:
         """Return the warm parent of a place, started if there is none."""
         if place.child is not None:
             return place.child
@@ -227,7 +227,7 @@ class ProcessLifter(Lifter):
         logger.debug("%s is warm, process %d", place.name, child.pid)
         return child
 
-    async def _start(self, place: _Place) -> Child:
+    async def _start(self, place: _WarmParent) -> Child:
         async with self._surroundings:
             if self._inside is None:
                 self._inside = await self._look_around()
@@ -284,7 +284,7 @@ class ProcessLifter(Lifter):
                 f"sandbox.require names {layer}, which is not to be had: {self._missing[layer]}"
             )
 
-    async def _dismiss(self, place: _Place) -> None:
+    async def _dismiss(self, place: _WarmParent) -> None:
         """End a place's parent and, by closing its input first, whatever it has forked."""
         if place.child is not None:
             try:

@@ -11,15 +11,15 @@ from typing import Any
 from llmatic_daemon.adapters.processes.child import Child, ChildGone
 from llmatic_daemon.adapters.processes.devices import Place, chosen, named
 from llmatic_daemon.domain import (
+    DevicePhase,
     Epoch,
     Failure,
     Network,
     Outcome,
-    PlacePhase,
     Progress,
     Report,
     RestartReason,
-    Stopped,
+    StoppedEarly,
     Task,
     Training,
 )
@@ -120,13 +120,13 @@ class TrainerPool(Trainer):
         assert self._task is not None  # a place is free only after its child has told the task
         return self._task
 
-    async def spare(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until a place is free and nobody waits for it; another may take it first."""
-        self._give(await self._take(spare=True))
+        self._give(await self._take(low_priority=True))
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure | Stopped:
+    ) -> Report | Failure | StoppedEarly:
         """Train and measure one network on the first free place.
 
         A trainer that dies, hangs or is cancelled is killed and replaced.
@@ -136,9 +136,9 @@ class TrainerPool(Trainer):
             ConfigurationError: a place could not be set up at all.
         """
         asked = time.monotonic()
-        place = await self._take(spare=training.spare)
+        place = await self._take(low_priority=training.low_priority)
         held = time.monotonic()
-        self._show(place, PlacePhase.AUDIT if training.spare else PlacePhase.TRAIN)
+        self._show(place, DevicePhase.AUDIT if training.low_priority else DevicePhase.TRAIN)
         fault: RestartReason | None = RestartReason.CANCELLED
         place.hold(self._patience_s)
         try:
@@ -205,10 +205,10 @@ class TrainerPool(Trainer):
         for place in self._places:
             self._show(place, place.phase)
 
-    def _show(self, place: Place, phase: PlacePhase | None) -> None:
+    def _show(self, place: Place, phase: DevicePhase | None) -> None:
         place.phase = phase
         for observer in self._observers:
-            observer.place_changed(place.name, phase)
+            observer.device_changed(place.name, phase)
 
     def _tell_of_restart(self, place: Place, why: RestartReason) -> None:
         for observer in self._observers:
@@ -216,13 +216,13 @@ class TrainerPool(Trainer):
 
     # --- who gets which place ---------------------------------------------------------------------
 
-    async def _take(self, *, spare: bool = False) -> Place:
+    async def _take(self, *, low_priority: bool = False) -> Place:
         """Wait for a free place; first come, first served, and those who want a spare one last."""
         self._check()
         if self._free:
             return self._free.popleft()
         waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        (self._spare_waiters if spare else self._waiters).append(waiter)
+        (self._spare_waiters if low_priority else self._waiters).append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -281,7 +281,7 @@ class TrainerPool(Trainer):
             raise
 
     async def _open_once(self, place: Place) -> None:
-        self._show(place, PlacePhase.START)
+        self._show(place, DevicePhase.START)
         place.hold(self._start_timeout_s)
         try:
             async with asyncio.timeout(self._start_timeout_s):
@@ -313,7 +313,7 @@ class TrainerPool(Trainer):
     def _end(self, place: Place) -> None:
         """End a place in a task that `close` awaits."""
         for observer in self._observers:
-            observer.place_gone(place.name)
+            observer.device_gone(place.name)
         ending = asyncio.create_task(place.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -345,7 +345,7 @@ class TrainerPool(Trainer):
 
     async def _open(self, place: Place) -> None:
         """Start a place's child, again and again, until it is ready or told to stop."""
-        self._show(place, PlacePhase.START)
+        self._show(place, DevicePhase.START)
         while True:
             place.hold(self._start_timeout_s)
             await place.kill()
@@ -418,7 +418,7 @@ async def _converse(
         "keep_weights": training.keep_weights,
         "measures": asdict(network.measures),
         "order": network.order,
-        "look_ratio": training.look.ratio if training.look else None,
+        "rung_ratio": training.rung.ratio if training.rung else None,
     }
     await place.child.send({"train": asked}, network.graph, network.weights)
     while True:
@@ -426,14 +426,16 @@ async def _converse(
         if "epoch" not in said:
             return said, blobs
         watch(_progress(place.name, said["epoch"]))
-        if said.get("looked"):
-            assert training.look is not None
-            await place.child.send({"goes_on": training.look.goes_on(said["epoch"]["accuracy"])})
+        if said.get("at_rung"):
+            assert training.rung is not None
+            await place.child.send(
+                {"should_continue": training.rung.should_continue(said["epoch"]["accuracy"])}
+            )
 
 
 def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
     return Progress(
-        place=place,
+        device=place,
         epoch=epoch["number"],
         num_epochs=epoch["num_epochs"],
         accuracy=epoch["accuracy"],
@@ -447,26 +449,26 @@ def _result(
     times: Mapping[str, float],
     *,
     is_trained: bool,
-) -> Report | Failure | Stopped:
+) -> Report | Failure | StoppedEarly:
     if "stopped" in said:
-        return Stopped(**said["stopped"], place=place, **times)
+        return StoppedEarly(**said["stopped"], device=place, **times)
     if "failure" in said:
         failure = said["failure"]
         cause = Outcome(failure["cause"])
         spent = failure["cost"]
-        return Failure(cause=cause, detail=failure["detail"], place=place, cost=spent, **times)
+        return Failure(cause=cause, detail=failure["detail"], device=place, cost=spent, **times)
     report = said["report"]
     return Report(
         objective=report["objective"],
         test_accuracy=report["test_accuracy"],
         test_loss=report["test_loss"],
         curve=tuple(Epoch(number=n, train_loss=x, accuracy=a) for n, x, a in report["curve"]),
-        place=place,
+        device=place,
         weights=blobs[0] if blobs else None,
         normalisation=tuple((mean, deviation) for mean, deviation in report["normalisation"])
         if blobs
         else None,
-        look=report["look"],
+        rung_accuracy=report["rung_accuracy"],
         cost=float(is_trained),
         **times,
     )

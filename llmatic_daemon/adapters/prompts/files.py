@@ -23,7 +23,7 @@ _QUOTES = '"""'
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class FolderSnapshot:
     """The files of a folder at one moment, read whole."""
 
     folder: Path
@@ -42,7 +42,7 @@ def read_prompts(folder: Path) -> tuple[Prompt, ...]:
     return parse_prompts(snapshot(folder))
 
 
-def snapshot(folder: Path) -> Snapshot:
+def snapshot(folder: Path) -> FolderSnapshot:
     """Read all prompt files of a folder: `*.md`, hidden files aside.
 
     Raises:
@@ -55,7 +55,7 @@ def snapshot(folder: Path) -> Snapshot:
             f"{folder}: must be a readable folder of prompts: {error.strerror or error}"
         ) from error
     shown = sorted((path for path in paths if path.name[0] != "."), key=lambda path: path.stem)
-    return Snapshot(folder, tuple((path, _content(path)) for path in shown))
+    return FolderSnapshot(folder, tuple((path, _content(path)) for path in shown))
 
 
 def _content(path: Path) -> bytes | str:
@@ -73,7 +73,7 @@ def _content(path: Path) -> bytes | str:
         return f"must be readable: {getattr(error, 'strerror', None) or error}"
 
 
-def parse_prompts(taken: Snapshot) -> tuple[Prompt, ...]:
+def parse_prompts(taken: FolderSnapshot) -> tuple[Prompt, ...]:
     """Read prompts from their files, disabled ones left out, sorted by id.
 
     Returns:

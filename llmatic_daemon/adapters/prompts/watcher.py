@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
-from llmatic_daemon.adapters.prompts.files import Snapshot, parse_prompts, snapshot
+from llmatic_daemon.adapters.prompts.files import FolderSnapshot, parse_prompts, snapshot
 from llmatic_daemon.domain import Prompt
 from llmatic_daemon.domain.errors import ConfigurationError
 
@@ -31,9 +31,9 @@ class PromptFolder:
         self._settle_s = settle_s
         self._rescan_s = rescan_s
         #: What `settled` gave last, so that nothing is read twice.
-        self._last: Snapshot | None = None
+        self._last: FolderSnapshot | None = None
 
-    async def settled(self) -> Snapshot:
+    async def settled(self) -> FolderSnapshot:
         """Read the folder until two readings in a row are the same.
 
         Raises:

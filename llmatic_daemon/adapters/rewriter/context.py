@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class SizeLimits:
     """How large a network may get."""
 
     num_parameters: int
@@ -24,7 +24,7 @@ class Limits:
     fewest_flops: int
 
     @classmethod
-    def for_shape(cls, shape: Shape) -> "Limits":
+    def for_shape(cls, shape: Shape) -> "SizeLimits":
         """Scale the limits for 32 x 32 images with the number of pixels."""
         ratio = prod(shape[1:]) / 1024
         return cls(
@@ -35,7 +35,7 @@ class Limits:
             fewest_flops=20 * prod(shape[1:]),
         )
 
-    def times(self, factor: float) -> "Limits":
+    def times(self, factor: float) -> "SizeLimits":
         """Loosen the limits of parameters and multiply-adds."""
         return replace(
             self,
@@ -43,7 +43,7 @@ class Limits:
             flops=int(self.flops * factor),
         )
 
-    def sparing(self, size: Size) -> "Limits":
+    def sparing(self, size: Size) -> "SizeLimits":
         """Loosen the limits for a parent that is above them, so that it need not shrink."""
         return replace(
             self,
@@ -67,7 +67,7 @@ class Workbench:
 
     shape: Shape
     num_classes: int
-    limits: Limits
+    limits: SizeLimits
     #: The temperature, in [0, 1].
     freedom: float
     rng: Random

@@ -24,7 +24,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     Rows,
-    Split,
+    SplitStep,
     Step,
     splice,
     unit_end,
@@ -175,7 +175,7 @@ def add_recurrent(chain: Chain, bench: Workbench) -> Chain | None:
         return splice(chain, flattens[0].path, rows, 1)
     flat = openers(sites, 1)
     site = bench.rng.choice([site for site in flat if len(site.path) == 1])
-    parts = (Split(parts=bench.pick(4, 8, 16, 32)), blocks.recurrent(bench), collapse)
+    parts = (SplitStep(parts=bench.pick(4, 8, 16, 32)), blocks.recurrent(bench), collapse)
     return splice(chain, site.path, parts)
 
 

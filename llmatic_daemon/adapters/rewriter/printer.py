@@ -23,7 +23,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     Rows,
-    Split,
+    SplitStep,
     Step,
     steps,
 )
@@ -189,7 +189,7 @@ def _view(step: Step, value: str, shape: Shape) -> str:
             return f"torch.flatten({value}, 1)"
         case Rows():
             return f"{value}.permute(0, 2, 1, 3).flatten(2)"
-        case Split():
+        case SplitStep():
             parts = num_parts(step, shape[0])
             return f"{value}.unflatten(1, ({parts}, {shape[0] // parts}))"
         case Collapse():

@@ -28,7 +28,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     Rows,
-    Split,
+    SplitStep,
     Step,
     layers,
     splice,
@@ -80,7 +80,7 @@ def _tidied(chain: Chain) -> Chain:
                 continue
             step = replace(step, body=_tidied(step.body))
         last = kept[-1] if kept else None
-        if isinstance(last, Rows | Split) and isinstance(step, Collapse):
+        if isinstance(last, Rows | SplitStep) and isinstance(step, Collapse):
             # The recurrent layer between them has gone.
             kept[-1] = Flatten()
         elif isinstance(step, Flatten) and _is_flat(kept):
@@ -91,7 +91,7 @@ def _tidied(chain: Chain) -> Chain:
 
 
 def _is_flat(chain: list[Step]) -> bool:
-    views = [step for step in chain if isinstance(step, Flatten | Collapse | Rows | Split)]
+    views = [step for step in chain if isinstance(step, Flatten | Collapse | Rows | SplitStep)]
     return bool(views) and isinstance(views[-1], Flatten | Collapse)
 
 
@@ -124,9 +124,9 @@ def _mended(chain: Chain, misfit: Misfit) -> Chain:
         case Recurrent(), (_, _, _):
             return splice(chain, path, (Rows(),))
         case Recurrent(), (_,):
-            return splice(chain, path, (Split(parts=16),))
+            return splice(chain, path, (SplitStep(parts=16),))
         case Rows(), (_,):
-            return splice(chain, path, (Split(parts=16),), 1)
+            return splice(chain, path, (SplitStep(parts=16),), 1)
     return _without_unit(chain, path)
 
 

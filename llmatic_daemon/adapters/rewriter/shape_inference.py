@@ -18,7 +18,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     Rows,
-    Split,
+    SplitStep,
     Step,
     layers,
 )
@@ -107,7 +107,7 @@ def shape_after(step: Step, before: Shape) -> Shape:
             return (prod(before),)
         case Rows(), (channels, height, width):
             return (height, channels * width)
-        case Split(), (features,):
+        case SplitStep(), (features,):
             parts = num_parts(step, features)
             return (parts, features // parts)
         case Collapse(), (_, features):
@@ -117,7 +117,7 @@ def shape_after(step: Step, before: Shape) -> Shape:
         case Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
             # A single value, less its own mean, is always 0.
             raise Misfit(step, before)
-        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | Split(), _:
+        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | SplitStep(), _:
             raise Misfit(step, before)
         case Collapse(), _:
             raise Misfit(step, before)
@@ -151,7 +151,7 @@ def end(chain: Chain, shape: Shape) -> Shape:
     return shape
 
 
-def num_parts(step: Split, features: int) -> int:
+def num_parts(step: SplitStep, features: int) -> int:
     """Tell into how many equal parts a vector is split: the largest divisor that is allowed."""
     return max(parts for parts in range(1, step.parts + 1) if features % parts == 0)
 

@@ -99,7 +99,7 @@ class Rows(Step):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Split(Step):
+class SplitStep(Step):
     """A vector to a sequence of at most `parts` equal parts."""
 
     parts: int

@@ -15,7 +15,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     Rows,
-    Split,
+    SplitStep,
     layers,
     steps,
 )
@@ -122,7 +122,7 @@ def _method(method: ast.Attribute, call: ast.Call, numbers: Numbers) -> tuple[as
         case "mean", ((2, 3) | (-2, -1),) | (2, 3):
             return tensor, (GlobalPool(), Flatten())
         case "unflatten", (1, (int() as parts, _)) if 0 < parts <= _MAX_PARTS:
-            return tensor, (Split(parts=parts),)
+            return tensor, (SplitStep(parts=parts),)
         case ("relu" | "tanh" | "sigmoid") as function, ():
             return tensor, (Activation(function=function),)
     raise Unreadable(f"'{ast.unparse(call)}' is not understood")

@@ -37,7 +37,7 @@ def edit_foreign(tree: ast.Module, intention: Intention, shape: Shape, num_class
     constructor, forward = find_method(network, "__init__"), find_method(network, "forward")
     if len(forward.args.args) < 2:
         raise Unreadable("forward must take an input")
-    place = _Place(constructor=constructor, forward=forward)
+    place = _Spot(constructor=constructor, forward=forward)
     dense = intention is Intention.ADD_DENSE and _append_dense(place, num_classes)
     swapped = intention in _LESS and _swap_activations(network)
     if not (dense or swapped):
@@ -47,7 +47,7 @@ def edit_foreign(tree: ast.Module, intention: Intention, shape: Shape, num_class
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
+class _Spot:
     """Both methods of a network."""
 
     constructor: ast.FunctionDef
@@ -96,14 +96,14 @@ def _addition(intention: Intention, shape: Shape, rng: Random) -> _Addition:
     return _Addition(layers=(first, second), line="{x} + {1}(nn.functional.relu({0}({x})))")
 
 
-def _prepend(place: _Place, addition: _Addition) -> None:
+def _prepend(place: _Spot, addition: _Addition) -> None:
     names = [place.construct("front", layer) for layer in addition.layers]
     argument = place.forward.args.args[1].arg
     line = f"{argument} = " + addition.line.format(*names, x=argument)
     place.forward.body[:0] = ast.parse(line).body
 
 
-def _append_dense(place: _Place, num_classes: int) -> bool:
+def _append_dense(place: _Spot, num_classes: int) -> bool:
     last = place.forward.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         return False

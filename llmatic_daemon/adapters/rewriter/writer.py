@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 from time import monotonic
 
-from llmatic_daemon.adapters.rewriter.context import Limits, Workbench
+from llmatic_daemon.adapters.rewriter.context import SizeLimits, Workbench
 from llmatic_daemon.adapters.rewriter.crossover import graft
 from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of, rewrite, small_change
 from llmatic_daemon.adapters.rewriter.literals import Unreadable
@@ -14,7 +14,14 @@ from llmatic_daemon.adapters.rewriter.repair import fit
 from llmatic_daemon.adapters.rewriter.shape_inference import measure
 from llmatic_daemon.adapters.rewriter.steps import Activation, Chain, Conv, Dense, Flatten
 from llmatic_daemon.adapters.rewriter.unparsed import edit_foreign
-from llmatic_daemon.domain import AFRESH, ANYHOW, Completion, Operator, PromptKind, Request
+from llmatic_daemon.domain import (
+    CHANGE_PROMPT_ID,
+    SAMPLE_PROMPT_ID,
+    Completion,
+    Operator,
+    PromptKind,
+    Request,
+)
 from llmatic_daemon.domain.ports import Writer
 
 _MAX_TRIES = 12
@@ -31,7 +38,7 @@ class OfflineRewriter(Writer):
     that does not answer. One completion costs a few milliseconds of CPU in the caller's process.
 
     The same request gives the same text; the number and size of changes grow with the temperature. The
-    prompt `AFRESH` gets a network that is many edits of any kind away.
+    prompt `SAMPLE_PROMPT_ID` gets a network that is many edits of any kind away.
     """
 
     async def complete(self, request: Request) -> Completion:
@@ -49,13 +56,13 @@ class _Rewrite:
         self._rng = Random(request.seed)
         self._intention = (
             self._rng.choice(list(Intention))
-            if request.prompt.id == ANYHOW
+            if request.prompt.id == CHANGE_PROMPT_ID
             else intention_of(request.prompt.id, request.prompt.text)
         )
         self._bench = Workbench(
             shape=request.task.input_shape,
             num_classes=request.task.num_classes,
-            limits=Limits.for_shape(request.task.input_shape),
+            limits=SizeLimits.for_shape(request.task.input_shape),
             freedom=min(max(request.temperature, 0.0), 1.0),
             rng=self._rng,
         )
@@ -66,7 +73,7 @@ class _Rewrite:
         if not readable:
             return self._foreign()
         chain, class_name = readable[0]
-        if self._request.prompt.id == AFRESH:
+        if self._request.prompt.id == SAMPLE_PROMPT_ID:
             changed = self._drawn(chain)
         elif self._is_crossover and len(readable) > 1:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])

@@ -93,7 +93,7 @@ class Database:
         """
         return await self._in_thread(partial(self._look, work))
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return as soon as the thread has come round to it."""
         await self._in_thread(lambda: None)
 

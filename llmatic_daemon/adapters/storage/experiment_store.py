@@ -45,7 +45,7 @@ CREATE TABLE failures (
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Run:
+class RunKey:
     """Which search: of all that an experiment has."""
 
     variant: str
@@ -100,7 +100,7 @@ class KeptElite:
 class Finished:
     """A run that has ended, and what it has found."""
 
-    run: Run
+    run: RunKey
     fingerprint: str
     #: UTC, ISO 8601.
     ended_at: str
@@ -119,7 +119,7 @@ class Finished:
 class Failed:
     """A run that came to nothing, and why, in one line."""
 
-    run: Run
+    run: RunKey
     fingerprint: str
     ended_at: str
     reason: str
@@ -156,10 +156,10 @@ class ExperimentStore:
         finally:
             os.close(lock)
 
-    def done(self) -> dict[Run, str]:
+    def done(self) -> dict[RunKey, str]:
         """List the runs that have ended, each with the fingerprint of its settings."""
         rows = self._connection.execute("SELECT variant, data_set, seed, fingerprint FROM runs")
-        return {Run(*which): fingerprint for *which, fingerprint in rows}
+        return {RunKey(*which): fingerprint for *which, fingerprint in rows}
 
     def keep(self, ended: Finished | Failed) -> None:
         """Keep a run in one transaction, in the place of an older one.
@@ -195,7 +195,7 @@ class ExperimentStore:
         """Read all runs that came to nothing."""
         rows = self._connection.execute("SELECT * FROM failures ORDER BY variant, data_set, seed")
         return [
-            Failed(run=Run(*which), fingerprint=fingerprint, ended_at=at, reason=reason)
+            Failed(run=RunKey(*which), fingerprint=fingerprint, ended_at=at, reason=reason)
             for *which, fingerprint, at, reason in rows
         ]
 
@@ -207,7 +207,7 @@ class ExperimentStore:
             return [part for _, *part in self._connection.execute(query, (number,))]
 
         return Finished(
-            run=Run(variant, data_set, seed),
+            run=RunKey(variant, data_set, seed),
             fingerprint=fingerprint,
             ended_at=ended_at,
             duration_s=duration_s,

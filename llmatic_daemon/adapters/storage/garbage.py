@@ -29,25 +29,25 @@ FROM graphs WHERE graph <> '' AND digest NOT IN (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spare:
+class Removable:
     """Something that can go."""
 
     path: str
     size_bytes: int
 
 
-def drafts(folder: Path) -> list[Spare]:
+def drafts(folder: Path) -> list[Removable]:
     """List what never got its name; only right while no daemon is about to give it one."""
     files = [file for name in _DRAFTS if (file := folder / name).exists()]
     return [_spare(each) for each in (*files, *snapshots.drafts(folder))]
 
 
-def copies(folder: Path) -> list[Spare]:
+def copies(folder: Path) -> list[Removable]:
     """List the copies that migrations and restores have left, the oldest first."""
     return [_spare(each) for each in snapshots.named(folder, _COPIES)]
 
 
-def remove(spare: Spare) -> None:
+def remove(spare: Removable) -> None:
     """Remove a file or a copy."""
     path = Path(spare.path)
     if not path.is_dir():
@@ -85,6 +85,6 @@ def vacuum(folder: Path) -> int:
     return before - path.stat().st_size
 
 
-def _spare(path: Path) -> Spare:
+def _spare(path: Path) -> Removable:
     files = [path] if not path.is_dir() else [each for each in path.rglob("*") if each.is_file()]
-    return Spare(path=str(path), size_bytes=sum(file.lstat().st_size for file in files))
+    return Removable(path=str(path), size_bytes=sum(file.lstat().st_size for file in files))

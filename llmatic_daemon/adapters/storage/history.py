@@ -42,10 +42,10 @@ from llmatic_daemon.adapters.storage.sqlite_store import (
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
 from llmatic_daemon.domain import (
     Audit,
+    Checkpoint,
     Comparison,
     Identity,
     Measures,
-    Milestone,
     Operator,
     Outcome,
     Placement,
@@ -106,13 +106,13 @@ class History:
             raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
         return found
 
-    def milestone(self) -> Milestone | None:
+    def checkpoint(self) -> Checkpoint | None:
         """Return what the next start begins with; None when it folds the whole log."""
         return self._ask(checkpoint_rows.read)
 
-    def log(self, after: Milestone | None = None) -> Iterator[Entry]:
+    def log(self, after: Checkpoint | None = None) -> Iterator[Entry]:
         """Read placements, editions and audits, oldest first, a page at a time."""
-        after = after or Milestone()
+        after = after or Checkpoint()
         between = self._ask(partial(entries_between, after=after))
         last = after.num_settled
         while page := self._ask(partial(log_page, after=last)):

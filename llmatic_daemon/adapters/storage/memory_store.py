@@ -14,12 +14,12 @@ from typing import Any
 from llmatic_daemon.domain import (
     Artefacts,
     Audit,
+    Checkpoint,
     Comparison,
     Duplicate,
     Edition,
     Identity,
     Job,
-    Milestone,
     Operator,
     Outcome,
     Placement,
@@ -52,7 +52,7 @@ class Memory:
     ends: dict[tuple[str, bool, bool], Duplicate] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
-    milestone: Milestone | None = None
+    checkpoint: Checkpoint | None = None
     comparison: Comparison | None = None
 
 
@@ -163,21 +163,21 @@ class MemoryStore(SearchStore):
         self.memory.comparison = last
         return last
 
-    async def milestone(self) -> Milestone | None:
+    async def checkpoint(self) -> Checkpoint | None:
         """Return the last milestone, if it fits the log."""
-        found, memory = self.memory.milestone, self.memory
+        found, memory = self.memory.checkpoint, self.memory
         if found is None or found.num_settled > len(memory.placements):
             return None
         fits = found.num_editions <= len(memory.editions) and found.num_audits <= len(memory.audits)
         return found if fits else None
 
-    async def keep_milestone(self, milestone: Milestone) -> None:
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a milestone in the place of the last one."""
-        self.memory.milestone = milestone
+        self.memory.checkpoint = checkpoint
 
-    async def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
+    async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first."""
-        memory, after = self.memory, after or Milestone()
+        memory, after = self.memory, after or Checkpoint()
         entries: list[Entry] = [
             *memory.editions[after.num_editions :],
             *memory.audits[after.num_audits :],
@@ -186,7 +186,7 @@ class MemoryStore(SearchStore):
         for entry in sorted(entries, key=_position):
             yield entry
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return at once: nothing is ever under way."""
 
     async def close(self) -> None:
@@ -207,7 +207,7 @@ class MemoryStore(SearchStore):
         memory.placements.append(placement)
         memory.settled.add(job)
         del memory.running[job]
-        if placement.network_digest is not None and placement.outcome.is_lasting:
+        if placement.network_digest is not None and placement.outcome.is_reproducible:
             end = Duplicate(of=job, outcome=placement.outcome)
             is_initial = placement.operator is Operator.INITIALISATION
             is_stopped = placement.outcome is Outcome.STOPPED

@@ -339,7 +339,7 @@ FROM placements""",
 }
 
 
-#: Networks that would end so again; the words of `Outcome.is_lasting` in SQL.
+#: Networks that would end so again; the words of `Outcome.is_reproducible` in SQL.
 LASTING = "outcome NOT IN ('duplicate', 'error', 'timeout', 'oom')"
 
 _GROWTH = f"""

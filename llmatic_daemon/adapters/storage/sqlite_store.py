@@ -28,12 +28,12 @@ from llmatic_daemon.adapters.storage.state_folder import StateFolder
 from llmatic_daemon.domain import (
     Artefacts,
     Audit,
+    Checkpoint,
     Comparison,
     Duplicate,
     Edition,
     Identity,
     Job,
-    Milestone,
     Outcome,
     Placement,
     Tessellation,
@@ -198,17 +198,17 @@ class SQLiteStore(SearchStore):
         """Go on with a comparison of both arms, or begin another one; in one durable transaction."""
         return await self._database.write("compare", lambda c: arm_rows.compare(c, control_ratio))
 
-    async def milestone(self) -> Milestone | None:
+    async def checkpoint(self) -> Checkpoint | None:
         """Return the last milestone; None when there is none, or when it does not fit the log."""
         return await self._database.read(checkpoint_rows.read)
 
-    async def keep_milestone(self, milestone: Milestone) -> None:
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a milestone in the place of the last one."""
-        await self._database.write("milestone", lambda c: checkpoint_rows.put(c, milestone))
+        await self._database.write("milestone", lambda c: checkpoint_rows.put(c, checkpoint))
 
-    async def log(self, after: Milestone | None = None) -> AsyncIterator[Entry]:
+    async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
         """Read placements, editions and audits, oldest first, a page at a time."""
-        after = after or Milestone()
+        after = after or Checkpoint()
         between = await self._database.read(partial(entries_between, after=after))
         last = after.num_settled
         while page := await self._database.read(partial(log_page, after=last)):
@@ -218,9 +218,9 @@ class SQLiteStore(SearchStore):
         for entry in between:
             yield entry
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return as soon as the thread has come round to it."""
-        await self._database.pulse()
+        await self._database.ping()
 
     async def close(self) -> None:
         """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
@@ -333,7 +333,7 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
 
 
-def entries_between(connection: sqlite3.Connection, after: Milestone) -> deque[Edition | Audit]:
+def entries_between(connection: sqlite3.Connection, after: Checkpoint) -> deque[Edition | Audit]:
     """Read what stands between the placements and has not been seen, oldest first."""
     found: list[Edition | Audit] = [
         *prompt_set_rows.read_all(connection, after.num_editions),

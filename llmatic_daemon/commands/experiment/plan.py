@@ -10,7 +10,7 @@ from typing import Any
 
 from llmatic_daemon import __version__, config
 from llmatic_daemon.adapters.prompts.files import read_prompts
-from llmatic_daemon.adapters.storage.experiment_store import Run
+from llmatic_daemon.adapters.storage.experiment_store import RunKey
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.config import experiment_file
 from llmatic_daemon.config.experiment_file import ExperimentFile
@@ -36,10 +36,10 @@ _OURS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class PlannedRun:
     """One search that is to be run."""
 
-    run: Run
+    run: RunKey
     settings: Settings
     fingerprint: str
 
@@ -49,7 +49,7 @@ class Plan:
     """All runs of an experiment, in the order in which they are begun."""
 
     name: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[PlannedRun, ...]
     #: Labels and data sets in the order of the file.
     variants: tuple[str, ...]
     data_sets: tuple[str, ...]
@@ -57,9 +57,9 @@ class Plan:
     budgets: tuple[int, ...]
     num_processes: int
 
-    def job(self, variant: str, data_set: str, seed: int = 0) -> Job:
+    def job(self, variant: str, data_set: str, seed: int = 0) -> PlannedRun:
         """Find a run."""
-        return next(job for job in self.jobs if job.run == Run(variant, data_set, seed))
+        return next(job for job in self.jobs if job.run == RunKey(variant, data_set, seed))
 
 
 def preset_text(name: str) -> str:
@@ -100,7 +100,7 @@ def plan(what: str, *, table: Path | None = None, num_processes: int | None = No
         name=file.stem,
         # Searches of the same seed one after the other: they have the same cells.
         jobs=tuple(
-            _job(Run(*which, seed), template, names[which])
+            _job(RunKey(*which, seed), template, names[which])
             for seed in range(written.seeds)
             for which, template in templates.items()
         ),
@@ -177,9 +177,9 @@ def _checked(where: str, values: dict[str, Any], file: Path) -> dict[str, Any]:
     return beside(file, values)
 
 
-def _job(run: Run, template: Settings, name: str) -> Job:
+def _job(run: RunKey, template: Settings, name: str) -> PlannedRun:
     search = template.search.model_copy(update={"seed": run.seed})
-    return Job(run=run, settings=template.model_copy(update={"search": search}), fingerprint=name)
+    return PlannedRun(run=run, settings=template.model_copy(update={"search": search}), fingerprint=name)
 
 
 def _fingerprint(settings: Settings) -> str:

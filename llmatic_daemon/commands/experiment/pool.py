@@ -14,17 +14,17 @@ from datetime import UTC, datetime
 
 from llmatic_daemon.adapters.storage.experiment_store import Failed, Finished
 from llmatic_daemon.commands.experiment import summary
-from llmatic_daemon.commands.experiment.plan import Job
+from llmatic_daemon.commands.experiment.plan import PlannedRun
 from llmatic_daemon.commands.experiment.simulation import simulate
 from llmatic_daemon.domain.errors import LLMaticError
 
 #: A search that proposes nothing but duplicates never uses its budget up; it ends after so many.
 MAX_IDLE = 1000
 
-Perform = Callable[[Job], Finished]
+Perform = Callable[[PlannedRun], Finished]
 
 
-def perform(job: Job) -> Finished:
+def perform(job: PlannedRun) -> Finished:
     """Run one search, and say what came of it."""
     done = asyncio.run(simulate(job.settings, max_idle=MAX_IDLE))
     spent = summary.costs(done.placements)
@@ -45,7 +45,7 @@ def perform(job: Job) -> Finished:
 
 
 def carry_out(
-    jobs: Iterable[Job], num_processes: int, perform: Perform = perform
+    jobs: Iterable[PlannedRun], num_processes: int, perform: Perform = perform
 ) -> Generator[Finished | Failed, None, None]:
     """Run searches, so many at a time; yield what becomes of each as soon as it ends.
 
@@ -57,11 +57,11 @@ def carry_out(
         num_processes: At least 1.
         perform: Runs one; for tests.
     """
-    waiting, suspects = deque(jobs), list[Job]()
+    waiting, suspects = deque(jobs), list[PlannedRun]()
     while waiting:
         yield from _in_processes(waiting, num_processes, perform, suspects)
         for suspect in suspects:
-            alone = list[Job]()
+            alone = list[PlannedRun]()
             yield from _in_processes(deque([suspect]), 1, perform, alone)
             if alone:
                 yield _failed(suspect, "its process died")
@@ -69,10 +69,10 @@ def carry_out(
 
 
 def _in_processes(
-    waiting: deque[Job], num_processes: int, perform: Perform, suspects: list[Job]
+    waiting: deque[PlannedRun], num_processes: int, perform: Perform, suspects: list[PlannedRun]
 ) -> Iterator[Finished | Failed]:
     """Run what waits, until there is nothing more or a process dies; then name those under way."""
-    under_way: dict[Future[Finished], Job] = {}
+    under_way: dict[Future[Finished], PlannedRun] = {}
     with _pool(min(num_processes, len(waiting))) as pool:
         while waiting or under_way:
             try:
@@ -127,7 +127,7 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _failed(job: Job, reason: str) -> Failed:
+def _failed(job: PlannedRun, reason: str) -> Failed:
     line = " ".join(reason.split())
     return Failed(run=job.run, fingerprint=job.fingerprint, ended_at=_now(), reason=line)
 

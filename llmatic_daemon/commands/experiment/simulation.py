@@ -17,7 +17,7 @@ from llmatic_daemon.adapters.nasbench.table import Table
 from llmatic_daemon.adapters.prompts.files import read_prompts
 from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
 from llmatic_daemon.bootstrap import build
-from llmatic_daemon.bootstrap.build import Hands
+from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.bootstrap.build_search import rebuild
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Placement, Tessellation
@@ -47,23 +47,23 @@ class Simulation:
 
 
 async def simulate(
-    settings: Settings, hands: Hands | None = None, *, max_idle: int | None = None
+    settings: Settings, adapters: Adapters | None = None, *, max_idle: int | None = None
 ) -> Simulation:
     """Run a search in memory until a budget is used up.
 
     Args:
         settings: All of them; `state_dir` is not touched, and nothing is listened to.
-        hands: Who writes, lifts and trains; None: the real ones, or those of a benchmark.
+        adapters: Who writes, lifts and trains; None: the real ones, or those of a benchmark.
         max_idle: Ends a search that has nothing new to propose, and would never use its budget up:
             when so many candidates in a row cost nothing.
 
     Raises:
         LLMaticError: it cannot start; the text says what to do.
     """
-    started, hands = time.monotonic(), hands or quick_hands(settings)
+    started, adapters = time.monotonic(), adapters or quick_hands(settings)
     store = MemoryStore(Memory(tessellation=cells(settings)))
     evolution = await rebuild(settings, store)
-    async with hands.writer(()) as writer, hands.lifter as lifter, hands.trainer as trainer:
+    async with adapters.writer(()) as writer, adapters.lifter as lifter, adapters.trainer as trainer:
         engine = Engine(
             evolution,
             await trainer.task(),
@@ -72,11 +72,11 @@ async def simulate(
                 lifter=lifter,
                 trainer=trainer,
                 store=store,
-                rewriter=hands.rewriter,
+                rewriter=adapters.rewriter,
             ),
             num_slots=settings.engine.slots,
             budget=build.budget(settings),
-            patience=build.patience(settings),
+            retry_policy=build.retry_policy(settings),
             clock=asyncio.get_running_loop().time,
         )
         prompts = read_prompts(build.prompt_path(settings))
@@ -111,10 +111,10 @@ async def _drained_when_idle(engine: Engine, max_idle: int) -> None:
     await engine.drain(f"the last {max_idle} candidates were all known", math.inf)
 
 
-def quick_hands(settings: Settings) -> Hands:
+def quick_hands(settings: Settings) -> Adapters:
     """Make the hands of a search; a table is read once in a process."""
     if not settings.is_benchmark:
-        return build.hands(settings)
+        return build.build_adapters(settings)
     return build.benchmark(settings, _table(settings.data.folder, settings.data.name))
 
 

@@ -17,7 +17,7 @@ from llmatic_daemon.search.operators import initial_source
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class Representation:
     """How candidates begin, are asked for, are read, and are named."""
 
     initial: Callable[[Task], str]
@@ -29,14 +29,14 @@ class Language:
     instruction: str
 
 
-PYTORCH = Language(
+PYTORCH = Representation(
     initial_source,
     write_request,
     read_source,
     class_name_of,
     "Write a class that inherits from nn.Module and improves the network above by adding one layer.",
 )
-CELLS = Language(
+CELLS = Representation(
     initial_cell,
     write_cell_request,
     read_cell,
@@ -45,6 +45,6 @@ CELLS = Language(
 )
 
 
-def language_of(task: Task) -> Language:
+def representation_of(task: Task) -> Representation:
     """Choose by the data set."""
     return CELLS if task.name.startswith(TASK_PREFIX) else PYTORCH

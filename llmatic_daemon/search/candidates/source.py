@@ -30,7 +30,7 @@ _BASES = frozenset({"Module", "Sequential"})
 _MAX_PARENT_BYTES = MAX_SOURCE_BYTES + (8 << 10)
 
 
-class Found(NamedTuple):
+class NetworkClass(NamedTuple):
     """A statement of a top level, and the lines that it stands in."""
 
     #: 0: a parent; from 1: the blocks of the answer, in their order.
@@ -44,7 +44,7 @@ class Found(NamedTuple):
         return self.file, self.statement.lineno, self.statement.col_offset
 
 
-Definitions = dict[str, Found]
+Definitions = dict[str, NetworkClass]
 
 
 def read_source(
@@ -115,9 +115,9 @@ def _rejection(cause: Outcome, detail: str) -> Rejection:
     return Rejection(cause=cause, detail=detail)
 
 
-def _found(file: int, block: Block) -> list[Found]:
+def _found(file: int, block: Block) -> list[NetworkClass]:
     lines = block.text.split("\n")
-    return [Found(file, lines, statement) for statement in block.statements]
+    return [NetworkClass(file, lines, statement) for statement in block.statements]
 
 
 def _parsed(parents: Iterable[str]) -> Iterator[Block]:
@@ -132,7 +132,7 @@ def _parsed(parents: Iterable[str]) -> Iterator[Block]:
 
 
 def _first_network(
-    answer: list[Found], given: list[list[Found]], cut: list[ast.ClassDef]
+    answer: list[NetworkClass], given: list[list[NetworkClass]], cut: list[ast.ClassDef]
 ) -> ast.ClassDef | None:
     """Choose the first network that is no part of another one, as an activation of one's own is.
 
@@ -158,7 +158,7 @@ def _first_network(
     return min(networks, key=lambda n: (n.name in parts, id(n) in echoes))
 
 
-def _classes(found: Iterable[Found]) -> list[ast.ClassDef]:
+def _classes(found: Iterable[NetworkClass]) -> list[ast.ClassDef]:
     return [entry.statement for entry in found if isinstance(entry.statement, ast.ClassDef)]
 
 
@@ -225,7 +225,7 @@ def _leaf(value: object) -> object:
 # --- with what it needs --------------------------------------------------------------------------
 
 
-def _definitions(lent: list[Found], answer: list[Found], network: ast.ClassDef) -> Definitions:
+def _definitions(lent: list[NetworkClass], answer: list[NetworkClass], network: ast.ClassDef) -> Definitions:
     """Map each name that a top level defines to its statement, as the network would find it.
 
     That is the last definition before the network, as Python has it: an answer that repeats a
@@ -257,7 +257,7 @@ def _binds(node: ast.AST) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
-def _needed(network: ast.ClassDef, definitions: Definitions) -> list[Found]:
+def _needed(network: ast.ClassDef, definitions: Definitions) -> list[NetworkClass]:
     """Collect the definitions that the class uses, and that those use, imports first.
 
     Star imports may define anything, and `annotations` of `__future__` changes what all others
@@ -285,7 +285,7 @@ def _rank(statement: ast.stmt, network: ast.ClassDef) -> int:
     return 3 if statement is network else 2
 
 
-def _forbidden_import(needed: list[Found]) -> str | None:
+def _forbidden_import(needed: list[NetworkClass]) -> str | None:
     for found in needed:
         for node in ast.walk(found.statement):
             for module in _imported_modules(node):
@@ -305,7 +305,7 @@ def _imported_modules(node: ast.AST) -> list[str]:
 # --- what is written -----------------------------------------------------------------------------
 
 
-def _written_out(needed: list[Found]) -> str:
+def _written_out(needed: list[NetworkClass]) -> str:
     """Write the needed statements as they stood, with their comments, one after the other."""
     imports: list[str] = []
     others: list[str] = []

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, Ref, Result, refs
+from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, NodeResult, Ref, refs
 from llmatic_daemon.worker.graph.operations import table
 from llmatic_daemon.worker.graph.shapes import Shapes
 
@@ -65,7 +65,7 @@ def trace(graph: Graph, shapes: Shapes, batch: int) -> Lane | None:
 def _lane_of(ref: Arg, found: list[Lanes]) -> Lane | None:
     if isinstance(ref, Input):
         return Lane(0)
-    if not isinstance(ref, Result):
+    if not isinstance(ref, NodeResult):
         return None
     lanes = found[ref.node]
     return lanes[ref.item or 0] if isinstance(lanes, tuple) else lanes
@@ -95,7 +95,7 @@ class _Step:
         """Say the shape of a value."""
         if isinstance(arg, Input):
             return (self.batch, *self._graph.input_shape)
-        if isinstance(arg, Result):
+        if isinstance(arg, NodeResult):
             result = self._shapes.results[arg.node]
             return tuple(result.shape if arg.item is None else result[arg.item].shape)
         weight: int = arg.number

@@ -15,7 +15,7 @@ the dimensions that only the parameter has.
 
 from typing import Any
 
-from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, Result, WeightRef, refs
+from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, NodeResult, WeightRef, refs
 from llmatic_daemon.worker.graph.shapes import Shapes
 
 _CONVOLUTIONS = frozenset(
@@ -76,7 +76,7 @@ class _Weights:
     def __contains__(self, value: Arg) -> bool:
         if isinstance(value, WeightRef):
             return self._graph.weights[value.number].trainable
-        return isinstance(value, Result) and self._computed[value.node]
+        return isinstance(value, NodeResult) and self._computed[value.node]
 
 
 def _layers(weights: _Weights, node: Node, result: Any) -> tuple[int, int]:

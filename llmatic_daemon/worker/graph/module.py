@@ -8,7 +8,16 @@ import torch
 from torch import fx, nn
 
 from llmatic_daemon.worker.graph import operations
-from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, Result, WeightRef, weight_name
+from llmatic_daemon.worker.graph.nodes import (
+    Arg,
+    Extent,
+    Graph,
+    Input,
+    Node,
+    NodeResult,
+    WeightRef,
+    weight_name,
+)
 
 
 class _Builder:
@@ -22,7 +31,7 @@ class _Builder:
         self._batch: fx.Node | None = None
         self._extents: dict[Extent, fx.Node] = {}
         self._results: list[fx.Node] = []
-        self._items: dict[Result, fx.Node] = {}
+        self._items: dict[NodeResult, fx.Node] = {}
         for node in graph.nodes:
             self._results.append(self._call(node))
         self._fx.output(self._value(graph.output))
@@ -65,11 +74,11 @@ class _Builder:
             return self._input
         if isinstance(arg, WeightRef):
             return self._weights[arg.number]
-        if isinstance(arg, Result):
+        if isinstance(arg, NodeResult):
             return self._result(arg)
         return self._extent(arg) if isinstance(arg, Extent) else arg
 
-    def _result(self, ref: Result) -> fx.Node:
+    def _result(self, ref: NodeResult) -> fx.Node:
         if ref.item is None:
             return self._results[ref.node]
         if ref not in self._items:

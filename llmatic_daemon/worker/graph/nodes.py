@@ -17,7 +17,7 @@ class WeightRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class NodeResult:
     """What an operation returned; `item` picks from several results, None is the only one."""
 
     node: int
@@ -32,7 +32,7 @@ class Extent:
     plus: int
 
 
-Ref = Input | WeightRef | Result
+Ref = Input | WeightRef | NodeResult
 Arg = None | bool | int | float | str | Extent | Ref | tuple["Arg", ...]
 
 
@@ -78,7 +78,7 @@ def refs(args: Iterable[Arg]) -> Iterator[Ref]:
     for arg in args:
         if isinstance(arg, tuple):
             yield from refs(arg)
-        elif isinstance(arg, Input | WeightRef | Result):
+        elif isinstance(arg, Input | WeightRef | NodeResult):
             yield arg
 
 
@@ -88,15 +88,15 @@ def renamed(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> A
         return tuple(renamed(each, nodes, weights) for each in arg)
     if isinstance(arg, WeightRef):
         return WeightRef(weights[arg.number])
-    if isinstance(arg, Result):
-        return Result(nodes[arg.node], arg.item)
+    if isinstance(arg, NodeResult):
+        return NodeResult(nodes[arg.node], arg.item)
     return arg
 
 
 def _post_order(graph: Graph) -> list[int]:
     """List the live operations, each after its arguments; without recursion, for deep networks."""
     order: dict[int, None] = {}
-    stack = [(graph.output.node, False)] if isinstance(graph.output, Result) else []
+    stack = [(graph.output.node, False)] if isinstance(graph.output, NodeResult) else []
     while stack:
         number, expanded = stack.pop()
         if number in order:
@@ -105,7 +105,7 @@ def _post_order(graph: Graph) -> list[int]:
             order[number] = None
             continue
         stack.append((number, True))
-        needed = [ref.node for ref in refs(graph.nodes[number].args) if isinstance(ref, Result)]
+        needed = [ref.node for ref in refs(graph.nodes[number].args) if isinstance(ref, NodeResult)]
         stack.extend((each, False) for each in reversed(needed) if each not in order)
     return list(order)
 
@@ -171,7 +171,7 @@ def ordered(graph: Graph, order: Sequence[int]) -> Graph:
     )
     for number, node in enumerate(made):
         for ref in refs(node.args):
-            if isinstance(ref, Result) and ref.node >= number:
+            if isinstance(ref, NodeResult) and ref.node >= number:
                 raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
     output = next(refs(_renamed_all((graph.output,), nodes, weights)))
     return replace(graph, nodes=made, output=output)

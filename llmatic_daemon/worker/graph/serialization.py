@@ -21,8 +21,8 @@ from llmatic_daemon.worker.graph.nodes import (
     Graph,
     Input,
     Node,
+    NodeResult,
     Ref,
-    Result,
     Weight,
     WeightRef,
     canonical,
@@ -75,7 +75,7 @@ def _spell(arg: Arg) -> Any:
         return [_spell(each) for each in arg]
     if isinstance(arg, Extent):
         return {"batch": arg.batch, "plus": arg.plus}
-    if isinstance(arg, Input | WeightRef | Result):
+    if isinstance(arg, Input | WeightRef | NodeResult):
         return {"value": _spell_ref(arg)}
     if isinstance(arg, float) and not math.isfinite(arg):
         return {"float": repr(arg)}
@@ -131,7 +131,7 @@ def _read_ref(value: Any, where: str) -> Ref:
     )
     if value[0] == "w":
         return WeightRef(int(number))
-    return Result(int(number), int(item) if item else None)
+    return NodeResult(int(number), int(item) if item else None)
 
 
 def _read_arg(value: Any, where: str) -> Arg:
@@ -182,7 +182,7 @@ def _fits(arg: Arg, kind: str) -> bool:
     if kind.startswith("List["):
         return isinstance(arg, tuple) and all(_fits(each, kind[5:-1]) for each in arg)
     if kind == "Tensor":
-        return isinstance(arg, Input | WeightRef | Result)
+        return isinstance(arg, Input | WeightRef | NodeResult)
     if kind == "int":
         return isinstance(arg, Extent) or _is_int(arg)
     if kind == "number":
@@ -249,14 +249,14 @@ def _read_node(value: Any, number: int, num_weights: int) -> Node:
 def _check_ref(ref: Ref, num_nodes: int, num_weights: int, where: str) -> None:
     if isinstance(ref, WeightRef):
         _expect(ref.number < num_weights, f"{where} uses w{ref.number}, which does not exist")
-    if isinstance(ref, Result):
+    if isinstance(ref, NodeResult):
         _expect(ref.node < num_nodes, f"{where} uses n{ref.node}, which does not come before it")
 
 
 def _check_items(graph: Graph) -> None:
     """Compare what is picked from an operation with the number of its results."""
     for ref in refs((graph.output, *(arg for node in graph.nodes for arg in node.args))):
-        if isinstance(ref, Result):
+        if isinstance(ref, NodeResult):
             num_outputs = table()[graph.nodes[ref.node].op].num_outputs
             known = num_outputs is None or (ref.item or 0) < num_outputs
             single = num_outputs == 1

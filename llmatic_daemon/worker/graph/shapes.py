@@ -9,7 +9,7 @@ import torch
 
 from llmatic_daemon.worker.graph import operations
 from llmatic_daemon.worker.graph.flops import counter
-from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, Result, WeightRef, refs
+from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, NodeResult, WeightRef, refs
 
 #: What torch raises when shapes or arguments do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError)
@@ -198,7 +198,7 @@ class _Pass:
             return self._input
         if isinstance(arg, WeightRef):
             return self._weights[arg.number]
-        if isinstance(arg, Result):
+        if isinstance(arg, NodeResult):
             result = self._results[arg.node]
             return result if arg.item is None else _item(result, arg)
         return arg.batch * self._batch + arg.plus if isinstance(arg, Extent) else arg
@@ -208,7 +208,7 @@ def _meta(shape: Any) -> torch.Tensor:
     return torch.empty(shape, device="meta")
 
 
-def _item(result: Any, ref: Result) -> Any:
+def _item(result: Any, ref: NodeResult) -> Any:
     assert ref.item is not None
     if ref.item >= len(result):
         raise ShapeError(f"n{ref.node} has {len(result)} results, not {ref.item + 1}")
@@ -227,7 +227,7 @@ def _live_bytes(graph: Graph, sizes: list[int]) -> int:
     owner: list[int] = []
     last = list(range(len(graph.nodes)))
     for number, node in enumerate(graph.nodes):
-        used = [owner[ref.node] for ref in refs(node.args) if isinstance(ref, Result)]
+        used = [owner[ref.node] for ref in refs(node.args) if isinstance(ref, NodeResult)]
         owner.append(used[0] if used and node.op in _VIEWS else number)
         for each in used:
             last[each] = number

@@ -22,7 +22,7 @@ from llmatic_daemon.domain import Measures, Outcome
 from llmatic_daemon.worker.graph.argument_ranges import RangeError, check_ranges
 from llmatic_daemon.worker.graph.batch_axis import Lane, LaneError, trace
 from llmatic_daemon.worker.graph.depth_width import depth_and_width
-from llmatic_daemon.worker.graph.nodes import Extent, Graph, Node, Result, WeightRef, refs
+from llmatic_daemon.worker.graph.nodes import Extent, Graph, Node, NodeResult, WeightRef, refs
 from llmatic_daemon.worker.graph.operations import RUNNING_STATISTICS
 from llmatic_daemon.worker.graph.serialization import GraphError, loads, read_order, weight_name
 from llmatic_daemon.worker.graph.shapes import ShapeError, Shapes, infer
@@ -57,7 +57,7 @@ _FLAT = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class GraphLimits:
     """What a network may cost."""
 
     #: Trainable numbers.
@@ -98,7 +98,7 @@ class Validated:
 def validate(
     graph: bytes,
     weights: bytes,
-    limits: Limits,
+    limits: GraphLimits,
     input_shape: tuple[int, ...],
     num_classes: int,
     order: Sequence[int] = (),
@@ -147,7 +147,7 @@ def _expect(condition: bool, detail: str) -> None:
         raise InvalidNetwork(detail)
 
 
-def _read(data: bytes, order: Sequence[int], limits: Limits, input_shape: tuple[int, ...]) -> Graph:
+def _read(data: bytes, order: Sequence[int], limits: GraphLimits, input_shape: tuple[int, ...]) -> Graph:
     try:
         graph = read_order(loads(data), order)
     except GraphError as error:
@@ -223,7 +223,7 @@ def _check_gradients(graph: Graph) -> None:
         trained.append(node.op not in _FLAT and _is_trained(graph, node, trained))
     output = graph.output
     _expect(
-        isinstance(output, Result) and trained[output.node],
+        isinstance(output, NodeResult) and trained[output.node],
         "no gradient reaches a trainable parameter from the output",
     )
 
@@ -232,12 +232,12 @@ def _is_trained(graph: Graph, node: Node, trained: list[bool]) -> bool:
     for ref in refs(node.args):
         if isinstance(ref, WeightRef) and graph.weights[ref.number].trainable:
             return True
-        if isinstance(ref, Result) and trained[ref.node]:
+        if isinstance(ref, NodeResult) and trained[ref.node]:
             return True
     return False
 
 
-def _infer(graph: Graph, batch: int, limits: Limits) -> Shapes:
+def _infer(graph: Graph, batch: int, limits: GraphLimits) -> Shapes:
     try:
         return infer(graph, batch, max_elements=batch * limits.max_activation_bytes // 4)
     except ShapeError as error:
@@ -298,7 +298,7 @@ def _num_elements(shape: tuple[int, ...]) -> int:
     return product
 
 
-def _check_limits(measures: Measures, activation_bytes: int, limits: Limits) -> None:
+def _check_limits(measures: Measures, activation_bytes: int, limits: GraphLimits) -> None:
     for name, value, limit in (
         ("parameters", measures.num_parameters, limits.max_parameters),
         ("multiply-adds", measures.flops, limits.max_flops),
@@ -307,7 +307,7 @@ def _check_limits(measures: Measures, activation_bytes: int, limits: Limits) -> 
         _expect(value <= limit, f"a network may have at most {limit} {name}, has {value}")
 
 
-def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits: Limits) -> None:
+def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits: GraphLimits) -> None:
     """Bound what constants say: raw, or compressed where they are longer than that."""
     statistics = running_statistics(graph)
     constants = [

@@ -8,7 +8,7 @@ import sympy  # type: ignore[import-untyped]
 import torch
 
 from llmatic_daemon.worker.graph import operations
-from llmatic_daemon.worker.graph.nodes import Arg, Extent, Input, Node, Ref, Result
+from llmatic_daemon.worker.graph.nodes import Arg, Extent, Input, Node, NodeResult, Ref
 from llmatic_daemon.worker.graph.serialization import trimmed
 
 #: What a value of a graph may be: numbers, masks, and the positions that max and argmax return.
@@ -89,7 +89,7 @@ class Positions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class TracedCall:
     """One traced operation, made pure."""
 
     name: str
@@ -128,14 +128,14 @@ class Draft:
         if key in self._seen:
             return self._seen[key]
         self.nodes.append(Node(op=op, args=args))
-        result = Result(len(self.nodes) - 1)
+        result = NodeResult(len(self.nodes) - 1)
         if op not in operations.TRAINING_FLAG and op not in operations.TRAINING_PROBABILITY:
             self._seen[key] = result
         return result
 
     def producer(self, ref: Any) -> Node | None:
         """Find the operation whose only result this is."""
-        return self.nodes[ref.node] if isinstance(ref, Result) and ref.item is None else None
+        return self.nodes[ref.node] if isinstance(ref, NodeResult) and ref.item is None else None
 
 
 def _flat(args: tuple[Any, ...]) -> Iterator[Any]:
@@ -143,14 +143,14 @@ def _flat(args: tuple[Any, ...]) -> Iterator[Any]:
         yield from _flat(arg) if isinstance(arg, tuple) else (arg,)
 
 
-Rule = Callable[[Call, Draft], Any]
+Rule = Callable[[TracedCall, Draft], Any]
 
 
-def _same(call: Call, draft: Draft) -> Any:
+def _same(call: TracedCall, draft: Draft) -> Any:
     return call.first
 
 
-def _reshape(call: Call, draft: Draft) -> Any:
+def _reshape(call: TracedCall, draft: Draft) -> Any:
     source, shape = call.first, call.shape()
     before = draft.producer(source)
     if before is not None and before.op == "reshape.default":
@@ -160,7 +160,7 @@ def _reshape(call: Call, draft: Draft) -> Any:
     return draft.emit("reshape.default", source, shape)
 
 
-def _permute(call: Call, draft: Draft) -> Any:
+def _permute(call: TracedCall, draft: Draft) -> Any:
     source, dims = call.first, _permutation(call)
     before = draft.producer(source)
     if before is not None and before.op == "permute.default":
@@ -172,7 +172,7 @@ def _permute(call: Call, draft: Draft) -> Any:
     return draft.emit("permute.default", source, dims)
 
 
-def _permutation(call: Call) -> tuple[Any, ...]:
+def _permutation(call: TracedCall) -> tuple[Any, ...]:
     """Find the order of dimensions by trying the operation on one whose sizes tell them apart."""
     probe = torch.empty(tuple(range(2, 2 + call.inputs[0].ndim)), device="meta")
     packet = getattr(torch.ops.aten, call.name)
@@ -180,19 +180,19 @@ def _permutation(call: Call) -> tuple[Any, ...]:
     return tuple(size - 2 for size in moved.shape)
 
 
-def _expand(call: Call, draft: Draft) -> Any:
+def _expand(call: TracedCall, draft: Draft) -> Any:
     shape = call.shape()
     if draft.shapes.get(call.first) == shape:
         return call.first
     return draft.emit("expand.default", call.first, shape)
 
 
-def _slice(call: Call, draft: Draft) -> Any:
+def _slice(call: TracedCall, draft: Draft) -> Any:
     whole = draft.shapes.get(call.first) == call.shape() and call.args.get("step", 1) == 1
     return call.first if whole else _plain(call, draft)
 
 
-def _cast(call: Call, draft: Draft) -> Any:
+def _cast(call: TracedCall, draft: Draft) -> Any:
     if call.output.dtype is call.inputs[0].dtype:
         return call.first
     if call.output.dtype is torch.float32:
@@ -200,14 +200,14 @@ def _cast(call: Call, draft: Draft) -> Any:
     raise TranslationError(f"a cast to {call.output.dtype} is not allowed")
 
 
-def _fill(call: Call, draft: Draft) -> Any:
+def _fill(call: TracedCall, draft: Draft) -> Any:
     if call.output.dtype is not torch.float32:
         raise TranslationError(f"a constant must be float32, got {call.output.dtype}")
     value = call.args.get("fill_value", call.args.get("s", 1.0 if "ones" in call.name else 0.0))
     return draft.emit("new_full.default", Input(), call.shape(), float(value))
 
 
-def _arange(call: Call, draft: Draft) -> Any:
+def _arange(call: TracedCall, draft: Draft) -> Any:
     (count,) = call.shape()
     plain = call.args.get("start", 0) == 0 and call.args.get("step", 1) == 1
     if not (plain and isinstance(count, int) and call.output.dtype is torch.int64):
@@ -215,7 +215,7 @@ def _arange(call: Call, draft: Draft) -> Any:
     return Positions(count)
 
 
-def _embedding(call: Call, draft: Draft) -> Any:
+def _embedding(call: TracedCall, draft: Draft) -> Any:
     """Take the rows of an embedding that positions name: the first ones, in their order."""
     positions, shape = call.args["indices"], call.shape()
     if not isinstance(positions, Positions) or call.args.get("padding_idx", -1) != -1:
@@ -230,18 +230,18 @@ def _embedding(call: Call, draft: Draft) -> Any:
     return rows
 
 
-def _dropout(call: Call, draft: Draft) -> Any:
+def _dropout(call: TracedCall, draft: Draft) -> Any:
     unused = not call.args["train"] or call.args["p"] == 0
     return call.first if unused else _plain(call, draft)
 
 
-def _detach(call: Call, draft: Draft) -> Any:
+def _detach(call: TracedCall, draft: Draft) -> Any:
     before = draft.producer(call.first)
     constant = before is not None and before.op in ("new_full.default", "detach.default")
     return call.first if constant else _plain(call, draft)
 
 
-def _plain(call: Call, draft: Draft) -> Any:
+def _plain(call: TracedCall, draft: Draft) -> Any:
     """Write an operation as it is, its arguments in the order and types of the schema."""
     overload = call.overload
     if overload == "Tensor" and type(call.args.get("other")) in (int, float):
@@ -267,7 +267,7 @@ def _refusal(name: str) -> str:
     return f"the operation {name!r} is not allowed"
 
 
-def _argument(call: Call, argument: operations.Argument, value: Any) -> Any:
+def _argument(call: TracedCall, argument: operations.Argument, value: Any) -> Any:
     if argument.unset:
         return argument.default
     if argument.kernel_choice:
@@ -279,7 +279,7 @@ def _argument(call: Call, argument: operations.Argument, value: Any) -> Any:
     return _number(call, argument, value)
 
 
-def _dims(call: Call, value: Any) -> Any:
+def _dims(call: TracedCall, value: Any) -> Any:
     rank = call.inputs[0].ndim + (call.name == "stack")
     if isinstance(value, int):
         return value + rank if value < 0 else value
@@ -287,7 +287,7 @@ def _dims(call: Call, value: Any) -> Any:
     return tuple(sorted(dims) if call.name in _REDUCTIONS else dims)
 
 
-def _number(call: Call, argument: operations.Argument, value: Any) -> Any:
+def _number(call: TracedCall, argument: operations.Argument, value: Any) -> Any:
     """Write whole numbers as floats where they mean the same."""
     if isinstance(value, tuple):
         return tuple(_number(call, argument, each) for each in value)
@@ -321,7 +321,7 @@ def _rules() -> Mapping[str, Rule]:
 _RULES = _rules()
 
 
-def _keeps_positions(call: Call) -> bool:
+def _keeps_positions(call: TracedCall) -> bool:
     return (
         isinstance(call.first, Positions)
         and call.name in _KEEP_POSITIONS
@@ -330,7 +330,7 @@ def _keeps_positions(call: Call) -> bool:
     )
 
 
-def spell(call: Call, draft: Draft) -> Any:
+def spell(call: TracedCall, draft: Draft) -> Any:
     """Write one operation in its only spelling.
 
     Raises:

@@ -39,7 +39,7 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
+class ExportedNetwork:
     """A graph and its weights by name."""
 
     graph: bytes
@@ -48,7 +48,7 @@ class Exported:
     order: tuple[int, ...]
 
 
-def export(source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int) -> Exported:
+def export(source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int) -> ExportedNetwork:
     """Build a network from source and write it as a graph; seed the generators first.
 
     Args:
@@ -69,7 +69,7 @@ def export(source: str, class_name: str, input_shape: tuple[int, ...], num_class
         translation = Translator(program).translate()
     except TranslationError as error:
         raise ExportError(str(error)) from error
-    exported = Exported(
+    exported = ExportedNetwork(
         graph=dumps(translation.graph),
         weights={
             weight_name(number): tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -127,7 +127,9 @@ def _trace(network: nn.Module, images: torch.Tensor) -> ExportedProgram:
 # --- does the graph do what the module does? ------------------------------------------------------
 
 
-def _compare(network: nn.Module, translation: Translation, exported: Exported, images: torch.Tensor) -> None:
+def _compare(
+    network: nn.Module, translation: Translation, exported: ExportedNetwork, images: torch.Tensor
+) -> None:
     """Compare one forward and backward pass of the graph with the module.
 
     In training mode with the same seed first; where a dropout that nothing depends on is left out,

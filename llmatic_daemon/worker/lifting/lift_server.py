@@ -37,7 +37,7 @@ import torch
 from llmatic_daemon.domain import Outcome, frames
 from llmatic_daemon.domain.sandbox import BEGINNINGS, Layer, Violation
 from llmatic_daemon.worker.graph.serialization import MAX_GRAPH_BYTES
-from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, validate
 from llmatic_daemon.worker.lifting.confinement import RESULT_DESCRIPTOR, Bounds, Confinement, adopt_orphans
 from llmatic_daemon.worker.lifting.export import describe, export
 from llmatic_daemon.worker.lifting.supervisor import Ending, run
@@ -76,7 +76,7 @@ class WarmUp(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class LiftRequest:
     """One candidate, as asked for."""
 
     source: str
@@ -85,13 +85,13 @@ class Request:
     input_shape: tuple[int, ...]
     num_classes: int
     bounds: Bounds
-    limits: Limits
+    limits: GraphLimits
 
     @classmethod
-    def from_header(cls, header: dict[str, Any]) -> "Request":
+    def from_header(cls, header: dict[str, Any]) -> "LiftRequest":
         """Read a request; it comes from the daemon, so a mistake in it is a bug and may raise."""
         given = header["limits"]
-        known = {each.name for each in fields(Limits)}
+        known = {each.name for each in fields(GraphLimits)}
         return cls(
             source=header["source"],
             class_name=header["class_name"],
@@ -99,7 +99,7 @@ class Request:
             input_shape=tuple(header["input_shape"]),
             num_classes=header["num_classes"],
             bounds=Bounds(time_s=given["time_s"], memory_bytes=given["memory_bytes"]),
-            limits=Limits(**{name: value for name, value in given.items() if name in known}),
+            limits=GraphLimits(**{name: value for name, value in given.items() if name in known}),
         )
 
 
@@ -128,7 +128,7 @@ def main() -> NoReturn:
             header, _ = frames.read_file(requests)
         except EOFError:
             os._exit(0)  # nothing to clean up, and torch takes a second for it
-        answers.write(answer(Request.from_header(header), confinement, asker=requests.fileno()))
+        answers.write(answer(LiftRequest.from_header(header), confinement, asker=requests.fileno()))
 
 
 def _stay_single_threaded() -> None:
@@ -146,7 +146,7 @@ def warm_up() -> None:
     """Import all that a lift needs, by lifting a network once."""
     exported = export(_WARM_UP, "WarmUp", (3, 32, 32), 10)
     weights = safetensors.torch.save(exported.weights)
-    validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10)
 
 
 def _prepare(asked: dict[str, Any]) -> Confinement:
@@ -157,7 +157,7 @@ def _prepare(asked: dict[str, Any]) -> Confinement:
     )
 
 
-def answer(request: Request, confinement: Confinement, asker: int) -> bytes:
+def answer(request: LiftRequest, confinement: Confinement, asker: int) -> bytes:
     """Lift one candidate and lay out the answer."""
     started = time.monotonic()
     try:
@@ -167,7 +167,9 @@ def answer(request: Request, confinement: Confinement, asker: int) -> bytes:
     return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
 
 
-def lift(request: Request, confinement: Confinement, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+def lift(
+    request: LiftRequest, confinement: Confinement, asker: int
+) -> tuple[dict[str, Any], tuple[bytes, ...]]:
     """Run the candidate in a process of its own, and judge what it wrote.
 
     Raises:
@@ -194,7 +196,7 @@ def lift(request: Request, confinement: Confinement, asker: int) -> tuple[dict[s
 # --- the candidate's side of the fork -------------------------------------------------------------
 
 
-def _run_confined(request: Request, confinement: Confinement, asker: int) -> Ending:
+def _run_confined(request: LiftRequest, confinement: Confinement, asker: int) -> Ending:
     folder = tempfile.mkdtemp(prefix="llmatic-lift-")
     try:
         return run(
@@ -215,7 +217,7 @@ def _remove(folder: str) -> None:
         subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
-def _be_candidate(request: Request, confinement: Confinement, folder: str, pipe: int) -> None:
+def _be_candidate(request: LiftRequest, confinement: Confinement, folder: str, pipe: int) -> None:
     """Confine, build, export, say the result, end; the only place where untrusted code runs."""
     confinement.confine(request.bounds, folder, pipe)
     reserve = bytearray(_RESERVE_BYTES)
@@ -255,12 +257,12 @@ def _write(result: bytes) -> None:
 # --- the parent's judgement -----------------------------------------------------------------------
 
 
-def _max_bytes(limits: Limits) -> int:
+def _max_bytes(limits: GraphLimits) -> int:
     """Bound a result: buffers may take as much as parameters."""
     return _HEADER_BYTES + MAX_GRAPH_BYTES + 8 * limits.max_parameters + (1 << 20)
 
 
-def _check_source(source: str, limits: Limits) -> None:
+def _check_source(source: str, limits: GraphLimits) -> None:
     size = len(source.encode(errors="replace"))
     if size > limits.max_source_bytes:
         detail = f"a source may have at most {limits.max_source_bytes} bytes, has {size}"
@@ -288,7 +290,7 @@ def _signal_name(number: int) -> str:
     return known.get(number, f"signal {number}")
 
 
-def _read_result(output: bytes, limits: Limits) -> tuple[bytes, bytes, Any]:
+def _read_result(output: bytes, limits: GraphLimits) -> tuple[bytes, bytes, Any]:
     stream = io.BytesIO(output)
     try:
         header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))

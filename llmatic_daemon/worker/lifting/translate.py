@@ -14,12 +14,12 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from llmatic_daemon.worker.graph.nodes import Graph, Input, Result, Weight, WeightRef, canonical
+from llmatic_daemon.worker.graph.nodes import Graph, Input, NodeResult, Weight, WeightRef, canonical
 from llmatic_daemon.worker.lifting.canonicalize import (
     DTYPES,
-    Call,
     Draft,
     Positions,
+    TracedCall,
     TranslationError,
     extent,
     spell,
@@ -186,8 +186,8 @@ class Translator:
     def _item(self, node: fx.Node, values: list[Value]) -> Value:
         source, index = values
         self._share_memory(node, node.args[0], same=False)
-        if isinstance(source, Result) and source.item is None:
-            return Result(source.node, int(index))
+        if isinstance(source, NodeResult) and source.item is None:
+            return NodeResult(source.node, int(index))
         return Unsayable("an element is taken from what is no tuple")
 
     def _operation(self, node: fx.Node, target: Any, values: list[Value]) -> Value:
@@ -197,7 +197,7 @@ class Translator:
             args[name] = value
         name = str(schema.name).removeprefix("aten::")
         in_place = schema.is_mutable
-        call = Call(
+        call = TracedCall(
             name=name.removesuffix("_") if in_place else name,
             overload=schema.overload_name or "default",
             args=args,
@@ -214,7 +214,7 @@ class Translator:
         return result
 
     def _remember_shape(self, value: Value, traced: Any) -> None:
-        if isinstance(value, Input | WeightRef | Result) and isinstance(traced, torch.Tensor):
+        if isinstance(value, Input | WeightRef | NodeResult) and isinstance(traced, torch.Tensor):
             self._draft.shapes[value] = tuple(extent(size) for size in traced.shape)
 
     def _value(self, arg: Any) -> Value:

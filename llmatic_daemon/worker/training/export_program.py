@@ -14,7 +14,7 @@ import torch
 
 from llmatic_daemon.domain import frames
 from llmatic_daemon.worker.graph.serialization import build
-from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, validate
 from llmatic_daemon.worker.pipes import own_pipes
 
 
@@ -26,7 +26,7 @@ def write(asked: Mapping[str, Any], graph: bytes, weights: bytes) -> None:
         ImportError: ONNX was asked for and its packages are not installed.
     """
     shape = tuple(asked["input_shape"])
-    valid = validate(graph, weights, Limits(**asked["limits"]), shape, asked["num_classes"])
+    valid = validate(graph, weights, GraphLimits(**asked["limits"]), shape, asked["num_classes"])
     network = build(valid.graph, valid.weights).eval()
     example = (torch.zeros(2, *shape),)
     batch = torch.export.Dim("batch", min=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, Result, WeightRef, refs
+from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, NodeResult, WeightRef, refs
 from llmatic_daemon.worker.graph.operations import table
 from llmatic_daemon.worker.graph.serialization import weight_name
 from llmatic_daemon.worker.graph.validation import Validated, running_statistics
@@ -106,7 +106,7 @@ def _origins(arg: Arg, origin: Mapping[int, int]) -> list[int]:
     for ref in refs((arg,)):
         if isinstance(ref, WeightRef):
             found.append(ref.number)
-        elif isinstance(ref, Result) and ref.node in origin:
+        elif isinstance(ref, NodeResult) and ref.node in origin:
             found.append(origin[ref.node])
     return found
 

@@ -32,7 +32,7 @@ class TrainingFailed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class TrainingResult:
     """What a training measured."""
 
     #: Accuracy on the split that selects, in [0, 1].
@@ -57,7 +57,7 @@ class Deadline:
             raise TrainingFailed(Outcome.TIMEOUT, detail)
 
 
-class Run:
+class TrainingRun:
     """One training, in place: take its epochs, then its result.
 
     Every step may raise TrainingFailed: TIMEOUT, NAN, OOM, or INVALID_GRAPH when the network raises.
@@ -101,14 +101,14 @@ class Run:
             self._curve.append(Epoch(number=number, train_loss=loss, accuracy=accuracy))
             yield self._curve[-1]
 
-    def result(self) -> Result:
+    def result(self) -> TrainingResult:
         """Measure what came of it."""
         with failures_named():
             test_accuracy, test_loss = self._measure(self._data.test)
             objective = self._curve[-1].accuracy if self._curve else test_accuracy
             if not self._curve and len(self._data.validation):
                 objective, _ = self._measure(self._data.validation)
-        return Result(
+        return TrainingResult(
             objective=objective,
             test_accuracy=test_accuracy,
             test_loss=test_loss,

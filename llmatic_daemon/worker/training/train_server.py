@@ -2,10 +2,10 @@
 
 First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
 "initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
-Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order", "look_ratio"}} with the blobs graph and
+Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order", "rung_ratio"}} with the blobs graph and
 weights: an {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
-its blob when they are kept, or {"failure": {"cause", "detail", "cost"}}. An epoch that is "looked" at waits for
-{"goes_on": true or false}; false ends the training with {"stopped": {...}}.
+its blob when they are kept, or {"failure": {"cause", "detail", "cost"}}. An epoch that is "at_rung" at waits for
+{"should_continue": true or false}; false ends the training with {"stopped": {...}}.
 """
 
 import gc
@@ -25,7 +25,7 @@ import torch
 from llmatic_daemon.domain import Epoch, Outcome, frames
 from llmatic_daemon.domain.sandbox import forbid_tracing
 from llmatic_daemon.worker.graph.serialization import build
-from llmatic_daemon.worker.graph.validation import InvalidNetwork, Limits, Validated, validate
+from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, Validated, validate
 from llmatic_daemon.worker.pipes import own_pipes
 from llmatic_daemon.worker.training import datasets, loop, memory, recipes
 from llmatic_daemon.worker.training import initial_weights as initial
@@ -45,7 +45,7 @@ class Setup:
     #: Resident on the device.
     data: datasets.DataSet
     recipe: recipes.Recipe
-    limits: Limits
+    limits: GraphLimits
     #: keep or reseed.
     initial_weights: str
     timeout_s: float
@@ -72,7 +72,7 @@ def set_up(configuration: Mapping[str, Any]) -> Setup:
         device=device,
         data=found.resident(device, loop.image_dtype(recipe)),
         recipe=recipe,
-        limits=_build(Limits, configuration.get("limits", {}), "limit"),
+        limits=_build(GraphLimits, configuration.get("limits", {}), "limit"),
         initial_weights=configuration.get("initial_weights", "keep"),
         timeout_s=configuration["timeout_s"],
         memory_bytes=configuration.get("memory_bytes") or 0,
@@ -127,7 +127,7 @@ def answer(
     asked: Mapping[str, Any],
     graph: bytes,
     weights: bytes,
-    goes_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     """Train one network; frames as they become known, the last one a report, a failure, or "stopped".
 
@@ -136,7 +136,7 @@ def answer(
         asked: See the head of this module.
         graph: Canonical JSON.
         weights: Safetensors.
-        goes_on: Waits for the answer to the frame that was yielded last.
+        should_continue: Waits for the answer to the frame that was yielded last.
     """
     recipe = setup.recipe
     if asked["epochs"] is not None:
@@ -144,7 +144,7 @@ def answer(
     yield _epoch(None, recipe), []
     num_done = 0
     try:
-        for said, blobs in _train(setup, recipe, asked, graph, weights, goes_on):
+        for said, blobs in _train(setup, recipe, asked, graph, weights, should_continue):
             num_done = said["epoch"]["number"] if "epoch" in said else num_done
             yield said, blobs
     except (InvalidNetwork, loop.TrainingFailed) as error:
@@ -161,7 +161,7 @@ def _train(
     asked: Mapping[str, Any],
     graph: bytes,
     weights: bytes,
-    goes_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     started = time.monotonic()
     # Never trusts the lifter, nor the wire.
@@ -174,7 +174,7 @@ def _train(
     with loop.failures_named():
         network = build(valid.graph, weights_used)
         network.to(setup.device).to(memory_format=torch.channels_last)
-    run = loop.Run(
+    run = loop.TrainingRun(
         network,
         setup.data,
         recipe,
@@ -182,17 +182,17 @@ def _train(
         timeout_s=setup.timeout_s,
         activation_bytes=valid.activation_bytes,
     )
-    look_after = _look_after(asked["look_ratio"], recipe.epochs)
-    look = None
+    look_after = _rung_epoch(asked["rung_ratio"], recipe.epochs)
+    rung_accuracy = None
     for epoch in run.epochs():
         said = _epoch(epoch, recipe)
         if epoch.number != look_after:
             yield said, []
             continue
-        look = epoch.accuracy
-        yield {**said, "looked": True}, []
-        if not goes_on():
-            yield {"stopped": {"look": look, "cost": epoch.number / recipe.epochs}}, []
+        rung_accuracy = epoch.accuracy
+        yield {**said, "at_rung": True}, []
+        if not should_continue():
+            yield {"stopped": {"rung_accuracy": rung_accuracy, "cost": epoch.number / recipe.epochs}}, []
             return
     result = run.result()
     report = {
@@ -201,7 +201,7 @@ def _train(
         "test_loss": result.test_loss,
         "curve": [[e.number, e.train_loss, e.accuracy] for e in result.curve],
         "train_s": time.monotonic() - started,
-        "look": look,
+        "rung_accuracy": rung_accuracy,
     }
     if not asked["keep_weights"]:
         yield {"report": report}, []
@@ -209,7 +209,7 @@ def _train(
     yield {"report": {**report, "normalisation": setup.data.normalisation}}, [_saved(network)]
 
 
-def _look_after(ratio: float | None, num_epochs: int) -> int | None:
+def _rung_epoch(ratio: float | None, num_epochs: int) -> int | None:
     """Choose the epoch after which there is a look; None when none would leave anything to save."""
     if ratio is None:
         return None
@@ -296,13 +296,13 @@ def main() -> None:
         send({"error": {"kind": "configuration", "detail": str(error)}})
         sys.exit(78)
 
-    def goes_on() -> bool:
-        return bool(next(requests)[0]["goes_on"])
+    def should_continue() -> bool:
+        return bool(next(requests)[0]["should_continue"])
 
     _warm_up()
     send({"ready": ready(setup)})
     for header, (graph, weights) in requests:
-        for said, blobs in answer(setup, header["train"], graph, weights, goes_on):
+        for said, blobs in answer(setup, header["train"], graph, weights, should_continue):
             send(said, *blobs)
         loop.free_memory()
 

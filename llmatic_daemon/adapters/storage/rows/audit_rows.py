@@ -4,7 +4,7 @@ import math
 import sqlite3
 from typing import Any
 
-from llmatic_daemon.domain import Audit, Figures, Outcome, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Outcome, Verdict
 
 _COLUMNS = (
     "number",
@@ -84,7 +84,7 @@ def _to_row(audit: Audit) -> tuple[str | int | float, ...]:
         audit.holder,
         audit.holder_figures.objective,
         audit.holder_figures.test_accuracy,
-        audit.place,
+        audit.device,
         audit.wait_s,
         audit.train_s,
     )
@@ -124,13 +124,13 @@ def _from_row(row: tuple[Any, ...]) -> Audit:
         seed=seed,
         outcome=Outcome(outcome),
         detail=detail,
-        first=Figures(objective=first_objective, test_accuracy=first_test_accuracy),
-        second=Figures(objective=objective, test_accuracy=test_accuracy),
+        first=Accuracies(objective=first_objective, test_accuracy=first_test_accuracy),
+        second=Accuracies(objective=objective, test_accuracy=test_accuracy),
         standard_error=standard_error,
         verdict=Verdict(verdict),
         holder=holder,
-        holder_figures=Figures(objective=holder_objective, test_accuracy=holder_test_accuracy),
-        place=place,
+        holder_figures=Accuracies(objective=holder_objective, test_accuracy=holder_test_accuracy),
+        device=place,
         wait_s=wait_s,
         train_s=train_s,
     )
