@@ -120,8 +120,8 @@ def named_paths(path: Path) -> Iterator[str]:
 
 @cache
 def file_names() -> frozenset[str]:
-    folders = (ROOT / name for name in ("deploy", "systemd", "llmatic_daemon", "tests"))
-    return frozenset(path.name for folder in folders for path in folder.rglob("*"))
+    folders = [ROOT / name for name in ("deploy", "systemd", "llmatic_daemon", "tests")]
+    return frozenset(path.name for folder in folders for path in (folder, *folder.rglob("*")))
 
 
 def missing(document: Path, word: str) -> bool:
