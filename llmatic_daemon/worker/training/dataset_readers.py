@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.plugins import DATA_SETS
 
 Array = npt.NDArray[np.generic]
@@ -65,12 +66,12 @@ def read(source: Source) -> Raw:
     """Read the files of a data set, and check its labels.
 
     Raises:
-        ConfigurationError: no package offers it, or a plugin fails.
-        DataError: its files are missing, or of a wrong shape.
+        DataError: no package offers it, a plugin fails, or files are missing or of a wrong shape.
     """
-    reader = DATA_SETS.load(source.name)
     try:
-        raw = reader(source)
+        raw = DATA_SETS.load(source.name)(source)
+    except ConfigurationError as error:
+        raise DataError(str(error)) from error
     except DataError:
         raise
     except Exception as error:  # broken files, or the code of a plugin

@@ -23,7 +23,6 @@ import safetensors.torch
 import torch
 
 from llmatic_daemon.domain import Epoch, Outcome, frames
-from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.sandbox import forbid_tracing
 from llmatic_daemon.worker.graph.serialization import build
 from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, Validated, validate
@@ -58,7 +57,7 @@ def set_up(configuration: Mapping[str, Any]) -> Setup:
     """Prepare the process and load the data set.
 
     Raises:
-        SetupError, ConfigurationError, DataError, RecipeError: a person must change the configuration.
+        SetupError, DataError, RecipeError: a person must change the configuration.
     """
     device = _device(configuration["device"])
     torch.set_num_threads(configuration.get("threads", 1))
@@ -293,7 +292,7 @@ def main() -> None:
     configuration, _ = next(requests)
     try:
         setup = set_up(configuration)
-    except (SetupError, ConfigurationError, datasets.DataError, recipes.RecipeError) as error:
+    except (SetupError, datasets.DataError, recipes.RecipeError) as error:
         send({"error": {"kind": "configuration", "detail": str(error)}})
         sys.exit(78)
 
