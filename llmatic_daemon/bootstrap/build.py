@@ -1,4 +1,4 @@
-"""The hands, built from the settings: adapters take plain values, and this is where they get them."""
+"""Build the adapters from the settings: adapters take plain values."""
 
 from collections.abc import Callable, Sequence
 from contextlib import (
@@ -22,17 +22,17 @@ from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Who writes, lifts and trains, while their context lasts; the writer tells of its calls."""
+    """The writer, the lifter and the trainer of a search, while their contexts last."""
 
     writer: Callable[[Sequence[Observer]], AbstractAsyncContextManager[Writer]]
     lifter: AbstractAsyncContextManager[Lifter]
     trainer: AbstractAsyncContextManager[Trainer]
-    #: Writes what is to be written by rule while an LLM writes the rest; None: the writer does.
+    #: Writes the control arm and other rule-based candidates; None: the writer does.
     rewriter: Writer | None = None
 
 
 def build_adapters(settings: Settings) -> Adapters:
-    """Make the real ones, or those of a benchmark."""
+    """Build the adapters of a search, or of a benchmark."""
     if settings.is_benchmark:
         return benchmark(settings, table(settings))
     return Adapters(partial(writer, settings), lifter(settings), trainers(settings), rewriter(settings))
@@ -42,13 +42,13 @@ def table(settings: Settings) -> Table:
     """Read the table of the benchmark that is searched.
 
     Raises:
-        ConfigurationError: it is not there, or not whole.
+        ConfigurationError: the file is missing or incomplete.
     """
     return Table.read(settings.data.folder, settings.data.name.removeprefix(TASK_PREFIX))
 
 
 def benchmark(settings: Settings, table: Table) -> Adapters:
-    """Make the hands that look cells up in a table."""
+    """Build the adapters that look cells up in a table."""
     return Adapters(
         partial(writer, settings),
         nullcontext(CellLifter(table)),
@@ -58,11 +58,11 @@ def benchmark(settings: Settings, table: Table) -> Adapters:
 
 
 def prompt_path(settings: Settings) -> Path:
-    """Find the folder of prompts: the user's, else the one that we ship."""
+    """Return the folder of prompts: the user's, or the one that is shipped."""
     return Path(settings.prompts.folder or default_folder(for_cells=settings.is_benchmark))
 
 
 def prompt_folder(settings: Settings) -> PromptFolder:
-    """Make the prompt folder, to be watched."""
+    """Build the watcher of the prompt folder."""
     prompts = settings.prompts
     return PromptFolder(prompt_path(settings), settle_s=prompts.settle_s, rescan_s=prompts.rescan_s)

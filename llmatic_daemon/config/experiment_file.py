@@ -1,4 +1,4 @@
-"""The file of an experiment, TOML: which variants, on which data sets, by how many seeds."""
+"""The TOML file of an experiment: its variants, data sets and seeds."""
 
 import tomllib
 from pathlib import Path
@@ -13,14 +13,14 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,47}$")]
 
 
 class ExperimentFile(BaseModel):
-    """What the file says; the settings in it are checked where they are put together."""
+    """The content of the file; the settings in it are checked when they are merged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data_sets: Annotated[tuple[str, ...], Field(min_length=1)]
     #: The table of a benchmark; "" where no data set is one.
     table: str = ""
-    #: Seeds 0 to this, less one.
+    #: Number of seeds: 0, 1, ...
     seeds: Annotated[int, Field(ge=1, le=100_000)]
     #: Runs at the same time; 0: as many as there are cores.
     processes: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -39,7 +39,7 @@ def read(file: Path, text: str) -> ExperimentFile:
     """Read an experiment from a file's text.
 
     Raises:
-        ConfigurationError: it is no TOML, or says something that no experiment has.
+        ConfigurationError: it is not TOML, or has an entry that no experiment has.
     """
     try:
         return ExperimentFile.model_validate(tomllib.loads(text))

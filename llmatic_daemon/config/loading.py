@@ -1,4 +1,4 @@
-"""Load settings: presets, a TOML file, the environment and the command line, each mistake in one line."""
+"""Load settings from presets, a TOML file, the environment and the command line."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from llmatic_daemon.config.settings import EndpointSettings, Settings
 from llmatic_daemon.domain.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "LLMATIC_"
-#: Read elsewhere: by the store, for tests that kill it.
+#: Variables that other modules read: for tests, for the preset, for keys.
 NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET", "LLMATIC_LLM_TOKEN"})
 
 
@@ -52,12 +52,12 @@ def load(
     environment: Mapping[str, str] = os.environ,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Put the settings together: default, preset, file, environment, overrides; the last one wins.
+    """Merge the settings: default, preset, file, environment, overrides; the last one wins.
 
     Args:
         file: A TOML file; it may name its preset by `preset = "..."` at the top.
         preset: Name of a preset; wins over the file's.
-        environment: Where LLMATIC_* are looked up.
+        environment: Holds LLMATIC_*.
         overrides: Nested values, from the command line.
 
     Raises:
@@ -80,11 +80,11 @@ def load(
 def layered(
     presets: Iterable[Mapping[str, Any]], sources: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> Settings:
-    """Lay values over each other; the last one wins.
+    """Merge values; the last one wins.
 
     Args:
-        presets: Nested values of ours, the default preset first.
-        sources: Nested values of others, each with where it comes from.
+        presets: Nested values of presets, the default first.
+        sources: Nested values of the user, each with its origin.
 
     Raises:
         ConfigurationError: one line for each mistake: what must be, what was found, where.
@@ -105,10 +105,10 @@ def layered(
 
 
 def restore(written: Mapping[str, Any], file: Path) -> Settings:
-    """Read settings back that a version of ours has written out; what it did not know is as by default.
+    """Read settings that this version or an older one has saved; what is missing is as by default.
 
     Raises:
-        ConfigurationError: it was a version with other settings.
+        ConfigurationError: they were saved by a version with other settings.
     """
     merged = preset_values("default")
     _merge(merged, with_new_names(written))
@@ -117,7 +117,7 @@ def restore(written: Mapping[str, Any], file: Path) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(
             f"{file} must hold this version's settings, and {error.error_count()} differ; "
-            "start the daemon on this folder once, which writes them anew"
+            "start the daemon on this folder once, which writes them again"
         ) from error
 
 
@@ -134,7 +134,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Read relative paths in a file as relative to it, whatever folder it is used from."""
+    """Make relative paths in a file relative to its folder, and not to the current one."""
     for place, name in path_settings(values):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
             place[name] = str(file.parent / place[name])
@@ -142,7 +142,7 @@ def beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
-    """List the tables that hold a path, and its name there; a table may be missing."""
+    """List the tables that may hold a path, each with the name of it."""
     yield values, "state_dir"
     yield values.get("data"), "folder"
     yield values.get("prompts"), "folder"
@@ -154,7 +154,7 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and their like; a value is TOML, else text."""
+    """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and so on; a value is TOML or else text."""
     found: dict[str, Any] = {}
     defaults = preset_values("default")
     for name, text in sorted(environment.items()):
@@ -165,7 +165,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         for section in sections:
             place, default = place.setdefault(section, {}), default.get(section, {})
             if not isinstance(place, dict) or not isinstance(default, dict):
-                break  # LLMATIC_SEARCH=5 beside it, which is told
+                break  # LLMATIC_SEARCH=5 is there as well, which is reported
         else:
             place[key] = _toml_value(text, default.get(key))
     return found
@@ -201,7 +201,7 @@ def _known_names() -> list[str]:
 
 
 def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str) -> None:
-    """Refuse a name that no setting has, and name the nearest one."""
+    """Reject a name that no setting has, and name the nearest one."""
     known = _known_names()
     for path in _paths(values):
         if _as_described(path) not in known:
@@ -211,7 +211,7 @@ def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str)
 
 
 def _as_described(path: str) -> str:
-    """Name the setting that says what may stand at a path; two of them are tables of one's own."""
+    """Return the setting that describes a path: some settings are tables with keys of the user."""
     if path.startswith("writer.extra_body."):
         return "writer.extra_body"
     if re.fullmatch(r"archives\.bounds\.[^.]+(?:\.(low|high|scale))?", path):
@@ -224,6 +224,6 @@ def _as_described(path: str) -> str:
 
 
 def _near(path: str, known: Iterable[str]) -> str:
-    """Name the nearest setting; within an endpoint, of those that an endpoint may have."""
+    """Name the nearest setting; in an endpoint, the nearest of an endpoint."""
     inner = re.fullmatch(r"writer\.endpoints\.[^.]+\.(.+)", path)
     return nearest(inner[1], EndpointSettings.model_fields) if inner else nearest(path, known)

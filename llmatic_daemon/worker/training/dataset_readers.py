@@ -1,4 +1,4 @@
-"""Readers of data sets: by name, from files to plain arrays."""
+"""Readers of data sets: from files to plain arrays."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Labels = npt.NDArray[np.int64]
 
 
 class DataError(Exception):
-    """A data set that cannot be used as asked; the text is one line for a person."""
+    """A data set cannot be used as requested; the text is one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Which data set, where it lies, and how it is split."""
+    """Name, folder and split of a data set: settings `data.*`."""
 
     name: str
     folder: str | None = None
@@ -32,15 +32,15 @@ class Source:
     fitness_split: str = "validation"
     #: Training images that are used, in addition to those held out; 0: all.
     num_train: int = 0
-    #: Share that is held out for testing where a data set has no test split of its own.
+    #: Share that is held out for testing if a data set has no test split.
     test_ratio: float = 0.2
     #: Height and width to which an image folder is resized.
     image_size: int = 32
-    #: Let torchvision fetch what is missing.
+    #: Whether torchvision downloads missing files.
     download: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no data set can do."""
+        """Reject what no data set allows."""
         if not 0 <= self.validation_ratio < 1:
             raise DataError(f"validation_ratio must be in [0, 1), got {self.validation_ratio}")
         if not 0 < self.test_ratio < 1:
@@ -53,12 +53,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raw:
-    """What a reader found: images (n, height, width, channels) of any number type."""
+    """Result of a reader: images (n, height, width, channels) of any number type."""
 
     num_classes: int
     images: Array
     labels: Labels
-    #: None where the data set has no test split of its own.
+    #: None if the data set has no test split.
     test: tuple[Array, Labels] | None
 
 
@@ -119,7 +119,7 @@ def read_fashion_mnist(source: Source) -> Raw:
 def _records(path: Path, num_labels: int) -> tuple[Array, Labels]:
     """Read one official binary file: label bytes (the last is the fine one), then 3072 pixels."""
     if not path.exists():
-        raise DataError(f"{path} must be there beside the other binary files, and is missing")
+        raise DataError(f"{path} must lie beside the other binary files, and is missing")
     content = np.fromfile(path, np.uint8)
     size = num_labels + 3072
     if not len(content) or len(content) % size:
@@ -145,7 +145,7 @@ def _torchvision(class_name: str, num_classes: int, source: Source, files: str) 
     def read(train: bool) -> tuple[Array, Labels]:
         try:
             found = getattr(datasets, class_name)(folder, train=train, download=source.download)
-        except RuntimeError as error:  # torchvision's word for missing and for corrupted
+        except RuntimeError as error:  # torchvision raises it for missing and for corrupted files
             raise DataError(
                 f"{source.name} must be in {folder} ({files}, or what torchvision downloads), "
                 "and is missing or corrupted; set download = true to fetch it"
@@ -196,7 +196,7 @@ def read_npz(source: Source) -> Raw:
     path = path if path.is_file() else path / "data.npz"
     if not path.is_file():
         raise DataError(f"an npz data set must be a file, or data.npz in a folder, not {path}")
-    with path.open("rb") as file:  # numpy leaves a file open that is no archive
+    with path.open("rb") as file:  # numpy does not close a file that is no archive
         content = np.load(file, allow_pickle=False)
         if not isinstance(content, np.lib.npyio.NpzFile):
             raise DataError(f"{path} must be an .npz file of named arrays, and is a single array")
