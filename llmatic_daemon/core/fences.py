@@ -18,6 +18,10 @@ MAX_ANSWER_BYTES = 256 << 10
 #: take 0.1 s to parse in the event loop; 64 KiB of `a` lines would take 0.3 s, and more to walk.
 MAX_SOURCE_BYTES = 64 << 10
 _MAX_TOKENS = 20_000
+#: Levels of a statement's syntax tree, however many more this Python's own parser would take; a network
+#: has about 20.
+_MAX_DEPTH = 200
+_TOO_DEEP = f"code must be nested at most {_MAX_DEPTH} levels deep"
 #: Python takes the square of the length of a dotted module name, 2 s for 60 kB of `from a.a.a`.
 _MAX_IMPORT_LINE = 4096
 #: What is parsed of one answer, all tries together: the longest block may be tried twice, short
@@ -80,15 +84,27 @@ class Parser:
         self._left -= len(text) + _TRY_BYTES
         try:
             with warnings.catch_warnings(action="ignore"):  # of invalid escapes and the like
-                return ast.parse(text)
+                tree = ast.parse(text)
         except SyntaxError as error:
             return self._failed(f"line {error.lineno}: {error.msg}", error.lineno)
-        except (ValueError, RecursionError, MemoryError) as error:
-            return self._failed(f"{type(error).__name__}: {error}")
+        except (RecursionError, MemoryError):  # of its C code, far beyond the depth that we take
+            return self._failed(_TOO_DEEP)
+        except ValueError as error:
+            return self._failed(f"ValueError: {error}")
+        deep = next(filter(_is_deep, tree.body), None)
+        return self._failed(_TOO_DEEP, deep.lineno) if deep else tree
 
     def _failed(self, problem: str, line: int | None = None) -> int | None:
         self.problem = problem
         return line
+
+
+def _is_deep(statement: ast.stmt) -> bool:
+    """Decide whether a statement is nested too deeply; level by level, since recursion has its own limit."""
+    level: list[ast.AST] = [statement]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def read_blocks(answer: str, parser: Parser, *, cut: bool) -> list[Block]:

@@ -298,6 +298,18 @@ def test_deeply_nested_text_is_read_without_raising(text: str):
     assert isinstance(read(text), Candidate | Rejection)
 
 
+@pytest.mark.parametrize(("signs", "is_read"), [(197, True), (198, False), (2000, False), (15_000, False)])
+def test_depth_is_bounded_alike_by_every_python(signs: int, is_read: bool):
+    """A class, an assignment, its signs, a number: the parsers of newer Pythons take far more of them."""
+    result = read(f"{IMPORTS}class Net(nn.Module):\n    a = {'-' * signs}1\n")
+
+    assert isinstance(result, Candidate) is is_read
+    if not is_read:
+        assert result == Rejection(
+            cause=Outcome.NOT_CODE, detail="code must be nested at most 200 levels deep"
+        )
+
+
 @pytest.mark.parametrize(
     "text",
     [
