@@ -65,9 +65,10 @@ class Block(NamedTuple):
 class Parser:
     """Parses while its budget lasts, which bounds the time that any text can take."""
 
-    def __init__(self, num_bytes: int = _MAX_PARSED) -> None:
-        """Give it a number of bytes to parse, all tries together."""
+    def __init__(self, num_bytes: int = _MAX_PARSED, max_depth: int = _MAX_DEPTH) -> None:
+        """Give it a number of bytes to parse, all tries together, and the levels of a statement."""
         self._left = num_bytes
+        self._max_depth = max_depth
         #: Why the last text that did not parse did not.
         self.problem = "there is no code"
 
@@ -91,19 +92,21 @@ class Parser:
             return self._failed(_TOO_DEEP)
         except ValueError as error:
             return self._failed(f"ValueError: {error}")
-        deep = next(filter(_is_deep, tree.body), None)
-        return self._failed(_TOO_DEEP, deep.lineno) if deep else tree
+        deep = (statement.lineno for statement in tree.body if _is_deeper(statement, self._max_depth))
+        line = next(deep, None)
+        return self._failed(_TOO_DEEP, line) if line else tree
 
     def _failed(self, problem: str, line: int | None = None) -> int | None:
         self.problem = problem
         return line
 
 
-def _is_deep(statement: ast.stmt) -> bool:
+def _is_deeper(statement: ast.stmt, max_depth: int) -> bool:
     """Decide whether a statement is nested too deeply; level by level, since recursion has its own limit."""
-    level: list[ast.AST] = [statement]
-    for _ in range(_MAX_DEPTH):
+    level, depth = list[ast.AST]([statement]), 0
+    while level and depth < max_depth:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
     return bool(level)
 
 

@@ -328,7 +328,7 @@ def class_name_of(source: str) -> str:
     Raises:
         ValueError: there is no class, so `read_source` has not written it.
     """
-    tree = Parser().parse(source)
+    tree = Parser(max_depth=len(source)).parse(source)  # an older version may have stored a deeper one
     body = tree.body if isinstance(tree, ast.Module) else []
     names = [node.name for node in body if isinstance(node, ast.ClassDef)]
     if not names:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmatic_daemon.core.operators import initial_source
-from llmatic_daemon.core.source import MAX_SOURCE_BYTES, read_source
+from llmatic_daemon.core.source import MAX_SOURCE_BYTES, class_name_of, read_source
 from llmatic_daemon.records import Candidate, Completion, Outcome, Rejection
 from tests.fakes import TASK, proposal
 
@@ -308,6 +308,10 @@ def test_depth_is_bounded_alike_by_every_python(signs: int, is_read: bool):
         assert result == Rejection(
             cause=Outcome.NOT_CODE, detail="code must be nested at most 200 levels deep"
         )
+
+
+def test_class_of_a_deeper_source_that_is_stored_is_still_found():
+    assert class_name_of(f"class Net(nn.Module):\n    a = {'-' * 1000}1\n") == "Net"
 
 
 @pytest.mark.parametrize(
