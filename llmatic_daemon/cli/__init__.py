@@ -1,29 +1,20 @@
 """The words that a person types."""
 
-from llmatic_daemon.cli import (
-    control,
-    experiments,
-    health,
-    nasbench,
-    prompts,
-    searches,
-    service,
-    upkeep,
-)
+from llmatic_daemon.cli import control, doctor, experiment, maintenance, nasbench, prompts, searches, service
 from llmatic_daemon.cli.base import main
-from llmatic_daemon.sandbox import forbid_tracing
+from llmatic_daemon.domain.sandbox import forbid_tracing
 
 __all__ = [
     "control",
-    "experiments",
-    "health",
+    "doctor",
+    "experiment",
     "main",
+    "maintenance",
     "nasbench",
     "prompts",
     "searches",
     "service",
     "start",
-    "upkeep",
 ]
 
 

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from llmatic_daemon import __version__, config
-from llmatic_daemon.config import Settings
-from llmatic_daemon.errors import LLMaticError
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain.errors import LLMaticError
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 69 a part of the world is not

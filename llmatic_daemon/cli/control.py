@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from llmatic_daemon import views
-from llmatic_daemon.adapters.control import ask
+from llmatic_daemon.adapters.http.control_socket import ask
+from llmatic_daemon.cli import views
 from llmatic_daemon.cli.base import example, json_option, main, state_dir, state_option
 
 Answer = Mapping[str, Any]

@@ -9,9 +9,9 @@ from rich.progress import Progress
 from llmatic_daemon.adapters.nasbench.conversion import convert as convert_table
 from llmatic_daemon.adapters.nasbench.skeleton import source_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
-from llmatic_daemon.cells import NUM_CELLS, Cell, CellError
 from llmatic_daemon.cli.base import example, main
-from llmatic_daemon.errors import UserError
+from llmatic_daemon.domain.errors import UserError
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError
 
 
 @main.group()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from llmatic_daemon import parts, prompt_views, views
-from llmatic_daemon.adapters import control
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.prompts import read_prompts
+from llmatic_daemon.adapters.http import control_socket
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.saved_settings import read_settings
+from llmatic_daemon.cli import prompt_views, views
 from llmatic_daemon.cli.base import (
     config_options,
     example,
@@ -21,12 +23,11 @@ from llmatic_daemon.cli.base import (
     state_dir,
     state_option,
 )
-from llmatic_daemon.core.prompts import EMPTY_BOOK
-from llmatic_daemon.errors import UserError
-from llmatic_daemon.prompt_trial import try_prompt
-from llmatic_daemon.records import Network
-from llmatic_daemon.rollback import write_version
-from llmatic_daemon.search import read_settings
+from llmatic_daemon.commands.prompts_rollback import write_version
+from llmatic_daemon.commands.prompts_try import try_prompt
+from llmatic_daemon.domain import Network
+from llmatic_daemon.domain.errors import UserError
+from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 
 
 @main.group(invoke_without_command=True)
@@ -94,7 +95,7 @@ def rollback(ctx: click.Context, prompt: str, version: int, state: Path | None) 
         weight = opened.prompt_weight(prompt)
     if version > len(versions):
         raise UserError(f"prompt {prompt!r} must have version {version}, found {len(versions)}")
-    prompt_folder = parts.prompt_path(read_settings(folder))
+    prompt_folder = build.prompt_path(read_settings(folder))
     written = write_version(prompt_folder, versions[version - 1], weight)
     click.echo(f"{written} holds version {version} again")
     if is_running:
@@ -113,7 +114,7 @@ def reload(ctx: click.Context, state: Path | None) -> None:
 
 
 def _reload(folder: Path) -> None:
-    answer = asyncio.run(control.ask(folder, "prompts/reload"))
+    answer = asyncio.run(control_socket.ask(folder, "prompts/reload"))
     what = "is now in force" if answer["changed"] else "was in force already"
     click.echo(f"edition {answer['edition']} with {answer['num_prompts']} prompts {what}")
 

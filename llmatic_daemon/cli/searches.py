@@ -12,11 +12,12 @@ from typing import get_args
 import click
 from rich.console import Console
 
-from llmatic_daemon import config, daemon, exporting, parts, views
-from llmatic_daemon import demo as demonstration
-from llmatic_daemon.adapters import logs
-from llmatic_daemon.adapters.console import LiveTable
-from llmatic_daemon.adapters.history import History, Order
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.history import History, Order
+from llmatic_daemon.adapters.system import logs
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.build_search import parse_task
+from llmatic_daemon.cli import views
 from llmatic_daemon.cli.base import (
     a_console,
     config_options,
@@ -28,16 +29,20 @@ from llmatic_daemon.cli.base import (
     state_dir,
     state_option,
 )
-from llmatic_daemon.config import Settings
-from llmatic_daemon.core.languages import language_of
-from llmatic_daemon.errors import UserError
-from llmatic_daemon.exporting import Exported
-from llmatic_daemon.first_files import first_files, write_new
-from llmatic_daemon.lifting import lift_file
-from llmatic_daemon.pictures import draw
-from llmatic_daemon.records import Network, Rejection
-from llmatic_daemon.search import parse_task
-from llmatic_daemon.verification import verify as verify_state
+from llmatic_daemon.cli.demo import conclude, introduce
+from llmatic_daemon.cli.live_table import LiveTable
+from llmatic_daemon.commands import demo as demonstration
+from llmatic_daemon.commands import export as exporting
+from llmatic_daemon.commands.export import ExportedFiles
+from llmatic_daemon.commands.init import first_files, write_new
+from llmatic_daemon.commands.lift import lift_file
+from llmatic_daemon.commands.plot import draw
+from llmatic_daemon.commands.verify import verify as verify_state
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import Network, Rejection
+from llmatic_daemon.domain.errors import UserError
+from llmatic_daemon.search.candidates.representation import representation_of
 
 # --- search --------------------------------------------------------------------------------------
 
@@ -56,9 +61,9 @@ def demo(state: Path | None, fresh: bool) -> None:
         demonstration.delete(settings.state_dir)
     settings = demonstration.with_next_goal(settings)
     console = a_console()
-    demonstration.introduce(settings, console)
+    introduce(settings, console)
     _run(settings, console)
-    demonstration.conclude(settings.state_dir, console)
+    conclude(settings.state_dir, console)
 
 
 @main.command()
@@ -88,12 +93,12 @@ def _run(
     """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
     if not console.is_terminal or form != "auto":
         logs.configure(form)
-        console.print(asyncio.run(daemon.run(settings, parts.hands(settings), again=again)))
+        console.print(asyncio.run(daemon.run(settings, build.build_adapters(settings), again=again)))
         return
     logs.configure(level=logging.WARNING, console=console)
     with LiveTable(console, settings.engine.slots) as table:
-        hands = parts.hands(settings)
-        end = asyncio.run(daemon.run(settings, hands, (table,), table.watch, again=again))
+        adapters = build.build_adapters(settings)
+        end = asyncio.run(daemon.run(settings, adapters, (table,), table.watch, again=again))
     console.print(end)
 
 
@@ -160,7 +165,7 @@ def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     if not parents:
         task = parse_task(history.identity())
-        return language_of(task).initial(task)
+        return representation_of(task).initial(task)
     digest = history.placement(parents[0]).source_digest
     return history.source(digest) if digest else None
 
@@ -282,7 +287,7 @@ def export(folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, a
 
 async def _export(
     state_dir: Path, folder: Path, jobs: tuple[int, ...], kind: str, quiet: bool
-) -> list[Exported]:
+) -> list[ExportedFiles]:
     done = []
     async for exported in exporting.export(state_dir, folder, jobs=jobs, kind=kind):
         done.append(exported)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from llmatic_daemon.cli.base import example, main
-from llmatic_daemon.service_files import install_for_system, install_for_user
+from llmatic_daemon.commands.service_install import install_for_system, install_for_user
 
 
 @main.group()

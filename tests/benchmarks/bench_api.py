@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import aiohttp
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.parts import Hands
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap.build import Adapters
+from llmatic_daemon.daemon import main as daemon
 from tests.benchmarks.bench_soak import FaultyTrainer, scrape
-from tests.fake_daemon import Acknowledger, RandomLifter, RandomWriter
-from tests.web_house import free_port
+from tests.support.fake_daemon import Acknowledger, RandomLifter, RandomWriter
+from tests.support.web import free_port
 
 SETTLED = re.compile(rb"^llmatic_settled_jobs ([0-9.e+]+)$", re.M)
 
@@ -40,12 +41,12 @@ def serve(state: Path, port: int, slots: int, mean_s: float) -> None:
         "metrics": {"port": port},
     }
     settings = config.load(preset="demo", environment={}, overrides=overrides)
-    hands = Hands(
+    adapters = Adapters(
         lambda observers: contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(FaultyTrainer(mean_s, faults=0.0)),
     )
-    asyncio.run(daemon.run(settings, hands, (Acknowledger(),)))
+    asyncio.run(daemon.run(settings, adapters, (Acknowledger(),)))
 
 
 @contextlib.asynccontextmanager

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 from numpy.typing import NDArray
 
-from llmatic_daemon.core.archive import CVTArchive
-from llmatic_daemon.core.centroids import Centroids
-from llmatic_daemon.core.measures import Axis, MeasureSpace
-from llmatic_daemon.core.tessellation import r2_sequence, tessellate
+from llmatic_daemon.search.archive.archive import CVTArchive
+from llmatic_daemon.search.archive.centroids import Centroids
+from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
+from llmatic_daemon.search.archive.tessellation import r2_sequence, tessellate
 
 SPACE = MeasureSpace(Axis(name="x", low=0.0, high=1.0), Axis(name="y", low=0.0, high=1.0))
 MUST = 5.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import config
-from llmatic_daemon.simulation import Simulation, cells, quick_hands, simulate
+from llmatic_daemon.commands.experiment.simulation import Simulation, cells, quick_hands, simulate
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from llmatic_daemon import config, daemon, parts
-from llmatic_daemon.adapters.history import History
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.daemon import main as daemon
 
 
 def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str, float]:
@@ -26,17 +28,17 @@ def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str
             "data": {"name": "digits"},
             "search": {"seed": seed},
             "training": {"places": ["cpu"]},
-            "fidelity": {"look_ratio": ratio, "promoted_ratio": promoted},
+            "fidelity": {"rung_ratio": ratio, "promoted_ratio": promoted},
             "engine": {"slots": 2},
             "budget": {"max_gpu_hours": minutes / 60, "max_hours": 0, "max_evaluations": 0},
         }
         settings = config.load(preset="demo", environment={}, overrides=overrides)
-        asyncio.run(daemon.run(settings, parts.hands(settings)))
+        asyncio.run(daemon.run(settings, build.build_adapters(settings)))
         with History(Path(f"{folder}/state")) as history:
             status, elites = history.status(), history.elites()
     outcomes = dict(status.outcomes)
     return {
-        "look_ratio": ratio,
+        "rung_ratio": ratio,
         "settled": status.num_settled,
         "trained": status.num_evaluations,
         "stopped": outcomes.get("stopped", 0),
@@ -65,7 +67,7 @@ def main() -> None:
             found += [each.result() for each in begun]
             print(json.dumps(found[-len(begun) :]), flush=True)
     for ratio in arguments.ratios:
-        of_ratio = [each for each in found if each["look_ratio"] == ratio]
+        of_ratio = [each for each in found if each["rung_ratio"] == ratio]
         print(json.dumps({k: round(statistics.mean(e[k] for e in of_ratio), 4) for k in found[0]}))
 
 

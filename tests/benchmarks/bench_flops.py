@@ -15,11 +15,10 @@ from ptflops import get_model_complexity_info
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
-from flop_battery import BATTERY
-
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.validate import Limits, validate
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from llmatic_daemon.worker.graph.validation import GraphLimits, validate
+from llmatic_daemon.worker.lifting.export import export
+from tests.support.flop_battery import BATTERY
 
 SHAPE = (3, 32, 32)
 
@@ -33,7 +32,7 @@ def eager(source: str) -> nn.Module:
 def ours(source: str) -> int:
     exported = export(source, "Net", SHAPE, 10)
     weights = safetensors.torch.save(exported.weights)
-    return validate(exported.graph, weights, Limits(), SHAPE, 10).measures.flops
+    return validate(exported.graph, weights, GraphLimits(), SHAPE, 10).measures.flops
 
 
 def by_ptflops(source: str, backend: str) -> int | None:

@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.state_folder import database_path
-from llmatic_daemon.adapters.store import log_page
-from llmatic_daemon.core.evolution import apply
-from llmatic_daemon.core.milestones import milestone_of
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.adapters.storage.sqlite_store import log_page
+from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.evolution import apply
 from tests.benchmarks.bench_start import start
 from tests.benchmarks.growing import Growing
 
@@ -32,7 +32,7 @@ async def make(state: Path, number: int, size: int) -> float:
     began = time.perf_counter()
     growing = await Growing.begin(state, size)
     await growing.grow(number - growing.evolution.num_settled)
-    await growing.store.keep_milestone(milestone_of(growing.evolution))
+    await growing.store.keep_checkpoint(milestone_of(growing.evolution))
     await growing.store.close()
     return time.perf_counter() - began
 
@@ -55,7 +55,7 @@ async def compare(state: Path, young_state: Path, size: int) -> dict[str, float]
     await young.grow(2000)
     turns = [(await settle(old, 25), await settle(young, 25)) for _ in range(40)]
     for growing in (old, young):
-        await growing.store.keep_milestone(milestone_of(growing.evolution))
+        await growing.store.keep_checkpoint(milestone_of(growing.evolution))
         await growing.store.close()
     return {
         "old_cpu_ms": statistics.median(aged[0] for aged, _ in turns),

@@ -33,23 +33,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from llmatic_daemon.adapters.metrics import Metrics
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine, Patience, Ports
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import (
-    Candidate,
-    Completion,
-    Network,
-    Progress,
-    Report,
-    Request,
-    Training,
-)
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import Candidate, Completion, Network, Progress, Report, Request, Training
+from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution
 from tests.benchmarks.generations import run_generations
-from tests.fakes import (
+from tests.support.fakes import (
     TASK,
     FakeLifter,
     FakeTrainer,
@@ -151,7 +143,7 @@ class PlacesTrainer(FakeTrainer):
         async with self._places:
             begun = time.perf_counter()
             self.reached.append(begun)
-            watch(Progress(place="fake:0", epoch=0, num_epochs=1, accuracy=None))
+            watch(Progress(device="fake:0", epoch=0, num_epochs=1, accuracy=None))
             await asyncio.sleep(next(self.times))
             self.ended.append(time.perf_counter())
             self.intervals.append((begun, self.ended[-1]))
@@ -192,7 +184,7 @@ def an_engine(
         ports,
         num_slots=num_slots,
         budget=Budget(max_evaluations=max_evaluations),
-        patience=Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0),
+        retry_policy=RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0),
     )
 
 

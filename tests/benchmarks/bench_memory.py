@@ -13,17 +13,17 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 import safetensors.torch
 import torch
-from network_sources import HONEST, network
 
-from llmatic_daemon.worker import memory, training
-from llmatic_daemon.worker.data import DataSet, Split
-from llmatic_daemon.worker.export import export
-from llmatic_daemon.worker.graph import build
-from llmatic_daemon.worker.recipes import Recipe
-from llmatic_daemon.worker.validate import Limits, Validated, validate
+from llmatic_daemon.worker.graph.serialization import build
+from llmatic_daemon.worker.graph.validation import GraphLimits, Validated, validate
+from llmatic_daemon.worker.lifting.export import export
+from llmatic_daemon.worker.training import loop, memory
+from llmatic_daemon.worker.training.datasets import DataSet, Split
+from llmatic_daemon.worker.training.recipes import Recipe
+from tests.support.network_sources import HONEST, network
 
 NETWORKS = {
     "vgg, wide": network(
@@ -78,7 +78,7 @@ def lifted(source: str) -> Validated:
     torch.manual_seed(0)
     exported = export(source, "Net", (3, 32, 32), 10)
     weights = safetensors.torch.save(exported.weights)
-    return validate(exported.graph, weights, Limits(), (3, 32, 32), 10)
+    return validate(exported.graph, weights, GraphLimits(), (3, 32, 32), 10)
 
 
 def data(num_train: int) -> DataSet:
@@ -101,7 +101,7 @@ def peak(valid: Validated, images: DataSet, recipe: Recipe) -> int:
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     built = build(valid.graph, valid.weights).to(memory_format=torch.channels_last)
-    run = training.Run(
+    run = loop.TrainingRun(
         built, images, recipe, seed=1, timeout_s=600.0, activation_bytes=valid.activation_bytes
     )
     list(run.epochs())
@@ -131,7 +131,7 @@ def main() -> None:
     print(f"{'network':28}{'estimate MiB':>14}{'peak MiB':>10}{'ratio':>8}")
     for name, source in NETWORKS.items():
         valid = lifted(source)
-        at_once = training.at_once("cpu", recipe, valid.activation_bytes)
+        at_once = loop.at_once("cpu", recipe, valid.activation_bytes)
         estimate, measured = (
             memory.needed_bytes(valid, recipe, at_once),
             forked(valid, images, recipe),

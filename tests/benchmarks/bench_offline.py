@@ -21,10 +21,10 @@ from random import Random
 
 import torch
 
-from llmatic_daemon.adapters.offline import OfflineRewriter
-from llmatic_daemon.adapters.prompts import default_folder, read_prompts
-from llmatic_daemon.records import PromptKind, Task
-from tests.fakes import request_for
+from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
+from llmatic_daemon.domain import PromptKind, Task
+from tests.support.fakes import request_for
 
 INITIAL = """
 import torch

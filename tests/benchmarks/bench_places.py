@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 import torch
 from bench_trainer import NETWORKS
 
-from llmatic_daemon.worker import data, recipes, training
+from llmatic_daemon.worker.training import datasets, loop, recipes
 
 CPU = torch.device("cpu")
 
@@ -24,16 +24,16 @@ CPU = torch.device("cpu")
 def serve(pipe: Connection, threads: int, folder: str, images: int, name: str) -> None:
     """Train one epoch for each word that comes, with all set up before."""
     torch.set_num_threads(threads)
-    source = data.Source(name="cifar10", folder=folder, validation_ratio=0, num_train=images)
+    source = datasets.Source(name="cifar10", folder=folder, validation_ratio=0, num_train=images)
     recipe = recipes.choose("fast", {"schedule": "constant"}, CPU, 3)
-    resident = data.load(source).resident(CPU, training.image_dtype(recipe))
+    resident = datasets.load(source).resident(CPU, loop.image_dtype(recipe))
     torch.manual_seed(0)
     network = NETWORKS[name]().to(memory_format=torch.channels_last)
-    steps = training.Steps(network, resident.train, recipe, 0)
-    steps.epoch(training.Deadline(3600))
+    steps = loop.Steps(network, resident.train, recipe, 0)
+    steps.epoch(loop.Deadline(3600))
     pipe.send("ready")
     while pipe.recv():
-        steps.epoch(training.Deadline(3600))
+        steps.epoch(loop.Deadline(3600))
         pipe.send("done")
 
 

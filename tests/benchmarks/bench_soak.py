@@ -1,7 +1,7 @@
 """What a daemon gains in ten minutes: `python tests/benchmarks/bench_soak.py [--minutes 10] [--rate 50]`.
 
 The true daemon, store and listeners in a process of their own, with fakes for LLM, lifter and trainers that
-fail now and then. Around it what a house does: Prometheus scrapes each second, one reader follows the events and
+fail now and then. Around it what a harness does: Prometheus scrapes each second, one reader follows the events and
 another one comes and goes, prompts are edited (one edit in four is bad), SIGHUP, pause and resume. Memory,
 descriptors and threads are read from /proc each second; after the warm-up a straight line is laid through them.
 """
@@ -24,18 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import aiohttp
 import numpy as np
 
-from llmatic_daemon import config, daemon
-from llmatic_daemon.adapters import control
-from llmatic_daemon.adapters.history import History
-from llmatic_daemon.adapters.prompts import default_folder
-from llmatic_daemon.errors import (
-    LifterUnavailable,
-    TrainerUnavailable,
-    UserError,
-    WriterUnavailable,
-)
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.records import (
+from llmatic_daemon import config
+from llmatic_daemon.adapters.http import control_socket
+from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap.build import Adapters
+from llmatic_daemon.commands.verify import verify
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
     Candidate,
     Completion,
     Failure,
@@ -46,9 +42,9 @@ from llmatic_daemon.records import (
     Request,
     Training,
 )
-from llmatic_daemon.verification import verify
-from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
-from tests.web_house import free_port
+from llmatic_daemon.domain.errors import LifterUnavailable, TrainerUnavailable, UserError, WriterUnavailable
+from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
+from tests.support.web import free_port
 
 SLOTS = 16
 FAULTS = 0.01
@@ -99,15 +95,15 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
         },
     )
     trainer = FaultyTrainer(0.5 * SLOTS / rate)  # half of what is written is trained
-    hands = Hands(
+    adapters = Adapters(
         lambda observers: contextlib.nullcontext(FaultyWriter()),
         contextlib.nullcontext(FaultyLifter()),
         contextlib.nullcontext(trainer),
     )
-    asyncio.run(daemon.run(settings, hands))
+    asyncio.run(daemon.run(settings, adapters))
 
 
-# --- the house around it --------------------------------------------------------------------------
+# --- the harness around it --------------------------------------------------------------------------
 
 
 async def scrape(url: str) -> None:
@@ -149,7 +145,7 @@ async def disturb(state: Path, pid: int) -> None:
         await asyncio.sleep(7)
         for verb in ("pause", "resume"):
             with contextlib.suppress(UserError):
-                await control.ask(state, verb)
+                await control_socket.ask(state, verb)
 
 
 def sample(pid: int) -> tuple[float, int, int]:

@@ -27,24 +27,25 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters import virtual_time
-from llmatic_daemon.adapters.memory_store import Memory, MemoryStore
-from llmatic_daemon.adapters.nasbench.hands import TableTrainer
+from llmatic_daemon import config
+from llmatic_daemon.adapters.nasbench.lookup import TableTrainer
 from llmatic_daemon.adapters.nasbench.table import Table
-from llmatic_daemon.adapters.prompts import read_prompts
-from llmatic_daemon.adapters.virtual_time import LateWriter, PlacedTrainer
-from llmatic_daemon.config import Settings
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine, Ports
-from llmatic_daemon.experiments.tables import interval
-from llmatic_daemon.parts import Hands
-from llmatic_daemon.ports import Observer
-from llmatic_daemon.records import Job, Placement
-from llmatic_daemon.search import rebuild
-from llmatic_daemon.simulation import cells, simulate
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.build import Adapters
+from llmatic_daemon.bootstrap.build_search import rebuild
+from llmatic_daemon.commands.experiment.simulation import cells, simulate
+from llmatic_daemon.commands.experiment.tables import interval
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import Job, Placement
+from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.evolution import Evolution
+from tests.benchmarks import virtual_time
 from tests.benchmarks.generations import run_generations
+from tests.benchmarks.virtual_time import LateWriter, PlacedTrainer
 
 NUM_PLACES, GENERATION, LATENCY = 8, 100, 0.1
 #: (simulated hours, validation accuracy of the best so far) after each evaluation.
@@ -70,21 +71,21 @@ def main() -> None:
         f"{mean_s:.0f} s, standard deviation {statistics.pstdev(times) / mean_s:.2f} of that"
     )
     for spread, must in ((1.0, 1.04), (2.0, 1.12)):
-        hands = worlds(table, mean_s, spread, own=arguments.own_times)
-        barrier = [with_barrier(arguments, hands, seed) for seed in range(arguments.seeds)]
+        adapters = worlds(table, mean_s, spread, own=arguments.own_times)
+        barrier = [with_barrier(arguments, adapters, seed) for seed in range(arguments.seeds)]
         for more in arguments.more:
             steady = [
-                steady_state(arguments, hands, seed, NUM_PLACES + more) for seed in range(arguments.seeds)
+                steady_state(arguments, adapters, seed, NUM_PLACES + more) for seed in range(arguments.seeds)
             ]
             told(spread, more, must, steady, barrier)
 
 
-def worlds(table: Table, mean_s: float, spread: float, *, own: bool) -> Callable[[Settings], Hands]:
+def worlds(table: Table, mean_s: float, spread: float, *, own: bool) -> Callable[[Settings], Adapters]:
     """Make hands that take their time; no training takes less than a twentieth of the mean."""
     times = [row.train_s for row in table.values()]
 
-    def hands(settings: Settings) -> Hands:
-        quick = parts.benchmark(settings, table)
+    def adapters(settings: Settings) -> Adapters:
+        quick = build.benchmark(settings, table)
         drawn = Random(settings.search.seed)
 
         def pace(train_s: float) -> float:
@@ -99,7 +100,7 @@ def worlds(table: Table, mean_s: float, spread: float, *, own: bool) -> Callable
         placed = PlacedTrainer(TableTrainer(table), NUM_PLACES, pace)
         return replace(quick, writer=late, trainer=nullcontext(placed))
 
-    return hands
+    return adapters
 
 
 def settings_for(arguments: argparse.Namespace, seed: int, slots: int) -> Settings:
@@ -119,21 +120,23 @@ def settings_for(arguments: argparse.Namespace, seed: int, slots: int) -> Settin
 
 
 def steady_state(
-    arguments: argparse.Namespace, hands: Callable[[Settings], Hands], seed: int, slots: int
+    arguments: argparse.Namespace, adapters: Callable[[Settings], Adapters], seed: int, slots: int
 ) -> Course:
     settings = settings_for(arguments, seed, slots)
-    return course(virtual_time.run(simulate(settings, hands(settings))).placements)
+    return course(virtual_time.run(simulate(settings, adapters(settings))).placements)
 
 
-def with_barrier(arguments: argparse.Namespace, hands: Callable[[Settings], Hands], seed: int) -> Course:
+def with_barrier(
+    arguments: argparse.Namespace, adapters: Callable[[Settings], Adapters], seed: int
+) -> Course:
     settings = settings_for(arguments, seed, arguments.writers)
-    return course(virtual_time.run(generations(settings, hands(settings))))
+    return course(virtual_time.run(generations(settings, adapters(settings))))
 
 
-async def generations(settings: Settings, hands: Hands) -> Sequence[Placement]:
+async def generations(settings: Settings, adapters: Adapters) -> Sequence[Placement]:
     store = MemoryStore(Memory(tessellation=cells(settings)))
     search = await rebuild(settings, store)
-    async with hands.writer(()) as writer, hands.lifter as lifter, hands.trainer as trainer:
+    async with adapters.writer(()) as writer, adapters.lifter as lifter, adapters.trainer as trainer:
         task = await trainer.task()
 
         def engine_for(search: Evolution, _: int) -> Engine:
@@ -145,13 +148,13 @@ async def generations(settings: Settings, hands: Hands) -> Sequence[Placement]:
                 ports,
                 num_slots=settings.engine.slots,
                 budget=Budget(),
-                patience=parts.patience(settings),
+                retry_policy=build.retry_policy(settings),
                 clock=virtual_time.now,
             )
             return whole.engine
 
         first = engine_for(search, 1)
-        prompts = read_prompts(parts.prompt_path(settings))
+        prompts = read_prompts(build.prompt_path(settings))
         await first.take_prompts(prompts, settings.archives.prompt_slots)
         await run_generations(engine_for, first.evolution, settings.budget.max_evaluations)
     return store.memory.placements

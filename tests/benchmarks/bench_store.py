@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.records import Job
-from tests.sample_placements import SampleSearch
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.domain import Job
+from tests.support.sample_placements import SampleSearch
 
 
 def main() -> None:

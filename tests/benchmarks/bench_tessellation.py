@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from llmatic_daemon.core.tessellation import tessellate
+from llmatic_daemon.search.archive.tessellation import tessellate
 
 #: What must be reached: cells -> (CPU seconds, k E[d^2]).
 MUST = {10_000: (2.5, 0.172)}

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from llmatic_daemon.worker import data, recipes, training
+from llmatic_daemon.worker.training import datasets, loop, recipes
 
 
 class Initial(nn.Sequential):
@@ -123,7 +123,7 @@ NETWORKS = {"initial": Initial, "2-conv": TwoConv, "4-conv": FourConv, "resnet-8
 class Pictures(Dataset):
     """Images as torchvision's CIFAR10 gives them: PIL, transformed one by one."""
 
-    def __init__(self, split: data.Split) -> None:
+    def __init__(self, split: datasets.Split) -> None:
         self.images, self.labels = split.images.numpy(), split.labels.tolist()
         mean = split.images.float().mean((0, 1, 2)) / 255
         deviation = split.images.float().std((0, 1, 2)) / 255
@@ -138,7 +138,7 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.images[number])), self.labels[number]
 
 
-def theirs(network: nn.Module, split: data.Split, epochs: int, seed: int) -> None:
+def theirs(network: nn.Module, split: datasets.Split, epochs: int, seed: int) -> None:
     """Train as the authors' code does."""
     torch.manual_seed(seed)
     loader = DataLoader(Pictures(split), batch_size=1, shuffle=True, num_workers=1)
@@ -155,13 +155,13 @@ def theirs(network: nn.Module, split: data.Split, epochs: int, seed: int) -> Non
             running_loss += loss.item()
 
 
-def ours(network: nn.Module, split: data.Split, recipe: recipes.Recipe, seed: int) -> None:
+def ours(network: nn.Module, split: datasets.Split, recipe: recipes.Recipe, seed: int) -> None:
     """Train as the trainer process does, on the eager network."""
     torch.manual_seed(seed)
     network.to(memory_format=torch.channels_last)
-    steps = training.Steps(network, split, recipe, seed)
+    steps = loop.Steps(network, split, recipe, seed)
     for _ in range(recipe.epochs):
-        steps.epoch(training.Deadline(3600))
+        steps.epoch(loop.Deadline(3600))
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:
@@ -218,22 +218,22 @@ def _value(text: str) -> object:
         return text
 
 
-def load(arguments: argparse.Namespace) -> data.DataSet:
+def load(arguments: argparse.Namespace) -> datasets.DataSet:
     """Read the subset of CIFAR-10; the test split selects, so nothing is held out."""
-    source = data.Source(
+    source = datasets.Source(
         name="cifar10", folder=arguments.folder, validation_ratio=0, num_train=arguments.images
     )
-    found = data.load(source)
+    found = datasets.load(source)
     return replace(found, test=_first(found.test, arguments.test_images))
 
 
-def _first(split: data.Split, count: int) -> data.Split:
-    return data.Split(images=split.images[:count], labels=split.labels[:count])
+def _first(split: datasets.Split, count: int) -> datasets.Split:
+    return datasets.Split(images=split.images[:count], labels=split.labels[:count])
 
 
-def compare(name: str, raw: data.DataSet, recipe: recipes.Recipe, num_seeds: int) -> dict[str, object]:
+def compare(name: str, raw: datasets.DataSet, recipe: recipes.Recipe, num_seeds: int) -> dict[str, object]:
     """Train one network on both sides, alternating, over all seeds."""
-    resident = raw.resident(CPU, training.image_dtype(recipe))
+    resident = raw.resident(CPU, loop.image_dtype(recipe))
     exact, plain = raw.resident(CPU, torch.float32), replace(recipe, precision="float32")
     seconds: dict[str, list[float]] = {"theirs": [], "ours": []}
     found: dict[str, list[tuple[float, float]]] = {"theirs": [], "ours": []}
@@ -247,16 +247,16 @@ def compare(name: str, raw: data.DataSet, recipe: recipes.Recipe, num_seeds: int
         for side, work in sides.items():
             network = copy.deepcopy(start)
             seconds[side].append(cpu_seconds(lambda n=network, w=work: w(n)))
-            deadline = training.Deadline(3600)
-            found[side].append(training.measure(network, exact.test, plain, deadline, 250))
+            deadline = loop.Deadline(3600)
+            found[side].append(loop.measure(network, exact.test, plain, deadline, 250))
     return _row(name, seconds, found)
 
 
-def warm_up(raw: data.DataSet, recipe: recipes.Recipe) -> None:
+def warm_up(raw: datasets.DataSet, recipe: recipes.Recipe) -> None:
     """Import what the first optimiser and the first loader import, on nobody's account."""
     few = _first(raw.train, 64)
     theirs(Initial(), few, 1, 0)
-    resident = replace(raw, train=few).resident(CPU, training.image_dtype(recipe))
+    resident = replace(raw, train=few).resident(CPU, loop.image_dtype(recipe))
     ours(Initial(), resident.train, replace(recipe, epochs=1), 0)
 
 

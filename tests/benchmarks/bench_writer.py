@@ -17,16 +17,17 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters.store import SQLiteStore
-from llmatic_daemon.core.budget import Budget
-from llmatic_daemon.core.source import read_source
-from llmatic_daemon.engine import Engine, Patience, Ports
-from llmatic_daemon.ports import Observer, Writer
-from llmatic_daemon.records import Candidate, Completion, Network, Outcome, Placement
+from llmatic_daemon import config
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.bootstrap import build_writers
+from llmatic_daemon.domain import Candidate, Completion, Network, Outcome, Placement
+from llmatic_daemon.domain.ports import Observer, Writer
+from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.candidates.source import read_source
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
-from tests.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
-from tests.web_house import free_port
+from tests.support.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
+from tests.support.web import free_port
 
 NUM_PLACES = 4
 
@@ -55,7 +56,7 @@ async def serving(port: int, latency_s: float) -> AsyncIterator[asyncio.subproce
     server = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.fake_tgi",
+        "tests.support.fake_tgi",
         "--port",
         str(port),
         "--latency-s",
@@ -96,9 +97,9 @@ def an_engine(
         store=store,
         observers=(placed,),
     )
-    patience = Patience(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
+    retry_policy = RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
     search = evolution(train_initial=True)
-    engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), patience=patience)
+    engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), retry_policy=retry_policy)
     return engine, placed
 
 
@@ -123,7 +124,7 @@ async def busy(arguments: argparse.Namespace, folder: Path) -> None:
     """Keep four places busy while each completion takes the mean training time."""
     port, mean_s = free_port(), arguments.mean_s
     trainer = PlacesTrainer(times=job_times(mean_s, 1), num_places=NUM_PLACES)
-    async with serving(port, mean_s), parts.writer(writer_settings(port)) as writer:
+    async with serving(port, mean_s), build_writers.writer(writer_settings(port)) as writer:
         store = await SQLiteStore.open(folder / "state")
         engine, placed = an_engine(store, writer, trainer, arguments.slots, max_evaluations=arguments.jobs)
         await engine.run()
@@ -151,7 +152,7 @@ async def cost(arguments: argparse.Namespace, folder: Path) -> None:
         request_for(prompts[number % len(prompts)], seed=number)
         for number in range(arguments.completions + 20)
     ]
-    async with serving(port, 0.0), parts.writer(writer_settings(port)) as writer:
+    async with serving(port, 0.0), build_writers.writer(writer_settings(port)) as writer:
         for asked in requests[:20]:
             await writer.complete(asked)
         candidates, started = 0, time.process_time()
@@ -194,7 +195,7 @@ async def outage(arguments: argparse.Namespace, folder: Path) -> None:
 async def one_outage(arguments: argparse.Namespace, folder: Path, mode: str, lines: Lines) -> None:
     port = free_port()
     trainer = PlacesTrainer(times=job_times(0.25, 1), num_places=NUM_PLACES)
-    async with parts.writer(writer_settings(port, outage=mode)) as writer:
+    async with build_writers.writer(writer_settings(port, outage=mode)) as writer:
         store = await SQLiteStore.open(folder)
         engine, placed = an_engine(store, writer, trainer, arguments.slots)
         async with serving(port, 0.25):
@@ -230,7 +231,7 @@ def tell_outage(
     ended = {placement.job.number for placement in placed.placements}
     lost = [n for n, state in jobs if n not in ended and state != "queued"]
     lost += [p.job.number for p in placed.placements if p.outcome is Outcome.ERROR]
-    stand_ins = [p for p in placed.placements if p.stand_in]
+    stand_ins = [p for p in placed.placements if p.fallback]
     blamed = [p for p in stand_ins if p.curiosity_change or p.score_change or p.offer]
     charged = sum(p.job.num_charged for p in placed.placements)
     print(

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from llmatic_daemon.core.evolution import Evolution
-from llmatic_daemon.engine import Engine
+from llmatic_daemon.engine.engine import Engine
+from llmatic_daemon.search.evolution import Evolution
 
 
 async def run_generations(

@@ -5,13 +5,15 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from llmatic_daemon import config, parts
-from llmatic_daemon.adapters import jobs, placement_rows
-from llmatic_daemon.adapters.prompts import read_prompts
-from llmatic_daemon.adapters.store import SQLiteStore, _commit
-from llmatic_daemon.config import Settings
-from llmatic_daemon.core.evolution import Evolution, apply, edit, place, propose, rng_for
-from llmatic_daemon.records import (
+from llmatic_daemon import config
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.rows import job_rows, placement_rows
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore, _commit
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.build_search import identity, rebuild
+from llmatic_daemon.bootstrap.saved_settings import write_settings
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import (
     Artefacts,
     Candidate,
     Completion,
@@ -28,8 +30,10 @@ from llmatic_daemon.records import (
     Trial,
     digest,
 )
-from llmatic_daemon.search import identity, rebuild, write_settings
-from tests.fakes import TASK
+from llmatic_daemon.search.evolution import Evolution, apply
+from llmatic_daemon.search.placement import edit, place
+from llmatic_daemon.search.proposals import propose, rng_for
+from tests.support.fakes import TASK
 
 _CHUNK = 10_000
 _NUM_EPOCHS = 8
@@ -49,7 +53,7 @@ class Growing:
         self.evolution = evolution
         self._size = size
         self._chance = random.Random(evolution.num_settled)
-        self._jobs = jobs.Jobs()
+        self._jobs = job_rows.Jobs()
         #: How networks that come again and again have ended.
         self._usual: dict[str, Duplicate] = {}
 
@@ -60,7 +64,7 @@ class Growing:
         store = await SQLiteStore.open(state, checkpoint_every=200)
         await store.identify(identity(settings, TASK))
         evolution = await rebuild(settings, store)
-        edition = edit(evolution, read_prompts(parts.prompt_path(settings)), 16)
+        edition = edit(evolution, read_prompts(build.prompt_path(settings)), 16)
         if edition is not None:
             await store.adopt(edition)
             evolution = apply(evolution, edition)
@@ -117,7 +121,7 @@ class Growing:
             return replace(trial, result=self._usual[name])
         result = self._trained()
         outcome = result.cause if isinstance(result, Failure) else Outcome.TRAINED
-        if number < 1000 and outcome.is_lasting:
+        if number < 1000 and outcome.is_reproducible:
             self._usual[name] = Duplicate(of=trial.proposal.job.number, outcome=outcome)
         return replace(trial, result=result)
 
@@ -135,7 +139,7 @@ class Growing:
             test_accuracy=best,
             test_loss=1 - best,
             curve=curve,
-            place="fake:0",
+            device="fake:0",
             wait_s=0.1,
             train_s=1.0,
         )

@@ -4,13 +4,13 @@ import json
 import random
 from typing import Any
 
-from llmatic_daemon import frames
-from llmatic_daemon.worker import lift
-from llmatic_daemon.worker.validate import InvalidNetwork, Limits, Validated, validate
+from llmatic_daemon.domain import frames
+from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, Validated, validate
+from llmatic_daemon.worker.lifting import lift_server
 from tests.fuzz import mutations
 
 SHAPE = (3, 32, 32)
-LIMITS = Limits(max_parameters=20_000_000, max_flops=5_000_000_000, max_activation_bytes=64 << 20)
+LIMITS = GraphLimits(max_parameters=20_000_000, max_flops=5_000_000_000, max_activation_bytes=64 << 20)
 
 
 def judge(number: int) -> str:
@@ -29,9 +29,9 @@ def judge(number: int) -> str:
 def judge_result(output: bytes) -> str:
     """Read what came through the pipe, and say why not as the parent does."""
     try:
-        graph, weights, order = lift._read_result(output, LIMITS)
-    except lift.Rejected as rejected:
-        said = {"outcome": rejected.cause.value, "detail": lift._one_line(str(rejected))}
+        graph, weights, order = lift_server._read_result(output, LIMITS)
+    except lift_server.Rejected as rejected:
+        said = {"outcome": rejected.cause.value, "detail": lift_server._one_line(str(rejected))}
         json.loads(frames.encode(said)[4:])
         return "no result"
     return judge_network(graph, weights, order)
@@ -41,5 +41,5 @@ def judge_network(graph: bytes, weights: bytes, order: Any) -> str:
     try:
         valid = validate(graph, weights, LIMITS, SHAPE, 10, order)
     except InvalidNetwork as error:
-        return "refused" if lift._one_line(error.detail) else "refused without a word"
+        return "refused" if lift_server._one_line(error.detail) else "refused without a word"
     return "accepted" if isinstance(valid, Validated) else "neither"

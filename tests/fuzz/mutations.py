@@ -11,10 +11,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon import frames
-from llmatic_daemon.worker import graph as format_
-from llmatic_daemon.worker.nodes import Graph, canonical
-from llmatic_daemon.worker.operations import table
+from llmatic_daemon.domain import frames
+from llmatic_daemon.worker.graph import serialization as format_
+from llmatic_daemon.worker.graph.nodes import Graph, canonical
+from llmatic_daemon.worker.graph.operations import table
 
 #: Graphs of honest networks for images of 3 x 32 x 32, as our lifter wrote them; one a line.
 GRAPHS = [json.loads(line) for line in (Path(__file__).parent / "graphs.jsonl").read_text().splitlines()]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.nasbench import official
 from llmatic_daemon.adapters.nasbench.table import Table, data_sets_of, written
-from llmatic_daemon.adapters.state_folder import sync_folder
-from llmatic_daemon.errors import UserError
+from llmatic_daemon.adapters.storage.state_folder import sync_folder
+from llmatic_daemon.domain.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmatic_daemon.adapters.nasbench.skeleton import Size, size_of
-from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Row, Table
-from llmatic_daemon.cells import NUM_CELLS, Cell
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.adapters.nasbench.skeleton import NetworkSize, size_of
+from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table, TableRow
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell
 
 NAME = "NATS-tss-v1_0-3ffb9"
 FILE_ENDING = ".pickle.pbz2"
@@ -122,7 +122,7 @@ def _cells(names: Sequence[str]) -> list[Cell]:
 
 
 def _read(benchmark: Benchmark, cells: Sequence[Cell], source: Path, watch: Callable[[int], None]) -> Read:
-    rows: dict[str, dict[str, Row]] = {name: {} for name in DATA_SETS}
+    rows: dict[str, dict[str, TableRow]] = {name: {} for name in DATA_SETS}
     resized = set()
     for index, cell in enumerate(cells):
         for name in DATA_SETS:
@@ -136,14 +136,14 @@ def _read(benchmark: Benchmark, cells: Sequence[Cell], source: Path, watch: Call
     return Read(tuple(Table(name, rows[name]) for name in DATA_SETS), len(resized))
 
 
-def _row(benchmark: Benchmark, index: int, name: str, size: Size) -> Row:
+def _row(benchmark: Benchmark, index: int, name: str, size: NetworkSize) -> TableRow:
     selects, tests = _THEIR_NAMES[name]
     found = {
         (epochs, which): benchmark.get_more_info(index, which, hp=epochs, is_random=False)
         for epochs in ("12", "200")
         for which in {selects, tests}
     }
-    return Row(
+    return TableRow(
         num_parameters=size.num_parameters,
         flops=size.flops,
         valid_200=float(found["200", selects]["valid-accuracy"]),
@@ -154,9 +154,9 @@ def _row(benchmark: Benchmark, index: int, name: str, size: Size) -> Row:
     )
 
 
-def _stored_size(benchmark: Benchmark, index: int, name: str) -> Size:
+def _stored_size(benchmark: Benchmark, index: int, name: str) -> NetworkSize:
     stored = benchmark.get_cost_info(index, _THEIR_NAMES[name][0], hp="200")
-    return Size(num_parameters=round(stored["params"] * 1e6), flops=round(stored["flops"] * 1e6))
+    return NetworkSize(num_parameters=round(stored["params"] * 1e6), flops=round(stored["flops"] * 1e6))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
-from llmatic_daemon.cells import EDGES, Cell
+from llmatic_daemon.domain.nasbench_cells import EDGES, Cell
 
 #: Channels of the three stages, and cells in each.
 STAGES = (16, 32, 64)
@@ -118,7 +118,7 @@ def _term(operation: str, source: int, target: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Size:
+class NetworkSize:
     """What a network costs."""
 
     num_parameters: int
@@ -126,7 +126,7 @@ class Size:
     flops: int
 
 
-def size_of(cell: Cell, data_set: str) -> Size:
+def size_of(cell: Cell, data_set: str) -> NetworkSize:
     """Count a cell's parameters and FLOPs, exactly: each convolution counts, used or not.
 
     Args:
@@ -138,12 +138,12 @@ def size_of(cell: Cell, data_set: str) -> Size:
 
 
 @cache  # 28 for each data set
-def _size(kernels: tuple[int, ...], data_set: str) -> Size:
+def _size(kernels: tuple[int, ...], data_set: str) -> NetworkSize:
     _, num_classes, side = DATA_SETS[data_set]
     convolutions = list(_convolutions(kernels, side))
     classifier = (STAGES[-1] + 1) * num_classes
     norms = sum(each.outputs for each in convolutions if each.has_norm) + STAGES[-1]
-    return Size(
+    return NetworkSize(
         num_parameters=sum(each.num_weights for each in convolutions) + 2 * norms + classifier,
         flops=sum(each.num_weights * each.side**2 for each in convolutions) + classifier,
     )

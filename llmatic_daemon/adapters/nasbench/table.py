@@ -10,8 +10,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.cells import NUM_CELLS, Cell, CellError, every_cell
-from llmatic_daemon.errors import ConfigurationError
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError, every_cell
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
 DATA_SETS = {
@@ -35,7 +35,7 @@ _ACCURACIES = ("valid_200", "test_200", "valid_12", "test_12")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class TableRow:
     """One cell on one data set."""
 
     num_parameters: int
@@ -62,10 +62,10 @@ class Row:
             raise ValueError(f"train_s_200 must be seconds, got {self.train_s}")
 
 
-class Table(Mapping[str, Row]):
+class Table(Mapping[str, TableRow]):
     """All cells of one data set, by their texts."""
 
-    def __init__(self, data_set: str, rows: Mapping[str, Row]) -> None:
+    def __init__(self, data_set: str, rows: Mapping[str, TableRow]) -> None:
         self.data_set = data_set
         self._rows = rows
 
@@ -89,7 +89,7 @@ class Table(Mapping[str, Row]):
             )
         return cls(data_set, dict(_rows(_reader(file), file, data_set)))
 
-    def __getitem__(self, cell: str) -> Row:
+    def __getitem__(self, cell: str) -> TableRow:
         """Look a cell up."""
         return self._rows[cell]
 
@@ -144,7 +144,7 @@ def _reader(file: Path) -> "csv.DictReader[str]":
     return reader
 
 
-def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[tuple[str, Row]]:
+def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[tuple[str, TableRow]]:
     names = _names(data_set)
     seen: set[str] = set()
     try:
@@ -165,7 +165,7 @@ def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[
         raise ConfigurationError(f"{str(file)!r} must have all {NUM_CELLS} cells, has {len(seen)} of them")
 
 
-def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> Row:
+def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> TableRow:
     """Read a row's numbers.
 
     Raises:
@@ -178,4 +178,4 @@ def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> Row:
         except ValueError as error:
             kind = "a whole number" if field in _WHOLE else "a number"
             raise ValueError(f"{column} must be {kind}, got {row[column]!r}") from error
-    return Row(**numbers)
+    return TableRow(**numbers)

@@ -1,0 +1,1 @@
+"""LLM servers: clients, endpoints, retries, the circuit breaker, recordings."""

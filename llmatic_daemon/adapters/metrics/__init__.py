@@ -1,0 +1,1 @@
+"""Prometheus metrics: the catalog, and the observer that counts."""

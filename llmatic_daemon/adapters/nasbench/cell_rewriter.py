@@ -1,0 +1,55 @@
+"""A writer of cells without an LLM: changes the parent's operations as the prompt asks."""
+
+from random import Random
+
+from llmatic_daemon.domain import SAMPLE_PROMPT_ID, Completion, Operator, Request
+from llmatic_daemon.domain.nasbench_cells import EDGES, OPERATIONS, Cell
+from llmatic_daemon.domain.ports import Writer
+
+_MAX_TRIES = 20
+
+
+class CellRewriter(Writer):
+    """Rewrites cells by rule; the operations that a prompt names are those that it puts in.
+
+    The same request gives the same cell; the number of changes grows with the temperature. The prompt
+    `SAMPLE_PROMPT_ID` gets any cell of all, whatever the parents are.
+    """
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer one request with a cell that computes something else than its parents."""
+        rng = Random(request.seed)
+        parents = [Cell.parse(text.strip()) for text in request.parents]
+        known = {parent.canonical for parent in parents}
+        crosses = request.operator is Operator.CROSSOVER and len(parents) > 1
+        wanted = [each for each in OPERATIONS if each in request.prompt.text] or list(OPERATIONS)
+        child, afresh = parents[0], request.prompt.id == SAMPLE_PROMPT_ID
+        for attempt in range(_MAX_TRIES):
+            if afresh:
+                return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))
+            if crosses and attempt < _MAX_TRIES // 2:
+                child = _crossed(parents, rng)
+            else:
+                choice = wanted if attempt < _MAX_TRIES // 2 else list(OPERATIONS)
+                child = _changed(parents[0], choice, request.temperature, rng)
+            if child.canonical not in known:
+                break
+        return _written(child)
+
+
+def _written(cell: Cell) -> Completion:
+    return Completion(text=f"{cell}\n", writer="offline", model="cell rewriter")
+
+
+def _changed(cell: Cell, wanted: list[str], temperature: float, rng: Random) -> Cell:
+    """Change one edge, and up to two more the hotter it is."""
+    num_changes = 1 + sum(rng.random() < temperature / 2 for _ in range(2))
+    for edge in rng.sample(range(len(EDGES)), num_changes):
+        others = [each for each in wanted if each != cell.operations[edge]]
+        if others:
+            cell = cell.with_operation(edge, rng.choice(others))
+    return cell
+
+
+def _crossed(parents: list[Cell], rng: Random) -> Cell:
+    return Cell(tuple(rng.choice(parents).operations[edge] for edge in range(len(EDGES))))

@@ -1,0 +1,190 @@
+"""Pictures of an experiment: figures 2 to 5 of the paper, from plain values.
+
+Source: Nasir 2024 (LLMatic), figures 2 to 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmatic_daemon.adapters.plots.search_plots import ArchiveMap, draw_maps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+_GOLDEN = (
+    "C0",
+    "C1",
+    "C2",
+    "C3",
+    "C4",
+    "C5",
+    "C6",
+    "C8",
+    "C9",
+    "black",
+    "C7",
+    "darkgoldenrod",
+    "navy",
+)
+_DASHES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """Something over something, as mean and standard deviation over runs."""
+
+    label: str
+    xs: Sequence[float] = field(repr=False)
+    means: Sequence[float] = field(repr=False)
+    sds: Sequence[float] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A published figure: a horizontal line."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """Curves of one data set, and the lines that they are seen against."""
+
+    title: str
+    curves: Sequence[Curve]
+    references: Sequence[Reference] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cloud:
+    """All cells of a table, and what was the best of each window."""
+
+    title: str
+    #: (FLOPs, accuracy in percent).
+    cells: Sequence[tuple[float, float]] = field(repr=False)
+    #: The same, in the order of the windows.
+    bests: Sequence[tuple[float, float]] = field(repr=False)
+
+
+def save(figure: "Figure", stem: Path) -> list[Path]:
+    """Write a figure in all formats."""
+    files = [stem.with_suffix(f".{kind}") for kind in FORMATS]
+    for file in files:
+        figure.savefig(file, dpi=150)
+    return files
+
+
+def best_over_windows(panels: Sequence[Panel]) -> "Figure":
+    """Draw figure 2: the best accuracy so far, for all variants."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    figure, columns = _figure(len(panels), width=7.0, height=6.0)
+    for axes, panel in zip(columns, panels, strict=True):
+        _draw_curves(axes, panel)
+        axes.set(
+            ylabel="test accuracy of the best so far, %",
+            xlabel="windows of 100 full trainings (log)",
+            xscale="log",
+        )
+        axes.set_ylim(*_interesting(panel))
+        longest = max((curve.xs[-1] for curve in panel.curves if curve.xs), default=1.0)
+        axes.set_xlim(min(max(longest / 100, 0.1), longest / 2), longest)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    handles, labels = columns[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=1 + 2 * len(panels), fontsize="small")
+    return figure
+
+
+def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
+    """Draw figure 4: how many networks of a window could be trained, by the operators' probabilities."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, columns = _figure(len(panels), width=7.0, height=4.5)
+    for axes, panel in zip(columns, panels, strict=True):
+        _draw_curves(axes, panel)
+        axes.set(ylabel="networks trained in the window", xlabel="window of settled candidates")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(title="mutation / crossover")
+    return figure
+
+
+def archives(maps: Sequence[ArchiveMap]) -> "Figure":
+    """Draw figure 3: both archives as Voronoi maps; empty cells are white."""
+    return draw_maps(maps)
+
+
+def clouds(drawn: Sequence[Cloud]) -> "Figure":
+    """Draw figure 5: accuracy against FLOPs of all cells, and the best of each window."""
+    import numpy as np
+    from matplotlib.ticker import MaxNLocator
+
+    figure, columns = _figure(len(drawn), width=7.5, height=5.5)
+    for axes, cloud in zip(columns, drawn, strict=True):
+        cells, bests = np.asarray(cloud.cells), np.asarray(cloud.bests).reshape(-1, 2)
+        axes.scatter(
+            cells[:, 0] / 1e6,
+            cells[:, 1],
+            s=3,
+            color="0.8",
+            label="all cells",
+            rasterized=True,
+        )
+        numbers = np.arange(1, len(bests) + 1)
+        shown = axes.scatter(
+            bests[:, 0] / 1e6,
+            bests[:, 1],
+            s=30,
+            c=numbers,
+            cmap="viridis",
+            edgecolors="black",
+            linewidths=0.4,
+            label="best of each window",
+        )
+        figure.colorbar(shown, ax=axes, label="window", ticks=MaxNLocator(integer=True))
+        axes.set(xlabel="FLOPs of one image, millions", ylabel="test accuracy, %", title=cloud.title)
+        lowest = np.percentile(cells[:, 1], 10)
+        axes.set_ylim(lowest, cells[:, 1].max() + (cells[:, 1].max() - lowest) * 0.05)
+        axes.legend(loc="lower right")
+    return figure
+
+
+def _figure(num_columns: int, *, width: float, height: float) -> "tuple[Figure, Sequence[Axes]]":
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.use("Agg")
+    figure = Figure(figsize=(width * num_columns, height), layout="constrained")
+    return figure, list(figure.subplots(1, num_columns, squeeze=False)[0])
+
+
+def _draw_curves(axes: "Axes", panel: Panel) -> None:
+    import numpy as np
+
+    for curve, colour in zip(panel.curves, _GOLDEN * len(panel.curves), strict=False):
+        means, sds = np.asarray(curve.means), np.asarray(curve.sds)
+        axes.plot(curve.xs, means, color=colour, label=curve.label, linewidth=1.6)
+        axes.fill_between(curve.xs, means - sds, means + sds, color=colour, alpha=0.1, linewidth=0)
+    for reference, dashes in zip(panel.references, _DASHES * 9, strict=False):
+        axes.axhline(reference.value, color="0.35", linestyle=dashes, linewidth=1.0, label=reference.label)
+    axes.set_title(panel.title)
+    axes.margins(x=0.01)
+
+
+def _interesting(panel: Panel) -> tuple[float, float]:
+    """Leave out the first steep rise: what is below all curves after a twentieth of the way."""
+    early, late = list[float](), list[float]()
+    for curve in panel.curves:
+        early += [y for x, y in zip(curve.xs, curve.means, strict=True) if x >= curve.xs[-1] / 20][:1]
+        late += [max(curve.means, default=0.0)]
+    lines = [reference.value for reference in panel.references]
+    low, high = min([*early, *lines], default=0.0), max([*late, *lines], default=100.0)
+    margin = (high - low) * 0.1 or 1.0
+    return low - margin, high + margin

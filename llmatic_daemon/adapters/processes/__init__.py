@@ -1,0 +1,1 @@
+"""Child processes: sandboxed lifters and trusted trainers."""

@@ -1,0 +1,129 @@
+"""A private view of the machine for the lifter, by bubblewrap: read-only, no network, no other processes."""
+
+import asyncio
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmatic_daemon import PACKAGE_ROOT
+from llmatic_daemon.domain.errors import LifterUnavailable
+from llmatic_daemon.domain.sandbox import hidden_folders
+
+#: Of /tmp, which is memory.
+TMP_BYTES = 64 << 20
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_TRIAL_S = 10.0
+
+
+class NoBubblewrap(Exception):
+    """It is not there, or may not do its work; the text says why, in one line."""
+
+
+async def find(hidden: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Return what is put before a command to run it inside; tried once, which takes some 20 ms.
+
+    Args:
+        hidden: Folders of ours that are empty inside, wherever they lie: state, data.
+
+    Raises:
+        NoBubblewrap: not installed, too old (below 0.7), or the machine forbids namespaces.
+        LifterUnavailable: the machine is too busy to tell.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        raise NoBubblewrap("bwrap must be installed (Debian's package bubblewrap)")
+    prefix = (program, *_isolation(), *_view(), *_covers(hidden), "--")
+    await _try([*prefix, sys.executable, "-I", "-S", "-c", ""])
+    return prefix
+
+
+async def _try(command: Sequence[str]) -> None:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise LifterUnavailable(f"bwrap could not be started: {error}") from error
+    try:
+        async with asyncio.timeout(_TRIAL_S):
+            _, said = await process.communicate()
+    except TimeoutError as error:
+        raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
+    finally:
+        if process.returncode is None:  # late, or cancelled
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        raise NoBubblewrap(f"bwrap does not work here: {lines[-1][:300]}")
+
+
+def _isolation() -> tuple[str, ...]:
+    # A cgroup namespace would hide nothing, and our systemd unit need not allow it.
+    names = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts")]
+    common = ("--die-with-parent", "--new-session", "--cap-drop", "ALL", *names)
+    if os.geteuid() == 0:
+        # No user namespace: in one, the other user that the lifter becomes would not exist.
+        return (*common, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    return (*common, "--unshare-user", "--uid", "65534", "--gid", "65534")
+
+
+def _view() -> Iterator[str]:
+    for name in _SYSTEM:
+        yield from _shown(Path(name))
+    yield from (
+        *_open_folder(Path("/etc")),
+        "--ro-bind-try",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.cache",
+    )
+    yield from ("--ro-bind-try", "/etc/alternatives", "/etc/alternatives")
+    # As root's, the new /proc could be written: core_pattern names a program that the kernel runs.
+    yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev")
+    yield from ("--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp")
+    for above in sorted({above for folder in _python() for above in folder.parents}):
+        yield from _open_folder(above)
+    for folder in _python():
+        yield from ("--ro-bind", str(folder), str(folder))
+
+
+def _open_folder(place: Path) -> tuple[str, ...]:
+    """Make a folder that others may enter: those that root's bubblewrap makes unasked are closed."""
+    return ("--perms", "0755", "--dir", str(place))
+
+
+def _shown(place: Path) -> tuple[str, ...]:
+    if place.is_symlink():
+        return ("--symlink", str(place.readlink()), str(place))
+    return ("--ro-bind", str(place), str(place)) if place.is_dir() else ()
+
+
+@functools.cache
+def _python() -> tuple[Path, ...]:
+    """List what Python needs that is not a part of the system, and our package; nothing around it."""
+    named = ":".join(os.environ.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH"))
+    lent = [each for each in map(Path, named.split(":")) if _may_be_shown(each)]
+    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), PACKAGE_ROOT, *lent])
+    return tuple(each for each in folders if each.is_dir() and not each.is_relative_to("/usr"))
+
+
+def _may_be_shown(folder: Path) -> bool:
+    """Tell whether a folder of the environment holds libraries alone, as far as its place can say."""
+    dear = (Path(os.path.expanduser("~")), Path.cwd(), PACKAGE_ROOT)
+    return folder.is_absolute() and not any(each.is_relative_to(folder) for each in dear)
+
+
+def _covers(hidden: Sequence[Path]) -> Iterator[str]:
+    """Cover packages with data sets, and our own folders where they lie in what is shown."""
+    shown = [Path("/usr"), *_python()]
+    packages = hidden_folders(list(map(str, shown)))
+    for folder in (*packages, *(each.absolute() for each in hidden)):
+        if folder.is_dir() and any(folder.is_relative_to(each) for each in shown):
+            yield from ("--size", "4096", "--tmpfs", str(folder))
+    yield from ("--remount-ro", "/")

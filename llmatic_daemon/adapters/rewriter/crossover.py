@@ -1,0 +1,93 @@
+"""Crossover: layers of one network in another one."""
+
+from dataclasses import replace
+
+from llmatic_daemon.adapters.rewriter.context import Workbench
+from llmatic_daemon.adapters.rewriter.repair import fit, starves
+from llmatic_daemon.adapters.rewriter.shape_inference import measure
+from llmatic_daemon.adapters.rewriter.steps import (
+    TRAILING,
+    Chain,
+    Dense,
+    Flatten,
+    Layer,
+    Residual,
+    Rows,
+    layers,
+)
+
+
+def graft(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
+    """Put layers of a donor into a network, or join the start of one and the end of the other.
+
+    Returns:
+        None when the donor has nothing to give, or the two do not grow together.
+    """
+    parent = measure(chain, bench.shape)
+    bench = replace(bench, limits=bench.limits.sparing(parent))
+    joined = _crossed(chain, donor, bench) if bench.chance(0.35) else _inserted(chain, donor, bench)
+    child = None if joined is None else fit(joined, bench)
+    if child is None or starves(child, parent, bench):
+        return None
+    return child
+
+
+def _maps_end(chain: Chain) -> int:
+    """Find where the feature maps end: the first step that makes them a vector or a sequence."""
+    for index, step in enumerate(chain):
+        if isinstance(step, Flatten | Rows | Dense):
+            return index
+    return len(chain)
+
+
+def _cuts(chain: Chain, start: int, stop: int) -> list[int]:
+    """Find the borders between units."""
+    return [
+        index
+        for index in range(start, stop + 1)
+        if index == len(chain) or not isinstance(chain[index], TRAILING)
+    ]
+
+
+def _inserted(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
+    """Put a run of the donor's units on feature maps among those of the network."""
+    piece = _piece(donor, _cuts(donor, 0, _maps_end(donor)), bench)
+    start, stop = 0, _maps_end(chain)
+    if not piece or bench.chance(0.15):
+        piece = _piece(donor, _cuts(donor, _maps_end(donor) + 1, len(donor) - 1), bench) or piece
+        if piece and isinstance(piece[0], Dense):
+            start, stop = stop + 1, len(chain) - 1
+    if not piece:
+        return None
+    places = _cuts(chain, min(start, stop), stop)
+    place = bench.rng.choice(places)
+    end = place
+    if bench.chance(0.4):
+        # In place of some of the network's own units rather than beside them.
+        end = bench.rng.choice([cut for cut in places if cut >= place][:3])
+    replaced = (*chain[:place], *piece, *chain[end:])
+    own = {id(layer) for layer in layers(chain[:-1])}
+    if any(id(layer) in own for layer in layers(replaced)):
+        return replaced
+    return (*chain[:place], *piece, *chain[place:])
+
+
+def _piece(donor: Chain, cuts: list[int], bench: Workbench) -> Chain:
+    """Draw a run of up to four units that has a layer in it; longer ones when bold."""
+    runs = [
+        donor[start:stop]
+        for start in cuts
+        for stop in cuts
+        if start < stop and cuts.index(stop) - cuts.index(start) <= 2 + round(4 * bench.freedom)
+    ]
+    runs = [run for run in runs if any(isinstance(step, Layer | Residual) for step in run)]
+    return bench.rng.choice(runs) if runs else ()
+
+
+def _crossed(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
+    """Join the first units of the network with the donor's last ones, cut on feature maps."""
+    heads = [cut for cut in _cuts(chain, 0, _maps_end(chain)) if any(layers(chain[:cut]))]
+    tails = [cut for cut in _cuts(donor, 0, _maps_end(donor)) if any(layers(donor[cut:-1]))]
+    if not heads or not tails:
+        return _inserted(chain, donor, bench)
+    return (*chain[: bench.rng.choice(heads)], *donor[bench.rng.choice(tails) :])

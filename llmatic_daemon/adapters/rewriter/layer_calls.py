@@ -1,0 +1,158 @@
+"""Calls such as `nn.Conv2d(3, 16, 3)` in a constructor, as steps."""
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+
+from llmatic_daemon.adapters.rewriter.literals import Arguments, Numbers, Unreadable, dotted
+from llmatic_daemon.adapters.rewriter.steps import (
+    Activation,
+    Chain,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Norm,
+    Pool,
+    Recurrent,
+    Step,
+)
+
+#: Layers of `torch.nn` and the functions of `torch.nn.functional` that they stand for.
+ACTIVATIONS = {
+    "ReLU": "relu",
+    "ReLU6": "relu6",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "ELU": "elu",
+    "LeakyReLU": "leaky_relu",
+    "Hardswish": "hardswish",
+    "Mish": "mish",
+    "SELU": "selu",
+    "Softplus": "softplus",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+}
+
+
+def read(call: ast.Call, numbers: Numbers, name: str = "") -> Chain:
+    """Read the construction of a layer, or of a `Sequential` of layers.
+
+    Raises:
+        Unreadable: not a layer that we know, or not with these arguments.
+    """
+    kind = dotted(call.func).split(".")[-1]
+    if kind == "Identity":
+        return ()
+    if kind == "Sequential":
+        return _sequential(call, numbers)
+    if kind in ACTIVATIONS:
+        # Slopes and approximations are left at their defaults: they matter little to a rewrite.
+        return (Activation(name=name, function=ACTIVATIONS[kind]),)
+    reader = _READERS.get(kind.removeprefix("Lazy"))
+    if reader is None:
+        raise Unreadable(f"nn.{kind} is not a layer that we know")
+    return (replace(reader(call, numbers, kind), name=name),)
+
+
+def _sequential(call: ast.Call, numbers: Numbers) -> Chain:
+    chain: Chain = ()
+    for argument in call.args:
+        if not isinstance(argument, ast.Call):
+            raise Unreadable("a Sequential must be of plain layers")
+        chain += read(argument, numbers)
+    return chain
+
+
+def _parameters(kind: str, first: str, *others: str) -> tuple[str, ...]:
+    """Leave the input size out of the parameters of a lazy layer."""
+    return others if kind.startswith("Lazy") else (first, *others)
+
+
+def _conv(call: ast.Call, numbers: Numbers, kind: str) -> Step:
+    others = ("out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias")
+    arguments = Arguments(call, _parameters(kind, "in_channels", *others), numbers)
+    kernel, dilation = arguments.integer("kernel_size"), arguments.integer("dilation", 1)
+    out, groups = arguments.integer("out_channels"), arguments.integer("groups", 1)
+    padding = arguments.value("padding", 0)
+    if padding == "same":
+        padding = dilation * (kernel - 1) // 2
+    elif padding != "valid":
+        padding = arguments.integer("padding", 0, smallest=0)
+    depthwise = groups > 1 and groups == out == arguments.integer("in_channels", 0)
+    return Conv(
+        out=out,
+        kernel=kernel,
+        stride=arguments.integer("stride", 1),
+        padding=padding if isinstance(padding, int) else 0,
+        dilation=dilation,
+        groups=1 if depthwise else groups,
+        depthwise=depthwise,
+        bias=bool(arguments.value("bias", True)),
+    )
+
+
+def _dense(call: ast.Call, numbers: Numbers, kind: str) -> Step:
+    parameters = _parameters(kind, "in_features", "out_features", "bias")
+    arguments = Arguments(call, parameters, numbers)
+    return Dense(out=arguments.integer("out_features"), bias=bool(arguments.value("bias", True)))
+
+
+def _recurrent(call: ast.Call, numbers: Numbers, kind: str) -> Step:
+    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first")
+    arguments = Arguments(call, names, numbers)
+    if arguments.integer("num_layers", 1) != 1 or not arguments.value("batch_first", False):
+        raise Unreadable("a recurrent layer must be single and have the batch first")
+    return Recurrent(kind=kind, out=arguments.integer("hidden_size"))
+
+
+def _dropout(call: ast.Call, numbers: Numbers, kind: str) -> Step:
+    p = Arguments(call, ("p", "inplace"), numbers).value("p", 0.5)
+    if not isinstance(p, int | float):
+        raise Unreadable("the probability of a dropout must be a number")
+    return Dropout(p=float(p), channels=kind == "Dropout2d")
+
+
+def _pool(call: ast.Call, numbers: Numbers, kind: str) -> Step:
+    return pool("max" if kind == "MaxPool2d" else "avg", call, numbers)
+
+
+def pool(kind: str, call: ast.Call, numbers: Numbers, *leading: str) -> Pool:
+    """Read the arguments of a pooling layer, or after `leading` ones those of its function.
+
+    Raises:
+        Unreadable: not with these arguments.
+    """
+    arguments = Arguments(call, (*leading, "kernel_size", "stride", "padding"), numbers)
+    kernel = arguments.integer("kernel_size")
+    stride, padding = (
+        arguments.integer("stride", kernel),
+        arguments.integer("padding", 0, smallest=0),
+    )
+    return Pool(kind=kind, kernel=kernel, stride=stride, padding=padding)
+
+
+def _global_pool(call: ast.Call, numbers: Numbers, _kind: str) -> Step:
+    return GlobalPool(size=Arguments(call, ("output_size",), numbers).integer("output_size"))
+
+
+_Reader = Callable[[ast.Call, Numbers, str], Step]
+_READERS: dict[str, _Reader] = {
+    "Conv2d": _conv,
+    "Linear": _dense,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "Dropout": _dropout,
+    "Dropout2d": _dropout,
+    "MaxPool2d": _pool,
+    "AvgPool2d": _pool,
+    "AdaptiveAvgPool2d": _global_pool,
+    "BatchNorm1d": lambda _call, _numbers, _kind: Norm(kind="batch"),
+    "BatchNorm2d": lambda _call, _numbers, _kind: Norm(kind="batch"),
+    "LayerNorm": lambda _call, _numbers, _kind: Norm(kind="layer"),
+    "GroupNorm": lambda _call, _numbers, _kind: Norm(kind="group"),
+    "Flatten": lambda _call, _numbers, _kind: Flatten(),
+}

@@ -1,0 +1,197 @@
+"""A chain of steps as Python source: imports and one `nn.Module` without constructor arguments."""
+
+import ast
+
+from llmatic_daemon.adapters.rewriter.shape_inference import (
+    Shape,
+    groups_of,
+    norm_groups,
+    num_parts,
+    shape_after,
+)
+from llmatic_daemon.adapters.rewriter.steps import (
+    Activation,
+    Chain,
+    Collapse,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Norm,
+    Pool,
+    Recurrent,
+    Residual,
+    Rows,
+    SplitStep,
+    Step,
+    steps,
+)
+
+_SOURCE = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class {class_name}(nn.Module):
+    def __init__(self):
+        super().__init__()
+{layers}
+    def forward(self, x):
+{forward}
+"""
+
+_NAMES: dict[type[Step], str] = {Conv: "conv", Dense: "fc", Norm: "norm", Dropout: "drop"}
+#: Attributes that a module has anyway.
+_RESERVED = {"forward", "training", "train", "eval", "half", "float", "double", "apply", "type"}
+
+
+def print_network(chain: Chain, shape: Shape, class_name: str = "Net") -> str:
+    """Print a network for images of a shape, as `ast.unparse` formats it.
+
+    Raises:
+        Misfit: a step cannot take what comes to it.
+    """
+    printer = _Printer({step.name for step in steps(chain) if step.name})
+    printer.chain(chain, shape)
+    forward = [*printer.forward, f"return {printer.value}"]
+    source = _SOURCE.format(
+        class_name=class_name, layers=_indented(printer.layers), forward=_indented(forward)
+    )
+    return ast.unparse(ast.parse(source)) + "\n"
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join(f"        {line}" for line in lines)
+
+
+class _Printer:
+    """Collects the lines of both methods; `value` is the expression not yet assigned."""
+
+    def __init__(self, wanted: set[str]) -> None:
+        self.layers: list[str] = []
+        self.forward: list[str] = []
+        self.value = "x"
+        self._taken: set[str] = set(_RESERVED)
+        self._wanted = wanted
+        self._depth = 0
+        self._composing = False
+
+    def chain(self, chain: Chain, shape: Shape) -> None:
+        """Print a chain that starts at the pending value."""
+        for step in chain:
+            self._step(step, shape)
+            shape = shape_after(step, shape)
+
+    def _step(self, step: Step, shape: Shape) -> None:
+        match step:
+            case Conv() | Dense():
+                self._assign()
+                self._layer(step, shape)
+            case Norm() | Dropout():
+                self._layer(step, shape)
+            case Recurrent():
+                self._recurrent(step, shape)
+            case Residual():
+                self._residual(step, shape)
+            case Activation():
+                self.value = f"F.{step.function}({self.value})"
+            case _:
+                self._assign()
+                self.value = _view(step, self.value, shape)
+
+    def _assign(self) -> None:
+        if self.value != "x" and not self._composing:
+            self.forward.append(f"x = {self.value}")
+            self.value = "x"
+
+    def _layer(self, step: Step, shape: Shape) -> None:
+        name = self._name(step)
+        self.layers.append(f"self.{name} = nn.{_constructor(step, shape)}")
+        self.value = f"self.{name}({self.value})"
+
+    def _recurrent(self, step: Recurrent, shape: Shape) -> None:
+        self._assign()
+        name = self._name(step)
+        self.layers.append(f"self.{name} = nn.{_constructor(step, shape)}")
+        self.forward.append(f"x, _ = self.{name}(x)")
+
+    def _residual(self, step: Residual, shape: Shape) -> None:
+        self._assign()
+        self._depth += 1
+        shortcut = "shortcut" if self._depth == 1 else f"shortcut{self._depth}"
+        # The body still needs x, so a shortcut must be one expression.
+        self._composing = True
+        self.chain(step.shortcut, shape)
+        self._composing = False
+        self.forward.append(f"{shortcut} = {self.value}")
+        self.value = "x"
+        self.chain(step.body, shape)
+        self._assign()
+        self.value = f"x + {shortcut}"
+        self._depth -= 1
+
+    def _name(self, step: Step) -> str:
+        if step.name and step.name not in self._taken:
+            self._taken.add(step.name)
+            return step.name
+        stem = step.kind.lower() if isinstance(step, Recurrent) else _NAMES[type(step)]
+        number = 1
+        while f"{stem}{number}" in self._taken | self._wanted:
+            number += 1
+        self._taken.add(f"{stem}{number}")
+        return f"{stem}{number}"
+
+
+def _constructor(step: Step, shape: Shape) -> str:
+    match step:
+        case Conv():
+            return _conv(step, shape[0])
+        case Dense():
+            return f"Linear({shape[-1]}, {step.out}{'' if step.bias else ', bias=False'})"
+        case Recurrent():
+            return f"{step.kind}({shape[-1]}, {step.out}, batch_first=True)"
+        case Dropout():
+            return f"{'Dropout2d' if step.channels and len(shape) == 3 else 'Dropout'}({step.p})"
+        case Norm():
+            return _norm(step, shape)
+    raise AssertionError(step)
+
+
+def _conv(step: Conv, channels: int) -> str:
+    out = channels if step.depthwise else step.out
+    options = {"stride": (step.stride, 1), "padding": (step.padding, 0)}
+    options |= {"dilation": (step.dilation, 1), "groups": (groups_of(step, channels), 1)}
+    options |= {"bias": (step.bias, True)}
+    extra = "".join(f", {key}={value}" for key, (value, usual) in options.items() if value != usual)
+    return f"Conv2d({channels}, {out}, {step.kernel}{extra})"
+
+
+def _norm(step: Norm, shape: Shape) -> str:
+    if len(shape) == 3 and step.kind == "batch":
+        return f"BatchNorm2d({shape[0]})"
+    if len(shape) == 3 and step.kind == "group":
+        return f"GroupNorm({norm_groups(shape)}, {shape[0]})"
+    if len(shape) == 1 and step.kind == "batch":
+        return f"BatchNorm1d({shape[0]})"
+    return f"LayerNorm({list(shape) if len(shape) == 3 else shape[-1]})"
+
+
+def _view(step: Step, value: str, shape: Shape) -> str:
+    match step:
+        case Pool():
+            stride = "" if step.stride == step.kernel else f", stride={step.stride}"
+            padding = f", padding={step.padding}" if step.padding else ""
+            return f"F.{step.kind}_pool2d({value}, {step.kernel}{stride}{padding})"
+        case GlobalPool():
+            return f"F.adaptive_avg_pool2d({value}, {step.size})"
+        case Flatten():
+            return f"torch.flatten({value}, 1)"
+        case Rows():
+            return f"{value}.permute(0, 2, 1, 3).flatten(2)"
+        case SplitStep():
+            parts = num_parts(step, shape[0])
+            return f"{value}.unflatten(1, ({parts}, {shape[0] // parts}))"
+        case Collapse():
+            return f"{value}[:, -1]" if step.kind == "last" else f"{value}.mean(1)"
+    raise AssertionError(step)

@@ -1,0 +1,213 @@
+"""Shape inference without torch: what goes in and out of each step, and what it costs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd, prod
+
+from llmatic_daemon.adapters.rewriter.steps import (
+    Chain,
+    Collapse,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    Layer,
+    Norm,
+    Path,
+    Pool,
+    Recurrent,
+    Residual,
+    Rows,
+    SplitStep,
+    Step,
+    layers,
+)
+
+#: Of one image: (channels, height, width), a sequence (length, features), or (features,).
+Shape = tuple[int, ...]
+
+_GATES = {"LSTM": 4, "GRU": 3}
+
+
+class Misfit(Exception):
+    """A step cannot take what comes to it."""
+
+    def __init__(self, step: Step, before: Shape, path: Path = ()) -> None:
+        super().__init__(f"{type(step).__name__} cannot take {before}")
+        self.step = step
+        self.before = before
+        self.path = path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A step in its place, with the shapes around it."""
+
+    path: Path
+    step: Step
+    before: Shape
+    after: Shape
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """What a network costs."""
+
+    num_parameters: int
+    #: Multiply-adds of the layers for one image.
+    flops: int
+    #: Number of layers with weights.
+    depth: int
+    #: Elements of the largest tensor.
+    largest: int
+
+
+def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
+    """Follow the shape of one image through a chain.
+
+    Returns:
+        Every step in order; the steps in the body of a residual before the residual itself.
+
+    Raises:
+        Misfit: a step cannot take what comes to it; names the first.
+    """
+    sites: list[Site] = []
+    for index, step in enumerate(chain):
+        path = (*root, index)
+        if isinstance(step, Residual):
+            sites += trace(step.body, shape, path)
+        try:
+            after = shape_after(step, shape)
+        except Misfit as misfit:
+            raise Misfit(misfit.step, misfit.before, path) from None
+        sites.append(Site(path=path, step=step, before=shape, after=after))
+        shape = after
+    return sites
+
+
+def shape_after(step: Step, before: Shape) -> Shape:
+    """Tell the shape of one image after a step.
+
+    Raises:
+        Misfit: the step cannot take it.
+    """
+    match step, before:
+        case Conv(), (channels, _, _):
+            size = _slide(step, before, step.kernel, step.stride, step.padding, step.dilation)
+            return (channels if step.depthwise else step.out, *size)
+        case Pool(), (channels, _, _) if 2 * step.padding <= step.kernel:
+            return (channels, *_slide(step, before, step.kernel, step.stride, step.padding))
+        case GlobalPool(), (channels, height, width) if step.size <= min(height, width):
+            return (channels, step.size, step.size)
+        case Dense(), (*leading, _) if len(before) < 3:
+            return (*leading, step.out)
+        case Recurrent(), (length, _):
+            return (length, step.out)
+        case Flatten(), _:
+            return (prod(before),)
+        case Rows(), (channels, height, width):
+            return (height, channels * width)
+        case SplitStep(), (features,):
+            parts = num_parts(step, features)
+            return (parts, features // parts)
+        case Collapse(), (_, features):
+            return (features,)
+        case Residual(), _:
+            return _residual_after(step, before)
+        case Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
+            # A single value, less its own mean, is always 0.
+            raise Misfit(step, before)
+        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | SplitStep(), _:
+            raise Misfit(step, before)
+        case Collapse(), _:
+            raise Misfit(step, before)
+    return before
+
+
+def _slide(
+    step: Step, before: Shape, kernel: int, stride: int, padding: int, dilation: int = 1
+) -> tuple[int, int]:
+    height, width = ((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for size in before[1:])
+    if min(height, width) < 1:
+        raise Misfit(step, before)
+    return height, width
+
+
+def _residual_after(step: Residual, before: Shape) -> Shape:
+    after = end(step.body, before)
+    if end(step.shortcut, before) != after:
+        raise Misfit(step, before)
+    return after
+
+
+def end(chain: Chain, shape: Shape) -> Shape:
+    """Tell the shape of one image after a whole chain.
+
+    Raises:
+        Misfit: a step cannot take what comes to it.
+    """
+    for step in chain:
+        shape = shape_after(step, shape)
+    return shape
+
+
+def num_parts(step: SplitStep, features: int) -> int:
+    """Tell into how many equal parts a vector is split: the largest divisor that is allowed."""
+    return max(parts for parts in range(1, step.parts + 1) if features % parts == 0)
+
+
+def groups_of(step: Conv, channels: int) -> int:
+    """Tell the number of groups of a convolution on so many input channels."""
+    return channels if step.depthwise else gcd(step.groups, channels, step.out)
+
+
+def norm_groups(shape: Shape) -> int:
+    """Tell the number of groups that a group normalisation of such maps has.
+
+    A group of few values, less their mean, says little; one of a single value nothing at all.
+    """
+    channels, height, width = shape
+    fits = [n for n in (2, 4, 8) if channels % n == 0 and channels // n * height * width >= 4]
+    return max(fits, default=1)
+
+
+def cost(step: Layer, before: Shape, after: Shape) -> tuple[int, int]:
+    """Count the parameters and multiply-adds of one layer."""
+    match step:
+        case Conv():
+            weights = before[0] // groups_of(step, before[0]) * after[0] * step.kernel**2
+            return weights + after[0] * step.bias, weights * after[1] * after[2]
+        case Dense():
+            weights = before[-1] * step.out
+            return weights + step.out * step.bias, weights * prod(before[:-1])
+        case Recurrent():
+            weights = _GATES[step.kind] * step.out * (before[1] + step.out)
+            return weights + 2 * _GATES[step.kind] * step.out, weights * before[0]
+
+
+def measure(chain: Chain, shape: Shape) -> Size:
+    """Count what a network costs for one image of a shape.
+
+    Raises:
+        Misfit: a step cannot take what comes to it.
+    """
+    num_parameters, flops, largest = 0, 0, prod(shape)
+    for step, before, after in _everything(chain, shape):
+        largest = max(largest, prod(after))
+        if isinstance(step, Conv | Dense | Recurrent):
+            parameters, multiply_adds = cost(step, before, after)
+            num_parameters, flops = num_parameters + parameters, flops + multiply_adds
+        elif isinstance(step, Norm):
+            num_parameters += 2 * (prod(before) if step.kind == "layer" else before[0])
+    depth = sum(1 for _ in layers(chain))
+    return Size(num_parameters=num_parameters, flops=flops, depth=depth, largest=largest)
+
+
+def _everything(chain: Chain, shape: Shape) -> Iterator[tuple[Step, Shape, Shape]]:
+    for step in chain:
+        if isinstance(step, Residual):
+            yield from _everything(step.body, shape)
+            yield from _everything(step.shortcut, shape)
+        after = shape_after(step, shape)
+        yield step, shape, after
+        shape = after

@@ -1,0 +1,141 @@
+"""Calls on tensors in `forward`, such as `F.relu(x)` or `x.flatten(1)`, as steps."""
+
+import ast
+
+from llmatic_daemon.adapters.rewriter.layer_calls import ACTIVATIONS, pool
+from llmatic_daemon.adapters.rewriter.literals import Arguments, Numbers, Unreadable, dotted
+from llmatic_daemon.adapters.rewriter.steps import (
+    Activation,
+    Chain,
+    Collapse,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Norm,
+    Recurrent,
+    Residual,
+    Rows,
+    SplitStep,
+    layers,
+    steps,
+)
+
+_FUNCTIONS = {"F", "nn.functional", "torch.nn.functional", "torch"}
+#: A longer sequence takes a recurrent layer too long.
+_MAX_PARTS = 1024
+_SOFTMAX = ("softmax", "log_softmax")
+
+
+def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
+    """Read one call as the tensor that it takes and the steps that it adds.
+
+    Raises:
+        Unreadable: not a call that we know, or not with these arguments.
+    """
+    owner, _, function = dotted(call.func).rpartition(".")
+    if owner in _FUNCTIONS and call.args:
+        return call.args[0], _function(function, call, numbers)
+    if isinstance(call.func, ast.Attribute):
+        return _method(call.func, call, numbers)
+    raise Unreadable(f"'{ast.unparse(call)}' is not understood")
+
+
+def read_slice(node: ast.Subscript) -> Chain:
+    """Read `x[:, -1]`, the last element of a sequence.
+
+    Raises:
+        Unreadable: it is another slice.
+    """
+    match node.slice:
+        case ast.Tuple(elts=[ast.Slice(None, None, None), ast.UnaryOp(ast.USub(), ast.Constant(1))]):
+            return (Collapse(kind="last"),)
+    raise Unreadable(f"'{ast.unparse(node)}' is not understood")
+
+
+def scores(chain: Chain) -> Chain:
+    """Leave a softmax at the very end out: the loss has one of its own.
+
+    Raises:
+        Unreadable: there is another one in between.
+    """
+    while chain and isinstance(chain[-1], Activation) and chain[-1].function in _SOFTMAX:
+        chain = chain[:-1]
+    if any(isinstance(step, Activation) and step.function in _SOFTMAX for step in steps(chain)):
+        raise Unreadable("a softmax between layers is not understood")
+    return chain
+
+
+def has_weights(chain: Chain) -> bool:
+    """Tell whether a chain has anything to learn."""
+    return any(layers(chain)) or any(isinstance(step, Norm) for step in steps(chain))
+
+
+def is_simple(chain: Chain) -> bool:
+    """Tell whether a chain can be printed as one expression."""
+    return not any(isinstance(step, Residual | Recurrent) for step in chain)
+
+
+def _function(function: str, call: ast.Call, numbers: Numbers) -> Chain:
+    match function:
+        case "max_pool2d" | "avg_pool2d":
+            return (pool(function[:3], call, numbers, "input"),)
+        case "adaptive_avg_pool2d":
+            arguments = Arguments(call, ("input", "output_size"), numbers)
+            return (GlobalPool(size=arguments.integer("output_size")),)
+        case "dropout" | "dropout2d":
+            return (_dropout(function, call, numbers),)
+        case "flatten" if _plain(call, 1, numbers) == (1,):
+            return (Flatten(),)
+    if function in ACTIVATIONS.values():
+        return (Activation(function=function),)
+    raise Unreadable(f"'{ast.unparse(call)}' is not understood")
+
+
+def _dropout(function: str, call: ast.Call, numbers: Numbers) -> Dropout:
+    arguments = Arguments(call, ("input", "p", "training", "inplace"), numbers)
+    p = arguments.value("p", 0.5)
+    if not isinstance(p, int | float):
+        raise Unreadable("the probability of a dropout must be a number")
+    return Dropout(p=float(p), channels=function == "dropout2d")
+
+
+def _plain(call: ast.Call, num_skipped: int, numbers: Numbers) -> tuple[object, ...]:
+    """Read the positional arguments after the first ones, then the keywords."""
+    given = [*call.args[num_skipped:], *(keyword.value for keyword in call.keywords)]
+    return tuple(numbers.value(node) for node in given)
+
+
+def _method(method: ast.Attribute, call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
+    tensor = method.value
+    if method.attr in ("view", "reshape") and len(call.args) == 2 and _keeps_batch(call.args[0]):
+        return tensor, (Flatten(),)
+    if method.attr == "contiguous":
+        return tensor, ()
+    arguments = _plain(call, 0, numbers)
+    match method.attr, arguments:
+        case "flatten", (1,):
+            return tensor, (Flatten(),)
+        case "flatten", (2,):
+            return _rows(tensor), (Rows(),)
+        case "mean", (1,):
+            return tensor, (Collapse(kind="mean"),)
+        case "mean", ((2, 3) | (-2, -1),) | (2, 3):
+            return tensor, (GlobalPool(), Flatten())
+        case "unflatten", (1, (int() as parts, _)) if 0 < parts <= _MAX_PARTS:
+            return tensor, (SplitStep(parts=parts),)
+        case ("relu" | "tanh" | "sigmoid") as function, ():
+            return tensor, (Activation(function=function),)
+    raise Unreadable(f"'{ast.unparse(call)}' is not understood")
+
+
+def _keeps_batch(node: ast.expr) -> bool:
+    return ast.unparse(node).endswith((".size(0)", ".shape[0]")) or ast.unparse(node) == "-1"
+
+
+def _rows(node: ast.expr) -> ast.expr:
+    """Find what is permuted in `x.permute(0, 2, 1, 3).flatten(2)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        arguments = [ast.unparse(argument) for argument in node.args]
+        if node.func.attr == "permute" and arguments == ["0", "2", "1", "3"]:
+            return node.func.value
+    raise Unreadable(f"'{ast.unparse(node)}' is not understood")

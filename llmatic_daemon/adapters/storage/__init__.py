@@ -1,0 +1,1 @@
+"""The state folder: the SQLite store, content-addressed files, notes."""

@@ -1,0 +1,505 @@
+"""What a state folder tells: read-only questions for the command line, daemon running or not."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage.history_records import (
+    Ancestor,
+    PromptCredit,
+    PromptsInForce,
+    PromptVersion,
+    RunningJob,
+    Status,
+    StoredElite,
+    StoredPromptElite,
+)
+from llmatic_daemon.adapters.storage.notes import backup_note, pause_note, sandbox_note
+from llmatic_daemon.adapters.storage.rows import (
+    arm_rows,
+    audit_rows,
+    checkpoint_rows,
+    job_rows,
+    placement_rows,
+    total_rows,
+)
+from llmatic_daemon.adapters.storage.sqlite_store import (
+    entries_between,
+    interleaved,
+    log_page,
+    stored_identity,
+)
+from llmatic_daemon.adapters.storage.state_folder import database_path, holder
+from llmatic_daemon.domain import (
+    Audit,
+    Checkpoint,
+    Comparison,
+    Identity,
+    Measures,
+    Operator,
+    Outcome,
+    Placement,
+    PromptKind,
+    Tessellation,
+    Verdict,
+)
+from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError, UserError
+from llmatic_daemon.domain.ports import Entry
+
+T = TypeVar("T")
+Order = Literal["objective", "flops", "num_parameters", "width_to_depth", "cell", "job"]
+
+
+class History:
+    """A read-only look at a state folder; each answer is of one moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder's database.
+
+        Raises:
+            UserError: there is no search.
+            StateVersionError: it is another version's, or another program's.
+            ConfigurationError: it is damaged or not readable.
+        """
+        self._folder = folder
+        self._path = database_path(folder)
+        if not self._path.exists():
+            raise UserError(
+                f"there must be a search in {str(folder)!r}, found none; begin one with "
+                "'llmatic-daemon demo' or 'llmatic-daemon run', or name its folder with --state"
+            )
+        self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the database; the answers stay."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def identity(self) -> Identity:
+        """Return what the state belongs to.
+
+        Raises:
+            UserError: its first start has not come so far.
+        """
+        found = self._ask(stored_identity)
+        if found is None:
+            raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
+        return found
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return what the next start begins with; None when it folds the whole log."""
+        return self._ask(checkpoint_rows.read)
+
+    def log(self, after: Checkpoint | None = None) -> Iterator[Entry]:
+        """Read placements, editions and audits, oldest first, a page at a time."""
+        after = after or Checkpoint()
+        between = self._ask(partial(entries_between, after=after))
+        last = after.num_settled
+        while page := self._ask(partial(log_page, after=last)):
+            yield from interleaved(page, between)
+            last = page[-1].number
+        yield from between
+
+    def placements(self) -> Iterator[Placement]:
+        """Read all placements, oldest first."""
+        return (entry for entry in self.log() if isinstance(entry, Placement))
+
+    def check(self) -> tuple[str, ...]:
+        """Name what is wrong with the database itself: its pages, its references, its jobs."""
+        return self._ask(_faults)
+
+    def status(self) -> Status:
+        """Tell how far the search has come, and who works on it."""
+        with self.moment():
+            return self._status()
+
+    def comparison(self) -> Comparison | None:
+        """Return the last comparison of both arms; None: there never was a control arm."""
+        return self._ask(arm_rows.read)
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Answer all questions of this moment, while a daemon goes on writing."""
+        self._rows("BEGIN")
+        try:
+            yield
+        finally:
+            self._rows("COMMIT")
+
+    def elites(self, order: Order = "objective") -> tuple[StoredElite, ...]:
+        """List the network archive; by falling objective, or by another figure, rising.
+
+        Raises:
+            UserError: there is no such order.
+        """
+        column = _ORDERS.get(order)
+        if column is None:
+            raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
+        return tuple(map(_elite, self._rows(f"{_ELITES} ORDER BY {column}, cell")))
+
+    def page(self, after: int, size: int) -> list[Placement]:
+        """Read at most `size` placements that follow a number of the log, oldest first."""
+        return self._ask(partial(log_page, after=after, size=size))
+
+    def num_settled(self) -> int:
+        """Return the number of the last placement; 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(number), 0) FROM placements")[0][0])
+
+    def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
+        """List the first elites of the network archive from a cell on, by cell."""
+        query = f"{_ELITES} WHERE cell >= ? ORDER BY cell LIMIT ?"
+        return tuple(map(_elite, self._rows(query, cell, limit)))
+
+    def placement(self, job: int) -> Placement:
+        """Return all that is known of a settled job.
+
+        Raises:
+            UserError: it has not been settled.
+        """
+        rows = self._rows(f"{placement_rows.SELECT} WHERE job = ?", job)
+        if not rows:
+            raise UserError(
+                f"job {job} must be a settled one of {str(self._folder)!r}, found "
+                f"{self._state_of(job)}; 'llmatic-daemon elites' lists the best ones"
+            )
+        parents = self._rows("SELECT parent FROM parents WHERE job = ? ORDER BY position", job)
+        return placement_rows.from_row(rows[0], tuple(parent for (parent,) in parents))
+
+    def audit(self, job: int) -> Audit | None:
+        """Return what a second training of a network has said; None when there was none."""
+        return self._ask(lambda connection: audit_rows.read(connection, job))
+
+    def lineage(self, job: int) -> tuple[Ancestor, ...]:
+        """List a network and all its ancestors, nearest first.
+
+        Raises:
+            UserError: the job has not been settled.
+        """
+        facts = {row[0]: row for row in self._rows(_LINEAGE, job)}
+        if not facts:
+            self.placement(job)
+        parents: dict[int, list[int]] = {number: [] for number in facts}
+        for child, parent in self._rows(_LINEAGE_PARENTS, job):
+            parents[child].append(parent)
+        return tuple(
+            _ancestor(facts[number], distance, tuple(parents[number]))
+            for number, distance in _distances(job, parents)
+        )
+
+    def source(self, digest: str) -> str:
+        """Return a source by its digest.
+
+        Raises:
+            UserError: it is not here.
+        """
+        return str(self._content("SELECT text FROM sources WHERE digest = ?", "source", digest))
+
+    def graph(self, digest: str) -> bytes:
+        """Return a network's graph, canonical JSON, by its digest.
+
+        Raises:
+            UserError: it is not here, or `gc` has emptied it.
+        """
+        graph = str(self._content("SELECT graph FROM graphs WHERE digest = ?", "graph", digest))
+        if not graph:
+            raise UserError(f"graph {digest!r} was emptied by gc; its source gives it again")
+        return graph.encode()
+
+    def centroids(self) -> Tessellation:
+        """Return the cells of both archives; none before the first start has made them."""
+        query = "SELECT x, y FROM centroids WHERE archive = ? ORDER BY cell"
+        return Tessellation(
+            network=tuple(self._rows(query, "network")), prompt=tuple(self._rows(query, "prompt"))
+        )
+
+    def prompt_elites(self) -> tuple[StoredPromptElite, ...]:
+        """List the prompt archive, the most curious first."""
+        return self._individuals("ORDER BY curiosity DESC, cell")
+
+    def prompt_elites_from(self, cell: int, limit: int) -> tuple[StoredPromptElite, ...]:
+        """List the first individuals of the prompt archive from a cell on, by cell."""
+        return self._individuals("WHERE cell >= ? ORDER BY cell LIMIT ?", cell, limit)
+
+    def _individuals(self, which: str, *values: object) -> tuple[StoredPromptElite, ...]:
+        names = [part.name for part in fields(StoredPromptElite)]
+        query = f"SELECT {', '.join(names)} FROM prompt_elites {which}"
+        return tuple(
+            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query, *values)
+        )
+
+    def prompt_credit(self) -> tuple[PromptCredit, ...]:
+        """List what each version of each prompt has brought about, by id and version."""
+        names = tuple(part.name for part in fields(PromptCredit))
+        query = f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY prompt, version"
+        return tuple(
+            PromptCredit(**{**dict(zip(names, row, strict=True)), "in_use": bool(row[4])})
+            for row in self._rows(query)
+        )
+
+    def prompt_versions(self, prompt: str) -> tuple[PromptVersion, ...]:
+        """List the texts that a prompt has had, oldest first.
+
+        Raises:
+            UserError: the search has never used such a prompt.
+        """
+        rows = self._rows(_VERSIONS, prompt)
+        if not rows:
+            known = ", ".join(id_ for (id_,) in self._rows(_PROMPT_IDS)) or "none"
+            raise UserError(f"a prompt of this search must be one of {known}; got {prompt!r}")
+        return tuple(
+            PromptVersion(prompt=prompt, version=version, kind=PromptKind(kind), text=text, adopted_at=since)
+            for version, kind, text, since in rows
+        )
+
+    def prompt_weight(self, prompt: str) -> float:
+        """Return the weight that a prompt had last; 1 when it is unknown."""
+        query = "SELECT weight FROM edition_prompts WHERE prompt = ? ORDER BY edition DESC LIMIT 1"
+        rows = self._rows(query, prompt)
+        return float(rows[0][0]) if rows else 1.0
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            with database_file.closed_on_error(database_file.connect_read_only(self._path)) as connection:
+                database_file.check_version(connection, self._path)
+                if len(schema.applied(connection)) < schema.VERSION:
+                    raise StateVersionError(
+                        f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
+                        "older one; start the daemon on it once, which brings it up to date"
+                    )
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        return connection
+
+    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> ConfigurationError:
+        return ConfigurationError(
+            f"{str(self._path)!r} must be a sound database that we can read, got: {error}; "
+            "ask as the daemon's user, or restore a backup"
+        )
+
+    def _content(self, query: str, kind: str, digest: str) -> object:
+        rows = self._rows(query, digest)
+        if not rows:
+            raise UserError(f"there is no {kind} {digest!r} in {str(self._folder)!r}")
+        return rows[0][0]
+
+    def _state_of(self, job: int) -> str:
+        rows = self._rows("SELECT state FROM jobs WHERE number = ?", job)
+        return f"a {rows[0][0]} one" if rows else "no such job"
+
+    def _status(self) -> Status:
+        counts = "SELECT count(*) FROM network_elites UNION ALL SELECT count(*) FROM prompt_elites"
+        (num_filled,), (num_prompt_filled,) = self._rows(counts)
+        cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
+        ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
+        num_audits, num_unstable = audits
+        size_bytes = self._path.stat().st_size
+        ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
+        best = self._rows("SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1")
+        return Status(
+            num_settled=num_settled,
+            num_evaluations=num_evaluations,
+            outcomes=tuple((Outcome(name), number) for name, number in self._rows(_OUTCOMES)),
+            best=best[0] if best else None,
+            num_filled=num_filled,
+            num_cells=cells.get("network", 0),
+            num_prompt_filled=num_prompt_filled,
+            num_prompt_cells=cells.get("prompt", 0),
+            num_queued=num_queued,
+            running=self._running(),
+            prompts=self._prompts_in_force(),
+            num_stand_ins=self._rows(_STAND_INS)[0][0],
+            num_audits=num_audits,
+            num_unstable=num_unstable,
+            last_settled_at=last,
+            elapsed_s=elapsed_s,
+            train_s=train_s,
+            holder=holder(self._folder),
+            database_bytes=size_bytes,
+            bytes_per_candidate=size_bytes / num_settled if num_settled else None,
+            backup=backup_note.read(self._folder),
+            sandbox=sandbox_note.read(self._folder),
+            comparison=self.comparison(),
+            paused_since=pause_note.read(self._folder),
+        )
+
+    def _prompts_in_force(self) -> PromptsInForce | None:
+        rows = self._rows(_IN_FORCE)
+        if not rows:
+            return None
+        edition, adopted_at, num_prompts = rows[0]
+        refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
+        return PromptsInForce(
+            edition=edition,
+            num_prompts=num_prompts,
+            adopted_at=adopted_at,
+            refused=refused[0][0] if refused else None,
+        )
+
+    def _running(self) -> tuple[RunningJob, ...]:
+        boot_id, now_s = job_rows.boot_id(), time.monotonic()
+        return tuple(
+            RunningJob(
+                job=job,
+                attempt=attempt,
+                slot=slot,
+                age_s=now_s - since_s if lease_boot_id == boot_id else None,
+            )
+            for job, attempt, slot, lease_boot_id, since_s in self._rows(_RUNNING)
+        )
+
+
+#: Of a job, one word each; what a fence has refused may stand anywhere.
+_SETTLED = re.compile(r"queued (dispatched (released dispatched )*)placed ")
+_UNSETTLED = re.compile(r"queued ((dispatched released )*(dispatched )?)")
+_EVENTS = """
+SELECT jobs.number, state, coalesce(event, 'none') FROM jobs
+LEFT JOIN job_events ON job_events.job = jobs.number AND event <> 'fenced'
+ORDER BY jobs.number, job_events.number"""
+_JOBS = """
+SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
+FROM jobs LEFT JOIN placements ON placements.job = jobs.number
+WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
+_TOTALS = """
+SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
+FROM totals"""
+_OUTCOMES = """
+SELECT outcome, sum(num) FROM tallies GROUP BY outcome ORDER BY sum(num) DESC, outcome"""
+_RUNNING = """
+SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
+WHERE state = 'running' ORDER BY slot, number"""
+_STAND_INS = "SELECT coalesce(sum(num), 0) FROM tallies WHERE arm = 'stand_in'"
+_IN_FORCE = """
+SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
+FROM editions ORDER BY number DESC LIMIT 1"""
+_PROMPT_IDS = "SELECT DISTINCT prompt FROM prompt_versions ORDER BY prompt"
+_VERSIONS = """
+SELECT version, kind, text,
+  (SELECT min(adopted_at) FROM editions JOIN edition_prompts ON edition = number
+    WHERE edition_prompts.prompt = prompt_versions.prompt
+    AND edition_prompts.version = prompt_versions.version)
+FROM prompt_versions WHERE prompt = ? ORDER BY version"""
+_ORDERS = {
+    "objective": "objective DESC",
+    "flops": "flops",
+    "num_parameters": "num_parameters",
+    "width_to_depth": "width_to_depth",
+    "cell": "cell",
+    "job": "job",
+}
+_ELITES = """
+SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,
+  operator, prompt, temperature, train_s, source_digest, network_digest, verdict FROM elites"""
+#: Each ancestor once: by ways, there can be millions.
+_ANCESTORS = """
+WITH RECURSIVE ancestors (job) AS (
+  SELECT job FROM placements WHERE job = ?
+  UNION
+  SELECT parents.parent FROM ancestors JOIN parents ON parents.job = ancestors.job
+)"""
+_LINEAGE = f"""{_ANCESTORS}
+SELECT job, operator, prompt, temperature, objective, source_digest
+FROM ancestors JOIN placements USING (job)"""
+#: CROSS: ancestors first. To have its rows in order, SQLite would read the parents of all jobs.
+_LINEAGE_PARENTS = f"""{_ANCESTORS}
+SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
+ORDER BY parents.job, parents.position"""
+
+
+def _faults(connection: sqlite3.Connection) -> tuple[str, ...]:
+    ask = connection.execute
+    damage = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
+    loose = [f"loose reference from {row[0]}" for row in ask("PRAGMA foreign_key_check")]
+    jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in ask(_JOBS)]
+    return (
+        *damage,
+        *loose,
+        *jobs_,
+        *_event_faults(ask(_EVENTS)),
+        *total_rows.faults(connection),
+        *arm_rows.faults(connection),
+    )
+
+
+def _event_faults(events: Iterable[tuple[int, str, str]]) -> Iterator[str]:
+    """Hold the events of each job to their grammar."""
+    for (job, state), rows in groupby(events, key=itemgetter(0, 1)):
+        words = "".join(f"{event} " for _, _, event in rows)
+        grammar = _SETTLED if state == "settled" else _UNSETTLED
+        if not grammar.fullmatch(words):
+            yield f"job {job}: state {state}, but its events are {words.strip()}"
+
+
+def _elite(row: Sequence[Any]) -> StoredElite:
+    cell, job, objective, test_accuracy, num_parameters, flops, width, depth, *origin = row
+    operator, prompt, temperature, train_s, source_digest, network_digest, verdict = origin
+    return StoredElite(
+        cell=cell,
+        job=job,
+        objective=objective,
+        test_accuracy=test_accuracy,
+        measures=Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth),
+        operator=Operator(operator),
+        prompt=prompt,
+        temperature=temperature,
+        train_s=train_s,
+        source_digest=source_digest,
+        network_digest=network_digest,
+        verdict=Verdict(verdict) if verdict else None,
+    )
+
+
+def _ancestor(row: Sequence[Any], distance: int, parents: tuple[int, ...]) -> Ancestor:
+    job, operator, prompt, temperature, objective, source_digest = row
+    return Ancestor(
+        job=job,
+        distance=distance,
+        parents=parents,
+        operator=Operator(operator),
+        prompt=prompt,
+        temperature=temperature,
+        objective=objective,
+        source_digest=source_digest,
+    )
+
+
+def _distances(job: int, parents: dict[int, list[int]]) -> list[tuple[int, int]]:
+    """Walk from a job to its ancestors, breadth first: (job, steps) pairs."""
+    found: dict[int, int] = {}
+    level, distance = [job], 0
+    while level:
+        found.update(dict.fromkeys(level, distance))
+        above = dict.fromkeys(parent for child in level for parent in parents[child])
+        level, distance = [number for number in above if number not in found], distance + 1
+    return list(found.items())

@@ -1,0 +1,174 @@
+"""What `History` answers with: small frozen records for people to look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote
+from llmatic_daemon.adapters.storage.state_folder import Holder
+from llmatic_daemon.domain import Comparison, Measures, Operator, Outcome, PromptKind, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningJob:
+    """A job that a slot works on."""
+
+    job: int
+    attempt: int
+    slot: int
+    #: Since it was dispatched; None when the machine has been started anew since.
+    age_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptsInForce:
+    """The prompt set that a search uses."""
+
+    edition: int
+    num_prompts: int
+    #: UTC, ISO 8601.
+    adopted_at: str
+    #: Why what lies in the folder now is not in force; None when it is.
+    refused: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """How far a search has come."""
+
+    num_settled: int
+    #: Settled, trained candidates.
+    num_evaluations: int
+    #: How many jobs ended in which way, most frequent first.
+    outcomes: tuple[tuple[Outcome, int], ...]
+    #: Job and objective of the best network; None before the first.
+    best: tuple[int, float] | None
+    #: Filled and all cells of the two archives.
+    num_filled: int
+    num_cells: int
+    num_prompt_filled: int
+    num_prompt_cells: int
+    num_queued: int
+    running: tuple[RunningJob, ...]
+    #: None before the first start has taken any.
+    prompts: PromptsInForce | None
+    #: Settled candidates that were written by rule while no LLM answered.
+    num_stand_ins: int
+    #: Second trainings, and how many of them told of an unstable network.
+    num_audits: int
+    num_unstable: int
+    #: UTC, ISO 8601; None before the first.
+    last_settled_at: str | None
+    #: Running time of the search over all restarts, and the time that trainings took of it.
+    elapsed_s: float
+    train_s: float
+    #: The daemon that works on it; None when nobody does.
+    holder: Holder | None
+    #: Layers of the sandbox that the last daemon's machine lacked, and why; None while it is not known.
+    sandbox: dict[str, str] | None
+    #: Of the database file, what is only in its write-ahead log aside.
+    database_bytes: int = 0
+    #: How much of it each settled candidate takes; None before the first.
+    bytes_per_candidate: float | None = None
+    #: None when the search was never backed up.
+    backup: BackupNote | None = None
+    #: Of the LLM's arm with the control arm, the last one; None: there never was a control arm.
+    comparison: Comparison | None = None
+    #: Since when the search is paused (UTC, ISO 8601); None: it is not.
+    paused_since: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptVersion:
+    """A text that a prompt has had."""
+
+    prompt: str
+    version: int
+    kind: PromptKind
+    text: str
+    #: When a search took it first; UTC, ISO 8601.
+    adopted_at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredElite:
+    """What a cell of the network archive holds, with where it came from."""
+
+    cell: int
+    job: int
+    #: Both in [0, 1]; means of two trainings where there is a verdict.
+    objective: float
+    test_accuracy: float
+    measures: Measures
+    operator: Operator
+    prompt: str
+    temperature: float | None
+    train_s: float
+    source_digest: str
+    network_digest: str
+    #: Of its audit; None when it was not audited.
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestor:
+    """One network on the way from the initial one to a network of interest."""
+
+    job: int
+    #: Steps from the network of interest, by the shortest way; 0 for itself.
+    distance: int
+    #: Job numbers; empty for children of the initial network.
+    parents: tuple[int, ...]
+    operator: Operator
+    prompt: str
+    temperature: float | None
+    objective: float | None
+    source_digest: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPromptElite:
+    """What a cell of the prompt archive holds."""
+
+    cell: int
+    job: int
+    prompt: str
+    prompt_version: int
+    #: In [0, 1].
+    temperature: float
+    #: The prompt's collective score when this was offered.
+    objective: float
+    curiosity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptCredit:
+    """What a version of a prompt has brought about so far."""
+
+    prompt: str
+    version: int
+    kind: str
+    #: On the axis of the prompt archive, last; None for a crossover prompt.
+    slot: int | None
+    #: Whether the last edition holds it.
+    in_use: bool
+    num_used: int
+    num_trained: int
+    #: Entered the network archive.
+    num_added: int
+    #: The collective score.
+    score: float
+    curiosity_change: float
+    #: Of the most curious of its individuals now; None when the archive holds none.
+    curiosity: float | None
+    best_objective: float | None
+
+
+def lineage(ancestors: Sequence[Ancestor]) -> str:
+    """Write the line from a network to the initial one, first parents first."""
+    known = {ancestor.job: ancestor for ancestor in ancestors}
+    steps, job = [], ancestors[0].job if ancestors else None
+    while job is not None:
+        ancestor = known[job]
+        steps.append(f"{job} ({ancestor.prompt})")
+        job = ancestor.parents[0] if ancestor.parents else None
+    return " <- ".join([*steps, "initial network"])

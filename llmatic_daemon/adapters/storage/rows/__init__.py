@@ -1,0 +1,1 @@
+"""Nouns as rows of the database, and back."""

@@ -1,0 +1,362 @@
+"""The search's state in SQLite: jobs, the log, and both archives beside it.
+
+One transaction keeps all that a placement changes. The archives' tables follow from the placement
+alone (what was added, who was credited), so folding the log gives the same; nothing here decides.
+"""
+
+import asyncio
+import contextlib
+import math
+import sqlite3
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from llmatic_daemon.adapters.storage import schema
+from llmatic_daemon.adapters.storage.database import Database
+from llmatic_daemon.adapters.storage.rows import (
+    arm_rows,
+    audit_rows,
+    checkpoint_rows,
+    job_rows,
+    placement_rows,
+    prompt_set_rows,
+    total_rows,
+)
+from llmatic_daemon.adapters.storage.state_folder import StateFolder
+from llmatic_daemon.domain import (
+    Artefacts,
+    Audit,
+    Checkpoint,
+    Comparison,
+    Duplicate,
+    Edition,
+    Identity,
+    Job,
+    Outcome,
+    Placement,
+    Tessellation,
+    digest,
+)
+from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable
+from llmatic_daemon.domain.ports import Entry, SearchStore
+
+_ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
+#: One that was emptied is filled again.
+_ADD_GRAPH = """
+INSERT INTO graphs (digest, graph) VALUES (?, ?)
+ON CONFLICT DO UPDATE SET graph = excluded.graph WHERE graphs.graph = ''"""
+_ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
+_PUT_ELITE = """
+INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
+_PUT_PROMPT_ELITE = """
+INSERT OR REPLACE INTO prompt_elites
+  (cell, job, prompt, prompt_version, temperature, objective, curiosity)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_CREDIT = "UPDATE prompt_elites SET curiosity = curiosity + ? WHERE cell = ? AND job = ?"
+_LAST = "SELECT coalesce(max(number), 0) FROM placements"
+_EARLIER = f"""
+SELECT job, outcome FROM placements
+WHERE network_digest = ? AND {schema.LASTING} AND (? OR operator <> 'initialisation')
+  AND (? OR outcome <> 'stopped')
+ORDER BY number LIMIT 1"""
+_PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
+_PAGE_PARENTS = """
+SELECT parents.job, parents.parent FROM placements JOIN parents ON parents.job = placements.job
+WHERE placements.number > ? AND placements.number <= ? ORDER BY parents.job, parents.position"""
+
+#: Sources of at most 64 KiB that are kept in memory, most of them far smaller.
+_NUM_RECENT = 256
+#: Placements that are held at once while the log is read.
+_PAGE_SIZE = 500
+
+
+class SQLiteStore(SearchStore):
+    """A state folder that is ours, and its database."""
+
+    def __init__(self, folder: StateFolder, database: Database) -> None:
+        self._folder = folder
+        self._database = database
+        self._jobs = job_rows.Jobs()
+        self._making = asyncio.Lock()
+        #: Sources that were read: parents are drawn again and again, and a digest never changes.
+        self._recent: dict[str, str] = {}
+        #: Attempts whose COMMIT reported an error: some of these are on the disk nevertheless.
+        self._in_doubt: set[tuple[int, int]] = set()
+
+    @classmethod
+    async def open(
+        cls, folder: Path, *, busy_timeout_s: float = 5.0, checkpoint_every: int = 200
+    ) -> "SQLiteStore":
+        """Lock a state folder, open its database, and release the jobs of an earlier daemon.
+
+        Args:
+            folder: Made, with mode 0750, when it is missing.
+            busy_timeout_s: How long to wait for another program's lock on the database.
+            checkpoint_every: Transactions between checkpoints of the write-ahead log.
+
+        Raises:
+            StateLocked: another daemon has the folder.
+            StateVersionError: the database is another program's, or of a newer version.
+            ConfigurationError: it is damaged or not writable.
+            StoreUnavailable: the disk is full or failing, or the database is locked.
+        """
+        claimed = StateFolder.claim(folder)  # a few system calls, before there is anything to hold up
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(claimed.release)
+            database = Database(
+                claimed.database, busy_timeout_s=busy_timeout_s, checkpoint_every=checkpoint_every
+            )
+            undo.push_async_callback(database.close)
+            await database.open()
+            await database.write("recover", job_rows.release_all)
+            undo.pop_all()
+        return cls(claimed, database)
+
+    async def identity(self) -> Identity | None:
+        """Return what the state belongs to; None when it is new."""
+        return await self._database.read(stored_identity)
+
+    async def identify(self, identity: Identity) -> None:
+        """Claim the state for a search, or check that it belongs to it."""
+        stored = await self._database.write("identify", lambda c: _identity(c, identity))
+        different = list(stored.differences(identity))
+        if different:
+            raise ConfigurationError(
+                f"state folder {str(self._folder.path)!r} must belong to this search, found "
+                f"another: {'; '.join(different)}; change back, or choose another folder"
+            )
+
+    async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+        """Return the stored centroids; make and keep them the first time."""
+        async with self._making:
+            stored = await self._database.read(_stored_tessellation)
+            if stored is None:
+                stored = await make()
+                rows = _centroid_rows(stored)
+                await self._database.write("tessellation", lambda c: _keep_centroids(c, rows))
+            return stored
+
+    async def dispatch(self, slot: int) -> Job:
+        """Claim a job for a slot: the oldest released one, else a new one. Durable on return."""
+        claim = self._database.begin("dispatch", lambda c: self._jobs.claim(c, slot))
+        try:
+            return await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            # Nobody will hear of this job: without a release it waits for the next start.
+            with contextlib.suppress(StoreUnavailable):
+                await self.release(await claim, charged=False)
+            raise
+
+    async def release(self, job: Job, *, charged: bool) -> None:
+        """Give a job back; uncharged, its attempt does not count."""
+        await self._database.write("release", lambda c: job_rows.release(c, job, charged))
+
+    async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+        """Keep all that a placement changes, in one durable transaction."""
+        _check_artefacts(placement, artefacts)
+        row = placement_rows.to_row(placement)
+        attempt = (placement.job.number, placement.job.attempt)
+        in_doubt = attempt in self._in_doubt
+        self._in_doubt.add(attempt)
+        kept = await self._database.write("commit", lambda c: _commit(c, placement, row, artefacts, in_doubt))
+        self._in_doubt.discard(attempt)
+        return kept
+
+    async def adopt(self, edition: Edition) -> None:
+        """Keep a prompt set that the search takes, in one durable transaction."""
+        await self._database.write("adopt", lambda c: prompt_set_rows.add(c, edition))
+
+    async def keep_audit(self, audit: Audit) -> None:
+        """Keep a second training of an elite, in one durable transaction."""
+        await self._database.write("audit", lambda c: audit_rows.add(c, audit))
+
+    async def note_refusal(self, why: str) -> None:
+        """Keep the reason for which a prompt set was not taken."""
+        await self._database.write("refusal", lambda c: prompt_set_rows.add_refusal(c, why))
+
+    async def source(self, digest: str) -> str:
+        """Read the source that a placement names."""
+        if digest in self._recent:
+            return self._recent[digest]
+        query = "SELECT text FROM sources WHERE digest = ?"
+        found = await self._database.read(lambda c: c.execute(query, (digest,)).fetchone())
+        if found is None:
+            raise KeyError(digest)
+        if len(self._recent) >= _NUM_RECENT:
+            del self._recent[next(iter(self._recent))]
+        return self._recent.setdefault(digest, str(found[0]))
+
+    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
+        """Find how the same network ended first; None when no lasting end of it is known."""
+        asked = (network_digest, initial, stopped)
+        found = await self._database.read(lambda c: c.execute(_EARLIER, asked).fetchone())
+        return Duplicate(of=found[0], outcome=Outcome(found[1])) if found else None
+
+    async def compare(self, control_ratio: float) -> Comparison | None:
+        """Go on with a comparison of both arms, or begin another one; in one durable transaction."""
+        return await self._database.write("compare", lambda c: arm_rows.compare(c, control_ratio))
+
+    async def checkpoint(self) -> Checkpoint | None:
+        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        return await self._database.read(checkpoint_rows.read)
+
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a milestone in the place of the last one."""
+        await self._database.write("milestone", lambda c: checkpoint_rows.put(c, checkpoint))
+
+    async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
+        """Read placements, editions and audits, oldest first, a page at a time."""
+        after = after or Checkpoint()
+        between = await self._database.read(partial(entries_between, after=after))
+        last = after.num_settled
+        while page := await self._database.read(partial(log_page, after=last)):
+            for entry in interleaved(page, between):
+                yield entry
+            last = page[-1].number
+        for entry in between:
+            yield entry
+
+    async def ping(self) -> None:
+        """Return as soon as the thread has come round to it."""
+        await self._database.ping()
+
+    async def close(self) -> None:
+        """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
+        try:
+            await self._database.close()
+        finally:
+            self._folder.release()
+
+
+# --- inside transactions -------------------------------------------------------------------------
+
+
+def _identity(connection: sqlite3.Connection, identity: Identity) -> Identity:
+    stored = stored_identity(connection)
+    if stored:
+        return stored
+    connection.executemany("INSERT INTO search (name, value) VALUES (?, ?)", identity.fields)
+    return identity
+
+
+def stored_identity(connection: sqlite3.Connection) -> Identity | None:
+    """Read what a state belongs to; None when it is new."""
+    fields = tuple(connection.execute("SELECT name, value FROM search ORDER BY name"))
+    return Identity(fields=fields) if fields else None
+
+
+def _stored_tessellation(connection: sqlite3.Connection) -> Tessellation | None:
+    query = "SELECT x, y FROM centroids WHERE archive = ? ORDER BY cell"
+    network = tuple(connection.execute(query, ("network",)))
+    prompt = tuple(connection.execute(query, ("prompt",)))
+    return Tessellation(network=network, prompt=prompt) if network or prompt else None
+
+
+def _centroid_rows(tessellation: Tessellation) -> list[tuple[str, int, float, float]]:
+    archives = (("network", tessellation.network), ("prompt", tessellation.prompt))
+    rows = [(name, cell, x, y) for name, cells in archives for cell, (x, y) in enumerate(cells)]
+    for name, cell, x, y in rows:
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError(f"centroid {cell} of the {name} archive must be finite: {x!r}, {y!r}")
+    return rows
+
+
+def _keep_centroids(connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]) -> None:
+    connection.executemany("INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)", rows)
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    placement: Placement,
+    row: tuple[object, ...],
+    artefacts: Artefacts,
+    in_doubt: bool,
+) -> bool:
+    if not job_rows.is_leased(connection, placement.job):
+        if in_doubt and _was_kept(connection, placement):
+            return True
+        job_rows.record_event(connection, placement.job, "fenced")
+        return False
+    _check_number(connection, placement)
+    _keep_artefacts(connection, placement, artefacts)
+    connection.execute(placement_rows.INSERT, row)
+    for position, parent in enumerate(placement.parents):
+        connection.execute(_ADD_PARENT, (placement.job.number, position, parent))
+    _update_archives(connection, placement)
+    total_rows.add(connection, placement)
+    arm_rows.add(connection, placement)
+    job_rows.settle(connection, placement.job)
+    return True
+
+
+def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
+    query = "SELECT 1 FROM placements WHERE number = ? AND job = ? AND attempt = ?"
+    key = (placement.number, placement.job.number, placement.job.attempt)
+    return connection.execute(query, key).fetchone() is not None
+
+
+def _check_number(connection: sqlite3.Connection, placement: Placement) -> None:
+    (last,) = connection.execute(_LAST).fetchone()
+    if placement.number != last + 1:
+        raise ValueError(f"the next placement's number must be {last + 1}, got {placement.number}")
+
+
+def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
+    """Refuse content under a name that is not its own: it would never be found out later."""
+    source, graph = artefacts.source, artefacts.graph
+    if source is not None and digest(source.encode()) != placement.source_digest:
+        raise ValueError(f"source_digest of placement {placement.number} is not its source's")
+    if graph is not None and digest(graph) != placement.network_digest:
+        raise ValueError(f"network_digest of placement {placement.number} is not its graph's")
+
+
+def _keep_artefacts(connection: sqlite3.Connection, placement: Placement, artefacts: Artefacts) -> None:
+    if artefacts.source is not None:
+        connection.execute(_ADD_SOURCE, (placement.source_digest, artefacts.source))
+    if artefacts.graph is not None:
+        connection.execute(_ADD_GRAPH, (placement.network_digest, artefacts.graph.decode()))
+
+
+def _update_archives(connection: sqlite3.Connection, placement: Placement) -> None:
+    job, report, offer = placement.job.number, placement.report, placement.offer
+    if placement.status.added and report is not None:
+        elite = (placement.cell, job, report.objective, report.test_accuracy)
+        connection.execute(_PUT_ELITE, elite)
+    if placement.credited_cell is not None:
+        credit = (placement.curiosity_change, placement.credited_cell, placement.credited_job)
+        connection.execute(_CREDIT, credit)
+    if offer is not None and offer.status.added:
+        version = (placement.prompt, placement.prompt_version)
+        individual = (*version, offer.temperature, offer.objective, offer.curiosity)
+        connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
+
+
+def entries_between(connection: sqlite3.Connection, after: Checkpoint) -> deque[Edition | Audit]:
+    """Read what stands between the placements and has not been seen, oldest first."""
+    found: list[Edition | Audit] = [
+        *prompt_set_rows.read_all(connection, after.num_editions),
+        *audit_rows.read_all(connection, after.num_audits),
+    ]
+    return deque(sorted(found, key=lambda entry: entry.num_settled))  # the sort is stable
+
+
+def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Iterator[Entry]:
+    """Put what came before each placement in front of it, and take it away."""
+    for placement in page:
+        while between and between[0].num_settled < placement.number:
+            yield between.popleft()
+        yield placement
+
+
+def log_page(connection: sqlite3.Connection, after: int, size: int = _PAGE_SIZE) -> list[Placement]:
+    """Read the placements that follow a number, at most so many; there are no gaps."""
+    between = (after, after + size)
+    parents: defaultdict[int, list[int]] = defaultdict(list)
+    for job, parent in connection.execute(_PAGE_PARENTS, between):
+        parents[job].append(parent)
+    return [
+        placement_rows.from_row(row, tuple(parents.get(row[1], ())))
+        for row in connection.execute(_PAGE, between)
+    ]

@@ -1,0 +1,157 @@
+"""The state folder: where one search lives, and the lock that keeps it to one daemon."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmatic_daemon.domain.errors import ConfigurationError, StateLocked
+
+_LOCK = "lock"
+_DATABASE = "llmatic.db"
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """The daemon that has a state folder."""
+
+    pid: int
+    host: str
+    #: UTC, ISO 8601.
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, started {self.started}"
+
+
+class StateFolder:
+    """A state folder that is ours until `release`, or until this process ends in whatever way."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def claim(cls, path: Path) -> "StateFolder":
+        """Make the folder if it is missing (mode 0750), and lock it.
+
+        Raises:
+            StateLocked: another daemon has it; names its process, host and start.
+            ConfigurationError: it cannot be made, or not be written.
+        """
+        with _explained(path):
+            _make(path)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
+            if not _locked(lock):
+                raise StateLocked(
+                    f"state folder {str(path)!r} must belong to one daemon, found "
+                    f"{_read_holder(path) or 'another one'}; stop that one, or choose another folder"
+                )
+            with _explained(path):
+                _write_holder(lock)
+            undo.pop_all()
+        return cls(path, lock)
+
+    @property
+    def database(self) -> Path:
+        """Path of the database file."""
+        return database_path(self.path)
+
+    def release(self) -> None:
+        """Unlock; a second call does nothing."""
+        if self._lock < 0:
+            return
+        os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+        self._lock = -1
+
+
+def database_path(folder: Path) -> Path:
+    """Name the database file of a state folder."""
+    return folder / _DATABASE
+
+
+def settings_path(folder: Path) -> Path:
+    """Name the file that keeps a search's settings beside its database."""
+    return folder / _SETTINGS
+
+
+def holder(path: Path) -> Holder | None:
+    """Tell which daemon has a state folder; None when nobody does, however the last one ended."""
+    try:
+        probe = os.open(path / _LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(path)
+    finally:
+        os.close(probe)
+    return None
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"state folder {str(path)!r} must be a folder that we can write, got: "
+            f"{error.strerror or error}; change its owner or mode, make room, or choose another folder"
+        ) from error
+
+
+def _make(path: Path) -> None:
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o750, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _locked(lock: int) -> bool:
+    """Lock for ourselves; tried three times, for `holder` has a shared lock for an instant."""
+    for pause_s in (0.02, 0.05, 0.0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_s)
+        else:
+            return True
+    return False
+
+
+def _write_holder(lock: int) -> None:
+    mine = Holder(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(asdict(mine)).encode(), 0)
+
+
+def _read_holder(path: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads((path / _LOCK).read_text()))
+    except (OSError, ValueError, TypeError):  # it was locked this instant, and is not yet signed
+        return None

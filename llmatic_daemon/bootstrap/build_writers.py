@@ -1,0 +1,113 @@
+"""Build the writers from the settings: LLM endpoints, rule-based writers, recordings."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from llmatic_daemon.adapters.llm.circuit_breaker import BreakerRules
+from llmatic_daemon.adapters.llm.endpoint import CallPolicy, Client, Endpoint
+from llmatic_daemon.adapters.llm.ensemble import LLMWriter
+from llmatic_daemon.adapters.llm.openai_client import OpenAIClient
+from llmatic_daemon.adapters.llm.recording import Recorder, Replay
+from llmatic_daemon.adapters.llm.tgi_client import TGIClient
+from llmatic_daemon.adapters.nasbench.cell_rewriter import CellRewriter
+from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
+from llmatic_daemon.bootstrap.build_search import rules
+from llmatic_daemon.config.credentials import token_of
+from llmatic_daemon.config.settings import EndpointSettings, Settings, WriterSettings
+from llmatic_daemon.domain.nasbench_cells import PATTERN
+from llmatic_daemon.domain.ports import Observer, Writer
+
+
+def rewriter(settings: Settings) -> Writer:
+    """Make the writer that needs no LLM."""
+    return CellRewriter() if settings.is_benchmark else OfflineRewriter()
+
+
+@asynccontextmanager
+async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> AsyncIterator[Writer]:
+    """Make the writer; it has connections and files open while the context lasts.
+
+    Raises:
+        ConfigurationError: a key, a recording or a package is missing.
+    """
+    async with AsyncExitStack() as stack:
+        made = await _writer(settings.writer, observers, stack, rewriter(settings))
+        if settings.writer.record:
+            ratio = rules(settings).control_ratio
+            made = Recorder(made, Path(settings.writer.record), control_ratio=ratio)
+            stack.callback(made.close)
+        yield made
+
+
+async def _writer(
+    settings: WriterSettings,
+    observers: Sequence[Observer],
+    stack: AsyncExitStack,
+    rewriter: Writer,
+) -> Writer:
+    if settings.name == "replay":
+        replay = Replay(Path(settings.replay))
+        stack.callback(replay.close)
+        return replay
+    servers = endpoints(settings, observers)
+    if not servers:
+        return rewriter
+    fallback = rewriter if settings.outage == "offline" else None
+    return await stack.enter_async_context(LLMWriter(servers, fallback=fallback))
+
+
+def endpoints(settings: WriterSettings, observers: Sequence[Observer] = ()) -> list[Endpoint]:
+    """Make the LLM servers that are configured; whoever gets them closes them.
+
+    Raises:
+        ConfigurationError: a key or a package is missing.
+    """
+    servers = settings.servers.items()
+    return [_endpoint(name, each, settings, observers) for name, each in servers]
+
+
+def _endpoint(
+    name: str, server: EndpointSettings, settings: WriterSettings, observers: Sequence[Observer]
+) -> Endpoint:
+    token = token_of(name, server, is_only=len(settings.servers) == 1)
+    return Endpoint(
+        name,
+        _client(server, token),
+        CallPolicy(
+            timeout_s=server.timeout_s,
+            max_tries=settings.max_tries,
+            retry_s=settings.retry_s,
+            max_retry_s=settings.max_retry_s,
+            breaker=BreakerRules(
+                num_failures=settings.breaker_failures,
+                # A call that hangs takes its whole time: that is not time between failures.
+                window_s=settings.breaker_window_s + settings.breaker_failures * server.timeout_s,
+                pause_s=settings.breaker_pause_s,
+                max_pause_s=settings.max_breaker_pause_s,
+            ),
+        ),
+        max_concurrency=server.max_concurrency,
+        weight=server.weight,
+        observers=observers,
+    )
+
+
+def _client(server: EndpointSettings, token: str | None) -> Client:
+    options: dict[str, Any] = {
+        "token": token,
+        "max_new_tokens": server.max_new_tokens,
+        "max_input_tokens": server.max_input_tokens,
+        "top_p": server.top_p,
+    }
+    if server.name == "tgi":
+        grammar = PATTERN if server.grammar == "cells" else ""
+        return TGIClient(server.url, grammar=grammar, **options)
+    return OpenAIClient(
+        server.url,
+        model=server.model,
+        chat=server.style == "chat",
+        extra_body=server.extra_body,
+        **options,
+    )

@@ -1,0 +1,60 @@
+"""The settings of the last start, as a state folder keeps them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from llmatic_daemon.adapters.storage.state_folder import settings_path, sync_folder
+from llmatic_daemon.config.loading import path_settings, restore
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import digest
+from llmatic_daemon.domain.errors import StoreUnavailable, UserError
+
+
+def fingerprint(settings: Settings) -> str:
+    """Name settings by what they say: the same ones give the same 12 hexadecimal digits."""
+    return digest(json.dumps(_anywhere(settings), sort_keys=True).encode())[:12]
+
+
+def write_settings(settings: Settings) -> None:
+    """Keep the settings for the commands that look at a state folder later."""
+    file = settings_path(settings.state_dir)
+    new = file.with_suffix(".new")
+    try:
+        with new.open("w") as opened:
+            opened.write(json.dumps(_anywhere(settings), indent=2) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        new.replace(file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{str(file)!r} must be writable, got: {error.strerror}; make room, and start again"
+        ) from error
+
+
+def _anywhere(settings: Settings) -> dict[str, Any]:
+    """Write settings out so that they mean the same from whatever folder they are read."""
+    values = settings.model_dump(mode="json")
+    for place, name in path_settings(values):
+        if place[name]:
+            place[name] = str(Path(place[name]).absolute())
+    return values
+
+
+def read_settings(state_dir: Path) -> Settings:
+    """Read the settings of the last start on a state folder, its place aside.
+
+    Raises:
+        UserError: there was none.
+    """
+    file = settings_path(state_dir)
+    try:
+        written = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{str(file)!r} must hold the settings of a search, got: {error}; start "
+            "'llmatic-daemon run' or 'llmatic-daemon demo' on this folder once"
+        ) from error
+    return restore({**written, "state_dir": str(state_dir)}, file)

@@ -1,0 +1,97 @@
+"""The command that looks before one leaves a search alone for a week."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from llmatic_daemon.cli import views
+from llmatic_daemon.cli.base import (
+    a_console,
+    config_options,
+    example,
+    json_option,
+    main,
+    settings_of,
+    state_option,
+)
+from llmatic_daemon.commands import doctor as examination
+from llmatic_daemon.commands import sandbox_test as sandbox_trial
+from llmatic_daemon.commands.doctor import Check, CheckResult
+from llmatic_daemon.commands.sandbox_test import ProbeResult, ProbeRow
+from llmatic_daemon.config.settings import Settings
+
+_FOUND = {ProbeResult.HOLDS: "green", ProbeResult.MISSING: "yellow", ProbeResult.BROKEN: "bold red"}
+_STYLES = {CheckResult.OK: "green", CheckResult.WARNING: "yellow", CheckResult.FAILED: "bold red"}
+
+
+@main.command()
+@state_option
+@config_options
+@json_option
+@example("llmatic-daemon doctor --config llmatic.toml")
+def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) -> None:
+    """Try all that must hold before a long search: state, data, devices, sandbox, each LLM (else 1)."""
+    checks = asyncio.run(_examine(settings_of(file, preset, state), quiet=as_json))
+    if as_json:
+        click.echo(views.as_json(checks))
+    failed = [check for check in checks if check.verdict is CheckResult.FAILED]
+    if failed and not as_json:
+        click.echo(f"{len(failed)} of {len(checks)} must be changed first")
+    sys.exit(int(bool(failed)))
+
+
+@main.group()
+@example("llmatic-daemon sandbox test")
+def sandbox() -> None:
+    """Look at what is around the code that an LLM wrote."""
+
+
+@sandbox.command("test")
+@config_options
+@json_option
+@example("llmatic-daemon sandbox test")
+def sandbox_test(file: Path | None, preset: str, as_json: bool) -> None:
+    """Let probes try to get out of this machine's sandbox (1 if one does)."""
+    rows = asyncio.run(_rows(settings_of(file, preset, None)))
+    if as_json:
+        click.echo(views.as_json(rows))
+    else:
+        a_console().print(_probe_table(rows))
+    sys.exit(int(any(row.found is ProbeResult.BROKEN for row in rows)))
+
+
+async def _rows(settings: Settings) -> list[ProbeRow]:
+    return [row async for row in sandbox_trial.try_out(settings)]
+
+
+def _probe_table(rows: list[ProbeRow]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("layer", "", "how it was tried", "what came of it"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        found = f"[{_FOUND[row.found]}]{row.found.value}[/]"
+        table.add_row(row.layer, found, row.attempt, escape(row.detail))
+    return table
+
+
+async def _examine(settings: Settings, *, quiet: bool) -> list[Check]:
+    """Go through the checks, and print each as it ends: some take seconds."""
+    console, checks = a_console(), []
+    async for check in examination.examine(settings):
+        checks.append(check)
+        if not quiet:
+            console.print(_row(check))
+    return checks
+
+
+def _row(check: Check) -> Table:
+    row = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    row.add_column(width=8, style=_STYLES[check.verdict])
+    row.add_column(width=18)
+    row.add_column(overflow="fold")
+    row.add_row(check.verdict.value, check.name, check.detail)
+    return row

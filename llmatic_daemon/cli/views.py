@@ -1,0 +1,286 @@
+"""What the commands print: tables for people, and the same facts as JSON."""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from llmatic_daemon.adapters.storage.history_records import Ancestor, Status, StoredElite, lineage
+from llmatic_daemon.domain import (
+    Arm,
+    ArmFigures,
+    Audit,
+    Difference,
+    Epoch,
+    Finding,
+    Measures,
+    Placement,
+    Verdict,
+)
+from llmatic_daemon.domain.text import count, ratio
+from llmatic_daemon.search.comparison import MIN_CANDIDATES, uplift
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def as_json(value: object) -> str:
+    """Write a record, or a list of records, as indented JSON."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
+
+
+def status(now: Status) -> Group:
+    """Show how far a search has come."""
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold cyan")
+    facts.add_column(overflow="fold")  # a path that is cut is no path
+    best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
+    for name, value in (
+        ("daemon", str(now.holder) if now.holder else "not running"),
+        *_paused(now),
+        ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
+        ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
+        ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
+        ("best", best),
+        ("running time", f"{now.elapsed_s:.0f} s, device places held {now.train_s:.0f} s"),
+        ("last settled", now.last_settled_at or "never"),
+        ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
+        ("queued", str(now.num_queued)),
+        ("database", _database(now)),
+        ("last backup", _backup(now)),
+        *_audits(now),
+        *_prompts_in_force(now),
+        *_arms(now),
+        *_sandbox(now),
+    ):
+        facts.add_row(name, value)
+    return Group(facts, *_running(now))
+
+
+def _database(now: Status) -> str:
+    each = now.bytes_per_candidate
+    of_each = "" if each is None else f", {count(each)}B a settled candidate"
+    return f"{count(now.database_bytes)}B{of_each}"
+
+
+def _backup(now: Status) -> str:
+    if now.backup is None:
+        return "never"
+    at = datetime.fromtimestamp(now.backup.finished_at, UTC)
+    return f"{at.isoformat(timespec='seconds')} in {now.backup.folder}"
+
+
+def _paused(now: Status) -> Iterable[tuple[str, str]]:
+    if now.paused_since is not None:
+        yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
+
+
+def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:
+    if now.num_stand_ins:
+        yield "written by rule", f"{now.num_stand_ins}, while no LLM answered"
+    if now.prompts is None:
+        return
+    edition = now.prompts
+    yield "prompts", f"{edition.num_prompts}, edition {edition.edition} of {edition.adopted_at}"
+    if edition.refused:
+        yield "prompts refused", edition.refused
+
+
+def _arms(now: Status) -> Iterable[tuple[str, str]]:
+    if now.comparison is None:
+        return
+    found = uplift(now.comparison)
+    until = "" if found.until is None else f" until {found.until}"
+    share = f"{found.control_ratio:.0%} of the jobs after candidate {found.since}{until}"
+    yield "the writer's arm", _arm(found.writer)
+    yield "control arm", f"{_arm(found.control)}; {share}"
+    yield "uplift", f"entered {_points(found.entered)}; accuracy {_points(found.objective)}"
+
+
+def _arm(figures: ArmFigures) -> str:
+    """Write 43 of 480 entered (9.0 %), mean accuracy 0.7132 of 390 trained."""
+    entered = f"{figures.num_entered} of {figures.num_settled} entered"
+    if figures.entered_ratio is not None:
+        entered += f" ({figures.entered_ratio:.1%})"
+    if figures.mean_objective is None:
+        return f"{entered}, none trained"
+    return f"{entered}, mean accuracy {figures.mean_objective:.4f} of {figures.num_trained} trained"
+
+
+def _points(difference: Difference | None) -> str:
+    """Write a difference of two shares in points of percent, with its interval."""
+    if difference is None:
+        return f"{Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
+    mean, low, high = (f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high))
+    return f"{mean} points ({low} to {high}), {difference.finding}"
+
+
+def status_facts(now: Status) -> dict[str, Any]:
+    """List what `status` tells, for programs."""
+    facts = asdict(now)
+    del facts["comparison"]
+    return {**facts, "uplift": asdict(uplift(now.comparison)) if now.comparison else None}
+
+
+def _sandbox(now: Status) -> Iterable[tuple[str, str]]:
+    if now.holder and now.sandbox:
+        yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
+
+
+def _audits(now: Status) -> Iterable[tuple[str, str]]:
+    if now.num_audits:
+        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
+
+
+def _running(now: Status) -> Iterable[RenderableType]:
+    for job in now.running:
+        age = "" if job.age_s is None else f" for {job.age_s:.0f} s"
+        yield Text(f"slot {job.slot}: job {job.job}, attempt {job.attempt}{age}")
+
+
+def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
+    """List elites, one a row."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
+        table.add_column(name, justify="right", header_style="bold cyan")
+    table.add_column("made by", header_style="bold cyan", no_wrap=True)
+    is_audited = any(elite.verdict for elite in found[:limit])
+    if is_audited:
+        table.add_column("audit", header_style="bold cyan")
+    for elite in found[:limit]:
+        table.add_row(
+            str(elite.job),
+            f"{elite.objective:.4f}",
+            f"{elite.test_accuracy:.4f}",
+            count(elite.measures.flops),
+            count(elite.measures.num_parameters),
+            ratio(elite.measures),
+            str(elite.cell),
+            f"{elite.operator} ({elite.prompt})",
+            *([_verdict(elite.verdict)] if is_audited else []),
+        )
+    return table
+
+
+def _verdict(verdict: Verdict | None) -> Text:
+    style = "bold red" if verdict is Verdict.UNSTABLE else "dim"
+    return Text(verdict or "", style=style)
+
+
+def measures(found: Measures) -> Table:
+    """Show what a lifted graph says about a network."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold cyan")
+    table.add_column(justify="right")
+    table.add_row("FLOPs (multiply-adds)", f"{found.flops:,}")
+    table.add_row("parameters", f"{found.num_parameters:,}")
+    table.add_row("width / depth", f"{ratio(found)} = {found.width_to_depth:.3g}")
+    return table
+
+
+def candidate(
+    placement: Placement,
+    audit: Audit | None,
+    ancestors: Sequence[Ancestor],
+    source: str | None,
+    parent: str | None,
+) -> Group:
+    """Show one candidate: what became of it, its lineage, curve, source and diff to its parent."""
+    parts: list[RenderableType] = [Text(f"candidate {placement.job.number}", style="bold")]
+    parts += _became(placement)
+    if audit is not None:
+        parts.append(_audited(audit))
+    parts.append(Text(f"lineage: {lineage(ancestors)}"))
+    if placement.report and placement.report.curve:
+        parts += _curve(placement.report.curve)
+    if source is not None:
+        parts += [
+            Text("\nsource", style="bold"),
+            Syntax(source, "python", background_color="default"),
+        ]
+    if source is not None and parent is not None:
+        whose = f"candidate {placement.parents[0]}" if placement.parents else "the initial network"
+        parts += [
+            Text(f"\ndiff to {whose}", style="bold"),
+            Syntax(diff(parent, source), "diff", background_color="default"),
+        ]
+    return Group(*parts)
+
+
+_WHY_BY_RULE = {
+    Arm.WRITER: "",
+    Arm.CONTROL: ", by rule, to compare with",
+    Arm.FALLBACK: ", as no LLM answered",
+}
+
+
+def _written_by(placement: Placement) -> str:
+    """Tell who wrote a candidate; the offline rewriter counts no tokens."""
+    if not placement.writer:
+        return "nobody"
+    where = f" at {placement.endpoint}" if placement.endpoint else ""
+    model = f"{placement.model} {placement.model_version[:12]}".strip()
+    instead = _WHY_BY_RULE[placement.arm]
+    spent = f" in {placement.durations.llm_s:.1f} s{instead}"
+    if not placement.num_tokens:
+        return f"{model}{where}{spent}"
+    tokens = f"{placement.num_prompt_tokens} tokens in, {placement.num_tokens} out"
+    return f"{model}{where}{spent}: {tokens}, ended by {placement.finish_reason}"
+
+
+def _became(placement: Placement) -> list[RenderableType]:
+    at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
+    prompt = f"{placement.prompt} v{placement.prompt_version}"
+    made = f"{placement.operator}, prompt {prompt}{at}, seed {placement.seed}"
+    parts: list[RenderableType] = [Text(f"made by: {made}"), Text(f"written by: {_written_by(placement)}")]
+    if placement.report is None:
+        parts.append(Text(f"outcome: {placement.outcome}: {placement.detail}"))
+    else:
+        where = f"{placement.status} in cell {placement.cell}"
+        report = placement.report
+        parts.append(Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}"))
+    if placement.rung_accuracy is not None:
+        spent = f"{placement.cost:.2f} of a full training"
+        parts.append(Text(f"first look: accuracy {placement.rung_accuracy:.4f}; {spent} in all"))
+    if placement.measures is not None:
+        parts.append(measures(placement.measures))
+    return parts
+
+
+def _audited(audit: Audit) -> Text:
+    """Tell of both trainings, and what follows from them."""
+    failed = f" ({audit.outcome}: {audit.detail})" if audit.detail else ""
+    apart = abs(audit.first.objective - audit.second.objective) / audit.standard_error
+    return Text.assemble(
+        "audit: ",
+        _verdict(audit.verdict),
+        f", accuracy {audit.first.objective:.4f} and {audit.second.objective:.4f} with seed "
+        f"{audit.seed}{failed}, {apart:.1f} standard errors apart; mean "
+        f"{audit.mean.objective:.4f}, test {audit.mean.test_accuracy:.4f}",
+    )
+
+
+def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:
+    accuracies = [epoch.accuracy for epoch in curve]
+    low, high = min(accuracies), max(accuracies)
+    span = max(high - low, 1e-9)
+    bars = "".join(_BARS[round((a - low) / span * (len(_BARS) - 1))] for a in accuracies)
+    return [Text(f"learning curve: {bars}  {accuracies[0]:.3f} to {accuracies[-1]:.3f}")]
+
+
+def diff(parent: str, source: str, names: tuple[str, str] = ("parent", "candidate")) -> str:
+    """Write what changed from one text to another, in unified form."""
+    lines = difflib.unified_diff(parent.splitlines(), source.splitlines(), *names, lineterm="")
+    return "\n".join(lines)

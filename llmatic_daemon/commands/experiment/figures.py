@@ -1,0 +1,175 @@
+"""Which facts of an experiment go into which picture: figures 2 to 5 of the paper."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from llmatic_daemon.adapters.nasbench.table import Table
+from llmatic_daemon.adapters.plots import experiment_plots as drawing
+from llmatic_daemon.adapters.plots.search_plots import ArchiveMap
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.experiment_store import Finished
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.bootstrap.build_search import rules, spaces
+from llmatic_daemon.commands import plot
+from llmatic_daemon.commands.experiment import published
+from llmatic_daemon.commands.experiment.plan import Plan
+from llmatic_daemon.commands.experiment.simulation import cells
+from llmatic_daemon.commands.experiment.tables import chosen, grouped
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.search.prompt_book import EMPTY_BOOK
+from llmatic_daemon.search.variants import Credit, strategy_of
+
+#: Points of a curve, and full trainings in a window of figure 2.
+NUM_POINTS, WINDOW = 200, 100
+
+Grouped = Mapping[tuple[str, str], Sequence[Finished]]
+
+
+def draw(plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], folder: Path) -> list[Path]:
+    """Draw what the runs allow; a figure for which there is nothing is left out.
+
+    Args:
+        plan: Of the experiment.
+        runs: Those of its runs that have ended.
+        tables: Of the benchmark, by data set.
+        folder: For the pictures.
+    """
+    by_variant = grouped(runs)
+    figures = {
+        "fig2-best-over-windows": (drawing.best_over_windows, list(_bests(plan, by_variant))),
+        "fig3-archives": (drawing.archives, list(_maps(plan, by_variant))),
+        "fig4-trainable-networks": (
+            drawing.trainable_over_windows,
+            list(_trainable(plan, by_variant)),
+        ),
+        "fig5-accuracy-over-flops": (drawing.clouds, list(_clouds(plan, by_variant, tables))),
+    }
+    files = []
+    for name, (make, facts) in figures.items():
+        if facts:
+            files += drawing.save(make(facts), folder / name)  # type: ignore[operator]
+    return files
+
+
+def _bests(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
+    costs = np.geomspace(1, plan.budgets[-1], NUM_POINTS).tolist()
+    xs = [cost / WINDOW for cost in costs]
+    for data_set in plan.data_sets:
+        curves = [
+            _curve(variant, xs, [_course(run, costs) for run in runs])
+            for variant in plan.variants
+            if (runs := by_variant.get((variant, data_set)))
+        ]
+        references = [
+            drawing.Reference(label=each.name, value=100 * each.mean) for each in published.of(data_set)
+        ]
+        if curves:
+            yield drawing.Panel(title=data_set, curves=curves, references=references)
+
+
+def _course(run: Finished, costs: Sequence[float]) -> list[float]:
+    """Say what a run would have chosen at each cost, in percent; NaN before there was anything."""
+    found = [chosen(run, cost) for cost in costs]
+    return [100 * each.test_accuracy if each else float("nan") for each in found]
+
+
+def _curve(label: str, xs: Sequence[float], courses: Sequence[Sequence[float]]) -> drawing.Curve:
+    """Make a curve of where all runs have something."""
+    values = np.asarray(courses)
+    whole = ~np.isnan(values).any(axis=0)
+    values = values[:, whole]
+    return drawing.Curve(
+        label=label,
+        xs=np.asarray(xs)[whole].tolist(),
+        means=values.mean(axis=0).tolist(),
+        sds=(values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]).tolist(),
+    )
+
+
+def _maps(plan: Plan, by_variant: Grouped) -> Iterator[ArchiveMap]:
+    """Show the archives of the first seed of the first variant, those that it has."""
+    variant, data_set = plan.variants[0], plan.data_sets[0]
+    run = next(iter(by_variant.get((variant, data_set), ())), None)
+    if run is None:
+        return
+    settings = plan.job(variant, data_set, run.run.seed).settings
+    tessellation, (networks, prompts) = cells(settings), spaces(settings.archives)
+    strategy = strategy_of(rules(settings))
+    if strategy.is_map:
+        yield ArchiveMap(
+            title=f"{variant}, network archive",
+            centroids=tessellation.network,
+            objectives=_values(run, "network"),
+            objective_name="accuracy",
+            x=plot.scale(networks.first),
+            y=plot.scale(networks.second),
+        )
+    if strategy.credit is Credit.ARCHIVE:
+        yield ArchiveMap(
+            title=f"{variant}, prompt archive",
+            centroids=tessellation.prompt,
+            objectives=_values(run, "prompt"),
+            objective_name="curiosity",
+            x=plot.prompt_scale(prompts.first, _slots(settings)),
+            y=plot.scale(prompts.second),
+        )
+
+
+def _values(run: Finished, archive: str) -> dict[int, float]:
+    return {elite.cell: elite.value for elite in run.elites if elite.archive == archive}
+
+
+def _slots(settings: Settings) -> dict[int, str]:
+    prompts = read_prompts(build.prompt_path(settings))
+    taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+    return {slot: prompt.id for prompt, slot in zip(taken.mutation, taken.slots, strict=True)}
+
+
+def _trainable(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
+    """Compare the variants that differ in the operators' probabilities alone."""
+    variants = _of_ratios(plan)
+    for data_set in plan.data_sets:
+        curves = [
+            _trained(f"{ratio:g} / {1 - ratio:.2g}", runs)
+            for variant, ratio in variants.items()
+            if (runs := by_variant.get((variant, data_set)))
+        ]
+        if curves:
+            yield drawing.Panel(title=data_set, curves=curves)
+
+
+def _of_ratios(plan: Plan) -> dict[str, float]:
+    """Find the variants that differ from another one in `search.mutation_ratio`, and in nothing else."""
+    alike: dict[str, dict[str, float]] = {}
+    for variant in plan.variants:
+        settings = plan.job(variant, plan.data_sets[0]).settings
+        rest = settings.model_dump_json(exclude={"search": {"mutation_ratio"}})
+        alike.setdefault(rest, {})[variant] = settings.search.mutation_ratio
+    return max((found for found in alike.values() if len(set(found.values())) > 1), key=len, default={})
+
+
+def _trained(label: str, runs: Sequence[Finished]) -> drawing.Curve:
+    """Count the trained networks of each window that all runs have completed."""
+    size = max(window.num_settled for run in runs for window in run.windows)
+    counts = [[w.num_trained for w in run.windows if w.num_settled == size] for run in runs]
+    num_windows = min(map(len, counts))
+    whole = [[float(number) for number in course[:num_windows]] for course in counts]
+    return _curve(label, range(1, num_windows + 1), whole)
+
+
+def _clouds(plan: Plan, by_variant: Grouped, tables: Mapping[str, Table]) -> Iterator[drawing.Cloud]:
+    variant = plan.variants[0]
+    for data_set, table in tables.items():
+        run = next(iter(by_variant.get((variant, data_set), ())), None)
+        if run is not None:
+            yield drawing.Cloud(
+                title=f"{data_set}: {variant}, seed {run.run.seed}",
+                cells=[(row.flops, row.test_200) for row in table.values()],
+                bests=[
+                    (window.flops, 100 * window.test_accuracy)
+                    for window in run.windows
+                    if window.flops is not None and window.test_accuracy is not None
+                ],
+            )

@@ -1,0 +1,136 @@
+"""The runs of an experiment in processes beside each other; one that fails takes no other with it."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from datetime import UTC, datetime
+
+from llmatic_daemon.adapters.storage.experiment_store import Failed, Finished
+from llmatic_daemon.commands.experiment import summary
+from llmatic_daemon.commands.experiment.plan import PlannedRun
+from llmatic_daemon.commands.experiment.simulation import simulate
+from llmatic_daemon.domain.errors import LLMaticError
+
+#: A search that proposes nothing but duplicates never uses its budget up; it ends after so many.
+MAX_IDLE = 1000
+
+Perform = Callable[[PlannedRun], Finished]
+
+
+def perform(job: PlannedRun) -> Finished:
+    """Run one search, and say what came of it."""
+    done = asyncio.run(simulate(job.settings, max_idle=MAX_IDLE))
+    spent = summary.costs(done.placements)
+    return Finished(
+        run=job.run,
+        fingerprint=job.fingerprint,
+        ended_at=_now(),
+        duration_s=done.duration_s,
+        reason=done.end,
+        num_settled=len(done.placements),
+        num_queries=done.num_queries,
+        num_looks=done.num_looks,
+        cost=spent[-1] if spent else 0.0,
+        improvements=tuple(summary.improvements(done)),
+        windows=tuple(summary.windows(done, job.settings.search.window_size)),
+        elites=tuple(summary.elites(done)),
+    )
+
+
+def carry_out(
+    jobs: Iterable[PlannedRun], num_processes: int, perform: Perform = perform
+) -> Generator[Finished | Failed, None, None]:
+    """Run searches, so many at a time; yield what becomes of each as soon as it ends.
+
+    When a process dies, all runs under way are begun anew, each alone: so the one that kills its
+    process is found, and fails. Whoever closes the iterator ends the processes at once.
+
+    Args:
+        jobs: To be run, in their order.
+        num_processes: At least 1.
+        perform: Runs one; for tests.
+    """
+    waiting, suspects = deque(jobs), list[PlannedRun]()
+    while waiting:
+        yield from _in_processes(waiting, num_processes, perform, suspects)
+        for suspect in suspects:
+            alone = list[PlannedRun]()
+            yield from _in_processes(deque([suspect]), 1, perform, alone)
+            if alone:
+                yield _failed(suspect, "its process died")
+        suspects.clear()
+
+
+def _in_processes(
+    waiting: deque[PlannedRun], num_processes: int, perform: Perform, suspects: list[PlannedRun]
+) -> Iterator[Finished | Failed]:
+    """Run what waits, until there is nothing more or a process dies; then name those under way."""
+    under_way: dict[Future[Finished], PlannedRun] = {}
+    with _pool(min(num_processes, len(waiting))) as pool:
+        while waiting or under_way:
+            try:
+                while waiting and len(under_way) < num_processes:
+                    under_way[pool.submit(perform, waiting[0])] = waiting[0]
+                    waiting.popleft()
+            except BrokenProcessPool:
+                suspects += under_way.values()
+                return
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                job = under_way.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    suspects.append(job)
+                except LLMaticError as error:
+                    yield _failed(job, str(error))
+                except Exception as error:  # a bug that one variant has met; it is told at the end
+                    yield _failed(job, f"{type(error).__name__}: {error}")
+            if suspects:
+                suspects += under_way.values()
+                return
+
+
+@contextlib.contextmanager
+def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        children = set(multiprocessing.active_children()) - others
+        for child in children:
+            child.kill()
+        for child in children:
+            child.join()
+
+
+def _settle_in() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _failed(job: PlannedRun, reason: str) -> Failed:
+    line = " ".join(reason.split())
+    return Failed(run=job.run, fingerprint=job.fingerprint, ended_at=_now(), reason=line)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

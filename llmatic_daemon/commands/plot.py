@@ -1,0 +1,120 @@
+"""The pictures of a state folder: which facts go into which plot."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from llmatic_daemon.adapters.plots import search_plots
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap.build_search import rules, spaces
+from llmatic_daemon.bootstrap.saved_settings import read_settings
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import ArmTally, Comparison, Difference, Outcome, Placement
+from llmatic_daemon.domain.text import count
+from llmatic_daemon.search.archive.measures import Axis
+from llmatic_daemon.search.comparison import uplift
+from llmatic_daemon.search.variants import Credit, strategy_of
+
+#: Of a comparison: so many intervals are computed for its picture, a millisecond each.
+NUM_MOMENTS = 200
+
+
+def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Draw both archives and the course of a search.
+
+    Args:
+        state_dir: Of the search; a daemon may be at work on it.
+        folder: For the pictures; made when it is missing.
+        formats: Of "png", "svg", "pdf".
+
+    Raises:
+        LLMaticError: there is no search, or it cannot be read.
+    """
+    settings = read_settings(state_dir)
+    with History(state_dir) as history:
+        maps = list(_maps(history, settings))
+        log = list(history.placements())
+        comparison = history.comparison()
+    course = search_plots.Course(
+        objectives=[p.report.objective for p in log if p.report],
+        trainable=_trainable(log),
+        window_size=settings.search.window_size,
+    )
+    uplift_over_time = bands(comparison, log) if comparison else ()
+    return search_plots.draw(maps, course, folder, formats, uplift_over_time)
+
+
+def _trainable(log: Sequence[Placement]) -> list[bool]:
+    """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
+    trained = {p.job.number for p in log if p.outcome in (Outcome.TRAINED, Outcome.STOPPED)}
+    return [(p.duplicate_of or p.job.number) in trained for p in log]
+
+
+def bands(comparison: Comparison, log: Sequence[Placement]) -> tuple[search_plots.Band, search_plots.Band]:
+    """Tell at some moments of a comparison what was known of the uplift then."""
+    within = log[comparison.since : comparison.until]
+    step = max(1, len(within) // NUM_MOMENTS)
+    now = replace(comparison, until=None, writer=ArmTally(), control=ArmTally())
+    entered: list[search_plots.Point] = []
+    objective: list[search_plots.Point] = []
+    for num_seen, placement in enumerate(within, 1):
+        now = now.after(placement)
+        if num_seen % step == 0 or num_seen == len(within):
+            known = uplift(now)
+            entered += _point(placement.number, known.entered)
+            objective += _point(placement.number, known.objective)
+    return (
+        search_plots.Band(title="Uplift: share that entered the archive", points=entered),
+        search_plots.Band(title="Uplift: mean accuracy of trained networks", points=objective),
+    )
+
+
+def _point(number: int, difference: Difference | None) -> Iterable[tuple[int, float, float, float]]:
+    if difference is not None:
+        yield number, difference.mean, difference.low, difference.high
+
+
+def _maps(history: History, settings: Settings) -> Iterator[search_plots.ArchiveMap]:
+    """Show the archives that there are; the places of a population are on no map."""
+    cells, strategy = history.centroids(), strategy_of(rules(settings))
+    networks, prompts = spaces(settings.archives)
+    if strategy.is_map:
+        yield search_plots.ArchiveMap(
+            title="Network archive",
+            centroids=cells.network,
+            objectives={elite.cell: elite.objective for elite in history.elites()},
+            objective_name="accuracy",
+            x=scale(networks.first),
+            y=scale(networks.second),
+        )
+    if strategy.credit is Credit.ARCHIVE:
+        yield search_plots.ArchiveMap(
+            title="Prompt archive",
+            centroids=cells.prompt,
+            objectives={elite.cell: elite.curiosity for elite in history.prompt_elites()},
+            objective_name="curiosity",
+            x=_prompt_scale(history, prompts.first),
+            y=scale(prompts.second),
+        )
+
+
+def scale(axis: Axis) -> search_plots.Scale:
+    """Mark an axis at its ends and quarters."""
+    name = f"{axis.name} (log)" if axis.log else axis.name
+    at = (0.0, 0.25, 0.5, 0.75, 1.0)
+    return search_plots.Scale(name=name, ticks=tuple((x, _label(axis.value(x))) for x in at))
+
+
+def _label(value: float) -> str:
+    return count(value) if value >= 1000 else f"{value:.3g}"
+
+
+def _prompt_scale(history: History, axis: Axis) -> search_plots.Scale:
+    slots = {c.slot: c.prompt for c in history.prompt_credit() if c.in_use and c.slot is not None}
+    return prompt_scale(axis, slots)
+
+
+def prompt_scale(axis: Axis, slots: Mapping[int, str]) -> search_plots.Scale:
+    """Name each prompt at its slot."""
+    ticks = [(axis.position(slot), slots[slot]) for slot in sorted(slots)]
+    return search_plots.Scale(name="prompt", ticks=tuple(tick for tick in ticks if tick[0] <= 1))

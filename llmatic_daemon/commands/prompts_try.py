@@ -1,0 +1,115 @@
+"""Try one prompt on the best network, as the search would: asked, read, lifted; nothing is kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.bootstrap import build, build_writers
+from llmatic_daemon.bootstrap.build_search import parse_task
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain import (
+    Candidate,
+    Completion,
+    Job,
+    Network,
+    Operator,
+    Prompt,
+    PromptKind,
+    Proposal,
+    Rejection,
+    Request,
+    Task,
+    TooLong,
+)
+from llmatic_daemon.domain.errors import UserError
+from llmatic_daemon.search.candidates.representation import representation_of
+
+#: Of a crossover: the best network and the next best.
+_NUM_PARENTS = {PromptKind.MUTATION: 1, PromptKind.CROSSOVER: 3}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptTrial:
+    """What one completion of a prompt comes to."""
+
+    request: Request
+    completion: Completion | TooLong
+    #: What was read in it; None when it was too long to be asked.
+    candidate: Candidate | Rejection | None
+    #: What it lifts to; None when there was no candidate.
+    network: Network | Rejection | None
+
+
+async def try_prompt(
+    settings: Settings, state_dir: Path, prompt_id: str, *, temperature: float, seed: int
+) -> PromptTrial:
+    """Have one completion written for the best elite; the initial network when there is none.
+
+    Args:
+        settings: Of the search; its writer, its lifter, and its prompt folder as it is now.
+        state_dir: Where its elites are.
+        prompt_id: Stem of the prompt's file.
+        temperature: In (0, 1].
+        seed: Of the completion and of the network's initial weights.
+
+    Raises:
+        LLMaticError: there is no such prompt or search. When no LLM answers, the rewriter does.
+    """
+    prompt = _prompt(settings, prompt_id)
+    task, sources = _parents(state_dir, _NUM_PARENTS[prompt.kind])
+    proposal = single_proposal(prompt, temperature, seed)
+    language = representation_of(task)
+    request = language.ask(proposal, sources, task)
+    async with build_writers.writer(_asking_once(settings)) as writer:
+        completion = await writer.complete(request)
+    if isinstance(completion, TooLong):
+        return PromptTrial(request=request, completion=completion, candidate=None, network=None)
+    candidate = language.read(completion, proposal, request.parents, task)
+    network = None
+    if isinstance(candidate, Candidate):
+        async with build.build_adapters(settings).lifter as lifter:
+            network = await lifter.lift(candidate)
+    return PromptTrial(request=request, completion=completion, candidate=candidate, network=network)
+
+
+def _prompt(settings: Settings, prompt_id: str) -> Prompt:
+    prompts = {prompt.id: prompt for prompt in read_prompts(build.prompt_path(settings))}
+    if prompt_id not in prompts:
+        raise UserError(
+            f"a prompt must be one of {', '.join(prompts)} in "
+            f"{str(build.prompt_path(settings))!r}, got {prompt_id!r}"
+        )
+    return prompts[prompt_id]
+
+
+def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
+    with History(state_dir) as history:
+        task = parse_task(history.identity())
+        best = history.elites()[:count]
+        sources = [history.source(elite.source_digest) for elite in best]
+    return task, sources or [representation_of(task).initial(task)]
+
+
+def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
+    """Make a proposal outside of any search, that credits nobody."""
+    crosses = prompt.kind is PromptKind.CROSSOVER
+    return Proposal(
+        job=Job(number=1, attempt=1),
+        operator=Operator.CROSSOVER if crosses else Operator.MUTATION,
+        prompt=prompt,
+        temperature=None if crosses else temperature,
+        sampling_temperature=temperature,
+        seed=seed,
+        parents=(),
+        parent_digests=(),
+        credited_cell=None,
+        credited_job=None,
+        num_settled=0,
+    )
+
+
+def _asking_once(settings: Settings) -> Settings:
+    """Wait for nobody, and record nothing."""
+    changed = {"outage": "offline", "record": "", "max_tries": 1, "breaker_failures": 1}
+    return settings.model_copy(update={"writer": settings.writer.model_copy(update=changed)})

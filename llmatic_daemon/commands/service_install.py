@@ -1,0 +1,125 @@
+"""The files that `service install` puts in place: units, a configuration, prompts."""
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+from llmatic_daemon.commands.init import first_files, write_new
+from llmatic_daemon.domain.errors import UserError
+
+#: Where the units expect the program; the place where it really is takes its place.
+PROGRAM = "/opt/llmatic-daemon/bin/llmatic-daemon"
+DEFAULT_NAME = "llmatic"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+#: What systemd's ProtectHome= hides.
+_HOMES = ("/home", "/root", "/run/user")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installed:
+    """What was put in place."""
+
+    files: tuple[Path, ...]
+    #: Where a person says what to search.
+    settings: Path
+    #: What to type next, in this order.
+    commands: tuple[str, ...]
+
+
+def unit_text(name: str) -> str:
+    """Read a file of the folder `systemd/`, which a wheel carries as `llmatic_daemon/commands/units`."""
+    return resources("llmatic_daemon.commands").joinpath("units", name).read_text("utf-8")
+
+
+def install_for_system(
+    name: str | None, program: Path, python: Path, *, force: bool, root: Path = Path("/")
+) -> Installed:
+    """Put a service of the machine in place, and nothing into motion.
+
+    Args:
+        name: Of the search, when there is to be more than one; None: the only one.
+        program: Path of `llmatic-daemon`.
+        python: Folder of the Python that runs it.
+        force: Overwrite units that are there.
+        root: Of the file system; tests and images have others.
+
+    Raises:
+        UserError: another unit is there already, the name is none, or the service could not see the program.
+    """
+    _check_name(name)
+    for needed in (program, python):
+        if any(needed.is_relative_to(home) for home in _HOMES):
+            raise UserError(
+                f"the service must be able to read {str(needed)!r}, and sees nothing in "
+                f"{', '.join(_HOMES)}; install llmatic-daemon into a virtual environment in "
+                "/opt/llmatic-daemon, made by a Python of the system, or use --user"
+            )
+    units = root / "etc/systemd/system"
+    unit = "llmatic-daemon.service" if name is None else "llmatic-daemon@.service"
+    texts = {units / unit: _with_program(unit_text(unit), program)}
+    for kind in ("service", "timer"):
+        backup = f"llmatic-daemon-backup{'' if name is None else '@'}.{kind}"
+        texts[units / backup] = _with_program(unit_text(backup), program)
+    for kind in ("sysusers", "tmpfiles"):
+        texts[root / f"etc/{kind}.d/llmatic.conf"] = unit_text(f"llmatic.{kind}.conf")
+    written, settings = _write(texts, root / "etc/llmatic", name, force)
+    service = unit.replace("@", f"@{name}")
+    return Installed(
+        files=written,
+        settings=settings,
+        commands=(
+            "systemd-sysusers && systemd-tmpfiles --create llmatic.conf && systemctl daemon-reload",
+            f"systemctl enable --now {service}",
+        ),
+    )
+
+
+def install_for_user(name: str | None, program: Path, *, force: bool, home: Path) -> Installed:
+    """Put a service of one person in place, and nothing into motion.
+
+    Raises:
+        UserError: another unit is there already, or the name is none.
+    """
+    _check_name(name)
+    unit = "llmatic-daemon@.service"
+    text = _with_program(unit_text(f"user/{unit}"), program)
+    written, settings = _write(
+        {home / ".config/systemd/user" / unit: text}, home / ".config/llmatic", name, force
+    )
+    service = unit.replace("@", f"@{name or DEFAULT_NAME}")
+    return Installed(
+        files=written,
+        settings=settings,
+        commands=("systemctl --user daemon-reload", f"systemctl --user enable --now {service}"),
+    )
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not _NAME.fullmatch(name):
+        raise UserError(f"--name must be letters, digits, dots, dashes, underscores, got {name!r}")
+
+
+def _with_program(text: str, program: Path) -> str:
+    return text.replace(PROGRAM, str(program))
+
+
+def _write(
+    units: dict[Path, str], folder: Path, name: str | None, force: bool
+) -> tuple[tuple[Path, ...], Path]:
+    """Write what is not there as it should be; settings and prompts that are there stay for ever.
+
+    Returns:
+        What was written, and the configuration file.
+    """
+    stem = name or DEFAULT_NAME
+    prompts = "prompts" if name is None else f"{name}.prompts"
+    first = first_files(folder, "default", stem=stem, prompts=prompts)
+    new = {file: text for file, text in units.items() if not _holds(file, text)}
+    new |= {file: text for file, text in first.items() if not file.exists()}
+    write_new(new, force=force)
+    return tuple(new), folder / f"{stem}.toml"
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text("utf-8") == text

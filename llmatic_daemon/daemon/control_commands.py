@@ -1,0 +1,170 @@
+"""What a person may ask of a running daemon: pause, resume, drain, slots, reload, status."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llmatic_daemon.adapters.http import control_socket
+from llmatic_daemon.adapters.http.control_request import IF_MATCH
+from llmatic_daemon.adapters.http.control_socket import Verb
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.notes import pause_note
+from llmatic_daemon.config.settings import MAX_SLOTS, Settings
+from llmatic_daemon.daemon.prompt_reload import PromptReloader
+from llmatic_daemon.daemon.reload import Reloader
+from llmatic_daemon.domain import SearchStatus
+from llmatic_daemon.domain.errors import ConfigurationError, UserError
+from llmatic_daemon.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+Body = Mapping[str, Any]
+
+#: Verbs that change nothing.
+READS = ("status",)
+
+
+class ControlCommands:
+    """Does what is asked through the control socket of a state folder.
+
+    Args:
+        settings: With which the daemon has started.
+        engine: At work.
+        prompts: Where edits of the prompt files come in.
+        reloader: Changes slots and settings.
+        view: The search in numbers.
+        token: For control over TCP; empty: there is none.
+        metrics: Told of each answer over TCP.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Engine,
+        prompts: PromptReloader,
+        reloader: Reloader,
+        view: Callable[[], SearchStatus],
+        token: str = "",
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._state_dir: Path = settings.state_dir
+        self._drain_s = settings.engine.drain_s
+        self._engine = engine
+        self._prompts = prompts
+        self._reloader = reloader
+        self._view = view
+        self._port = settings.control.port
+        self._hosts = settings.metrics.hosts
+        self._token = token
+        self._metrics = metrics
+        #: Held from what the engine is told to what is noted of it.
+        self._pausing = asyncio.Lock()
+
+    async def recall(self) -> None:
+        """Pause a search that was paused when its last daemon ended."""
+        since = await asyncio.to_thread(pause_note.read, self._state_dir)
+        if since is not None:
+            await self._engine.pause()
+            logger.warning(
+                "the search is paused since %s; 'llmatic-daemon resume' lets it go on",
+                since or "an unknown time",
+                extra={"action": "pause"},
+            )
+
+    async def attend(self, more: Mapping[str, Verb], listening: asyncio.Event) -> None:
+        """Answer for ever.
+
+        Args:
+            more: Verbs of others, for the socket alone.
+            listening: Set when we listen, or are known not to.
+
+        Raises:
+            ConfigurationError: the port is taken.
+        """
+        async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+            verbs = self._verbs(group)
+            if self._port:
+                await stack.enter_async_context(self._remote(verbs))
+            try:
+                everything = control_socket.listening(self._state_dir, {**verbs, **more}, reads=READS)
+                await stack.enter_async_context(everything)
+            except ConfigurationError as error:  # a search needs no control socket
+                logger.warning("%s; going on without it", error, extra={"action": "control"})
+            listening.set()
+            await asyncio.Event().wait()
+
+    def _remote(self, verbs: Mapping[str, Verb]) -> AbstractAsyncContextManager[None]:
+        """Listen on TCP too; verbs that name a path of this machine are the socket's alone."""
+        from llmatic_daemon.adapters.http.control_tcp import listening  # 0.3 s, for those who ask for it
+
+        told: dict[str, Any] = {}
+        if self._metrics is not None:
+            self._metrics.serves(f"/{name}" for name in verbs)
+            told = {"tally": self._metrics.answered}
+        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, **told)
+
+    def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
+        async def drain(body: Body) -> dict[str, Any]:
+            """Answer at once: when the last job has ended, so has the daemon."""
+            _only(body)
+            group.create_task(self._engine.drain("drained as asked", self._drain_s))
+            return {"is_draining": True, "drain_s": self._drain_s}
+
+        return {
+            "pause": self._pause,
+            "resume": self._resume,
+            "drain": drain,
+            "slots": self._slots,
+            "reload": self._reload,
+            "prompts/reload": self._reload_prompts,
+            "status": self._status,
+        }
+
+    async def _pause(self, body: Body) -> dict[str, Any]:
+        _only(body)
+        async with self._pausing:
+            before = self._engine.is_paused
+            await self._engine.pause()
+            if await asyncio.to_thread(pause_note.read, self._state_dir) is None:
+                await asyncio.to_thread(pause_note.write, self._state_dir)
+        return {"is_paused": True, "changed": not before}
+
+    async def _resume(self, body: Body) -> dict[str, Any]:
+        _only(body)
+        async with self._pausing:
+            before = self._engine.is_paused
+            await self._engine.resume()
+            await asyncio.to_thread(pause_note.remove, self._state_dir)
+        return {"is_paused": False, "changed": before}
+
+    async def _slots(self, body: Body) -> dict[str, Any]:
+        _only(body, "slots")
+        wish = body.get("slots")
+        if type(wish) is not int or not 1 <= wish <= MAX_SLOTS:
+            raise UserError(f"slots must be an integer from 1 to {MAX_SLOTS}, got {wish!r}")
+        return {"before": await self._reloader.resize(wish), "slots": wish}
+
+    async def _reload(self, body: Body) -> dict[str, Any]:
+        _only(body, IF_MATCH)
+        return asdict(await self._reloader.reload(body.get(IF_MATCH, "")))
+
+    async def _reload_prompts(self, body: Body) -> dict[str, Any]:
+        _only(body, IF_MATCH)
+        return asdict(await self._prompts.reload(body.get(IF_MATCH, "")))
+
+    async def _status(self, body: Body) -> dict[str, Any]:
+        _only(body)
+        return {**asdict(self._view()), "prompt_set_digest": self._prompts.digest}
+
+
+def _only(body: Body, *names: str) -> None:
+    """Refuse what a verb does not know, rather than to leave it out."""
+    unknown = sorted(set(body) - set(names))
+    if unknown:
+        known = " and ".join(map(repr, names)) or "nothing"
+        raise UserError(f"the body may hold {known}, found {', '.join(map(repr, unknown))}")

@@ -1,0 +1,135 @@
+"""Settings read again while a search runs: what can be changed live is, all of it or nothing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.daemon.prompt_reload import PromptReloader, Reloaded
+from llmatic_daemon.domain.ports import Trainer
+from llmatic_daemon.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+#: Settings that a running daemon changes; the prompt files beside them.
+LIVE = frozenset({"engine.slots", "training.places"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What came of reading the settings again."""
+
+    #: Live settings that differ from before.
+    changed: tuple[str, ...]
+    #: Settings that differ from those of the start, and count from the next one.
+    needs_restart: tuple[str, ...]
+    prompts: Reloaded
+
+    def __str__(self) -> str:
+        changed = f"changed: {', '.join(self.changed)}" if self.changed else "no setting is changed"
+        edition = f"prompts of edition {self.prompts.edition}"
+        later = f"; from the next start: {', '.join(self.needs_restart)}"
+        return f"{changed}; {edition}{later if self.needs_restart else ''}"
+
+
+class Reloader:
+    """Changes a running search to what the settings say now, one change at a time.
+
+    Args:
+        settings: With which the daemon has started.
+        again: Reads them from where they came from.
+        check: Refuses settings that do not belong to the state folder.
+        engine: Whose slots may change.
+        trainer: Whose places may change.
+        prompts: Where edits of the prompt files come in.
+        announced: Says that we reload, while its context lasts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        again: Callable[[], Settings],
+        check: Callable[[Settings], Awaitable[None]],
+        *,
+        engine: Engine,
+        trainer: Trainer,
+        prompts: PromptReloader,
+        announced: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._started_with = settings
+        self._again = again
+        self._check = check
+        self._engine = engine
+        self._trainer = trainer
+        self._prompts = prompts
+        self._announced = announced
+        self._places = settings.training.places
+        self._changing = asyncio.Lock()
+
+    async def reload(self, known: str = "") -> Applied:
+        """Take what the settings and the prompt files say now; returns when it counts.
+
+        Edits of the prompt files count as soon as they are seen, whoever asks: what is taken whole
+        or not at all here are the settings.
+
+        Args:
+            known: As for `PromptReloader.reload`.
+
+        Raises:
+            ConfigurationError: a setting or the prompt folder is no good; no setting is changed.
+            Outdated: as `PromptReloader.reload`; no setting is changed.
+            Unavailable: the store takes nothing, or a new place does not start; the same.
+        """
+        async with self._changing:
+            with self._announced():
+                return await self._reload(known)
+
+    async def _reload(self, known: str) -> Applied:
+        settings = await asyncio.to_thread(self._again)
+        await self._check(settings)
+        prompts = await self._prompts.reload(known)
+        changed = await self._change(settings)
+        applied = Applied(
+            changed=changed,
+            needs_restart=tuple(
+                name
+                for name in _differences(self._started_with.model_dump(), settings.model_dump())
+                if name not in LIVE
+            ),
+            prompts=prompts,
+        )
+        logger.info("reloaded: %s", applied, extra={"action": "reload"})
+        return applied
+
+    async def _change(self, settings: Settings) -> tuple[str, ...]:
+        """Change what can be changed; what may fail comes first, and the rest cannot."""
+        changed = []
+        places, num_slots = settings.training.places, settings.engine.slots
+        if places != self._places:
+            await self._trainer.resize(places)
+            self._places = places
+            changed.append("training.places")
+        if num_slots != self._engine.num_slots:
+            await self._engine.resize(num_slots)
+            changed.append("engine.slots")
+        return tuple(changed)
+
+    async def resize(self, num_slots: int) -> int:
+        """Have another number of slots until the next `reload` or start; return the one before."""
+        async with self._changing:
+            before = self._engine.num_slots
+            await self._engine.resize(num_slots)
+            return before
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Name the settings that differ, such as data.folder."""
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name}"

@@ -1,0 +1,114 @@
+"""The nouns of the search, frozen, in the order of a candidate's life.
+
+Task, Prompt -> Job -> Request -> Proposal -> Completion -> Candidate -> Network -> Report -> Placement.
+The log of a search holds its placements, and between them the editions of its prompts and its audits.
+Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
+"""
+
+from llmatic_daemon.domain.audits import Accuracies, Audit, Verdict
+from llmatic_daemon.domain.completions import Call, CallOutcome, Completion, EndpointState, Request, TooLong
+from llmatic_daemon.domain.jobs import Job, Operator, Proposal
+from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
+from llmatic_daemon.domain.placements import (
+    AddStatus,
+    Arm,
+    Artefacts,
+    CommitResult,
+    Durations,
+    Elite,
+    Placement,
+    PromptElite,
+    PromptOffer,
+    Trial,
+)
+from llmatic_daemon.domain.prompts import (
+    CHANGE_PROMPT_ID,
+    PLACEHOLDERS,
+    SAMPLE_PROMPT_ID,
+    Edition,
+    Prompt,
+    PromptKind,
+    PromptSet,
+)
+from llmatic_daemon.domain.states import Checkpoint, Identity, SearchStatus, Tessellation
+from llmatic_daemon.domain.task import Task, digest
+from llmatic_daemon.domain.trainings import (
+    DevicePhase,
+    Epoch,
+    Failure,
+    Progress,
+    Report,
+    RestartReason,
+    Rung,
+    StoppedEarly,
+    Training,
+)
+from llmatic_daemon.domain.uplift import (
+    OBJECTIVE_UNITS,
+    ArmFigures,
+    ArmTally,
+    Comparison,
+    Difference,
+    Finding,
+    Uplift,
+)
+
+__all__ = [
+    "CHANGE_PROMPT_ID",
+    "OBJECTIVE_UNITS",
+    "PLACEHOLDERS",
+    "SAMPLE_PROMPT_ID",
+    "Accuracies",
+    "AddStatus",
+    "Arm",
+    "ArmFigures",
+    "ArmTally",
+    "Artefacts",
+    "Audit",
+    "Call",
+    "CallOutcome",
+    "Candidate",
+    "Checkpoint",
+    "CommitResult",
+    "Comparison",
+    "Completion",
+    "DevicePhase",
+    "Difference",
+    "Duplicate",
+    "Durations",
+    "Edition",
+    "Elite",
+    "EndpointState",
+    "Epoch",
+    "Failure",
+    "Finding",
+    "Identity",
+    "Job",
+    "Measures",
+    "Network",
+    "Operator",
+    "Outcome",
+    "Placement",
+    "Progress",
+    "Prompt",
+    "PromptElite",
+    "PromptKind",
+    "PromptOffer",
+    "PromptSet",
+    "Proposal",
+    "Rejection",
+    "Report",
+    "Request",
+    "RestartReason",
+    "Rung",
+    "SearchStatus",
+    "StoppedEarly",
+    "Task",
+    "Tessellation",
+    "TooLong",
+    "Training",
+    "Trial",
+    "Uplift",
+    "Verdict",
+    "digest",
+]

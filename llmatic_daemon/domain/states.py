@@ -1,0 +1,81 @@
+"""A search as a whole: its status, checkpoint, cells and identity."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from llmatic_daemon.domain.uplift import Uplift
+
+# --- the search in numbers ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchStatus:
+    """The search in numbers, for those who watch it."""
+
+    num_settled: int
+    num_evaluations: int
+    #: None: no limit.
+    max_evaluations: int | None
+    network_cells: int
+    filled_network_cells: int
+    prompt_cells: int
+    filled_prompt_cells: int
+    qd_score: float
+    #: None before the first evaluation.
+    best_objective: float | None
+    best_job: int | None
+    #: Running time over all restarts, and time that device places were held, in seconds.
+    elapsed_s: float
+    train_s: float
+    num_slots: int
+    #: Jobs are dispatched and results kept, as far as we know.
+    is_ready: bool = True
+    #: A person has paused the search.
+    is_paused: bool = False
+    #: No job is started any more.
+    is_draining: bool = False
+    #: Of the elites; None before the first.
+    median_objective: float | None = None
+    #: Highest curiosity of the individuals of each prompt that has any.
+    curiosity: Mapping[str, float] = field(default_factory=dict)
+    #: None: there was never a control arm.
+    uplift: Uplift | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A search as the first part of its log made it, so that a start folds only what came after."""
+
+    #: Of the log, how much it has seen: placements, editions, audits.
+    num_settled: int = 0
+    num_editions: int = 0
+    num_audits: int = 0
+    #: Names the rules by which the log was folded; by others it may give another search.
+    rules_digest: str = ""
+    #: The search, as JSON.
+    search: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tessellation:
+    """The centroids of both archives, made once and kept with them."""
+
+    #: (num_cells, 2), in [0, 1].
+    network: tuple[tuple[float, float], ...] = field(repr=False)
+    prompt: tuple[tuple[float, float], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a state folder belongs to; a search with another identity is refused."""
+
+    #: Data set, seed, bounds, cells: whatever would make old results wrong for a new run.
+    fields: tuple[tuple[str, str], ...]
+
+    def differences(self, other: "Identity") -> Iterable[str]:
+        """Name what differs, one line each."""
+        mine, theirs = dict(self.fields), dict(other.fields)
+        for name in sorted(mine.keys() | theirs.keys()):
+            if mine.get(name) != theirs.get(name):
+                now, before = (repr(x[name]) if name in x else "as by default" for x in (theirs, mine))
+                yield f"{name} is {now}, was {before}"

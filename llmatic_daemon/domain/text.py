@@ -1,0 +1,16 @@
+"""Numbers as text for a person."""
+
+from llmatic_daemon.domain.networks import Measures
+
+
+def count(number: float) -> str:
+    """Write a large number in three digits and a unit: 41.2 M."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(number) >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def ratio(measures: Measures) -> str:
+    """Write the width-to-depth ratio with its two numbers."""
+    return f"{measures.width}/{measures.depth}"

@@ -1,0 +1,1 @@
+"""The engine: the order of steps in a candidate's life."""

@@ -1,0 +1,1 @@
+"""CVT-MAP-Elites archives: cells, measures, and who holds a cell."""

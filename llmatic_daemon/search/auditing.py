@@ -1,0 +1,230 @@
+"""Audits: who is trained a second time, what two figures say, and who holds a cell afterwards."""
+
+import math
+from collections.abc import Set
+from dataclasses import dataclass, replace
+
+import numpy as np
+from immutables import Map
+
+from llmatic_daemon.domain import Accuracies, Audit, Elite, Failure, Outcome, Rejection, Report, Verdict
+
+#: How many networks of a cell are remembered, its elite included: who takes over when it falls.
+NUM_CONTENDERS = 3
+#: Seeds of audits begin above those of proposals, so that none is its own network's first one.
+_FIRST_SEED = 2**31
+#: What a training that failed has reached.
+_NOTHING = Accuracies(objective=0.0, test_accuracy=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditRules:
+    """How many elites are audited, and how far two figures may differ."""
+
+    #: Of new elites, in [0, 1]; 0: nothing is audited.
+    share: float
+    #: Standard errors of the difference, above 0.
+    threshold: float
+
+
+#: Nothing is audited.
+NO_AUDITS = AuditRules(share=0.0, threshold=4.0)
+
+
+# --- who may hold a cell -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """A network that holds a cell, or would if those before it fell."""
+
+    elite: Elite
+    #: Of its training; the mean of two after an audit.
+    figures: Accuracies
+    #: Drawn to be audited as soon as it holds its cell, and not audited yet.
+    wants_audit: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contenders:
+    """The best few networks of each cell, and the elites that are due for an audit.
+
+    In memory they are bounded by the cells, not by the evaluations. What has been forgotten never
+    holds its cell again: it was worse than NUM_CONTENDERS others of that cell.
+    """
+
+    #: By falling objective; of equals, the one that was there first. The first one holds the cell.
+    ranked: Map[int, tuple[Contender, ...]] = Map()
+    #: Cells whose elite is to be audited, and its job.
+    due: Map[int, int] = Map()
+
+    def of(self, cell: int) -> tuple[Contender, ...]:
+        """List who contends for a cell, its elite first."""
+        return self.ranked.get(cell, ())
+
+    def find(self, cell: int, job: int) -> Contender | None:
+        """Find a network of a cell; None when it is forgotten."""
+        return next((each for each in self.of(cell) if each.elite.job == job), None)
+
+    def joined_by(self, cell: int, contender: Contender) -> "Contenders":
+        """Return the contenders after one more network of a cell."""
+        known, objective = self.of(cell), contender.figures.objective
+        if len(known) == NUM_CONTENDERS and objective <= known[-1].figures.objective:
+            return self
+        return self._with(cell, (*self.of(cell), contender))
+
+    def left_to(self, cell: int, contender: Contender) -> "Contenders":
+        """Return the contenders after one network has a cell for itself."""
+        return Contenders(
+            ranked=self.ranked.set(cell, (contender,)), due=_with_due(self.due, cell, contender)
+        )
+
+    def after(self, audit: Audit) -> "Contenders":
+        """Return the contenders when the mean counts; a network that is forgotten stays so."""
+        revised = tuple(
+            replace(each, figures=audit.mean, wants_audit=False) if each.elite.job == audit.job else each
+            for each in self.of(audit.cell)
+        )
+        return self._with(audit.cell, revised)
+
+    def _with(self, cell: int, contenders: tuple[Contender, ...]) -> "Contenders":
+        # The sort is stable: only who is better overtakes.
+        ranked = sorted(contenders, key=lambda each: -each.figures.objective)
+        return Contenders(
+            ranked=self.ranked.set(cell, tuple(ranked[:NUM_CONTENDERS])),
+            due=_with_due(self.due, cell, ranked[0]),
+        )
+
+
+#: Before the first placement.
+NO_CONTENDERS = Contenders()
+
+
+def _with_due(due: Map[int, int], cell: int, holder: Contender) -> Map[int, int]:
+    if holder.wants_audit:
+        return due if due.get(cell) == holder.elite.job else due.set(cell, holder.elite.job)
+    return due.delete(cell) if cell in due else due
+
+
+# --- who is audited ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """An elite that is to be trained again, and by which seed."""
+
+    cell: int
+    contender: Contender
+    #: In [2^31, 2^32).
+    seed: int
+
+
+def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
+    """Tell whether a candidate is audited once it is an elite, whatever else happens."""
+    return rules.share > 0 and _draw(search_seed, job)[0] < rules.share
+
+
+def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] = frozenset()) -> Due | None:
+    """Choose the elite to be audited next, the oldest first, but for some jobs; None when there is none."""
+    jobs = {cell: job for cell, job in contenders.due.items() if job not in skipped_audits}
+    if not jobs:
+        return None
+    cell = min(jobs, key=jobs.__getitem__)
+    contender = contenders.of(cell)[0]
+    _, seed = _draw(search_seed, contender.elite.job)
+    return Due(cell=cell, contender=contender, seed=seed)
+
+
+def _draw(search_seed: int, job: int) -> tuple[float, int]:
+    """Draw a number in [0, 1) and a seed for a job; the search's own draws have attempts from 1."""
+    rng = np.random.default_rng([search_seed, job, 0, 1])
+    return float(rng.random()), _FIRST_SEED + int(rng.integers(2**31))
+
+
+# --- what an audit says --------------------------------------------------------------------------
+
+
+def standard_error(first: float, second: float, num_images: int) -> float:
+    """Estimate the standard error of the difference of two accuracies.
+
+    One success and one failure are added to each, so that 0 and 1 are not taken for certain.
+
+    Args:
+        first: In [0, 1].
+        second: In [0, 1].
+        num_images: By which both were measured.
+
+    Returns:
+        Above 0. It counts the images alone, as if each training had drawn its own; what the seed
+        does to a training comes on top, which is why the threshold is not 2.
+
+    Source: Agresti 2000 (Agresti & Caffo, The American Statistician 54).
+    """
+    shares = ((accuracy * num_images + 1) / (num_images + 2) for accuracy in (first, second))
+    return math.sqrt(sum(share * (1 - share) / (num_images + 2) for share in shares))
+
+
+def judge(
+    contenders: Contenders,
+    rules: AuditRules,
+    due: Due,
+    result: Report | Failure | Rejection,
+    *,
+    number: int,
+    num_settled: int,
+    num_images: int,
+) -> Audit:
+    """Decide all that a second training changes.
+
+    A network that does not train the second time, or is not even lifted, has reached 0: its first
+    figure cannot be repeated.
+
+    Args:
+        contenders: As they are now, not as the audit began.
+        rules: Of the search.
+        due: What was audited.
+        result: What became of it.
+        number: Of the audit.
+        num_settled: Number of placements before it.
+        num_images: Of the split that selects, at least 1.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
+    first, second = due.contender.figures, _figures(result)
+    error = standard_error(first.objective, second.objective, num_images)
+    apart = abs(first.objective - second.objective) > rules.threshold * error
+    failed = not isinstance(result, Report)
+    audit = Audit(
+        number=number,
+        num_settled=num_settled,
+        job=due.contender.elite.job,
+        cell=due.cell,
+        seed=due.seed,
+        outcome=Outcome.TRAINED if isinstance(result, Report) else result.cause,
+        detail="" if isinstance(result, Report) else _printable(result.detail),
+        first=first,
+        second=second,
+        standard_error=error,
+        verdict=Verdict.UNSTABLE if failed or apart else Verdict.STABLE,
+        holder=due.contender.elite.job,
+        holder_figures=first,
+        device="" if isinstance(result, Rejection) else result.device,
+        wait_s=0.0 if isinstance(result, Rejection) else result.wait_s,
+        train_s=0.0 if isinstance(result, Rejection) else result.train_s,
+    )
+    holder = contenders.after(audit).of(due.cell)[0]
+    return replace(audit, holder=holder.elite.job, holder_figures=holder.figures)
+
+
+def _figures(result: Report | Failure | Rejection) -> Accuracies:
+    if not isinstance(result, Report):
+        return _NOTHING
+    if not math.isfinite(result.objective):
+        raise ValueError(f"an objective must be finite, got {result.objective!r}")
+    return Accuracies(objective=result.objective, test_accuracy=result.test_accuracy)
+
+
+def _printable(detail: str) -> str:
+    """Replace what no encoding can write: a network's own words may hold it."""
+    return detail.encode(errors="replace").decode()

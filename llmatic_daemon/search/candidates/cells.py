@@ -1,0 +1,78 @@
+"""Candidates that are cells of NAS-Bench-201: what a writer is asked, and how its answer is read."""
+
+import re
+from collections.abc import Sequence
+
+from llmatic_daemon.domain import Candidate, Completion, Outcome, Proposal, Rejection, Request, Task
+from llmatic_daemon.domain.nasbench_cells import OPERATIONS, PATTERN, Cell
+from llmatic_daemon.search.candidates.requests import filled
+
+#: Data sets whose candidates are cells are named so: nasbench201-cifar10.
+TASK_PREFIX = "nasbench201-"
+#: In the place of a class's name.
+CELL_NAME = "cell"
+#: The simplest cell that is no mere sum: three 1 x 1 convolutions, one after the other.
+INITIAL_CELL = str(Cell(("nor_conv_1x1", "none", "nor_conv_1x1", "none", "none", "nor_conv_1x1")))
+SYSTEM = f"""\
+You are an expert in neural network architectures, and write cells of NAS-Bench-201. A cell has four nodes; \
+each edge between them has one of the operations {", ".join(OPERATIONS)}. A cell is written \
+|op~0|+|op~0|op~1|+|op~0|op~1|op~2|, where op~n is an operation on what node n holds. Answer with one cell and \
+nothing else."""
+_HEAD = """\
+# Cells of NAS-Bench-201 for {task}: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|
+# Operations: {operations}
+"""
+_CELL = re.compile(PATTERN)
+
+
+def initial_cell(_: Task) -> str:
+    """Return the cell that the first mutations change."""
+    return INITIAL_CELL
+
+
+def write_cell_request(proposal: Proposal, cells: Sequence[str], task: Task) -> Request:
+    """Put the parents' cells and the prompt into what a writer is asked.
+
+    Args:
+        proposal: What is to be tried.
+        cells: Of its parents, in their order, the one to be changed first.
+        task: Whose benchmark it is.
+    """
+    told = [f"  # accuracy {result:.4f}" for result in proposal.results] or [""] * len(cells)
+    listed = "".join(f"{cell.strip()}{result}\n" for cell, result in zip(cells, told, strict=True))
+    values = {"task": task.name.removeprefix(TASK_PREFIX), "source": listed}
+    values |= {
+        "shape": " x ".join(map(str, task.input_shape)),
+        "num_classes": str(task.num_classes),
+    }
+    text = filled(proposal.prompt.text, values)
+    head = filled(_HEAD, {**values, "operations": ", ".join(OPERATIONS)})
+    return Request(
+        operator=proposal.operator,
+        prompt=proposal.prompt,
+        parents=tuple(cells),
+        temperature=proposal.sampling_temperature,
+        seed=proposal.seed,
+        task=task,
+        continuation=f"{head}{listed}# {text}\n",
+        stops=("\n\n", "\n#"),
+        system=SYSTEM,
+        question=f"{listed}\n{text}",
+    )
+
+
+def read_cell(
+    completion: Completion, proposal: Proposal, parents: tuple[str, ...], task: Task
+) -> Candidate | Rejection:
+    """Find the cell in a writer's answer: the first one that no parent is, else the first one.
+
+    Returns:
+        The candidate, whose source is the cell, or a rejection as NOT_CODE.
+    """
+    found = _CELL.findall(completion.text)
+    if not found:
+        detail = f"no cell |op~0|+|op~0|op~1|+|op~0|op~1|op~2| of {', '.join(OPERATIONS)}"
+        return Rejection(cause=Outcome.NOT_CODE, detail=detail)
+    known = {cell.strip() for cell in parents}
+    cell = next((each for each in found if each not in known), found[0])
+    return Candidate(source=cell, class_name=CELL_NAME, seed=proposal.seed, task=task)

@@ -1,0 +1,50 @@
+"""What candidates are written in: PyTorch, or the cells of a benchmark."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmatic_daemon.domain import Candidate, Completion, Proposal, Rejection, Request, Task
+from llmatic_daemon.search.candidates.cells import (
+    CELL_NAME,
+    TASK_PREFIX,
+    initial_cell,
+    read_cell,
+    write_cell_request,
+)
+from llmatic_daemon.search.candidates.requests import write_request
+from llmatic_daemon.search.candidates.source import class_name_of, read_source
+from llmatic_daemon.search.operators import initial_source
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """How candidates begin, are asked for, are read, and are named."""
+
+    initial: Callable[[Task], str]
+    ask: Callable[[Proposal, Sequence[str], Task], Request]
+    read: Callable[[Completion, Proposal, tuple[str, ...], Task], Candidate | Rejection]
+    #: Name of the class in a source that was read.
+    name_of: Callable[[str], str]
+    #: A prompt to try an LLM by.
+    instruction: str
+
+
+PYTORCH = Representation(
+    initial_source,
+    write_request,
+    read_source,
+    class_name_of,
+    "Write a class that inherits from nn.Module and improves the network above by adding one layer.",
+)
+CELLS = Representation(
+    initial_cell,
+    write_cell_request,
+    read_cell,
+    lambda _: CELL_NAME,
+    "Write a cell that performs better than the one above, by changing one operation.",
+)
+
+
+def representation_of(task: Task) -> Representation:
+    """Choose by the data set."""
+    return CELLS if task.name.startswith(TASK_PREFIX) else PYTORCH

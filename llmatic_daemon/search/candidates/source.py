@@ -1,0 +1,336 @@
+"""From a completion to a candidate's source: extracted, parsed and triaged; read, never run.
+
+Triage is cheap help against garbage, not a boundary: what it lets through is run in the lifter's
+child process only.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeGuard
+
+from llmatic_daemon.domain import Candidate, Completion, Outcome, Proposal, Rejection, Task
+from llmatic_daemon.search.candidates.code_blocks import (
+    MAX_SOURCE_BYTES,
+    Block,
+    Parser,
+    cleaned,
+    excess,
+    read_blocks,
+    returns,
+)
+
+#: Modules that a network may import; what they can do is the lifter's sandbox's business.
+ALLOWED_IMPORTS = frozenset(
+    {"__future__", "collections", "copy", "dataclasses", "functools", "itertools", "math"}
+    | {"numpy", "operator", "random", "torch", "torchvision", "typing"}
+)
+#: What a network inherits from; a Sequential may be all of one.
+_BASES = frozenset({"Module", "Sequential"})
+#: What is parsed of all parents together: the first one always fits.
+_MAX_PARENT_BYTES = MAX_SOURCE_BYTES + (8 << 10)
+
+
+class NetworkClass(NamedTuple):
+    """A statement of a top level, and the lines that it stands in."""
+
+    #: 0: a parent; from 1: the blocks of the answer, in their order.
+    file: int
+    lines: list[str]
+    statement: ast.stmt
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Say where it stands, for sorting."""
+        return self.file, self.statement.lineno, self.statement.col_offset
+
+
+Definitions = dict[str, NetworkClass]
+
+
+def read_source(
+    completion: Completion, proposal: Proposal, parents: tuple[str, ...], task: Task
+) -> Candidate | Rejection:
+    """Find the network in a writer's answer to a proposal; see `read_text`."""
+    cut = completion.finish_reason == "length"
+    return read_text(completion.text, parents, seed=proposal.seed, task=task, cut=cut)
+
+
+def read_text(
+    text: str, parents: tuple[str, ...], *, seed: int, task: Task, cut: bool = False
+) -> Candidate | Rejection:
+    """Find the network in a text: a class that inherits from nn.Module, and what it needs.
+
+    The first such class that can be built without arguments, and that no other of them is made
+    of, is kept, with the helpers and imports it uses, from the text or else from the first parent.
+    A class that a parent has too is kept only if there is no other: models repeat what they were
+    given. What follows is cut; nothing is repaired.
+
+    Args:
+        text: A file, the continuation of one, or prose with fences.
+        parents: Sources of the networks that were given, the one to be changed first; a
+            continuation may use the imports and helpers of that one.
+        seed: For the network's initial weights.
+        task: What the network is for.
+        cut: The token limit ended the text: its last class is kept only if it lost nothing that
+            it needs, and is closed at the end of its last finished member.
+
+    Returns:
+        The candidate, or a rejection as NOT_CODE or NO_CLASS.
+    """
+    parser = Parser()
+    blocks = read_blocks(text, parser, cut=cut)
+    answer = [found for n, block in enumerate(blocks, 1) for found in _found(n, block)]
+    given = [_found(0, block) for block in _parsed(parents)]
+    network = _first_network(answer, given, [block.closed for block in blocks if block.closed])
+    if network is None:
+        return _no_network(blocks, parser.problem)
+    needed = _needed(network, _definitions(given[0] if given else [], answer, network))
+    forbidden = _forbidden_import(needed)
+    if forbidden:
+        return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
+    source = _written_out(needed)
+    if problem := excess(source):  # with a helper of the parent's, or of another block
+        return _rejection(Outcome.NOT_CODE, problem)
+    return Candidate(source=source, class_name=network.name, seed=seed, task=task)
+
+
+def _no_network(blocks: list[Block], problem: str) -> Rejection:
+    cut = "the token limit came before the end of a network"
+    broken = [block.broken or (cut if block.closed else "") for block in blocks]
+    if any(broken) or not any(block.statements for block in blocks):
+        return _rejection(Outcome.NOT_CODE, next(filter(None, broken), problem))
+    return _rejection(Outcome.NO_CLASS, "no class inherits from nn.Module and takes no arguments")
+
+
+def _rejection(cause: Outcome, detail: str) -> Rejection:
+    return Rejection(cause=cause, detail=detail)
+
+
+def _found(file: int, block: Block) -> list[NetworkClass]:
+    lines = block.text.split("\n")
+    return [NetworkClass(file, lines, statement) for statement in block.statements]
+
+
+def _parsed(parents: Iterable[str]) -> Iterator[Block]:
+    """Parse the parents; one that does not parse, which no stored source does, lends nothing."""
+    parser = Parser(_MAX_PARENT_BYTES)
+    for source in map(cleaned, parents):
+        tree = None if excess(source) else parser.parse(source)
+        yield Block(source, tree.body if isinstance(tree, ast.Module) else [], None, "")
+
+
+# --- which class ---------------------------------------------------------------------------------
+
+
+def _first_network(
+    answer: list[NetworkClass], given: list[list[NetworkClass]], cut: list[ast.ClassDef]
+) -> ast.ClassDef | None:
+    """Choose the first network that is no part of another one, as an activation of one's own is.
+
+    Args:
+        answer: Statements of the answer.
+        given: Those of each parent; the first one's classes may be inherited from.
+        cut: The class that the token limit cut, if there is one.
+    """
+    before = [*given[0], *answer] if given else answer
+    mine = {id(found.statement) for found in answer}
+    modules = [node for node in _modules(_classes(before)) if id(node) in mine]
+    parts = {name for node in modules for name in _names_within(node) if name != node.name}
+    networks = [
+        node
+        for node in modules
+        if _needs_no_arguments(node)
+        and (node not in cut or _has_forward(node, {c.name: c for c in _classes(before)}))
+    ]
+    if len(networks) <= 1:
+        return next(iter(networks), None)
+    echoes = _echoes(networks, [node for found in given for node in _classes(found)])
+    # A part comes after an echo: a network that is repeated word for word around a new part is new.
+    return min(networks, key=lambda n: (n.name in parts, id(n) in echoes))
+
+
+def _classes(found: Iterable[NetworkClass]) -> list[ast.ClassDef]:
+    return [entry.statement for entry in found if isinstance(entry.statement, ast.ClassDef)]
+
+
+def _modules(classes: list[ast.ClassDef]) -> list[ast.ClassDef]:
+    """Pick the classes that inherit from nn.Module, also by way of others that stand before."""
+    modules, known = [], set[str]()
+    for node in classes:
+        known.discard(node.name)
+        if any(_is_module(base, known) for base in node.bases):
+            modules.append(node)
+            known.add(node.name)
+    return modules
+
+
+def _is_module(base: ast.expr, known: set[str]) -> bool:
+    if isinstance(base, ast.Attribute):
+        return base.attr in _BASES
+    return isinstance(base, ast.Name) and (base.id in _BASES or base.id in known)
+
+
+def _names_within(node: ast.ClassDef) -> set[str]:
+    """Collect the names that the body of a class uses; its bases are no parts of it."""
+    return {n.id for part in node.body for n in ast.walk(part) if isinstance(n, ast.Name)}
+
+
+def _needs_no_arguments(node: ast.ClassDef) -> bool:
+    """Tell whether the class can be built as `Name()`, as far as its own __init__ says."""
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            arguments = statement.args
+            positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+            keywords = sum(default is None for default in arguments.kw_defaults)
+            return positional <= 1 and keywords == 0
+    return True
+
+
+def _has_forward(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
+    """Tell whether a class has a forward that returns at its end, of its own or of a base's."""
+    unseen = [node]
+    while unseen:
+        current = unseen.pop()
+        forward = [m for m in current.body if isinstance(m, ast.FunctionDef) and m.name == "forward"]
+        if forward and returns(forward[0].body):
+            return True
+        if not forward:
+            bases = [classes.pop(base.id, None) for base in current.bases if isinstance(base, ast.Name)]
+            unseen += filter(None, bases)
+    return False
+
+
+def _echoes(modules: list[ast.ClassDef], given: list[ast.ClassDef]) -> set[int]:
+    """Find the classes that a parent has too, whatever their comments and spaces."""
+    names = {node.name for node in modules} & {node.name for node in given}
+    old = {_content(node) for node in given if node.name in names}
+    return {id(node) for node in modules if node.name in names and _content(node) in old}
+
+
+def _content(node: ast.AST) -> tuple[object, ...]:
+    """List what a tree holds; not `ast.dump`, which is recursive and writes numbers out."""
+    return tuple(_leaf(v) for n in ast.walk(node) for v in (n, *(v for _, v in ast.iter_fields(n))))
+
+
+def _leaf(value: object) -> object:
+    if isinstance(value, list):
+        return len(value), *(item for item in value if isinstance(item, str))
+    return type(value) if isinstance(value, ast.AST) else (type(value), value)
+
+
+# --- with what it needs --------------------------------------------------------------------------
+
+
+def _definitions(lent: list[NetworkClass], answer: list[NetworkClass], network: ast.ClassDef) -> Definitions:
+    """Map each name that a top level defines to its statement, as the network would find it.
+
+    That is the last definition before the network, as Python has it: an answer that repeats a
+    parent's helper and then changes it means the changed one. Else the first after the network,
+    else the parent's.
+    """
+    place = next(n for n, found in enumerate(answer) if found.statement is network)
+    definitions: Definitions = {}
+    for found in (answer[place], *reversed(answer[:place]), *answer[place:], *lent):
+        for name in _defined_names(found.statement):
+            definitions.setdefault(name, found)
+    return definitions
+
+
+def _defined_names(statement: ast.stmt) -> list[str]:
+    match statement:
+        case ast.ClassDef() | ast.FunctionDef():
+            return [statement.name]
+        case ast.Import() | ast.ImportFrom():
+            return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
+        case ast.Assign():
+            return [n.id for target in statement.targets for n in ast.walk(target) if _binds(n)]
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            return [name]
+    return []
+
+
+def _binds(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _needed(network: ast.ClassDef, definitions: Definitions) -> list[NetworkClass]:
+    """Collect the definitions that the class uses, and that those use, imports first.
+
+    Star imports may define anything, and `annotations` of `__future__` changes what all others
+    mean: they come along unasked.
+    """
+    wanted, found = [network.name, "*", "annotations"], Definitions()
+    while wanted:
+        name = wanted.pop()
+        if name in found or name not in definitions:
+            continue
+        found[name] = definitions[name]
+        used = {n.id for n in ast.walk(found[name].statement) if isinstance(n, ast.Name)}
+        wanted.extend(name for name in used if name not in found)
+    unique = {id(entry.statement): entry for entry in found.values()}
+    return sorted(unique.values(), key=lambda entry: (_rank(entry.statement, network), entry.place))
+
+
+def _rank(statement: ast.stmt, network: ast.ClassDef) -> int:
+    """Order what must be first, imports, helpers and the network; within, as they stood."""
+    match statement:
+        case ast.ImportFrom(module="__future__"):
+            return 0
+        case ast.Import() | ast.ImportFrom():
+            return 1
+    return 3 if statement is network else 2
+
+
+def _forbidden_import(needed: list[NetworkClass]) -> str | None:
+    for found in needed:
+        for node in ast.walk(found.statement):
+            for module in _imported_modules(node):
+                if module.split(".")[0] not in ALLOWED_IMPORTS:
+                    return module
+    return None
+
+
+def _imported_modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "."] if node.level == 0 else ["."]
+    return []
+
+
+# --- what is written -----------------------------------------------------------------------------
+
+
+def _written_out(needed: list[NetworkClass]) -> str:
+    """Write the needed statements as they stood, with their comments, one after the other."""
+    imports: list[str] = []
+    others: list[str] = []
+    for found in needed:
+        is_import = isinstance(found.statement, ast.Import | ast.ImportFrom)
+        (imports if is_import else others).append(_segment(found.lines, found.statement))
+    return "\n\n\n".join(part for part in ("\n".join(imports), *others) if part) + "\n"
+
+
+def _segment(lines: list[str], statement: ast.stmt) -> str:
+    """Cut a statement out of its lines: whole lines of a class or function, comments included."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        first = min([statement.lineno, *(node.lineno for node in statement.decorator_list)])
+        return "\n".join(lines[first - 1 : statement.end_lineno])
+    kept = [line.encode() for line in lines[statement.lineno - 1 : statement.end_lineno]]
+    kept[-1] = kept[-1][: statement.end_col_offset]  # both offsets count bytes
+    kept[0] = kept[0][statement.col_offset :]
+    return b"\n".join(kept).decode()
+
+
+def class_name_of(source: str) -> str:
+    """Name the network's class in a source that `read_source` has written: its last class.
+
+    Raises:
+        ValueError: there is no class, so `read_source` has not written it.
+    """
+    tree = Parser(max_depth=len(source)).parse(source)  # an older version may have stored a deeper one
+    body = tree.body if isinstance(tree, ast.Module) else []
+    names = [node.name for node in body if isinstance(node, ast.ClassDef)]
+    if not names:
+        raise ValueError("a stored source must define a class")
+    return names[-1]

@@ -1,0 +1,302 @@
+"""Placement: decide all that a finished candidate, other prompts or a second training change."""
+
+from collections.abc import Sequence, Set
+from dataclasses import replace
+
+from llmatic_daemon.domain import (
+    AddStatus,
+    Audit,
+    Completion,
+    Duplicate,
+    Durations,
+    Edition,
+    Failure,
+    Outcome,
+    Placement,
+    Prompt,
+    PromptOffer,
+    Proposal,
+    Rejection,
+    Report,
+    StoppedEarly,
+    Trial,
+)
+from llmatic_daemon.search import auditing, prompt_book, temperature
+from llmatic_daemon.search.archive.archive import Insertion
+from llmatic_daemon.search.archive.measures import measured
+from llmatic_daemon.search.auditing import Due
+from llmatic_daemon.search.evolution import Evolution
+from llmatic_daemon.search.similarity import structure_of
+from llmatic_daemon.search.variants import Credit, Offered, population_offer, strategy_of
+
+
+def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
+    """Decide all that one finished candidate changes; nothing is changed here.
+
+    Args:
+        evolution: The search as it is now, not as the proposal saw it.
+        trial: The candidate at the end of its life.
+        elapsed_s: Running time of the search so far.
+
+    Raises:
+        ValueError: the objective is not finite.
+    """
+    proposal, result = trial.proposal, trial.result
+    outcome = _outcome(result)
+    report = result if isinstance(result, Report) else None
+    completion = trial.completion or _NO_COMPLETION
+    insertion = _insertion(evolution, trial, report)
+    status = insertion.status if insertion else AddStatus.NOT_ADDED
+    credit = _credit(evolution, trial, outcome, status)
+    score = _score_change(evolution, trial, outcome, report)
+    offer = _offer(evolution, trial, outcome, report, credit, score, status)
+    rung_accuracy = result.rung_accuracy if isinstance(result, Report | StoppedEarly) else None
+    return Placement(
+        number=evolution.num_settled + 1,
+        job=proposal.job,
+        slot=trial.slot,
+        operator=proposal.operator,
+        prompt=proposal.prompt.id,
+        prompt_version=proposal.prompt.version,
+        temperature=proposal.temperature,
+        seed=proposal.seed,
+        parents=proposal.parents,
+        writer=completion.writer,
+        endpoint=completion.endpoint,
+        model=completion.model,
+        model_version=completion.version,
+        finish_reason=completion.finish_reason,
+        num_prompt_tokens=completion.num_prompt_tokens,
+        num_tokens=completion.num_tokens,
+        fallback=completion.fallback or (proposal.by_rule and evolution.llm_is_out),
+        outcome=outcome,
+        detail=_detail(result),
+        source_digest=trial.candidate.digest if trial.candidate else None,
+        network_digest=trial.network.digest if trial.network else None,
+        duplicate_of=result.of if isinstance(result, Duplicate) else None,
+        measures=trial.network.measures if trial.network else None,
+        report=replace(report, weights=None, normalisation=None) if report else None,
+        cell=insertion.cell if insertion else None,
+        status=status,
+        clipped=insertion.clipped if insertion else False,
+        credited_cell=proposal.credited_cell if credit is not None else None,
+        credited_job=proposal.credited_job if credit is not None else None,
+        curiosity_change=credit or 0.0,
+        score_change=score,
+        offer=offer,
+        staleness=evolution.num_settled - proposal.num_settled,
+        durations=_durations(trial),
+        elapsed_s=elapsed_s,
+        by_rule=proposal.by_rule,
+        rung_accuracy=rung_accuracy,
+        rung_ratio=0.0 if rung_accuracy is None else evolution.early_stopping_rules.rung_ratio,
+        cost=result.cost if isinstance(result, Report | StoppedEarly | Failure) else 0.0,
+        structure=_structure(evolution, trial, insertion),
+    )
+
+
+def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
+    """Decide all that another set of prompts changes; None when it is the set in use.
+
+    Args:
+        evolution: The search as it is now.
+        prompts: As they were read: at least one for mutation, exactly one for crossover.
+        num_slots: Length of the prompt archive's prompt axis.
+
+    Raises:
+        ConfigurationError: there are more mutation prompts than slots.
+    """
+    book, last = evolution.prompts, evolution.prompts.edition
+    numbered = book.numbered(prompts, num_slots)
+    if last is not None and last.prompts == numbered:
+        return None
+    number = last.number + 1 if last else 1
+    edition = Edition(number=number, num_settled=evolution.num_settled, prompts=numbered, emptied=())
+    after = book.after(edition)
+    cells = (cell for cell, held in evolution.individuals.items() if after.is_outdated(held.elite))
+    return replace(edition, emptied=tuple(sorted(cells)))
+
+
+def due_for_audit(evolution: Evolution, skipped_audits: Set[int] = frozenset()) -> Due | None:
+    """Choose the elite that is to be trained again next, but for some jobs; None when there is none."""
+    return auditing.next_due(evolution.contenders, evolution.rules.seed, skipped_audits)
+
+
+def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int) -> Audit:
+    """Decide all that a second training changes: the mean of both counts from now on.
+
+    Whoever is better than the mean takes the cell, the network that the first figure had turned
+    down or out. The prompts keep what they have earned by the first figure, and so does the window
+    that it was the best of: credit is given for what was known, and is not taken back.
+
+    Args:
+        evolution: The search as it is now, not as the audit began.
+        due: What was audited.
+        result: What became of it.
+        num_images: Of the split that selects, at least 1.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
+    return auditing.judge(
+        evolution.contenders,
+        evolution.audit_rules,
+        due,
+        result,
+        number=evolution.num_audits + 1,
+        num_settled=evolution.num_settled,
+        num_images=num_images,
+    )
+
+
+# --- the parts of `place` ------------------------------------------------------------------------
+
+_NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
+
+
+def _outcome(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> Outcome:
+    match result:
+        case StoppedEarly():
+            return Outcome.STOPPED
+        case Report():
+            return Outcome.TRAINED
+        case Duplicate():
+            return Outcome.DUPLICATE
+        case Rejection() | Failure():
+            return result.cause
+
+
+def _detail(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> str:
+    match result:
+        case StoppedEarly():
+            return f"its first look, {result.rung_accuracy:.3f}, promised too little"
+        case Report():
+            return ""
+        case Duplicate():
+            return f"the same network as job {result.of}"
+        case Rejection() | Failure():  # a candidate's words may hold what no encoding can write
+            return result.detail.encode(errors="replace").decode()
+
+
+def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:
+    if report is None or trial.network is None:
+        return None
+    offered = Offered(
+        operator=trial.proposal.operator,
+        solution=measured(trial.network.measures),
+        objective=report.objective,
+        num_evaluations=evolution.num_evaluations,
+    )
+    rules = evolution.rules
+    return strategy_of(rules).judge(rules, evolution.networks, offered)
+
+
+def _structure(
+    evolution: Evolution, trial: Trial, insertion: Insertion | None
+) -> tuple[tuple[str, int], ...]:
+    """Count the operations of a network that is added, where the variant asks for it."""
+    is_wanted = insertion is not None and insertion.status.added
+    if not is_wanted or not strategy_of(evolution.rules).keeps_structure:
+        return ()
+    assert trial.network is not None
+    return structure_of(trial.network.graph)
+
+
+def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddStatus) -> float | None:
+    """Say what the selected individual gets; None when there is nobody (any more) to credit."""
+    proposal = trial.proposal
+    is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
+    if proposal.credited_cell is None or not is_known or not _earns_credit(trial, outcome):
+        return None
+    held = evolution.individuals.get(proposal.credited_cell)
+    if held is None or held.elite.job != proposal.credited_job:
+        return None
+    return prompt_book.curiosity_change(evolution.rules, trainable=_is_trainable(trial.result), status=status)
+
+
+def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
+    """Tell whether the prompt took part: what is written by rule says nothing about it."""
+    by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.fallback)
+    return outcome.blames_prompt and not by_rule
+
+
+def _is_trainable(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> bool:
+    if isinstance(result, Duplicate):
+        return result.outcome in (Outcome.TRAINED, Outcome.STOPPED)
+    return isinstance(result, Report | StoppedEarly)
+
+
+def _score_change(evolution: Evolution, trial: Trial, outcome: Outcome, report: Report | None) -> float:
+    is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
+    if trial.proposal.temperature is None or not is_known or not _earns_credit(trial, outcome):
+        return 0.0
+    return prompt_book.score_change(report.objective if report else None, evolution.window.last_best)
+
+
+def _offer(
+    evolution: Evolution,
+    trial: Trial,
+    outcome: Outcome,
+    report: Report | None,
+    credit: float | None,
+    score: float,
+    status: AddStatus,
+) -> PromptOffer | None:
+    """Decide where (prompt, new temperature) goes; None when it is not offered at all.
+
+    A version that is no longer in use has no slot.
+    """
+    proposal, rules = trial.proposal, evolution.rules
+    version = (proposal.prompt.id, proposal.prompt.version)
+    slot = evolution.prompts.current.axis_position_of(*version)
+    if proposal.temperature is None or slot is None or not _earns_credit(trial, outcome):
+        return None
+    kind = strategy_of(rules).credit
+    if kind is Credit.POPULATION and proposal.credited_cell is not None:
+        return population_offer(
+            rules,
+            evolution.individuals,
+            evolution.prompts.current,
+            proposal.credited_cell,
+            trainable=_is_trainable(trial.result),
+            status=status,
+        )
+    if kind is not Credit.ARCHIVE:
+        return None
+    objective = report.objective if report else None
+    at = temperature.adapted(
+        proposal.temperature, objective, evolution.window.last_best, rules.temperature_step
+    )
+    total = evolution.scores.get(version, 0.0) + score
+    insertion = evolution.individuals.judge(float(slot), at, total)
+    return PromptOffer(
+        temperature=at,
+        cell=insertion.cell,
+        status=insertion.status,
+        objective=total,
+        curiosity=_inherited_curiosity(evolution, proposal, insertion.cell, credit),
+    )
+
+
+def _inherited_curiosity(evolution: Evolution, proposal: Proposal, cell: int, credit: float | None) -> float:
+    """Let an individual that replaces the one it comes from keep that one's curiosity.
+
+    Otherwise each success that improves a prompt would throw its credit away. All others start
+    at 0 (Cully 2018).
+    """
+    if credit is None or cell != proposal.credited_cell:
+        return 0.0
+    elite = evolution.individuals[cell].elite
+    same = (elite.prompt, elite.prompt_version) == (proposal.prompt.id, proposal.prompt.version)
+    return elite.curiosity + credit if same else 0.0
+
+
+def _durations(trial: Trial) -> Durations:
+    trained = trial.result if isinstance(trial.result, Report | Failure | StoppedEarly) else None
+    return Durations(
+        llm_s=trial.completion.duration_s if trial.completion else 0.0,
+        lift_s=trial.network.lift_s if trial.network else 0.0,
+        wait_s=trained.wait_s if trained else 0.0,
+        train_s=trained.train_s if trained else 0.0,
+        total_s=trial.total_s,
+    )

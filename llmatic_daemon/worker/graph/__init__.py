@@ -1,0 +1,1 @@
+"""The graph of a lifted network: operations, shapes, validation, figures."""

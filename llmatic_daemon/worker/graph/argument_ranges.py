@@ -1,0 +1,161 @@
+"""What arguments of operations may be: one table of ranges, looked up by the name of the argument."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph
+from llmatic_daemon.worker.graph.operations import table
+
+
+class RangeError(Exception):
+    """An argument is out of its range; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that an argument, or each of a list, may be; both ends included."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"in [{_shown(self.low)}, {_shown(self.high)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words that an argument may be."""
+
+    known: tuple[str, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.known
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.known)
+
+
+def _shown(number: float) -> str:
+    return f"{number:g}" if abs(number) < 1e6 else f"{number:.3g}"
+
+
+_BELOW_1 = math.nextafter(1.0, 0.0)
+_ABOVE_0 = 1e-20
+_FINITE = Range(-3.4e38, 3.4e38)
+_SIZE = Range(1, 1 << 31)
+_PROBABILITY = Range(0.0, _BELOW_1)
+
+#: By name, in every operation that has it.
+RANGES: Mapping[str, Range | Words] = {
+    # chance, and numbers that keep a norm from dividing by 0 (smaller than 1e-20 is 0 when squared)
+    "p": _PROBABILITY,
+    "dropout_p": _PROBABILITY,
+    "dropout": _PROBABILITY,
+    "eps": Range(_ABOVE_0, 1.0),
+    "momentum": Range(0.0, 1.0),
+    "correction": Range(0, 1024),
+    # windows
+    "kernel_size": Range(1, 4096),
+    "stride": Range(1, 1024),
+    "step": Range(1, 4096),
+    "dilation": Range(1, 1024),
+    "padding": Range(0, 4096),
+    "output_padding": Range(0, 1024),
+    "divisor_override": Range(1, 1 << 20),
+    "output_size": Range(1, 4096),
+    "scale_factors": Range(1 / 1024, 1024),
+    "pad": Range(-4096, 4096),
+    # copies and pieces
+    "groups": Range(1, 1 << 16),
+    "num_groups": Range(1, 1 << 16),
+    "num_layers": Range(1, 64),
+    "repeats": Range(1, 1 << 16),
+    "chunks": Range(1, 4096),
+    "split_size": _SIZE,
+    "split_sizes": Range(0, 1 << 31),
+    "length": Range(0, 1 << 31),
+    "size": Range(-1, 1 << 31),
+    "shape": Range(-1, 1 << 31),
+    "normalized_shape": _SIZE,
+    "upscale_factor": Range(1, 64),
+    "downscale_factor": Range(1, 64),
+    # places
+    "dim": Range(-16, 15),
+    "dims": Range(-16, 15),
+    "dim0": Range(-16, 15),
+    "dim1": Range(-16, 15),
+    "dimension": Range(-16, 15),
+    "index": Range(-(1 << 31), 1 << 31),
+    "start": Range(-(1 << 63), (1 << 63) - 1),
+    "end": Range(-(1 << 63), (1 << 63) - 1),
+    "shifts": Range(-(1 << 31), 1 << 31),
+    "diagonal": Range(-(1 << 16), 1 << 16),
+    # words
+    "approximate": Words(("none", "tanh")),
+    "mode": Words(("constant", "reflect", "replicate", "circular")),
+    # numbers that may be infinite: masks and borders
+    "value": Range(-math.inf, math.inf),
+    "fill_value": Range(-math.inf, math.inf),
+    "min": Range(-math.inf, math.inf),
+    "max": Range(-math.inf, math.inf),
+    "min_val": Range(-math.inf, math.inf),
+    "max_val": Range(-math.inf, math.inf),
+    "ord": Range(-math.inf, math.inf),
+    # where.Scalar*, sums and comparisons
+    "other": Range(-math.inf, math.inf),
+    "self": Range(-math.inf, math.inf),
+}
+#: Where a name means something else.
+EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
+    ("norm.ScalarOpt_dim", "p"): Range(-math.inf, math.inf),
+    ("tile.default", "dims"): Range(1, 1 << 16),
+    ("unfold.default", "size"): _SIZE,
+    ("new_full.default", "size"): Range(0, 1 << 31),
+    ("conv1d.padding", "padding"): Words(("same", "valid")),
+    ("conv2d.padding", "padding"): Words(("same", "valid")),
+}
+#: Arguments that may grow with the batch: sizes, and as many groups as images.
+_MAY_NAME_THE_BATCH = frozenset(
+    [
+        ("new_full.default", "size"),
+        ("expand.default", "size"),
+        ("repeat.default", "repeats"),
+        ("tile.default", "dims"),
+        ("reshape.default", "shape"),
+        ("affine_grid_generator.default", "size"),
+        ("conv1d.default", "groups"),
+        ("conv2d.default", "groups"),
+    ]
+)
+#: An equation of einsum names at most 16 dimensions of some operands.
+MAX_WORD = 256
+
+
+def check_ranges(graph: Graph) -> None:
+    """Compare every number and word of a graph with its range.
+
+    Raises:
+        RangeError: the first that is out of it, in one line.
+    """
+    for number, node in enumerate(graph.nodes):
+        for arg, argument in zip(node.args, table()[node.op].arguments, strict=False):
+            allowed = EXCEPTIONS.get((node.op, argument.name)) or RANGES.get(argument.name, _FINITE)
+            for value in arg if isinstance(arg, tuple) else (arg,):
+                if isinstance(value, Extent) and (node.op, argument.name) not in _MAY_NAME_THE_BATCH:
+                    raise RangeError(f"n{number} ({node.op}) may not use the batch size as a number")
+                if not _is_within(value, allowed):
+                    raise RangeError(
+                        f"n{number} ({node.op}): {argument.name} must be {allowed}, got {value!r:.60}"
+                    )
+
+
+def _is_within(value: Arg, allowed: Range | Words) -> bool:
+    if isinstance(value, str):
+        return value in allowed if isinstance(allowed, Words) else len(value) <= MAX_WORD
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return isinstance(allowed, Range) and value in allowed

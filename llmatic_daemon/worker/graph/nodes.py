@@ -1,0 +1,183 @@
+"""The nouns of a graph - values, operations, weights - and its canonical order."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The batch of images."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRef:
+    """A weight, by its number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What an operation returned; `item` picks from several results, None is the only one."""
+
+    node: int
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A size that grows with the batch: `batch * B + plus`, where `batch` is not 0."""
+
+    batch: int
+    plus: int
+
+
+Ref = Input | WeightRef | NodeResult
+Arg = None | bool | int | float | str | Extent | Ref | tuple["Arg", ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weight:
+    """A tensor that comes with the graph."""
+
+    shape: tuple[int, ...]
+    #: A parameter is trained; all others (running statistics, fixed encodings) are buffers.
+    trainable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One operation."""
+
+    #: A key of `operations.table()`.
+    op: str
+    args: tuple[Arg, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """A network without its weights."""
+
+    #: Of one image: (channels, height, width).
+    input_shape: tuple[int, ...]
+    weights: tuple[Weight, ...]
+    nodes: tuple[Node, ...]
+    output: Ref
+
+
+def weight_name(number: int) -> str:
+    """Name a weight, as in the safetensors file and on the rebuilt module."""
+    return f"w{number}"
+
+
+# --- canonical form ------------------------------------------------------------------------------
+
+
+def refs(args: Iterable[Arg]) -> Iterator[Ref]:
+    """Walk over all values that arguments name, left to right."""
+    for arg in args:
+        if isinstance(arg, tuple):
+            yield from refs(arg)
+        elif isinstance(arg, Input | WeightRef | NodeResult):
+            yield arg
+
+
+def renamed(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
+    """Write an argument with the new numbers of operations and weights."""
+    if isinstance(arg, tuple):
+        return tuple(renamed(each, nodes, weights) for each in arg)
+    if isinstance(arg, WeightRef):
+        return WeightRef(weights[arg.number])
+    if isinstance(arg, NodeResult):
+        return NodeResult(nodes[arg.node], arg.item)
+    return arg
+
+
+def _post_order(graph: Graph) -> list[int]:
+    """List the live operations, each after its arguments; without recursion, for deep networks."""
+    order: dict[int, None] = {}
+    stack = [(graph.output.node, False)] if isinstance(graph.output, NodeResult) else []
+    while stack:
+        number, expanded = stack.pop()
+        if number in order:
+            continue
+        if expanded:
+            order[number] = None
+            continue
+        stack.append((number, True))
+        needed = [ref.node for ref in refs(graph.nodes[number].args) if isinstance(ref, NodeResult)]
+        stack.extend((each, False) for each in reversed(needed) if each not in order)
+    return list(order)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canonical:
+    """A graph in canonical form, and what that form leaves out."""
+
+    graph: Graph
+    #: For each weight, the number that it had before.
+    weights: tuple[int, ...]
+    #: The operations in the order that they had before (see `ordered`); empty: the same.
+    order: tuple[int, ...]
+
+
+def canonical(graph: Graph) -> Canonical:
+    """Drop what is dead and number the rest in post-order."""
+    order = _post_order(graph)
+    weights: dict[int, int] = {}
+    for ref in refs((*(arg for number in order for arg in graph.nodes[number].args), graph.output)):
+        if isinstance(ref, WeightRef):
+            weights.setdefault(ref.number, len(weights))
+    nodes = {old: new for new, old in enumerate(order)}
+    result = replace(
+        graph,
+        weights=tuple(graph.weights[old] for old in weights),
+        nodes=tuple(
+            Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+            for old in order
+        ),
+        output=next(refs(_renamed_all((graph.output,), nodes, weights))),
+    )
+    before = tuple(nodes[old] for old in sorted(order))
+    return Canonical(
+        graph=result,
+        weights=tuple(weights),
+        order=() if before == tuple(range(len(before))) else before,
+    )
+
+
+def ordered(graph: Graph, order: Sequence[int]) -> Graph:
+    """Number the operations in another order, in which they are then computed.
+
+    What a network computes does not depend on it; which random number a dropout draws, and in which
+    order the gradients of a shared value are added, does. So each network keeps its source's order.
+
+    Args:
+        graph: Any graph.
+        order: The number of each operation once, after those that it uses; empty: as they are.
+
+    Raises:
+        ValueError: it is no such order.
+    """
+    if not order:
+        return graph
+    if sorted(order) != list(range(len(graph.nodes))):
+        raise ValueError(f"an order must name each of {len(graph.nodes)} operations once")
+    nodes = {old: new for new, old in enumerate(order)}
+    weights = {number: number for number in range(len(graph.weights))}
+    made = tuple(
+        Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+        for old in order
+    )
+    for number, node in enumerate(made):
+        for ref in refs(node.args):
+            if isinstance(ref, NodeResult) and ref.node >= number:
+                raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
+    output = next(refs(_renamed_all((graph.output,), nodes, weights)))
+    return replace(graph, nodes=made, output=output)
+
+
+def _renamed_all(
+    args: tuple[Arg, ...], nodes: Mapping[int, int], weights: Mapping[int, int]
+) -> tuple[Arg, ...]:
+    return tuple(renamed(arg, nodes, weights) for arg in args)

@@ -1,0 +1,1 @@
+"""Lifting: from untrusted source to a graph, inside the sandbox."""

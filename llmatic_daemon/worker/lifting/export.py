@@ -1,0 +1,213 @@
+"""From source to graph, inside the process of the candidate: import, build, export, translate, compare.
+
+Everything here runs beside untrusted code, so nothing it says is believed: `validate` decides. What
+raises in the candidate's code is its own fault and becomes one line for a person.
+"""
+
+import linecache
+import sys
+import types
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from torch.nn.parameter import UninitializedParameter
+
+from llmatic_daemon.worker.graph.nodes import ordered
+from llmatic_daemon.worker.graph.serialization import build, dumps, weight_name
+from llmatic_daemon.worker.lifting.canonicalize import TranslationError
+from llmatic_daemon.worker.lifting.translate import Translation, Translator
+
+#: Name of the candidate's source in tracebacks.
+FILE_NAME = "<candidate>"
+#: The examples that the program is traced with; the graph works for any number.
+_BATCH = 4
+#: Largest difference between the graph and the module, relative to the largest number.
+_TOLERANCE = 1e-3
+
+#: What torch.export says of these fills pages.
+_PLAIN_WORDS = {
+    "GuardOnDataDependentSymNode": "forward must not branch on the values of a tensor",
+    "UserError": "forward must work for any batch size, and not depend on the values of a tensor",
+}
+
+
+class ExportError(Exception):
+    """The candidate cannot be lifted; one line for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedNetwork:
+    """A graph and its weights by name."""
+
+    graph: bytes
+    weights: dict[str, torch.Tensor]
+    #: In which the source computes the operations; empty: as they are numbered.
+    order: tuple[int, ...]
+
+
+def export(source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int) -> ExportedNetwork:
+    """Build a network from source and write it as a graph; seed the generators first.
+
+    Args:
+        source: Untrusted code.
+        class_name: Which of its classes is the network.
+        input_shape: (channels, height, width).
+        num_classes: Width of the output.
+
+    Raises:
+        ExportError: it is no network that can be lifted.
+        Exception: whatever the candidate's code raises.
+    """
+    network = _instantiate(_load(source), class_name)
+    images = torch.randn(_BATCH, *input_shape)
+    _try_forward(network, images, num_classes)
+    program = _trace(network, images)
+    try:
+        translation = Translator(program).translate()
+    except TranslationError as error:
+        raise ExportError(str(error)) from error
+    exported = ExportedNetwork(
+        graph=dumps(translation.graph),
+        weights={
+            weight_name(number): tensor.detach().clone(memory_format=torch.contiguous_format)
+            for number, tensor in enumerate(translation.tensors)
+        },
+        order=translation.order,
+    )
+    _compare(network, translation, exported, images)
+    return exported
+
+
+def _load(source: str) -> types.ModuleType:
+    """Execute the source as a module of its own; its lines stay readable for tracebacks."""
+    module = types.ModuleType("candidate")
+    module.__file__ = FILE_NAME
+    sys.modules["candidate"] = module
+    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(keepends=True), FILE_NAME)
+    exec(compile(source, FILE_NAME, "exec"), module.__dict__)
+    return module
+
+
+def _instantiate(module: types.ModuleType, class_name: str) -> nn.Module:
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ExportError(f"{class_name!r} must be a class that inherits from nn.Module")
+    return found().to(device="cpu").train()
+
+
+def _try_forward(network: nn.Module, images: torch.Tensor, num_classes: int) -> None:
+    """Run once: lazy layers get their shapes, and a wrong output is told in plain words."""
+    network.eval()  # so that no running statistics change
+    with torch.no_grad():
+        output = network(images)
+    network.train()
+    if not isinstance(output, torch.Tensor):
+        raise ExportError(f"forward must return one tensor, got {type(output).__name__}")
+    expected = (len(images), num_classes)
+    if tuple(output.shape) != expected:
+        raise ExportError(
+            f"forward must return (batch, {num_classes}), "
+            f"got {tuple(output.shape)} for a batch of {len(images)}"
+        )
+    if any(isinstance(each, UninitializedParameter) for each in network.parameters()):
+        raise ExportError("a lazy layer is never used")
+
+
+def _trace(network: nn.Module, images: torch.Tensor) -> ExportedProgram:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about weights that a recurrent layer keeps twice
+        return torch.export.export(
+            network, (images,), dynamic_shapes=({0: Dim("batch", min=2)},), strict=False
+        )
+
+
+# --- does the graph do what the module does? ------------------------------------------------------
+
+
+def _compare(
+    network: nn.Module, translation: Translation, exported: ExportedNetwork, images: torch.Tensor
+) -> None:
+    """Compare one forward and backward pass of the graph with the module.
+
+    In training mode with the same seed first; where a dropout that nothing depends on is left out,
+    the others draw other numbers, and the two must still agree outside training.
+    """
+    rebuilt = build(ordered(translation.graph, translation.order), exported.weights)
+    theirs = dict(network.named_parameters(remove_duplicate=False))
+    pairs = {
+        weight_name(number): theirs[name]
+        for number, name in enumerate(translation.names)
+        if translation.graph.weights[number].trainable
+    }
+    if not any(each.requires_grad for each in pairs.values()):
+        raise ExportError("no parameter that is used can be trained")
+    mistake = _difference(network, rebuilt, pairs, images)
+    if mistake is not None and _draws_often(translation):
+        mistake = _difference(network.eval(), rebuilt.eval(), pairs, images)
+    if mistake is not None:
+        raise ExportError(f"the lifted graph does not compute what the module does: {mistake}")
+
+
+def _draws_often(translation: Translation) -> bool:
+    random = ("dropout", "attention", "lstm", "gru", "rnn")
+    return any(any(word in node.op for word in random) for node in translation.graph.nodes)
+
+
+def _difference(
+    network: nn.Module,
+    rebuilt: nn.Module,
+    pairs: dict[str, nn.Parameter],
+    images: torch.Tensor,
+) -> str | None:
+    ours = _outputs_and_gradients(rebuilt, [rebuilt.get_parameter(n) for n in pairs], images)
+    theirs = _outputs_and_gradients(network, list(pairs.values()), images)
+    for name, mine, other in zip(("output", *pairs), ours, theirs, strict=True):
+        if not _close(mine, other):
+            return "another output" if name == "output" else "another gradient"
+    return None
+
+
+def _outputs_and_gradients(
+    module: nn.Module, parameters: list[nn.Parameter], images: torch.Tensor
+) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    output = module(images)
+    weights = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
+    used = [each for each in parameters if each.requires_grad]
+    gradients = torch.autograd.grad((output * weights).sum(), used, allow_unused=True, materialize_grads=True)
+    return [output.detach(), *gradients]
+
+
+def _close(mine: torch.Tensor, other: torch.Tensor) -> bool:
+    finite = other[other.isfinite()].abs()
+    scale = max(float(finite.max()), 1e-3) if finite.numel() else 1.0
+    return bool(torch.allclose(mine, other, rtol=0.0, atol=_TOLERANCE * scale, equal_nan=True))
+
+
+def candidate_line(error: BaseException) -> int | None:
+    """Find the last line of the candidate's own source on an exception's way."""
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == FILE_NAME:
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    if line is None and isinstance(error, SyntaxError) and error.filename == FILE_NAME:
+        return error.lineno
+    return line
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line what the candidate raised, and where in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, ExportError):
+        text = lines[0]
+    elif type(error).__name__ in _PLAIN_WORDS:
+        text = _PLAIN_WORDS[type(error).__name__]
+    else:
+        text = type(error).__name__ + (f": {lines[0]}" if lines else "")
+    line = candidate_line(error)
+    where = "" if line is None or isinstance(error, SyntaxError) else f" (line {line})"
+    return text[:400] + where

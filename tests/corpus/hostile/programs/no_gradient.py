@@ -1,0 +1,18 @@
+# what: keeps the gradient from its parameters
+# kind: cheating
+# ends: invalid_graph
+# says: no gradient reaches
+# stopped by: validator
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(192, 10)
+        torch.sys.modules["llmatic_daemon.worker.lifting.export"]._compare = lambda *_: None
+
+    def forward(self, x):
+        return self.f(x.flatten(1)).detach()

@@ -1,0 +1,119 @@
+"""What is missing around the lifter is said where people look, and can be made an error."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from llmatic_daemon import cli
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.processes import bubblewrap
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.adapters.storage.notes import sandbox_note
+from llmatic_daemon.domain.errors import ConfigurationError, LifterUnavailable
+from llmatic_daemon.domain.sandbox import Layer, Sandbox, hidden_folders
+
+NO_SUCH_USER = "llmatic-nobody-has-this-name"
+
+
+def lifter(**sandbox: object) -> ProcessLifter:
+    return ProcessLifter(sandbox=Sandbox(user=NO_SUCH_USER, **sandbox))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+async def test_what_is_missing_is_told_once_for_all_parents(caplog):
+    caplog.set_level(logging.WARNING)
+
+    async with ProcessLifter(num_parents=2, sandbox=Sandbox(user=NO_SUCH_USER)) as parents:
+        missing = await parents.missing()
+
+    assert Layer.USER in missing
+    told = [record for record in caplog.records if "the sandbox lacks" in record.getMessage()]
+    assert len(told) == 1
+    assert "user: " in told[0].getMessage()
+
+
+@pytest.mark.slow
+async def test_required_layer_that_is_missing_forbids_the_start():
+    with pytest.raises(ConfigurationError, match=r"sandbox\.require names user, .* not to be had"):
+        async with lifter(require=frozenset({Layer.USER})):
+            pass
+
+
+@pytest.mark.slow
+async def test_required_layer_that_is_there_changes_nothing():
+    async with lifter(require=frozenset({Layer.RLIMITS})) as parents:
+        assert Layer.RLIMITS not in await parents.missing()
+
+
+@pytest.mark.slow
+def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMATIC_SANDBOX__USER", NO_SUCH_USER)
+    monkeypatch.setenv("LLMATIC_SANDBOX__REQUIRE", '["user"]')
+    command = ["run", "--preset", "demo", "--state", str(tmp_path / "state")]
+
+    ended = CliRunner().invoke(cli.main, command)
+
+    assert ended.exit_code == 78, ended.output
+    assert "sandbox.require names user" in ended.output
+
+
+def test_process_that_forbids_tracing_is_not_dumpable():
+    script = (
+        "import ctypes\nfrom llmatic_daemon.domain.sandbox import forbid_tracing\nforbid_tracing()\n"
+        "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["lib/python3.11/site-packages", "lib/python3/dist-packages"])
+def test_package_with_data_sets_is_found_wherever_packages_lie(place, tmp_path: Path):
+    package = tmp_path / place / "sklearn"
+    package.mkdir(parents=True)
+
+    assert package in set(hidden_folders([str(tmp_path)]))
+
+
+def test_bubblewrap_that_hangs_is_tried_again_and_leaves_no_process(tmp_path, monkeypatch):
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(bubblewrap, "_TRIAL_S", 0.5)
+
+    with pytest.raises(LifterUnavailable, match=r"within 0\.5 s"):
+        asyncio.run(bubblewrap.find())
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_note_is_read_as_it_was_written(tmp_path):
+    sandbox_note.write(tmp_path, {Layer.CGROUP: "none was handed over"})
+
+    assert sandbox_note.read(tmp_path) == {"cgroup": "none was handed over"}
+    assert [path.name for path in tmp_path.iterdir()] == ["sandbox.json"]
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"missing": 3}'])
+def test_note_that_makes_no_sense_is_none(text, tmp_path: Path):
+    if text is not None:
+        (tmp_path / "sandbox.json").write_text(text)
+
+    assert sandbox_note.read(tmp_path) is None
+
+
+def test_layers_are_metrics():
+    metrics = Metrics("0", 1, ())
+
+    metrics.surrounded({Layer.CGROUP: "none"})
+
+    written = metrics.exposition().decode()
+    assert 'llmatic_sandbox_layer{layer="seccomp"} 1.0' in written
+    assert 'llmatic_sandbox_layer{layer="cgroup"} 0.0' in written
