@@ -51,10 +51,7 @@ class AdaptiveLimit:
         return self._num_started
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Hand the turn on."""
         self._leave()

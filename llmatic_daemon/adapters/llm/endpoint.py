@@ -91,24 +91,23 @@ class Endpoint:
         self,
         name: str,
         client: Client,
-        persistence: CallPolicy,
+        policy: CallPolicy,
         *,
         max_concurrency: int,
         weight: float = 1.0,
         observers: Iterable[Observer] = (),
-        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.weight = weight
         self._client = client
-        self._persistence = persistence
+        self._policy = policy
         self._most = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
-        self.breaker = Breaker(persistence.breaker, clock)
+        self.breaker = Breaker(policy.breaker, clock)
         self._observers = observers
-        #: Told whenever the breaker may admit a call again.
-        self.changed = changed
+        #: Called whenever the breaker may admit a call again.
+        self.on_change: Callable[[], None] = lambda: None
         self._clock = clock
         self._served: Served | None = None
         #: One for all that wait for it.
@@ -175,11 +174,11 @@ class Endpoint:
     def _tries(self) -> "AsyncRetrying":
         import tenacity  # 0.05 s, for those who ask an LLM
 
-        persistence = self._persistence
+        policy = self._policy
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_passing),
-            stop=tenacity.stop_after_attempt(persistence.max_tries),
-            wait=tenacity.wait_random_exponential(persistence.retry_s, persistence.max_retry_s),
+            stop=tenacity.stop_after_attempt(policy.max_tries),
+            wait=tenacity.wait_random_exponential(policy.retry_s, policy.max_retry_s),
             sleep=self._pause,
             reraise=True,
         )
@@ -205,8 +204,8 @@ class Endpoint:
         started = self._clock()
         try:
             served = await self.describe()
-            with _timed(self.name, self._persistence.timeout_s):
-                async with asyncio.timeout(self._persistence.timeout_s):
+            with _timed(self.name, self._policy.timeout_s):
+                async with asyncio.timeout(self._policy.timeout_s):
                     answer = await self._client.generate(request, served)
         except WriterUnavailable as error:
             self._tell(_OUTCOMES[type(error)], self._clock() - started)
@@ -234,7 +233,7 @@ class Endpoint:
             )
             self._num_failed = 0
             self._is_out.clear()
-            self.changed()
+            self.on_change()
 
     def _after_fault(self, error: WriterUnavailable, number: int, *, is_probe: bool) -> None:
         """Ask less at once after a 429; count what says that the server is out.
@@ -256,13 +255,13 @@ class Endpoint:
             self._is_out.set()
             self._complain(error)
         if self.breaker.is_open:
-            self.changed()
+            self.on_change()
             raise EndpointOut(str(error)) from error
 
     def _after_probe(self) -> None:
         """Let another call be the probe when this one came to no end; those who wait hear of it."""
         self.breaker.abandoned()
-        self.changed()
+        self.on_change()
 
     def _complain(self, error: WriterUnavailable) -> None:
         level = logging.ERROR if isinstance(error, EndpointRefused) else logging.WARNING

@@ -34,7 +34,7 @@ class LLMWriter(Writer):
         self._num_in_outage = 0
         self._greeting: asyncio.Task[None] | None = None
         for endpoint in self._endpoints:
-            endpoint.changed = self._tell_waiting
+            endpoint.on_change = self._tell_waiting
 
     async def __aenter__(self) -> Self:
         """Ask each endpoint who it is, beside whatever follows."""
@@ -42,10 +42,7 @@ class LLMWriter(Writer):
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close all connections."""
         if self._greeting is not None:

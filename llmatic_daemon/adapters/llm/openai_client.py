@@ -9,14 +9,14 @@ from llmatic_daemon.adapters.llm.endpoint import Client, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
-    conceal,
     counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
-    sendable,
-    shortened,
+    quote,
+    redact,
     status_fault,
+    without_surrogates,
 )
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
@@ -63,17 +63,13 @@ class OpenAIClient(Client):
         extra_body: Mapping[str, Any],
     ) -> None:
         openai = _openai()
-        conceal(token)
+        redact(token)
         is_local = urlsplit(url).hostname in LOOPBACK
         # A proxy for the world outside must not be asked for what runs on this machine; and how
         # long a call may take is not decided here.
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1",
-            api_key=token or "none",
-            max_retries=0,
-            http_client=http,
-            timeout=None,
+            base_url=f"{url}/v1", api_key=token or "none", max_retries=0, http_client=http, timeout=None
         )
         # Read from the environment, and for nobody but OpenAI.
         self._client.organization = self._client.project = None
@@ -97,10 +93,7 @@ class OpenAIClient(Client):
                 f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
-        return Served(
-            model=sendable(card["id"]),
-            max_input_tokens=self._input_limit(card),
-        )
+        return Served(model=without_surrogates(card["id"]), max_input_tokens=self._input_limit(card))
 
     def _input_limit(self, card: Mapping[str, Any]) -> int | None:
         """Read what vLLM and SGLang say; the settings win."""
@@ -124,7 +117,7 @@ class OpenAIClient(Client):
         cards = said.get("data") if isinstance(said, dict) else None
         if not isinstance(cards, list):
             raise EndpointFailed(
-                f"{self._url} must list its models, got {shortened(repr(said))}; is it a server "
+                f"{self._url} must list its models, got {quote(repr(said))}; is it a server "
                 "of OpenAI's protocol?"
             )
         return [c for c in cards if isinstance(c, dict) and isinstance(c.get("id"), str)]
@@ -155,12 +148,12 @@ class OpenAIClient(Client):
         }
         if self._chat:
             messages: Any = [
-                {"role": "system", "content": sendable(request.system)},
-                {"role": "user", "content": sendable(request.question)},
+                {"role": "system", "content": without_surrogates(request.system)},
+                {"role": "user", "content": without_surrogates(request.question)},
             ]
             return await self._client.chat.completions.create(messages=messages, **options)
         return await self._client.completions.create(
-            prompt=sendable(request.continuation), stop=list(request.stops), **options
+            prompt=without_surrogates(request.continuation), stop=list(request.stops), **options
         )
 
     def _completion(self, answer: Any, request: Request, served: Served) -> Completion:
@@ -172,10 +165,10 @@ class OpenAIClient(Client):
         except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise EndpointFailed(f"{self._url} must answer with a completion, got {shortened(repr(answer))}")
+            raise EndpointFailed(f"{self._url} must answer with a completion, got {quote(repr(answer))}")
         stops = () if self._chat else request.stops
         return Completion(
-            text=cut_at_stop(text.removeprefix(sendable(request.continuation)), stops),
+            text=cut_at_stop(text.removeprefix(without_surrogates(request.continuation)), stops),
             writer="openai",
             model=served.model,
             version=served.version,
@@ -214,15 +207,15 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
         return status_fault(error.status_code, _said(error), url)
     if isinstance(error, openai.APIConnectionError):
         why = str(error.__cause__ or error)
-        return EndpointFailed(f"{url} must be reachable, got: {shortened(why)}; is it running?")
+        return EndpointFailed(f"{url} must be reachable, got: {quote(why)}; is it running?")
     if isinstance(error, openai.OpenAIError | json.JSONDecodeError | ValueError):
-        return EndpointFailed(f"{url} must answer in JSON, got: {shortened(str(error))}")
+        return EndpointFailed(f"{url} must answer in JSON, got: {quote(str(error))}")
     raise error  # a bug of ours
 
 
 def _said(error: Any) -> str:
     """Quote the server; the package's own text leaves it out."""
-    return shortened(error.response.text or str(error))
+    return quote(error.response.text or str(error))
 
 
 def _says_too_long(error: Any) -> bool:

@@ -190,7 +190,4 @@ def _is_head(line: bytes) -> bool:
         return False
 
 
-_KINDS: dict[str, type[Completion] | type[TooLong]] = {
-    "completion": Completion,
-    "too_long": TooLong,
-}
+_KINDS: dict[str, type[Completion] | type[TooLong]] = {"completion": Completion, "too_long": TooLong}

@@ -52,7 +52,7 @@ def is_length_complaint(text: str) -> bool:
     return _TOO_LONG.search(text) is not None
 
 
-def sendable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Replace lone surrogates, which no request can hold: other answers may have brought them."""
     return text.encode(errors="replace").decode()
 
@@ -66,7 +66,7 @@ def finish_reason(word: object) -> str:
     """Read a server's word for why an answer has ended: "length", "stop", or the word itself."""
     if word in _LENGTH_WORDS:
         return "length"
-    return "stop" if word is None or word in _STOP_WORDS else sendable(shortened(str(word)))[:40]
+    return "stop" if word is None or word in _STOP_WORDS else without_surrogates(quote(str(word)))[:40]
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:
@@ -97,13 +97,13 @@ def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
 _SECRETS: set[str] = set()
 
 
-def conceal(secret: str | None) -> None:
+def redact(secret: str | None) -> None:
     """Never quote this again, whoever says it."""
     if secret:
         _SECRETS.add(secret)
 
 
-def shortened(text: str) -> str:
+def quote(text: str) -> str:
     """Quote a stranger in one line of at most 200 characters, and without our keys."""
     for secret in _SECRETS:
         text = text.replace(secret, "***")

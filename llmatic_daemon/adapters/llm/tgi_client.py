@@ -10,14 +10,14 @@ from llmatic_daemon.adapters.llm.endpoint import Client, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
-    conceal,
     counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
-    sendable,
-    shortened,
+    quote,
+    redact,
     status_fault,
+    without_surrogates,
 )
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
@@ -74,7 +74,7 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
-        conceal(token)
+        redact(token)
         self._token = token
         self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None
@@ -88,12 +88,12 @@ class TGIClient(Client):
         info = await self._fetch("GET", "/info")
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
             raise EndpointFailed(
-                f"{self._url}/info must describe a model, got {shortened(json.dumps(info))}; "
+                f"{self._url}/info must describe a model, got {quote(json.dumps(info))}; "
                 'for other servers set writer.name = "openai"'
             )
         return Served(
-            model=sendable(info["model_id"]),
-            version=sendable(str(info.get("model_sha") or info.get("version") or "")),
+            model=without_surrogates(info["model_id"]),
+            version=without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
             max_input_tokens=self._input_limit(info),
             max_concurrency=_count(info, "max_concurrent_requests"),
         )
@@ -113,7 +113,7 @@ class TGIClient(Client):
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Have one completion written."""
-        text = sendable(request.continuation)
+        text = without_surrogates(request.continuation)
         length = await self._length(text, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()
@@ -159,9 +159,7 @@ class TGIClient(Client):
         """Check an answer: `{}` under a 200 passes the library."""
         text, details = answer.generated_text, answer.details
         if not isinstance(text, str):
-            raise EndpointFailed(
-                f"{self._url} must answer with generated_text, got {shortened(repr(answer))}"
-            )
+            raise EndpointFailed(f"{self._url} must answer with generated_text, got {quote(repr(answer))}")
         return Completion(
             text=cut_at_stop(text.removeprefix(asked), request.stops),
             writer="tgi",
@@ -187,7 +185,7 @@ class TGIClient(Client):
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(self._url, error) from error
         if response.status != 200:
-            raise status_fault(response.status, shortened(content), f"{self._url}{path}")
+            raise status_fault(response.status, quote(content), f"{self._url}{path}")
         try:
             return json.loads(content)
         except ValueError as error:
@@ -223,7 +221,7 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
     """Map whatever huggingface_hub raises to our few errors; its transport differs by version."""
     from huggingface_hub import errors
 
-    said = shortened(str(error))
+    said = quote(str(error))
     if isinstance(error, errors.InferenceTimeoutError | TimeoutError):
         return EndpointTimeout(f"{url} must answer in time, got nothing whole")
     if isinstance(error, errors.OverloadedError):
@@ -235,7 +233,7 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
     answered = error.__cause__ if isinstance(error, errors.TextGenerationError) else error
     if isinstance(answered, errors.HfHubHTTPError) and answered.response is not None:
         response = answered.response
-        return status_fault(response.status_code, shortened(response.text), url)
+        return status_fault(response.status_code, quote(response.text), url)
     if isinstance(error, json.JSONDecodeError):
         return _not_json(url, error.doc)
     if isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS):
@@ -250,9 +248,9 @@ _TRANSPORTS = ("httpx", "httpcore", "aiohttp")
 
 
 def _unreachable(url: str, error: Exception) -> WriterUnavailable:
-    said = shortened(str(error) or type(error).__name__)
+    said = quote(str(error) or type(error).__name__)
     return EndpointFailed(f"{url} must be reachable, got: {said}; is it running?")
 
 
 def _not_json(url: str, content: str) -> WriterUnavailable:
-    return EndpointFailed(f"{url} must answer in JSON, got: {shortened(content)}")
+    return EndpointFailed(f"{url} must answer in JSON, got: {quote(content)}")

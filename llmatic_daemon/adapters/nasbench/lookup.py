@@ -57,10 +57,7 @@ class CellLifter(Lifter):
             num_parameters=row.num_parameters, flops=row.flops, width=WIDTH, depth=cell.longest_path
         )
         return Network(
-            graph=cell.canonical.encode(),
-            weights=str(cell).encode(),
-            measures=measures,
-            lift_s=0.0,
+            graph=cell.canonical.encode(), weights=str(cell).encode(), measures=measures, lift_s=0.0
         )
 
 

@@ -14,11 +14,7 @@ from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError, every_cell
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
-DATA_SETS = {
-    "cifar10": ("c10", 10, 32),
-    "cifar100": ("c100", 100, 32),
-    "imagenet16-120": ("in16", 120, 16),
-}
+DATA_SETS = {"cifar10": ("c10", 10, 32), "cifar100": ("c100", 100, 32), "imagenet16-120": ("in16", 120, 16)}
 #: Fields of a row, and what their columns are called behind the prefix.
 COLUMNS = {
     "num_parameters": "params",

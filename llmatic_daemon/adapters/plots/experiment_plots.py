@@ -15,21 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
-_GOLDEN = (
-    "C0",
-    "C1",
-    "C2",
-    "C3",
-    "C4",
-    "C5",
-    "C6",
-    "C8",
-    "C9",
-    "black",
-    "C7",
-    "darkgoldenrod",
-    "navy",
-)
+_GOLDEN = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "black", "C7", "darkgoldenrod", "navy")
 _DASHES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
@@ -129,14 +115,7 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
     figure, columns = _figure(len(drawn), width=7.5, height=5.5)
     for axes, cloud in zip(columns, drawn, strict=True):
         cells, bests = np.asarray(cloud.cells), np.asarray(cloud.bests).reshape(-1, 2)
-        axes.scatter(
-            cells[:, 0] / 1e6,
-            cells[:, 1],
-            s=3,
-            color="0.8",
-            label="all cells",
-            rasterized=True,
-        )
+        axes.scatter(cells[:, 0] / 1e6, cells[:, 1], s=3, color="0.8", label="all cells", rasterized=True)
         numbers = np.arange(1, len(bests) + 1)
         shown = axes.scatter(
             bests[:, 0] / 1e6,

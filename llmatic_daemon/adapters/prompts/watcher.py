@@ -70,10 +70,7 @@ class PromptFolder:
                 async with aclosing(self._watched()) as changes:
                     async for _ in changes:
                         yield
-            except (
-                OSError,
-                RuntimeError,
-            ):  # it is not there, or cannot be watched: inotify has limits
+            except (OSError, RuntimeError):  # it is not there, or cannot be watched: inotify has limits
                 await asyncio.sleep(self._rescan_s)
             except ExceptionGroup as errors:  # a name that is not UTF-8, which ended the daemon
                 if errors.split(RuntimeError)[1]:

@@ -1,4 +1,4 @@
-"""What an edit works with: the task, the limits, the freedom and the dice."""
+"""What an edit works with: the task, the limits, the strength and the dice."""
 
 from dataclasses import dataclass, replace
 from math import exp, log, prod
@@ -38,9 +38,7 @@ class SizeLimits:
     def times(self, factor: float) -> "SizeLimits":
         """Loosen the limits of parameters and multiply-adds."""
         return replace(
-            self,
-            num_parameters=int(self.num_parameters * min(factor, 1.9)),
-            flops=int(self.flops * factor),
+            self, num_parameters=int(self.num_parameters * min(factor, 1.9)), flops=int(self.flops * factor)
         )
 
     def sparing(self, size: Size) -> "SizeLimits":
@@ -62,14 +60,14 @@ class SizeLimits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workbench:
-    """The task, the limits, the freedom and the dice of one rewrite."""
+class EditContext:
+    """The task, the limits, the strength and the dice of one rewrite."""
 
     shape: Shape
     num_classes: int
     limits: SizeLimits
     #: The temperature, in [0, 1].
-    freedom: float
+    strength: float
     rng: Random
 
     def chance(self, probability: float) -> bool:
@@ -82,11 +80,11 @@ class Workbench:
 
     def factor(self) -> float:
         """Draw by how much a size changes: from 1.25 up to 1.6 when calm and 4.5 when bold."""
-        return exp(self.rng.uniform(log(1.25), log(1.5 + 3 * self.freedom)))
+        return exp(self.rng.uniform(log(1.25), log(1.5 + 3 * self.strength)))
 
     def width(self, near: int, smallest: int = 8, largest: int = 256) -> int:
         """Draw a width near another one, within bounds."""
-        spread = 0.3 + self.freedom
+        spread = 0.3 + self.strength
         drawn = near * exp(self.rng.uniform(-spread, spread))
         return tidy_width(min(max(drawn, smallest), largest))
 

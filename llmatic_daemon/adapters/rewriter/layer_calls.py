@@ -128,10 +128,7 @@ def pool(kind: str, call: ast.Call, numbers: Numbers, *leading: str) -> Pool:
     """
     arguments = Arguments(call, (*leading, "kernel_size", "stride", "padding"), numbers)
     kernel = arguments.integer("kernel_size")
-    stride, padding = (
-        arguments.integer("stride", kernel),
-        arguments.integer("padding", 0, smallest=0),
-    )
+    stride, padding = (arguments.integer("stride", kernel), arguments.integer("padding", 0, smallest=0))
     return Pool(kind=kind, kernel=kernel, stride=stride, padding=padding)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import prod
 
-from llmatic_daemon.adapters.rewriter.context import Workbench, tidy_width
+from llmatic_daemon.adapters.rewriter.context import EditContext, tidy_width
 from llmatic_daemon.adapters.rewriter.shape_inference import (
     Misfit,
     Shape,
@@ -41,34 +41,34 @@ _WIDEST_CONV = 512
 _WIDEST_OTHER = 1024
 
 
-def fit(chain: Chain, bench: Workbench) -> Chain | None:
+def repair(chain: Chain, context: EditContext) -> Chain | None:
     """Repair a chain until it is a network of the task within the limits.
 
     Returns:
         None when that takes too many repairs.
     """
     for _ in range(_MAX_REPAIRS):
-        chain = _headed(_tidied(chain), bench)
+        chain = _headed(_tidied(chain), context)
         try:
-            size, after = measure(chain, bench.shape), end(chain, bench.shape)
+            size, after = measure(chain, context.shape), end(chain, context.shape)
         except Misfit:
-            chain = _without_misfit(chain, bench.shape)
+            chain = _without_misfit(chain, context.shape)
             continue
         if len(after) > 1:
-            chain = splice(chain, (len(chain) - 1,), (Collapse(kind=bench.pick("last", "mean")),))
+            chain = splice(chain, (len(chain) - 1,), (Collapse(kind=context.pick("last", "mean")),))
             continue
-        excess = bench.limits.excess(size)
+        excess = context.limits.excess(size)
         if not excess:
             return chain
-        far = getattr(size, excess) > 4 * getattr(bench.limits, excess)
-        chain = scaled(chain, 0.6) if far else _REMEDIES[excess](chain, bench)
+        far = getattr(size, excess) > 4 * getattr(context.limits, excess)
+        chain = scaled(chain, 0.6) if far else _REMEDIES[excess](chain, context)
     return None
 
 
-def starves(child: Chain, parent: Size, bench: Workbench) -> bool:
+def starves(child: Chain, parent: Size, context: EditContext) -> bool:
     """Tell whether a child has too little to learn with, and less than its parent."""
-    flops = measure(child, bench.shape).flops
-    return flops < min(bench.limits.fewest_flops, parent.flops)
+    flops = measure(child, context.shape).flops
+    return flops < min(context.limits.fewest_flops, parent.flops)
 
 
 def _tidied(chain: Chain) -> Chain:
@@ -95,30 +95,30 @@ def _is_flat(chain: list[Step]) -> bool:
     return bool(views) and isinstance(views[-1], Flatten | Collapse)
 
 
-def _headed(chain: Chain, bench: Workbench) -> Chain:
+def _headed(chain: Chain, context: EditContext) -> Chain:
     """End a chain with the one dense layer that tells the classes apart."""
     body = list(chain)
     while body and isinstance(body[-1], TRAILING):
         body.pop()
     if body and isinstance(body[-1], Dense):
-        return (*body[:-1], replace(body[-1], out=bench.num_classes))
-    return (*chain, Dense(out=bench.num_classes))
+        return (*body[:-1], replace(body[-1], out=context.num_classes))
+    return (*chain, Dense(out=context.num_classes))
 
 
 def _without_misfit(chain: Chain, shape: Shape) -> Chain:
     try:
         trace(chain, shape)
     except Misfit as misfit:
-        return _mended(chain, misfit)
+        return _repaired(chain, misfit)
     return chain
 
 
-def _mended(chain: Chain, misfit: Misfit) -> Chain:
+def _repaired(chain: Chain, misfit: Misfit) -> Chain:
     """Put what is missing before a step, or leave the step out."""
     before, path = misfit.before, misfit.path
     match _at(chain, path), before:
         case Residual() as step, _:
-            return splice(chain, path, _mended_residual(step, before), 1)
+            return splice(chain, path, _repaired_residual(step, before), 1)
         case Dense(), (_, _, _):
             return splice(chain, path, (Flatten(),))
         case Recurrent(), (_, _, _):
@@ -140,7 +140,7 @@ def _without_unit(chain: Chain, path: Path) -> Chain:
     return splice(chain, (index,), (replace(residual, body=body),), 1)
 
 
-def _mended_residual(step: Residual, before: Shape) -> Chain:
+def _repaired_residual(step: Residual, before: Shape) -> Chain:
     """Give a residual the shortcut that its body needs, or leave the connection out."""
     after = end(step.body, before)
     if before == after:
@@ -172,9 +172,9 @@ def _at(chain: Chain, path: Path) -> Step:
 # --- too large ------------------------------------------------------------------------------------
 
 
-def _costliest(chain: Chain, bench: Workbench, kind: int) -> Site:
+def _costliest(chain: Chain, context: EditContext, kind: int) -> Site:
     """Find the layer with most parameters (kind 0) or multiply-adds (kind 1)."""
-    sites = [s for s in bench.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
+    sites = [s for s in context.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
     return max(sites, key=lambda site: _cost_of(site)[kind])
 
 
@@ -183,8 +183,8 @@ def _cost_of(site: Site) -> tuple[int, int]:
     return cost(site.step, site.before, site.after)
 
 
-def _fewer_layers(chain: Chain, bench: Workbench) -> Chain:
-    index = bench.rng.choice([i for i, step in enumerate(chain[:-1]) if _has_layer(step)])
+def _fewer_layers(chain: Chain, context: EditContext) -> Chain:
+    index = context.rng.choice([i for i, step in enumerate(chain[:-1]) if _has_layer(step)])
     return splice(chain, (index,), (), 1)
 
 
@@ -192,19 +192,19 @@ def _has_layer(step: Step) -> bool:
     return isinstance(step, Residual | Conv | Dense | Recurrent)
 
 
-def _fewer_parameters(chain: Chain, bench: Workbench) -> Chain:
-    site = _costliest(chain, bench, 0)
-    flatten = _flatten_before(chain, site, bench)
-    if flatten is not None and bench.chance(0.7):
-        small = min(flatten.before[1:]) <= 4 or bench.chance(0.2)
-        pool: Step = GlobalPool() if small else Pool(kind=bench.pick("max", "avg"))
+def _fewer_parameters(chain: Chain, context: EditContext) -> Chain:
+    site = _costliest(chain, context, 0)
+    flatten = _flatten_before(chain, site, context)
+    if flatten is not None and context.chance(0.7):
+        small = min(flatten.before[1:]) <= 4 or context.chance(0.2)
+        pool: Step = GlobalPool() if small else Pool(kind=context.pick("max", "avg"))
         return splice(chain, flatten.path, (pool,))
-    return _narrower(chain, site, bench)
+    return _narrower(chain, site, context)
 
 
-def _flatten_before(chain: Chain, site: Site, bench: Workbench) -> Site | None:
+def _flatten_before(chain: Chain, site: Site, context: EditContext) -> Site | None:
     """Find the maps that are flattened for a layer, when they are more than one pixel."""
-    flat = [s for s in bench.sites(chain) if isinstance(s.step, Flatten | Rows)]
+    flat = [s for s in context.sites(chain) if isinstance(s.step, Flatten | Rows)]
     for candidate in flat:
         maps = len(candidate.before) == 3 and max(candidate.before[1:]) > 1
         if maps and candidate.path < site.path and len(site.before) < 3:
@@ -212,21 +212,21 @@ def _flatten_before(chain: Chain, site: Site, bench: Workbench) -> Site | None:
     return None
 
 
-def _fewer_flops(chain: Chain, bench: Workbench) -> Chain:
-    site = _costliest(chain, bench, 1)
+def _fewer_flops(chain: Chain, context: EditContext) -> Chain:
+    site = _costliest(chain, context, 1)
     top = (site.path[0],)
-    if len(site.before) == 3 and min(site.before[1:]) >= 8 and site.path[0] and bench.chance(0.4):
-        return splice(chain, top, (Pool(kind=bench.pick("max", "max", "avg")),))
-    return _narrower(chain, site, bench)
+    if len(site.before) == 3 and min(site.before[1:]) >= 8 and site.path[0] and context.chance(0.4):
+        return splice(chain, top, (Pool(kind=context.pick("max", "max", "avg")),))
+    return _narrower(chain, site, context)
 
 
-def _smaller_tensors(chain: Chain, bench: Workbench) -> Chain:
-    sites = [s for s in bench.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
+def _smaller_tensors(chain: Chain, context: EditContext) -> Chain:
+    sites = [s for s in context.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
     site = max(sites, key=lambda s: prod(s.after))
-    return _narrower(chain, site, bench)
+    return _narrower(chain, site, context)
 
 
-def _narrower(chain: Chain, site: Site, bench: Workbench) -> Chain:
+def _narrower(chain: Chain, site: Site, context: EditContext) -> Chain:
     """Narrow a layer, or the ones before it when its own width is fixed."""
     step = site.step
     fixed = site.path == (len(chain) - 1,) or (isinstance(step, Conv) and step.depthwise)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from llmatic_daemon.adapters.rewriter.intents import Intention
+from llmatic_daemon.adapters.rewriter.intents import Intent
 from llmatic_daemon.adapters.rewriter.literals import Unreadable, dotted
 from llmatic_daemon.adapters.rewriter.parser import find_method, find_network
 from llmatic_daemon.adapters.rewriter.shape_inference import Shape
@@ -27,7 +27,7 @@ class _Addition:
     line: str
 
 
-def edit_foreign(tree: ast.Module, intention: Intention, shape: Shape, num_classes: int, rng: Random) -> str:
+def edit_unparsed(tree: ast.Module, intent: Intent, shape: Shape, num_classes: int, rng: Random) -> str:
     """Change a network that could not be read as a chain of steps.
 
     Raises:
@@ -37,17 +37,17 @@ def edit_foreign(tree: ast.Module, intention: Intention, shape: Shape, num_class
     constructor, forward = find_method(network, "__init__"), find_method(network, "forward")
     if len(forward.args.args) < 2:
         raise Unreadable("forward must take an input")
-    place = _Spot(constructor=constructor, forward=forward)
-    dense = intention is Intention.ADD_DENSE and _append_dense(place, num_classes)
-    swapped = intention in _LESS and _swap_activations(network)
+    methods = _Methods(constructor=constructor, forward=forward)
+    dense = intent is Intent.ADD_DENSE and _append_dense(methods, num_classes)
+    swapped = intent in _LESS and _swap_activations(network)
     if not (dense or swapped):
-        _prepend(place, _addition(intention, shape, rng))
+        _prepend(methods, _addition(intent, shape, rng))
     _import_nn(tree)
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Spot:
+class _Methods:
     """Both methods of a network."""
 
     constructor: ast.FunctionDef
@@ -67,26 +67,21 @@ class _Spot:
 
 
 #: Nothing can be taken away safely, so these only exchange what is there.
-_LESS = {
-    Intention.REMOVE_LAYER,
-    Intention.SHRINK,
-    Intention.IMPROVE_AND_SHRINK,
-    Intention.CHANGE_ACTIVATION,
-}
+_LESS = {Intent.REMOVE_LAYER, Intent.SHRINK, Intent.IMPROVE_AND_SHRINK, Intent.CHANGE_ACTIVATION}
 
 
-def _addition(intention: Intention, shape: Shape, rng: Random) -> _Addition:
+def _addition(intent: Intent, shape: Shape, rng: Random) -> _Addition:
     channels, _, width = shape
     wide = channels * rng.choice((2, 4, 8, 16))
     kernel = rng.choice((3, 5))
-    if intention is Intention.ADD_DROPOUT:
+    if intent is Intent.ADD_DROPOUT:
         return _Addition(layers=(f"nn.Dropout({rng.choice((0.1, 0.2, 0.3))})",), line="{0}({x})")
-    if intention is Intention.ADD_NORMALISATION:
+    if intent is Intent.ADD_NORMALISATION:
         return _Addition(layers=(f"nn.BatchNorm2d({channels})",), line="{0}({x})")
-    if intention is Intention.ADD_POOLING:
+    if intent is Intent.ADD_POOLING:
         pool = f"nn.{rng.choice(('Max', 'Avg'))}Pool2d(3, stride=1, padding=1)"
         return _Addition(layers=(pool,), line="{0}({x})")
-    if intention is Intention.ADD_RECURRENT:
+    if intent is Intent.ADD_RECURRENT:
         layer = f"nn.GRU({channels * width}, {channels * width}, batch_first=True)"
         rows = "{0}({x}.permute(0, 2, 1, 3).flatten(2))[0]"
         back = f".unflatten(2, ({channels}, {width})).permute(0, 2, 1, 3)"
@@ -96,18 +91,18 @@ def _addition(intention: Intention, shape: Shape, rng: Random) -> _Addition:
     return _Addition(layers=(first, second), line="{x} + {1}(nn.functional.relu({0}({x})))")
 
 
-def _prepend(place: _Spot, addition: _Addition) -> None:
-    names = [place.construct("front", layer) for layer in addition.layers]
-    argument = place.forward.args.args[1].arg
+def _prepend(methods: _Methods, addition: _Addition) -> None:
+    names = [methods.construct("front", layer) for layer in addition.layers]
+    argument = methods.forward.args.args[1].arg
     line = f"{argument} = " + addition.line.format(*names, x=argument)
-    place.forward.body[:0] = ast.parse(line).body
+    methods.forward.body[:0] = ast.parse(line).body
 
 
-def _append_dense(place: _Spot, num_classes: int) -> bool:
-    last = place.forward.body[-1]
+def _append_dense(methods: _Methods, num_classes: int) -> bool:
+    last = methods.forward.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         return False
-    name = place.construct("back", f"nn.Linear({num_classes}, {num_classes})")
+    name = methods.construct("back", f"nn.Linear({num_classes}, {num_classes})")
     last.value = ast.parse(f"{name}({ast.unparse(last.value)})", mode="eval").body
     return True
 

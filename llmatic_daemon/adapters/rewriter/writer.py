@@ -4,16 +4,16 @@ from dataclasses import replace
 from random import Random
 from time import monotonic
 
-from llmatic_daemon.adapters.rewriter.context import SizeLimits, Workbench
-from llmatic_daemon.adapters.rewriter.crossover import graft
-from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of, rewrite, small_change
+from llmatic_daemon.adapters.rewriter.context import EditContext, SizeLimits
+from llmatic_daemon.adapters.rewriter.crossover import crossover
+from llmatic_daemon.adapters.rewriter.intents import Intent, intent_of, rewrite, small_change
 from llmatic_daemon.adapters.rewriter.literals import Unreadable
 from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network
 from llmatic_daemon.adapters.rewriter.printer import print_network
-from llmatic_daemon.adapters.rewriter.repair import fit
+from llmatic_daemon.adapters.rewriter.repair import repair
 from llmatic_daemon.adapters.rewriter.shape_inference import measure
 from llmatic_daemon.adapters.rewriter.steps import Activation, Chain, Conv, Dense, Flatten
-from llmatic_daemon.adapters.rewriter.unparsed import edit_foreign
+from llmatic_daemon.adapters.rewriter.unparsed import edit_unparsed
 from llmatic_daemon.domain import (
     CHANGE_PROMPT_ID,
     SAMPLE_PROMPT_ID,
@@ -54,16 +54,16 @@ class _Rewrite:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._rng = Random(request.seed)
-        self._intention = (
-            self._rng.choice(list(Intention))
+        self._intent = (
+            self._rng.choice(list(Intent))
             if request.prompt.id == CHANGE_PROMPT_ID
-            else intention_of(request.prompt.id, request.prompt.text)
+            else intent_of(request.prompt.id, request.prompt.text)
         )
-        self._bench = Workbench(
+        self._context = EditContext(
             shape=request.task.input_shape,
             num_classes=request.task.num_classes,
             limits=SizeLimits.for_shape(request.task.input_shape),
-            freedom=min(max(request.temperature, 0.0), 1.0),
+            strength=min(max(request.temperature, 0.0), 1.0),
             rng=self._rng,
         )
 
@@ -71,7 +71,7 @@ class _Rewrite:
         """Rewrite the first parent that is understood; else edit the first one as it stands."""
         readable = [network for network in map(self._read, self._request.parents) if network]
         if not readable:
-            return self._foreign()
+            return self._unparsed()
         chain, class_name = readable[0]
         if self._request.prompt.id == SAMPLE_PROMPT_ID:
             changed = self._drawn(chain)
@@ -79,7 +79,7 @@ class _Rewrite:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])
         else:
             changed = self._changed(chain)
-        return print_network(changed, self._bench.shape, class_name)
+        return print_network(changed, self._context.shape, class_name)
 
     @property
     def _is_crossover(self) -> bool:
@@ -89,44 +89,44 @@ class _Rewrite:
     def _read(self, source: str) -> tuple[Chain, str] | None:
         try:
             network = find_network(parse(source))
-            chain = read_network(network, self._bench.shape, self._bench.num_classes)
+            chain = read_network(network, self._context.shape, self._context.num_classes)
         except (RecursionError, Unreadable):
             return None
         # Our own offspring fit as they are; another's may end without a dense layer.
-        size = measure(chain, self._bench.shape)
-        fitted = fit(chain, replace(self._bench, limits=self._bench.limits.sparing(size)))
+        size = measure(chain, self._context.shape)
+        fitted = repair(chain, replace(self._context, limits=self._context.limits.sparing(size)))
         return None if fitted is None else (fitted, network.name)
 
     def _changed(self, chain: Chain) -> Chain:
         """Do what the prompt asks for, else anything, so that the child is not its parent."""
         for attempt in range(_MAX_TRIES):
-            intention = self._intention if attempt < _MAX_TRIES // 2 else Intention.IMPROVE
-            changed = rewrite(chain, intention, self._bench)
+            intent = self._intent if attempt < _MAX_TRIES // 2 else Intent.IMPROVE
+            changed = rewrite(chain, intent, self._context)
             if changed is not None and changed != chain:
                 return changed
-        return small_change(chain, self._bench) or chain
+        return small_change(chain, self._context) or chain
 
     def _drawn(self, chain: Chain) -> Chain:
         """Walk away from a network by edits of any kind."""
         for _ in range(1 + self._rng.randrange(_MAX_EDITS)):
-            chain = rewrite(chain, self._rng.choice(list(Intention)), self._bench) or chain
+            chain = rewrite(chain, self._rng.choice(list(Intent)), self._context) or chain
         return chain
 
     def _crossed(self, chain: Chain, donors: list[Chain]) -> Chain:
         parents = [chain, *donors]
         for _ in range(_MAX_TRIES):
-            child = graft(chain, self._rng.choice(donors), self._bench)
+            child = crossover(chain, self._rng.choice(donors), self._context)
             if child is not None and child not in parents:
                 return child
         return self._changed(chain)
 
-    def _foreign(self) -> str:
+    def _unparsed(self) -> str:
         """Edit what is not understood, or the initial network when there is nothing to edit."""
-        shape, num_classes = self._bench.shape, self._bench.num_classes
+        shape, num_classes = self._context.shape, self._context.num_classes
         for source in self._request.parents:
             try:
                 tree = parse(source)
-                return edit_foreign(tree, self._intention, shape, num_classes, self._rng)
+                return edit_unparsed(tree, self._intent, shape, num_classes, self._rng)
             except (RecursionError, Unreadable):
                 continue
         _, height, width = shape

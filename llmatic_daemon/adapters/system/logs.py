@@ -24,7 +24,7 @@ COUNTED_S = 600.0
 #: Complaints that are remembered at once.
 _MOST = 256
 #: Libraries that log a line for each request.
-_TALKATIVE = ("httpx", "httpx2", "openai", "watchfiles")
+_NOISY_LOGGERS = ("httpx", "httpx2", "openai", "watchfiles")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 #: What a terminal or a log viewer might obey; a candidate's own words may hold it.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
@@ -39,7 +39,7 @@ def configure(form: Format = "auto", *, level: int = logging.INFO, console: Cons
         level: Least severe level that is shown.
         console: A terminal that is drawn on: lines are printed above the drawing.
     """
-    for library in _TALKATIVE:
+    for library in _NOISY_LOGGERS:
         logging.getLogger(library).setLevel(logging.WARNING)
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, Counting)]:

@@ -307,7 +307,7 @@ async def test_probe_without_a_result_leaves_its_place_and_tells(clock: Clock, h
     """Else nobody would ever ask again: those who wait for the probe have no time-out."""
     barrier, client, told = Barrier(), Script(), []
     here = await opened(client, clock)
-    here.changed = lambda: told.append(here.breaker.wait_s)
+    here.on_change = lambda: told.append(here.breaker.wait_s)
     faults = {"a bug": ZeroDivisionError(), "overloaded": OVERLOADED, "too long": TOO_LONG}
     client.barrier, client.answers = barrier, [faults.get(how, WRITTEN)]
     probe = asyncio.create_task(here.complete(mutation()))
