@@ -1,4 +1,4 @@
-"""Groups of steps that belong together: what an edit puts in."""
+"""Blocks of steps that edits insert."""
 
 from llmatic_daemon.adapters.rewriter.context import EditContext
 from llmatic_daemon.adapters.rewriter.shape_inference import Shape
@@ -19,19 +19,19 @@ ACTIVATIONS = ("relu", "relu", "gelu", "silu", "leaky_relu", "elu", "tanh")
 
 
 def channels_near(before: Shape, context: EditContext) -> int:
-    """Draw a number of channels for a convolution on such maps.
+    """Draw a number of output channels for a convolution.
 
-    A few channels say nothing about what a good width is: then it is drawn from a wide range, so
-    that lineages from the one-channel initial network spread over slim and wide ones.
+    Below 8 input channels, the width is drawn from a wide range. So lineages of the one-channel
+    initial network become narrow and wide networks alike.
     """
     if before[0] < 8:
         return context.pick(8, 12, 16, 24, 32, 48, 64, 96)
     return context.width(before[0])
 
 
-def convolution(before: Shape, context: EditContext, out: int | None = None) -> Chain:
+def convolution(before: Shape, context: EditContext) -> Chain:
     """Draw a convolution with activation, mostly with a normalisation, sometimes separable."""
-    width = channels_near(before, context) if out is None else out
+    width = channels_near(before, context)
     kernel = context.pick(3, 3, 3, 3, 5, 1, 7) if min(before[1:]) >= 5 else context.pick(3, 1)
     stride = 2 if min(before[1:]) >= 8 and context.chance(0.15) else 1
     conv = Conv(out=width, kernel=kernel, stride=stride, padding=kernel // 2)
@@ -69,15 +69,15 @@ def dense(before: Shape, context: EditContext) -> Chain:
     """Draw a dense layer with activation, sometimes with a normalisation or dropout."""
     width = context.width(min(before[0], 256), 16, 512)
     extra: Chain = (Norm(),) if context.chance(0.3) else ()
-    drop: Chain = (dropout(before, context),) if context.chance(0.2) else ()
+    drop = dropout(before, context) if context.chance(0.2) else ()
     return (Dense(out=width), *extra, Activation(function=context.pick(*ACTIVATIONS)), *drop)
 
 
-def dropout(before: Shape, context: EditContext) -> Dropout:
-    """Draw a dropout: gentle and of whole channels on feature maps."""
+def dropout(before: Shape, context: EditContext) -> Chain:
+    """Draw a dropout: on feature maps one of whole channels, with a low probability."""
     if len(before) == 3:
-        return Dropout(p=context.pick(0.05, 0.1, 0.15, 0.2), channels=True)
-    return Dropout(p=context.pick(0.1, 0.2, 0.25, 0.3, 0.4, 0.5))
+        return (Dropout(p=context.pick(0.05, 0.1, 0.15, 0.2), channels=True),)
+    return (Dropout(p=context.pick(0.1, 0.2, 0.25, 0.3, 0.4, 0.5)),)
 
 
 def recurrent(context: EditContext) -> Recurrent:
@@ -86,7 +86,7 @@ def recurrent(context: EditContext) -> Recurrent:
 
 
 def stage(before: Shape, context: EditContext, width: int) -> Chain:
-    """Draw what networks for images are stacked from: convolutions or a residual block."""
+    """Draw one stage of an image network: convolutions or a residual block."""
     if context.chance(0.4):
         lead = (Conv(out=width), Norm(), Activation()) if before[0] != width else ()
         return (*lead, *residual((width, *before[1:]), context))

@@ -1,4 +1,4 @@
-"""Crossover: layers of one network in another one."""
+"""Crossover: combine the layers of two networks."""
 
 from dataclasses import replace
 
@@ -18,10 +18,10 @@ from llmatic_daemon.adapters.rewriter.steps import (
 
 
 def crossover(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
-    """Put layers of a donor into a network, or join the start of one and the end of the other.
+    """Insert layers of a donor into a network, or join the start of one and the end of the other.
 
     Returns:
-        None when the donor has nothing to give, or the two do not grow together.
+        None if the donor has no suitable layers, or the result cannot be repaired.
     """
     parent = measure(chain, context.shape)
     context = replace(context, limits=context.limits.sparing(parent))
@@ -33,7 +33,7 @@ def crossover(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
 
 
 def _maps_end(chain: Chain) -> int:
-    """Find where the feature maps end: the first step that makes them a vector or a sequence."""
+    """Return the index of the first step that turns feature maps into a vector or a sequence."""
     for index, step in enumerate(chain):
         if isinstance(step, Flatten | Rows | Dense):
             return index
@@ -41,7 +41,7 @@ def _maps_end(chain: Chain) -> int:
 
 
 def _cuts(chain: Chain, start: int, stop: int) -> list[int]:
-    """Find the borders between units."""
+    """List the indices between units."""
     return [
         index
         for index in range(start, stop + 1)
@@ -50,7 +50,7 @@ def _cuts(chain: Chain, start: int, stop: int) -> list[int]:
 
 
 def _inserted(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
-    """Put a run of the donor's units on feature maps among those of the network."""
+    """Insert a run of the donor's units among those of the network."""
     piece = _piece(donor, _cuts(donor, 0, _maps_end(donor)), context)
     start, stop = 0, _maps_end(chain)
     if not piece or context.chance(0.15):
@@ -59,21 +59,20 @@ def _inserted(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
             start, stop = stop + 1, len(chain) - 1
     if not piece:
         return None
-    places = _cuts(chain, min(start, stop), stop)
-    place = context.rng.choice(places)
-    end = place
+    cuts = _cuts(chain, min(start, stop), stop)
+    cut = end = context.rng.choice(cuts)
     if context.chance(0.4):
-        # In place of some of the network's own units rather than beside them.
-        end = context.rng.choice([cut for cut in places if cut >= place][:3])
-    replaced = (*chain[:place], *piece, *chain[end:])
+        # Replace some of the network's own units.
+        end = context.rng.choice([other for other in cuts if other >= cut][:3])
+    replaced = (*chain[:cut], *piece, *chain[end:])
     own = {id(layer) for layer in layers(chain[:-1])}
     if any(id(layer) in own for layer in layers(replaced)):
         return replaced
-    return (*chain[:place], *piece, *chain[place:])
+    return (*chain[:cut], *piece, *chain[cut:])
 
 
 def _piece(donor: Chain, cuts: list[int], context: EditContext) -> Chain:
-    """Draw a run of up to four units that has a layer in it; longer ones when bold."""
+    """Draw a run of units that contains a layer: at most 2 to 6 units, by strength."""
     runs = [
         donor[start:stop]
         for start in cuts
@@ -85,7 +84,7 @@ def _piece(donor: Chain, cuts: list[int], context: EditContext) -> Chain:
 
 
 def _crossed(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
-    """Join the first units of the network with the donor's last ones, cut on feature maps."""
+    """Join the first units of the network with the donor's last ones, both cut at feature maps."""
     heads = [cut for cut in _cuts(chain, 0, _maps_end(chain)) if any(layers(chain[:cut]))]
     tails = [cut for cut in _cuts(donor, 0, _maps_end(donor)) if any(layers(donor[cut:-1]))]
     if not heads or not tails:

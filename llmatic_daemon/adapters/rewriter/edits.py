@@ -1,6 +1,6 @@
-"""Single edits of a chain: each does one thing, and answers None where it finds no place for it.
+"""Single edits of a chain. Each returns None if the chain has no suitable position.
 
-An edit may leave shapes that do not work out, or too large a network: `fitting.fit` comes after.
+The result may have shapes that do not match or be too large; `repair.repair` corrects that.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from llmatic_daemon.adapters.rewriter import blocks
 from llmatic_daemon.adapters.rewriter.context import EditContext, openers, tidy_width
-from llmatic_daemon.adapters.rewriter.shape_inference import Site
+from llmatic_daemon.adapters.rewriter.shape_inference import Shape, Site
 from llmatic_daemon.adapters.rewriter.steps import (
     TRAILING,
     Activation,
@@ -31,29 +31,38 @@ from llmatic_daemon.adapters.rewriter.steps import (
 )
 
 Edit = Callable[[Chain, EditContext], Chain | None]
+_Block = Callable[[Shape, EditContext], Chain]
 
-#: A layer with fewer channels than this lets too little through for what follows to matter.
+#: A layer with fewer channels is a bottleneck: layers behind it hardly matter.
 _TOO_THIN = 4
 
 
-def _place(sites: list[Site], context: EditContext) -> Site | None:
-    """Draw a place, seldom the very first: little is gained before the first layer."""
+def _chosen(sites: list[Site], context: EditContext) -> Site | None:
+    """Draw a site; rarely the very first, as a change before the first layer gains little."""
     if not sites:
         return None
     weights = [0.25 if site.path == (0,) else 1.0 for site in sites]
     return context.rng.choices(sites, weights)[0]
 
 
-def add_convolution(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a convolution on feature maps."""
-    site = _place(openers(context.sites(chain), 3), context)
+def _inserted(
+    chain: Chain, sites: list[Site], context: EditContext, block: _Block, *, thicken: bool = False
+) -> Chain | None:
+    """Insert a block before one of the sites; `thicken` may widen thin convolutions first."""
+    site = _chosen(sites, context)
     if site is None:
         return None
-    return splice(_opened(chain, context), site.path, blocks.convolution(site.before, context))
+    chain = _thickened(chain, context) if thicken else chain
+    return splice(chain, site.path, block(site.before, context))
 
 
-def _opened(chain: Chain, context: EditContext) -> Chain:
-    """Give convolutions that are too thin a fair width, mostly."""
+def add_convolution(chain: Chain, context: EditContext) -> Chain | None:
+    """Add a convolution on feature maps."""
+    return _inserted(chain, openers(context.sites(chain), 3), context, blocks.convolution, thicken=True)
+
+
+def _thickened(chain: Chain, context: EditContext) -> Chain:
+    """Widen convolutions that are too thin, in three of four cases."""
     if context.chance(0.25):
         return chain
     return tuple(
@@ -65,25 +74,22 @@ def _opened(chain: Chain, context: EditContext) -> Chain:
 
 
 def add_dense(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a dense layer on the flat part."""
-    site = _place(openers(context.sites(chain), 1), context)
-    if site is None:
-        return None
-    return splice(chain, site.path, blocks.dense(site.before, context))
+    """Add a dense layer on vectors."""
+    return _inserted(chain, openers(context.sites(chain), 1), context, blocks.dense)
 
 
 def add_layer(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a convolution, or less often a dense layer."""
+    """Add a convolution, or less often a dense layer."""
     return (add_convolution if context.chance(0.7) else add_dense)(chain, context)
 
 
 def add_pooling(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a pooling on feature maps, or average them all before they are flattened."""
+    """Add a pooling on feature maps, or a global average before they are flattened."""
     sites = [site for site in openers(context.sites(chain), 3) if min(site.before[1:]) >= 2]
     inner = [site for site in sites if len(site.path) == 1 and site.path != (0,)]
-    # One pooling after the other wins nothing.
+    # Two poolings in a row gain nothing.
     apart = [site for site in inner if not isinstance(chain[site.path[0] - 1], Pool)]
-    site = _place(apart or inner or sites, context)
+    site = _chosen(apart or inner or sites, context)
     if site is None:
         return None
     if isinstance(site.step, Flatten) and context.chance(0.4):
@@ -94,22 +100,20 @@ def add_pooling(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def add_residual(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a residual block, or a residual connection around layers that are there."""
+    """Add a residual block, or a residual connection around existing layers."""
     if context.chance(0.35):
         wrapped = _wrapped(chain, context)
         if wrapped is not None:
             return wrapped
     sites = context.sites(chain)
     flat = [site for site in openers(sites, 1) if site.before[0] <= 512]
-    places = flat if flat and context.chance(0.15) else openers(sites, 3)
-    site = _place([site for site in places if len(site.path) == 1], context)
-    if site is None:
-        return None
-    return splice(_opened(chain, context), site.path, blocks.residual(site.before, context))
+    candidates = flat if flat and context.chance(0.15) else openers(sites, 3)
+    outer = [site for site in candidates if len(site.path) == 1]
+    return _inserted(chain, outer, context, blocks.residual, thicken=True)
 
 
 def _wrapped(chain: Chain, context: EditContext) -> Chain | None:
-    """Lead a shortcut around one or two units."""
+    """Add a shortcut around one or two units."""
     units = [unit for unit in _units(chain) if isinstance(chain[unit[0]], Conv | Dense)]
     if not units:
         return None
@@ -124,25 +128,20 @@ def _wrapped(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def _units(chain: Chain) -> list[tuple[int, int]]:
-    """Find all units but the classifier: from where to before where each goes."""
+    """List the (start, end) indices of all units except the classifier."""
     starts = [i for i, step in enumerate(chain[:-1]) if not isinstance(step, TRAILING)]
     return [(start, unit_end(chain, start)) for start in starts]
 
 
 def add_dropout(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a dropout before a layer, mostly on the flat part."""
-    sites = context.sites(chain)
-    layers = [site for site in sites if isinstance(site.step, Conv | Dense)]
+    """Add a dropout before a layer, mostly on vectors."""
+    layers = [site for site in context.sites(chain) if isinstance(site.step, Conv | Dense)]
     flat = [site for site in layers if len(site.before) < 3]
-    places = flat if flat and context.chance(0.6) else layers
-    site = _place(places, context)
-    if site is None:
-        return None
-    return splice(chain, site.path, (blocks.dropout(site.before, context),))
+    return _inserted(chain, flat if flat and context.chance(0.6) else layers, context, blocks.dropout)
 
 
 def add_normalisation(chain: Chain, context: EditContext) -> Chain | None:
-    """Normalise after a layer that is not followed by it; else before a layer."""
+    """Normalise after a layer that has no normalisation yet; if there is none, before a layer."""
     sites = context.sites(chain)
     following = {site.path: site.step for site in sites}
     bare = [
@@ -154,7 +153,7 @@ def add_normalisation(chain: Chain, context: EditContext) -> Chain | None:
     kind = context.pick("batch", "batch", "batch", "layer", "group")
     if bare:
         site = context.rng.choice(bare)
-        # A layer normalisation of whole maps has a weight for each value: groups do as well.
+        # A layer normalisation of whole maps has a weight for each value, so groups are used instead.
         kind = "group" if kind == "layer" and len(site.after) == 3 else kind
         return splice(chain, (*site.path[:-1], site.path[-1] + 1), (Norm(kind=kind),))
     site = context.rng.choice([site for site in sites if isinstance(site.step, Conv | Dense)])
@@ -179,20 +178,19 @@ def add_recurrent(chain: Chain, context: EditContext) -> Chain | None:
     return splice(chain, site.path, parts)
 
 
-# --- what is there --------------------------------------------------------------------------------
+# --- edits of existing layers ---------------------------------------------------------------------
 
 
 def _resizable(chain: Chain, context: EditContext) -> list[tuple[Site, Layer]]:
     return [
         (site, site.step)
         for site in context.sites(chain)[:-1]
-        if isinstance(site.step, Conv | Dense | Recurrent)
-        and not (isinstance(site.step, Conv) and site.step.depthwise)
+        if isinstance(site.step, Layer) and not (isinstance(site.step, Conv) and site.step.depthwise)
     ]
 
 
 def _resized(chain: Chain, context: EditContext, factor: float, reverse: bool) -> Chain | None:
-    """Scale one layer: a narrow one more likely when widening, else a wide one."""
+    """Scale one layer; the first ones in the order of width are the most likely."""
     found = sorted(_resizable(chain, context), key=lambda pair: pair[1].out, reverse=reverse)
     if not found:
         return None
@@ -216,7 +214,7 @@ def narrow_layer(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def remove_layer(chain: Chain, context: EditContext) -> Chain | None:
-    """Remove a layer and what belongs to it, or a whole residual block."""
+    """Remove a layer with its normalisation, activation and dropout, or a whole residual block."""
     units = [unit for unit in _units(chain) if isinstance(chain[unit[0]], Layer | Residual)]
     if not units:
         return None
@@ -225,7 +223,7 @@ def remove_layer(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def change_kernel(chain: Chain, context: EditContext) -> Chain | None:
-    """Give one convolution another kernel."""
+    """Change the kernel of one convolution."""
     sites = [s for s in context.sites(chain) if isinstance(s.step, Conv) and s.step.dilation == 1]
     if not sites:
         return None
@@ -237,7 +235,7 @@ def change_kernel(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def change_activation(chain: Chain, context: EditContext) -> Chain | None:
-    """Take another activation function, in one place or in all."""
+    """Change the activation function, once or everywhere."""
     sites = [site for site in context.sites(chain) if isinstance(site.step, Activation)]
     if not sites:
         return None
@@ -258,7 +256,7 @@ def average_globally(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def normalise_all(chain: Chain, context: EditContext) -> Chain | None:
-    """Normalise after every convolution that is not followed by it."""
+    """Normalise after every convolution that has no normalisation yet."""
     changed: list[Step] = []
     for index, step in enumerate(chain):
         changed.append(step)
@@ -269,7 +267,7 @@ def normalise_all(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def add_stages(chain: Chain, context: EditContext) -> Chain | None:
-    """Put a stack of stages with a pooling after each, before the maps are flattened."""
+    """Add a stack of stages with a pooling after each, before the maps are flattened."""
     sites = [s for s in openers(context.sites(chain), 3) if len(s.path) == 1 and s.path != (0,)]
     if not sites:
         return None
@@ -283,4 +281,4 @@ def add_stages(chain: Chain, context: EditContext) -> Chain | None:
             new += (Pool(kind=context.pick("max", "max", "avg")),)
             before = (width, before[1] // 2, before[2] // 2)
             width = tidy_width(min(width * context.pick(1.0, 1.5, 2.0), 256))
-    return splice(_opened(chain, context), site.path, new)
+    return splice(_thickened(chain, context), site.path, new)

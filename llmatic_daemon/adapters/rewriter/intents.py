@@ -1,4 +1,4 @@
-"""What a prompt asks for, and the edits that do it."""
+"""The intent of a prompt, and the edits that carry it out."""
 
 import re
 from dataclasses import replace
@@ -13,7 +13,7 @@ from llmatic_daemon.adapters.rewriter.steps import Chain
 
 
 class Intent(StrEnum):
-    """What a prompt asks for; the values are the ids of the prompts that we ship."""
+    """The change that a prompt asks for; the values are the ids of the default prompts."""
 
     ADD_LAYER = "add-layer"
     ADD_DENSE = "add-dense"
@@ -33,7 +33,7 @@ class Intent(StrEnum):
     IMPROVE_AND_GROW = "improve-and-grow"
 
 
-#: Words that give an intent away, the more telling first.
+#: Words that indicate an intent, the most specific first.
 _WORDS = (
     (r"\b(remove|delete|drop a|leave out|prune)", Intent.REMOVE_LAYER),
     (r"drastically.*\b(small|shrink|fewer|reduc)", Intent.IMPROVE_AND_SHRINK),
@@ -55,7 +55,7 @@ _WORDS = (
 
 
 def intent_of(prompt_id: str, text: str) -> Intent:
-    """Tell what a prompt asks for: by its id when it is ours, else by its words."""
+    """Return the intent of a prompt: by its id if it is a default prompt, else by its words."""
     if prompt_id in set(Intent):
         return Intent(prompt_id)
     words = f"{prompt_id.replace('-', ' ')} {text}".lower()
@@ -66,10 +66,10 @@ def intent_of(prompt_id: str, text: str) -> Intent:
 
 
 def rewrite(chain: Chain, intent: Intent, context: EditContext) -> Chain | None:
-    """Do once what an intent asks for, and a few small changes more when bold.
+    """Carry out an intent, and add up to 3 small changes, by strength.
 
     Returns:
-        The new network; None where there is no place for the edit, or where it would starve it.
+        The new network. None if the edit has no suitable position, or if too few weights would be left.
     """
     if intent is Intent.IMPROVE_AND_GROW:
         context = replace(context, limits=context.limits.times(1 + 2 * context.strength))
@@ -94,7 +94,7 @@ def _done(edit: Edit, chain: Chain, context: EditContext) -> Chain | None:
 
 
 def _several(chain: Chain, context: EditContext, *several: Edit) -> Chain | None:
-    """Do edits one after the other, those that find a place; None when none does."""
+    """Apply edits one after the other, skipping those without a position; return None if none applies."""
     result = chain
     for edit in several:
         result = _done(edit, result, context) or result
@@ -109,19 +109,22 @@ def _add_residuals(chain: Chain, context: EditContext) -> Chain | None:
 def _widen(chain: Chain, context: EditContext) -> Chain | None:
     if context.chance(0.3):
         return scaled(chain, context.factor())
-    number = 1 + context.rng.randrange(1 + round(3 * context.strength))
-    return _several(chain, context, *[edits.widen_layer] * number)
+    return _repeated(edits.widen_layer, chain, context)
 
 
 def _shrink(chain: Chain, context: EditContext) -> Chain | None:
     if context.chance(0.3):
         return scaled(chain, 1 / context.factor())
+    return _repeated(edits.narrow_layer, chain, context)
+
+
+def _repeated(edit: Edit, chain: Chain, context: EditContext) -> Chain | None:
     number = 1 + context.rng.randrange(1 + round(3 * context.strength))
-    return _several(chain, context, *[edits.narrow_layer] * number)
+    return _several(chain, context, *[edit] * number)
 
 
 def _improve(chain: Chain, context: EditContext) -> Chain | None:
-    """Do what a person would try next: mostly more of what images like."""
+    """Apply what a person would probably try next for images."""
     choices: dict[Edit, float] = {
         edits.add_stages: 2.0,
         edits.add_convolution: 2.0,

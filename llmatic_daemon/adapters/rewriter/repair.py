@@ -1,5 +1,6 @@
-"""Make an edited chain a network again: shapes that work out, one classifier, within the limits."""
+"""Repair of an edited chain: matching shapes, one classifier, a size within the limits."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -22,6 +23,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Dense,
     Flatten,
     GlobalPool,
+    Layer,
     Norm,
     Path,
     Pool,
@@ -36,7 +38,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
 )
 
 _MAX_REPAIRS = 80
-#: Scaling a network stops here; a layer that is wider already stays so.
+#: Scaling stops at these widths; a layer that is already wider keeps its width.
 _WIDEST_CONV = 512
 _WIDEST_OTHER = 1024
 
@@ -45,7 +47,7 @@ def repair(chain: Chain, context: EditContext) -> Chain | None:
     """Repair a chain until it is a network of the task within the limits.
 
     Returns:
-        None when that takes too many repairs.
+        None if more than 80 repairs would be needed.
     """
     for _ in range(_MAX_REPAIRS):
         chain = _headed(_tidied(chain), context)
@@ -66,13 +68,13 @@ def repair(chain: Chain, context: EditContext) -> Chain | None:
 
 
 def starves(child: Chain, parent: Size, context: EditContext) -> bool:
-    """Tell whether a child has too little to learn with, and less than its parent."""
+    """Return whether a child has too few multiply-adds to learn, and fewer than its parent."""
     flops = measure(child, context.shape).flops
     return flops < min(context.limits.fewest_flops, parent.flops)
 
 
 def _tidied(chain: Chain) -> Chain:
-    """Leave out what an edit left without a purpose."""
+    """Remove steps that an edit has made useless."""
     kept: list[Step] = []
     for step in chain:
         if isinstance(step, Residual):
@@ -81,7 +83,7 @@ def _tidied(chain: Chain) -> Chain:
             step = replace(step, body=_tidied(step.body))
         last = kept[-1] if kept else None
         if isinstance(last, Rows | SplitStep) and isinstance(step, Collapse):
-            # The recurrent layer between them has gone.
+            # The recurrent layer between them was removed.
             kept[-1] = Flatten()
         elif isinstance(step, Flatten) and _is_flat(kept):
             continue
@@ -96,7 +98,7 @@ def _is_flat(chain: list[Step]) -> bool:
 
 
 def _headed(chain: Chain, context: EditContext) -> Chain:
-    """End a chain with the one dense layer that tells the classes apart."""
+    """End a chain with the dense layer that is the classifier."""
     body = list(chain)
     while body and isinstance(body[-1], TRAILING):
         body.pop()
@@ -114,7 +116,7 @@ def _without_misfit(chain: Chain, shape: Shape) -> Chain:
 
 
 def _repaired(chain: Chain, misfit: Misfit) -> Chain:
-    """Put what is missing before a step, or leave the step out."""
+    """Insert a missing step before the one that does not fit, or remove that one."""
     before, path = misfit.before, misfit.path
     match _at(chain, path), before:
         case Residual() as step, _:
@@ -141,7 +143,7 @@ def _without_unit(chain: Chain, path: Path) -> Chain:
 
 
 def _repaired_residual(step: Residual, before: Shape) -> Chain:
-    """Give a residual the shortcut that its body needs, or leave the connection out."""
+    """Give a residual block the shortcut that its body needs, or remove the connection."""
     after = end(step.body, before)
     if before == after:
         return (replace(step, shortcut=()),)
@@ -153,7 +155,7 @@ def _repaired_residual(step: Residual, before: Shape) -> Chain:
 
 
 def _projected(step: Residual, before: Shape, after: Shape) -> Chain:
-    """Match feature maps by a 1 x 1 convolution, with a stride where the body has shrunk them."""
+    """Match feature maps by a 1 x 1 convolution, with a stride if the body has shrunk them."""
     for stride in (1, 2, 4, 8):
         shortcut: Chain = (Conv(out=after[0], kernel=1, stride=stride, padding=0),)
         if end(shortcut, before) == after:
@@ -169,41 +171,32 @@ def _at(chain: Chain, path: Path) -> Step:
     return step
 
 
-# --- too large ------------------------------------------------------------------------------------
+# --- repairs of networks that are too large -------------------------------------------------------
 
 
-def _costliest(chain: Chain, context: EditContext, kind: int) -> Site:
-    """Find the layer with most parameters (kind 0) or multiply-adds (kind 1)."""
-    sites = [s for s in context.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
-    return max(sites, key=lambda site: _cost_of(site)[kind])
-
-
-def _cost_of(site: Site) -> tuple[int, int]:
-    assert isinstance(site.step, Conv | Dense | Recurrent)
-    return cost(site.step, site.before, site.after)
+def _largest(chain: Chain, context: EditContext, size: Callable[[Layer, Site], int]) -> Site:
+    """Return the site of the layer with the largest size."""
+    sites = [(size(s.step, s), s) for s in context.sites(chain) if isinstance(s.step, Layer)]
+    return max(sites, key=lambda pair: pair[0])[1]
 
 
 def _fewer_layers(chain: Chain, context: EditContext) -> Chain:
-    index = context.rng.choice([i for i, step in enumerate(chain[:-1]) if _has_layer(step)])
-    return splice(chain, (index,), (), 1)
-
-
-def _has_layer(step: Step) -> bool:
-    return isinstance(step, Residual | Conv | Dense | Recurrent)
+    indices = [i for i, step in enumerate(chain[:-1]) if isinstance(step, Residual | Layer)]
+    return splice(chain, (context.rng.choice(indices),), (), 1)
 
 
 def _fewer_parameters(chain: Chain, context: EditContext) -> Chain:
-    site = _costliest(chain, context, 0)
+    site = _largest(chain, context, lambda layer, site: cost(layer, site.before, site.after)[0])
     flatten = _flatten_before(chain, site, context)
     if flatten is not None and context.chance(0.7):
         small = min(flatten.before[1:]) <= 4 or context.chance(0.2)
         pool: Step = GlobalPool() if small else Pool(kind=context.pick("max", "avg"))
         return splice(chain, flatten.path, (pool,))
-    return _narrower(chain, site, context)
+    return _narrower(chain, site)
 
 
 def _flatten_before(chain: Chain, site: Site, context: EditContext) -> Site | None:
-    """Find the maps that are flattened for a layer, when they are more than one pixel."""
+    """Return the step that flattens maps of more than one pixel before a layer, or None."""
     flat = [s for s in context.sites(chain) if isinstance(s.step, Flatten | Rows)]
     for candidate in flat:
         maps = len(candidate.before) == 3 and max(candidate.before[1:]) > 1
@@ -213,36 +206,34 @@ def _flatten_before(chain: Chain, site: Site, context: EditContext) -> Site | No
 
 
 def _fewer_flops(chain: Chain, context: EditContext) -> Chain:
-    site = _costliest(chain, context, 1)
+    site = _largest(chain, context, lambda layer, site: cost(layer, site.before, site.after)[1])
     top = (site.path[0],)
     if len(site.before) == 3 and min(site.before[1:]) >= 8 and site.path[0] and context.chance(0.4):
         return splice(chain, top, (Pool(kind=context.pick("max", "max", "avg")),))
-    return _narrower(chain, site, context)
+    return _narrower(chain, site)
 
 
 def _smaller_tensors(chain: Chain, context: EditContext) -> Chain:
-    sites = [s for s in context.sites(chain) if isinstance(s.step, Conv | Dense | Recurrent)]
-    site = max(sites, key=lambda s: prod(s.after))
-    return _narrower(chain, site, context)
+    return _narrower(chain, _largest(chain, context, lambda _, site: prod(site.after)))
 
 
-def _narrower(chain: Chain, site: Site, context: EditContext) -> Chain:
-    """Narrow a layer, or the ones before it when its own width is fixed."""
+def _narrower(chain: Chain, site: Site) -> Chain:
+    """Narrow a layer, or the whole network if the layer's own width is fixed."""
     step = site.step
     fixed = site.path == (len(chain) - 1,) or (isinstance(step, Conv) and step.depthwise)
-    if not fixed and isinstance(step, Conv | Dense | Recurrent) and step.out > 4:
+    if not fixed and isinstance(step, Layer) and step.out > 4:
         return splice(chain, site.path, (replace(step, out=tidy_width(step.out * 0.7)),), 1)
     return scaled(chain, 0.8)
 
 
 def scaled(chain: Chain, factor: float) -> Chain:
-    """Scale the width of every layer; the classifier is set right by `fit`."""
+    """Scale the width of every layer; `repair` corrects the classifier."""
     changed: list[Step] = []
     for step in chain:
         if isinstance(step, Residual):
             body, shortcut = scaled(step.body, factor), scaled(step.shortcut, factor)
             step = replace(step, body=body, shortcut=shortcut)
-        elif isinstance(step, Conv | Dense | Recurrent):
+        elif isinstance(step, Layer):
             largest = max(step.out, _WIDEST_CONV if isinstance(step, Conv) else _WIDEST_OTHER)
             out = min(max(step.out * factor, min(step.out, 2)), largest)
             step = replace(step, out=tidy_width(out))

@@ -1,7 +1,7 @@
-"""Best-effort edits of a source whose shapes we do not know, say one of an LLM's.
+"""Best-effort edits of a source that the parser does not support, for example one by an LLM.
 
-Two places are known in any network: its input has the task's shape, its output one value a class.
-What is added there keeps the shape, so the rest of the source need not be understood.
+Two shapes are known in any network: its input has the task's shape, its output one value per class. The
+edits add layers there that keep the shape, so the rest of the source does not matter.
 """
 
 import ast
@@ -21,22 +21,22 @@ _MODULES = {"ReLU": "GELU", "GELU": "SiLU", "SiLU": "ELU", "ELU": "ReLU", "Tanh"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Addition:
-    """Layers, and a line of `forward` with `{x}` for the input and `{0}`, `{1}` for the layers."""
+    """New layers, and a line of `forward` with `{x}` for the input and `{0}`, `{1}` for the layers."""
 
     layers: tuple[str, ...]
     line: str
 
 
 def edit_unparsed(tree: ast.Module, intent: Intent, shape: Shape, num_classes: int, rng: Random) -> str:
-    """Change a network that could not be read as a chain of steps.
+    """Change a network that the parser does not support.
 
     Raises:
-        Unreadable: it has no `nn.Module` with a constructor and a `forward` that takes an input.
+        Unreadable: it has no `nn.Module` with a constructor and a `forward` with an input.
     """
     network = find_network(tree)
     constructor, forward = find_method(network, "__init__"), find_method(network, "forward")
     if len(forward.args.args) < 2:
-        raise Unreadable("forward must take an input")
+        raise Unreadable("forward must have an input")
     methods = _Methods(constructor=constructor, forward=forward)
     dense = intent is Intent.ADD_DENSE and _append_dense(methods, num_classes)
     swapped = intent in _LESS and _swap_activations(network)
@@ -48,25 +48,25 @@ def edit_unparsed(tree: ast.Module, intent: Intent, shape: Shape, num_classes: i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Methods:
-    """Both methods of a network."""
+    """The constructor and the forward method of a network."""
 
     constructor: ast.FunctionDef
     forward: ast.FunctionDef
 
     def new_name(self, stem: str) -> str:
-        """Find an attribute that is not yet used."""
+        """Return the name of an unused attribute."""
         nodes = [*ast.walk(self.constructor), *ast.walk(self.forward)]
         taken = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         return next(name for i in count(1) if (name := f"{stem}{i}") not in taken)
 
     def construct(self, stem: str, layer: str) -> str:
-        """Construct a layer last, and return its attribute."""
+        """Append a layer to the constructor, and return its attribute."""
         name = f"self.{self.new_name(stem)}"
         self.constructor.body += ast.parse(f"{name} = {layer}").body
         return name
 
 
-#: Nothing can be taken away safely, so these only exchange what is there.
+#: Nothing can be removed safely, so for these intents activations are exchanged.
 _LESS = {Intent.REMOVE_LAYER, Intent.SHRINK, Intent.IMPROVE_AND_SHRINK, Intent.CHANGE_ACTIVATION}
 
 
@@ -117,14 +117,14 @@ def _swap_activations(network: ast.ClassDef) -> bool:
         table = _MODULES if modules else _FUNCTIONS if owner in _FUNCTIONAL else {}
         if name in table:
             node.func.attr = table[name]
-            # What else they take differs (inplace, slopes), and none of it is needed.
+            # Their other arguments differ (inplace, slopes), and none is needed.
             node.args, node.keywords = [] if modules else node.args[:1], []
             swapped = True
     return swapped
 
 
 def _import_nn(tree: ast.Module) -> None:
-    """Import `nn` for our lines where the source does not."""
+    """Import `nn` for the added lines if the source does not."""
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.asname or alias.name for node in imports for alias in node.names}
     if "nn" not in names:

@@ -1,4 +1,4 @@
-"""The offline rewriter: a writer without an LLM, which edits the parent's syntax tree."""
+"""The rule-based writer, which edits the parent's syntax tree without an LLM."""
 
 from dataclasses import replace
 from random import Random
@@ -25,31 +25,30 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.domain.ports import Writer
 
 _MAX_TRIES = 12
-#: Edits between the initial network and one that is drawn at random, at most.
+#: Maximum number of edits between the initial network and one that is drawn at random.
 _MAX_EDITS = 12
 
 
 class OfflineRewriter(Writer):
-    """Rewrites networks by rule, as the prompt asks. There is no LLM in it, and it learns nothing.
+    """Rule-based writer that changes the parent network as the prompt asks. It does not learn.
 
-    It reads the parent's syntax tree as a chain of steps, edits the chain, makes it fit the task's
-    shapes, and prints it. So the daemon runs without a network or a GPU server, and a search has a
-    control arm: what an LLM is worth is what it finds beyond this. It can also stand in for an LLM
-    that does not answer. One completion costs a few milliseconds of CPU in the caller's process.
+    It parses the parent to a chain of steps, edits and repairs the chain, and prints it. It serves as the
+    writer of searches without an LLM, as the control arm, and as the fallback while no LLM is available.
+    One completion costs a few milliseconds of CPU time in the calling process.
 
-    The same request gives the same text; the number and size of changes grow with the temperature. The
-    prompt `SAMPLE_PROMPT_ID` gets a network that is many edits of any kind away.
+    The same request gives the same text; the number and size of changes grow with the temperature. For the
+    prompt `SAMPLE_PROMPT_ID` it applies up to 12 edits of any kind.
     """
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request with a whole file; never raises for what a parent's source is."""
+        """Return a whole file for one request. No parent source makes it raise an error."""
         started = monotonic()
         text = _Rewrite(request).text()
         return Completion(text=text, writer="offline", model="rewriter", duration_s=monotonic() - started)
 
 
 class _Rewrite:
-    """One request on its way to a text."""
+    """The rewrite for one request."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -68,7 +67,7 @@ class _Rewrite:
         )
 
     def text(self) -> str:
-        """Rewrite the first parent that is understood; else edit the first one as it stands."""
+        """Rewrite the first parent that can be parsed; if there is none, edit the first one's text."""
         readable = [network for network in map(self._read, self._request.parents) if network]
         if not readable:
             return self._unparsed()
@@ -92,13 +91,13 @@ class _Rewrite:
             chain = read_network(network, self._context.shape, self._context.num_classes)
         except (RecursionError, Unreadable):
             return None
-        # Our own offspring fit as they are; another's may end without a dense layer.
+        # A network by another writer may end without a dense layer.
         size = measure(chain, self._context.shape)
         fitted = repair(chain, replace(self._context, limits=self._context.limits.sparing(size)))
         return None if fitted is None else (fitted, network.name)
 
     def _changed(self, chain: Chain) -> Chain:
-        """Do what the prompt asks for, else anything, so that the child is not its parent."""
+        """Carry out the prompt's intent; if six tries change nothing, improve the network in any way."""
         for attempt in range(_MAX_TRIES):
             intent = self._intent if attempt < _MAX_TRIES // 2 else Intent.IMPROVE
             changed = rewrite(chain, intent, self._context)
@@ -107,7 +106,7 @@ class _Rewrite:
         return small_change(chain, self._context) or chain
 
     def _drawn(self, chain: Chain) -> Chain:
-        """Walk away from a network by edits of any kind."""
+        """Apply 1 to 12 edits of any kind."""
         for _ in range(1 + self._rng.randrange(_MAX_EDITS)):
             chain = rewrite(chain, self._rng.choice(list(Intent)), self._context) or chain
         return chain
@@ -121,7 +120,7 @@ class _Rewrite:
         return self._changed(chain)
 
     def _unparsed(self) -> str:
-        """Edit what is not understood, or the initial network when there is nothing to edit."""
+        """Edit a parent that cannot be parsed; if none can be edited, change the initial network."""
         shape, num_classes = self._context.shape, self._context.num_classes
         for source in self._request.parents:
             try:
