@@ -36,8 +36,7 @@ _MAX_CLOSINGS = 4
 
 #: A line that opens or closes a block, or the fence that a model glued to its last line of code.
 _FENCE = re.compile(
-    r"^[ \t]*+(?:(?:[-*+]|\d{1,3}[.)])[ \t]++)?(?:`{3,}+|~{3,}+)[^`\n]*+$|(?<!`)`{3,}+[ \t]*+$",
-    re.MULTILINE,
+    r"^[ \t]*+(?:(?:[-*+]|\d{1,3}[.)])[ \t]++)?(?:`{3,}+|~{3,}+)[^`\n]*+$|(?<!`)`{3,}+[ \t]*+$", re.MULTILINE
 )
 #: What Python begins with in the first column, and prose hardly ever does.
 _CODE = re.compile(
