@@ -82,10 +82,10 @@ def refs(args: Iterable[Arg]) -> Iterator[Ref]:
             yield arg
 
 
-def renamed(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
+def renumbered(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
     """Write an argument with the new numbers of operations and weights."""
     if isinstance(arg, tuple):
-        return tuple(renamed(each, nodes, weights) for each in arg)
+        return tuple(renumbered(each, nodes, weights) for each in arg)
     if isinstance(arg, WeightRef):
         return WeightRef(weights[arg.number])
     if isinstance(arg, NodeResult):
@@ -133,10 +133,10 @@ def canonical(graph: Graph) -> Canonical:
         graph,
         weights=tuple(graph.weights[old] for old in weights),
         nodes=tuple(
-            Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+            Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
             for old in order
         ),
-        output=next(refs(_renamed_all((graph.output,), nodes, weights))),
+        output=next(refs(_renumbered_all((graph.output,), nodes, weights))),
     )
     before = tuple(nodes[old] for old in sorted(order))
     return Canonical(
@@ -166,18 +166,18 @@ def ordered(graph: Graph, order: Sequence[int]) -> Graph:
     nodes = {old: new for new, old in enumerate(order)}
     weights = {number: number for number in range(len(graph.weights))}
     made = tuple(
-        Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+        Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
         for old in order
     )
     for number, node in enumerate(made):
         for ref in refs(node.args):
             if isinstance(ref, NodeResult) and ref.node >= number:
                 raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
-    output = next(refs(_renamed_all((graph.output,), nodes, weights)))
+    output = next(refs(_renumbered_all((graph.output,), nodes, weights)))
     return replace(graph, nodes=made, output=output)
 
 
-def _renamed_all(
+def _renumbered_all(
     args: tuple[Arg, ...], nodes: Mapping[int, int], weights: Mapping[int, int]
 ) -> tuple[Arg, ...]:
-    return tuple(renamed(arg, nodes, weights) for arg in args)
+    return tuple(renumbered(arg, nodes, weights) for arg in args)

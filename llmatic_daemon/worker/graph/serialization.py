@@ -62,7 +62,7 @@ class GraphError(Exception):
 # --- writing -------------------------------------------------------------------------------------
 
 
-def _spell_ref(ref: Ref) -> str:
+def _ref_name(ref: Ref) -> str:
     if isinstance(ref, Input):
         return "x"
     if isinstance(ref, WeightRef):
@@ -70,13 +70,13 @@ def _spell_ref(ref: Ref) -> str:
     return f"n{ref.node}" + ("" if ref.item is None else f".{ref.item}")
 
 
-def _spell(arg: Arg) -> Any:
+def _to_json(arg: Arg) -> Any:
     if isinstance(arg, tuple):
-        return [_spell(each) for each in arg]
+        return [_to_json(each) for each in arg]
     if isinstance(arg, Extent):
         return {"batch": arg.batch, "plus": arg.plus}
     if isinstance(arg, Input | WeightRef | NodeResult):
-        return {"value": _spell_ref(arg)}
+        return {"value": _ref_name(arg)}
     if isinstance(arg, float) and not math.isfinite(arg):
         return {"float": repr(arg)}
     return arg
@@ -88,8 +88,8 @@ def dumps(graph: Graph) -> bytes:
         "version": VERSION,
         "input": list(graph.input_shape),
         "weights": [{"shape": list(weight.shape), "trainable": weight.trainable} for weight in graph.weights],
-        "nodes": [[node.op, *map(_spell, node.args)] for node in graph.nodes],
-        "output": _spell_ref(graph.output),
+        "nodes": [[node.op, *map(_to_json, node.args)] for node in graph.nodes],
+        "output": _ref_name(graph.output),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from llmatic_daemon.domain import Measures, Outcome
 from llmatic_daemon.worker.graph.argument_ranges import RangeError, check_ranges
-from llmatic_daemon.worker.graph.batch_axis import Lane, LaneError, trace
+from llmatic_daemon.worker.graph.batch_axis import BatchAxis, MixedBatchError, propagate
 from llmatic_daemon.worker.graph.depth_width import depth_and_width
 from llmatic_daemon.worker.graph.nodes import Extent, Graph, Node, NodeResult, WeightRef, refs
 from llmatic_daemon.worker.graph.operations import RUNNING_STATISTICS
@@ -126,7 +126,7 @@ def validate(
     _check_output(passes, num_classes)
     _check_line(small, large, least)
     for batch, shapes in zip(_BATCHES[:2], (small, large), strict=True):
-        _check_lanes(network, shapes, batch)
+        _check_batch_axis(network, shapes, batch)
     measures = _measure(network, small, large)
     activation_bytes = _per_image(small.activation_bytes, large.activation_bytes)
     _check_limits(measures, activation_bytes, limits)
@@ -267,12 +267,12 @@ def _check_line(small: Shapes, large: Shapes, least: Shapes) -> None:
         )
 
 
-def _check_lanes(graph: Graph, shapes: Shapes, batch: int) -> None:
+def _check_batch_axis(graph: Graph, shapes: Shapes, batch: int) -> None:
     try:
-        lane = trace(graph, shapes, batch)
-    except LaneError as error:
+        axis = propagate(graph, shapes, batch)
+    except MixedBatchError as error:
         raise InvalidNetwork(str(error)) from error
-    _expect(lane == Lane(0), "the output must have one row for each image, in their order")
+    _expect(axis == BatchAxis(0), "the output must have one row for each image, in their order")
 
 
 def _per_image(small: int, large: int) -> int:
