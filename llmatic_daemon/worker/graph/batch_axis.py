@@ -1,13 +1,14 @@
-"""Which dimension of each value carries the images: proof that no image sees another one.
+"""Batch axis: the dimension of each value that carries the images; proof that no image sees another one.
 
-The images of a batch travel in axes: a value either has none (weights, and what is create of them) or one dimension
-of size `outer * batch * inner`, whose position `(o * batch + b) * inner + i` belongs to image b. An operation keeps the
-axes apart, or is refused: sums, sorts, softmax and shifts over the axis's dimension, a product that contracts it, a
-reshape that tears it, norms that use a batch's statistics in evaluation too. What is not in the tables below is
-refused where it meets a axis.
+A value without a batch axis is the same for all images: weights, and what is computed from them alone. The
+batch axis of any other value has size `outer * batch * inner`, and its position `(o * batch + b) * inner + i`
+belongs to image b. A rule for each operation keeps the images separate or raises `MixedBatchError`. It raises
+at sums, sorts, softmax and shifts over the batch axis, products that contract it, and reshapes that split it.
+It also raises at norms that use a batch's statistics in evaluation. An operation without a rule must not meet
+a batch axis.
 
-Because axes never mix, every size is linear in the batch, whatever the batch. The one exception is batch
-norm in training, whose statistics are the trainer's.
+Images never mix, so every size is linear in the batch, for any batch. The one exception is batch norm in
+training: its statistics are the trainer's.
 """
 
 import math
@@ -23,23 +24,23 @@ from llmatic_daemon.worker.graph.shapes import Shapes
 
 @dataclass(frozen=True, slots=True)
 class BatchAxis:
-    """Where a value carries the images: `shape[dim] == outer * batch * inner`."""
+    """The dimension that carries the images: `shape[dim] == outer * batch * inner`."""
 
     dim: int
     inner: int = 1
     outer: int = 1
 
 
-#: One for each result, where they differ; else the axis of all results.
+#: One for each result, or one for all results.
 BatchAxes = BatchAxis | None | tuple[BatchAxis, ...]
 
 
 class MixedBatchError(Exception):
-    """An operation mixes images, or asks how many there are; one line."""
+    """An operation mixes images, or depends on their number; one line."""
 
 
 def propagate(graph: Graph, shapes: Shapes, batch: int) -> BatchAxis | None:
-    """Follow the images through a graph.
+    """Propagate the batch axis from the input to the output of a graph.
 
     Args:
         graph: A graph whose shapes were inferred.
@@ -47,10 +48,10 @@ def propagate(graph: Graph, shapes: Shapes, batch: int) -> BatchAxis | None:
         batch: Number of images.
 
     Returns:
-        The axis of the output.
+        The batch axis of the output; None if it has none.
 
     Raises:
-        MixedBatchError: images may be mixed.
+        MixedBatchError: an operation may mix images.
     """
     found: list[BatchAxes] = []
     for number, node in enumerate(graph.nodes):
@@ -72,7 +73,7 @@ def _axis_of(ref: Arg, found: list[BatchAxes]) -> BatchAxis | None:
 
 
 class _Step:
-    """One operation, its arguments by name, and what is known of them."""
+    """One operation: its arguments by name, their shapes and batch axes."""
 
     def __init__(self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[BatchAxes]) -> None:
         self.node, self.batch = node, batch
@@ -92,7 +93,7 @@ class _Step:
         return _axis_of(arg, self._found)
 
     def shape(self, arg: Any) -> tuple[int, ...]:
-        """Say the shape of a value."""
+        """Return the shape of a value."""
         if isinstance(arg, Input):
             return (self.batch, *self._graph.input_shape)
         if isinstance(arg, NodeResult):
@@ -105,7 +106,7 @@ class _Step:
         return list(refs(self.node.args))
 
     def first(self) -> tuple[BatchAxis, tuple[int, ...]]:
-        """Take the axis and shape of the first tensor; no other one may have a axis."""
+        """Return the batch axis and shape of the first tensor; no other tensor may have one."""
         data, *others = self.tensors()
         _require(not any(map(self.axis_of, others)), "its weights must be the same for all images")
         axis = self.axis_of(data)
@@ -139,16 +140,16 @@ def _axes_of_results(step: _Step) -> BatchAxes:
 
 
 def _dims(given: Any, rank: int) -> set[int]:
-    """Read a list of dimensions; none given means all."""
+    """Return dimensions counted from 0; none given means all."""
     listed = given if isinstance(given, tuple) else () if given is None else (given,)
     return {each % max(1, rank) for each in listed} if listed else set(range(rank))
 
 
-# --- values without a axis that may get one -------------------------------------------------------
+# --- operations that can create a batch axis --------------------------------------------------------
 
 
 def _growing_axis(step: _Step, size: tuple[Any, ...]) -> BatchAxis | None:
-    """Find the dimension that grows with the batch in a size that is written out."""
+    """Return the axis of a written size: the dimension that grows with the batch."""
     grows = [n for n, each in enumerate(size) if isinstance(each, Extent)]
     _require(len(grows) <= 1, "at most one dimension may grow with the batch")
     if not grows:
@@ -187,28 +188,39 @@ def _repeat(step: _Step) -> BatchAxis | None:
     return replace(axis, dim=dim)
 
 
-# --- one axis that is kept ------------------------------------------------------------------------
+# --- operations that keep the axis ------------------------------------------------------------------------
 
 
 def _elementwise(step: _Step) -> BatchAxis:
-    """Line operands up from the right, as broadcasting does."""
-    shapes = [step.shape(ref) for ref in step.tensors()]
-    rank = max(map(len, shapes))
+    operands = step.tensors()
+    return _broadcast_axis(step, operands, max(len(step.shape(ref)) for ref in operands))
+
+
+def _broadcast_axis(step: _Step, operands: list[Ref], rank: int) -> BatchAxis:
+    """Return the axis of operands that are aligned from the right, as broadcasting does.
+
+    An operand without the axis must not have its dimension, or have size 1 there.
+    """
     found = {
-        replace(axis, dim=axis.dim + rank - len(shape))
-        for ref, shape in zip(step.tensors(), shapes, strict=True)
+        replace(axis, dim=axis.dim + rank - len(step.shape(ref)))
+        for ref in operands
         if (axis := step.axis_of(ref)) is not None
     }
     _require_separate(len(found) == 1)
     (axis,) = found
-    for ref, shape in zip(step.tensors(), shapes, strict=True):
-        dim = axis.dim - (rank - len(shape))
-        _require_separate(step.axis_of(ref) is not None or dim < 0 or shape[dim] == 1)
+    for ref in operands:
+        _require_separate(step.axis_of(ref) is not None or _is_broadcast(step.shape(ref), axis.dim, rank))
     return axis
 
 
+def _is_broadcast(shape: tuple[int, ...], dim: int, rank: int) -> bool:
+    """Decide whether a shape has no dimension, or size 1, at `dim` of a larger rank."""
+    own = dim - (rank - len(shape))
+    return own < 0 or shape[own] == 1
+
+
 def _outside_dims(*names: str) -> Callable[[_Step], BatchAxis]:
-    """Keep a axis that none of the named dimensions is."""
+    """Keep an axis outside the named dimensions."""
 
     def rule(step: _Step) -> BatchAxis:
         axis, shape = step.first()
@@ -233,7 +245,7 @@ def _mixing(step: _Step) -> BatchAxis:
 
 
 def _before_last(count: int) -> Callable[[_Step], BatchAxis]:
-    """Keep a axis that lies before the last dimensions."""
+    """Keep an axis before the last `count` dimensions."""
 
     def rule(step: _Step) -> BatchAxis:
         axis, shape = step.first()
@@ -248,13 +260,11 @@ def _layer_norm(step: _Step) -> BatchAxis:
 
 
 def _padded(step: _Step) -> BatchAxis:
-    axis, shape = step.first()
-    _require_separate(axis.dim < len(shape) - len(step["pad"]) // 2)
-    return axis
+    return _before_last(len(step["pad"]) // 2)(step)
 
 
 def _per_image(step: _Step) -> BatchAxis:
-    """Convolutions, and norms of each image by itself."""
+    """Norm each image by itself."""
     axis, shape = step.first()
     _require_separate(axis.dim == 0 and len(shape) == len(step.result.shape))
     return axis
@@ -269,7 +279,7 @@ def _convolution(step: _Step) -> BatchAxis:
 
 
 def _grouped_by_image(step: _Step) -> BatchAxis:
-    """As many groups as images: each image lies in the channels of its group, with kernels of its own."""
+    """Convolve in one group for each image: each has its own channels and kernels."""
     _require(step["groups"] == Extent(1, 0), "there must be as many groups as images, or a number")
     channels, kernels = step.axis("input"), step.axis("weight")
     _require_separate(channels is not None and channels == BatchAxis(1, channels.inner))
@@ -287,7 +297,7 @@ def _im2col(step: _Step) -> BatchAxis:
 
 
 def _batch_norm(step: _Step) -> BatchAxis:
-    """Statistics of the batch are the trainer's, and only in training."""
+    """Allow statistics of the batch where running statistics replace them in evaluation."""
     axis, _ = step.first()
     _require_separate(axis.dim != 1)
     _require(
@@ -304,10 +314,6 @@ def _channelwise(step: _Step) -> BatchAxis:
 
 
 # --- products -------------------------------------------------------------------------------------
-
-
-def _linear(step: _Step) -> BatchAxis:
-    return _before_last(1)(step)
 
 
 def _matmul(step: _Step) -> BatchAxis:
@@ -341,7 +347,7 @@ def _product_with_vector(a: BatchAxis | None, b: BatchAxis | None, ranks: tuple[
 
 
 def _added_product(step: _Step) -> BatchAxis:
-    """A product, to which something is added that has its axis, or none and no such dimension."""
+    """Add to a product a value with the same axis, or one that is broadcast along it."""
     added, left, right = step.tensors()
     if step.axis_of(left) is None and step.axis_of(right) is None:
         raise MixedBatchError("the images must be in the product")
@@ -349,7 +355,7 @@ def _added_product(step: _Step) -> BatchAxis:
     own, shape = step.axis_of(added), step.shape(added)
     dim = axis.dim - (len(step.result.shape) - len(shape))
     if own is None:
-        _require_separate(dim < 0 or shape[dim] == 1)
+        _require_separate(_is_broadcast(shape, axis.dim, len(step.result.shape)))
     else:
         _require_separate(own == replace(axis, dim=dim))
     return axis
@@ -365,7 +371,7 @@ def _bilinear(step: _Step) -> BatchAxis:
 
 
 def _einsum(step: _Step) -> BatchAxis:
-    """The images must go by one letter, which the result keeps."""
+    """Require that one letter names the axis in all operands and in the result."""
     words = re.fullmatch(r"([A-Za-z,]+)->([A-Za-z]*)", step["equation"].replace(" ", ""))
     _require(words is not None, "an equation must be written out, with letters and an arrow")
     assert words is not None
@@ -388,23 +394,11 @@ def _einsum(step: _Step) -> BatchAxis:
 
 
 def _attention(step: _Step) -> BatchAxis:
-    """Queries, keys and values of an image stay together, in a dimension before the last two."""
+    """Require one axis for queries, keys and values, before the last two dimensions."""
     rank = len(step.result.shape)
-    found = set()
-    for name in ("query", "key", "value", "attn_mask"):
-        if step[name] is None:
-            continue
-        shape, axis = step.shape(step[name]), step.axis(name)
-        if axis is not None:
-            found.add(replace(axis, dim=axis.dim + rank - len(shape)))
-    _require_separate(len(found) == 1)
-    (axis,) = found
+    given = [step[name] for name in ("query", "key", "value", "attn_mask") if step[name] is not None]
+    axis = _broadcast_axis(step, given, rank)
     _require_separate(axis.dim < rank - 2)
-    for name in ("query", "key", "value", "attn_mask"):
-        if step[name] is not None and step.axis(name) is None:
-            shape = step.shape(step[name])
-            dim = axis.dim - (rank - len(shape))
-            _require_separate(dim < 0 or shape[dim] == 1)
     return axis
 
 
@@ -447,7 +441,7 @@ def _transpose(step: _Step) -> BatchAxis:
 
 
 def _reshape(step: _Step) -> BatchAxis:
-    """Find the dimension that the images fall into; it must hold them whole."""
+    """Find the new dimension of the axis, which must hold whole images."""
     axis, shape = step.first()
     before, passed = math.prod(shape[: axis.dim]) * axis.outer, 1
     for dim, size in enumerate(step.result.shape):
@@ -482,7 +476,7 @@ def _common_axis(step: _Step) -> BatchAxis:
 
 
 def _select(step: _Step) -> BatchAxis:
-    """One position of a dimension is taken, and the dimension goes."""
+    """Pick one position of another dimension, which is removed."""
     axis, shape = step.first()
     dim = step["dim"] % len(shape)
     _require_separate(dim != axis.dim)
@@ -516,7 +510,7 @@ def _roll(step: _Step) -> BatchAxis:
 
 
 def _grid(step: _Step) -> BatchAxis:
-    """Each image has a grid of its own, and is sampled by it."""
+    """Sample each image by its own grid."""
     axis = _common_axis(step)
     _require_separate(axis.dim == 0)
     return axis
@@ -532,7 +526,7 @@ def _each(text: str, rule: Callable[[_Step], BatchAxes]) -> dict[str, Callable[[
     return dict.fromkeys(text.split(), rule)
 
 
-#: They make a axis where there was none.
+#: Rules of operations that can create a batch axis.
 _CREATING_RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
     "new_full.default": _new_full,
     "expand.default": _expand,
@@ -592,7 +586,7 @@ _RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
     **_each("im2col.default", _im2col),
     **_each("pad.default constant_pad_nd.default", _padded),
     **_each("prelu.default", _prelu),
-    **_each("linear.default", _linear),
+    **_each("linear.default", _before_last(1)),
     **_each("matmul.default mm.default bmm.default mv.default", _matmul),
     **_each("addmm.default baddbmm.default", _added_product),
     **_each("bilinear.default", _bilinear),

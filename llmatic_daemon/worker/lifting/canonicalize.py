@@ -1,4 +1,4 @@
-"""One spelling for each operation: the rules that make two sources of one network give one graph."""
+"""Canonicalize traced operations, so that two sources of one network give one graph."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from llmatic_daemon.worker.graph import operations
 from llmatic_daemon.worker.graph.nodes import Arg, Extent, Input, Node, NodeResult, Ref
 from llmatic_daemon.worker.graph.serialization import trimmed
 
-#: What a value of a graph may be: numbers, masks, and the positions that max and argmax return.
+#: Types of a graph's values: numbers, masks, and the indices that max and argmax return.
 DTYPES = (torch.float32, torch.bool, torch.int64)
 _MAX_INT = (1 << 63) - 1
 
@@ -22,32 +22,17 @@ view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze vie
 _PERMUTES = "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims"
 _EXPANDS = "expand expand_as broadcast_to"
 _CASTS = "to _to_copy type_as"
-#: PositionIds stay what they are through these, as long as their last dimension does.
+#: Operations that keep position ids, if they keep the last dimension.
 _KEEP_POSITION_IDS = frozenset(f"{_SAME} {_RESHAPES} {_EXPANDS} {_CASTS} slice repeat detach".split())
 _FILLS = "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor"
 _DROPOUTS = "dropout feature_dropout alpha_dropout feature_alpha_dropout"
-_RANDOM = frozenset(
-    [
-        "empty",
-        "empty_like",
-        "new_empty",
-        "rand",
-        "randn",
-        "randint",
-        "rand_like",
-        "randn_like",
-        "randperm",
-        "uniform",
-        "normal",
-        "bernoulli",
-        "exponential",
-        "multinomial",
-        "rrelu",
-        "trunc_normal",
-        "poisson",
-    ]
+_RANDOM = operations.names(
+    """
+    empty empty_like new_empty rand randn randint rand_like randn_like randperm uniform normal bernoulli
+    exponential multinomial rrelu trunc_normal poisson
+    """
 )
-#: Lists that torch lets one write as a single number, for all spatial dimensions.
+#: Lists that torch accepts as a single number, for all spatial dimensions.
 _SPATIAL = frozenset(["kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"])
 #: Reductions, whose dimensions have no order.
 _REDUCTIONS = frozenset(
@@ -56,11 +41,11 @@ _REDUCTIONS = frozenset(
 
 
 class TranslationError(Exception):
-    """The network uses what a graph cannot say; one line for a person."""
+    """The network uses what a graph cannot represent; one line for a person."""
 
 
 def extent(size: Any) -> int | Extent:
-    """Write a traced size as a number, or as what grows with the batch.
+    """Return a traced size as a number, or as an extent that grows with the batch.
 
     Raises:
         TranslationError: it grows in another way than `a * batch + c`.
@@ -83,18 +68,18 @@ Shape = tuple[int | Extent, ...]
 
 @dataclass(frozen=True, slots=True)
 class PositionIds:
-    """The whole numbers from 0 along the last dimension: good for an embedding of positions, which is a weight."""
+    """The whole numbers from 0 along the last dimension: indices of a position embedding."""
 
     count: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TracedCall:
-    """One traced operation, made pure."""
+    """One traced operation in its pure form."""
 
     name: str
     overload: str
-    #: By the names of the schema; already written as values of the graph.
+    #: By the names of the schema, as values of the graph.
     args: Mapping[str, Any]
     #: The traced tensors among the arguments, flat.
     inputs: Sequence[torch.Tensor]
@@ -107,12 +92,12 @@ class TracedCall:
         return next(iter(self.args.values()))
 
     def shape(self) -> Shape:
-        """Write the shape of the result."""
+        """Return the shape of the result."""
         return tuple(extent(size) for size in self.output.shape)
 
 
 class GraphBuilder:
-    """The operations written so far."""
+    """Appends operations to a graph."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -120,7 +105,7 @@ class GraphBuilder:
         self._seen: dict[tuple[str, str], Ref] = {}
 
     def emit(self, op: str, *args: Arg) -> Ref:
-        """Append an operation; the same one on the same values is appended once."""
+        """Append an operation and return its result; a repeated one returns the first result."""
         if any(isinstance(each, PositionIds) for each in _flat(args)):
             raise TranslationError("whole numbers may only be positions of an embedding")
         args = trimmed(operations.table()[op], args)
@@ -134,7 +119,7 @@ class GraphBuilder:
         return result
 
     def producer(self, ref: Any) -> Node | None:
-        """Find the operation whose only result this is."""
+        """Return the operation whose only result this is, or None."""
         return self.nodes[ref.node] if isinstance(ref, NodeResult) and ref.item is None else None
 
 
@@ -173,7 +158,7 @@ def _permute(call: TracedCall, builder: GraphBuilder) -> Any:
 
 
 def _permutation(call: TracedCall) -> tuple[Any, ...]:
-    """Find the order of dimensions by trying the operation on one whose sizes tell them apart."""
+    """Return the order of dimensions, found by the operation on a tensor of distinct sizes."""
     probe = torch.empty(tuple(range(2, 2 + call.inputs[0].ndim)), device="meta")
     packet = getattr(torch.ops.aten, call.name)
     moved = getattr(packet, call.overload)(probe, *list(call.args.values())[1:])
@@ -216,7 +201,7 @@ def _arange(call: TracedCall, builder: GraphBuilder) -> Any:
 
 
 def _embedding(call: TracedCall, builder: GraphBuilder) -> Any:
-    """Take the rows of an embedding that positions name: the first ones, in their order."""
+    """Return the rows of an embedding at the position ids: the first ones, in order."""
     positions, shape = call.args["indices"], call.shape()
     if not isinstance(positions, PositionIds) or call.args.get("padding_idx", -1) != -1:
         raise TranslationError("an embedding may only be of positions, 0, 1, ... by arange")
@@ -242,7 +227,7 @@ def _detach(call: TracedCall, builder: GraphBuilder) -> Any:
 
 
 def _as_traced(call: TracedCall, builder: GraphBuilder) -> Any:
-    """Write an operation as it is, its arguments in the order and types of the schema."""
+    """Append an operation unchanged, with arguments in the order and types of the schema."""
     overload = call.overload
     if overload == "Tensor" and type(call.args.get("other")) in (int, float):
         overload = "Scalar"
@@ -288,7 +273,7 @@ def _dims(call: TracedCall, value: Any) -> Any:
 
 
 def _number(call: TracedCall, argument: operations.Argument, value: Any) -> Any:
-    """Write whole numbers as floats where they mean the same."""
+    """Return whole numbers as floats where they mean the same."""
     if isinstance(value, tuple):
         return tuple(_number(call, argument, each) for each in value)
     if type(value) is int and "float" in argument.type:
@@ -331,7 +316,7 @@ def _keeps_position_ids(call: TracedCall) -> bool:
 
 
 def canonicalize(call: TracedCall, builder: GraphBuilder) -> Any:
-    """Write one operation in its only spelling.
+    """Append one operation in its canonical form, and return its value.
 
     Raises:
         TranslationError: it is not allowed, or its types are not.

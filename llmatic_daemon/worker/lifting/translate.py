@@ -1,8 +1,8 @@
-"""From the program that torch.export traced to our graph: pure operations, each in its one spelling.
+"""Translate the program that torch.export traced to a graph of pure, canonical operations.
 
 Runs in the process of the candidate. Nothing here is a boundary: `validate` judges the result.
-In-place operations become pure ones, names of shapes become `reshape`, sizes become explicit. What
-cannot be said in a graph becomes `Unsupported`, and only counts when the output depends on it.
+In-place operations become pure ones, all changes of shape become `reshape`, sizes become explicit. What
+a graph cannot represent becomes `Unsupported`, an error only if the output depends on it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from llmatic_daemon.worker.lifting.canonicalize import (
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A value that a graph cannot hold, and reason."""
+    """A value that a graph cannot represent, and the reason."""
 
     reason: str
 
@@ -44,7 +44,7 @@ class Translation:
     #: For each weight of the graph: its qualified name in the module.
     names: tuple[str, ...]
     tensors: tuple[torch.Tensor, ...]
-    #: In which the source computes the operations; empty: as they are numbered.
+    #: Order in which the source computes the operations; empty: as they are numbered.
     order: tuple[int, ...]
 
 
@@ -56,7 +56,7 @@ class Translator:
         self._weights: list[tuple[str, torch.Tensor, bool]] = []
         self._builder = GraphBuilder()
         self._values: dict[fx.Node, Value] = {}
-        #: Nodes that are one and the same tensor, and nodes that share its memory.
+        #: Nodes that are the same tensor, and nodes that share its memory.
         self._same: dict[fx.Node, list[fx.Node]] = {}
         self._memory: dict[fx.Node, list[fx.Node]] = {}
         self._changed_weights: set[int] = set()
@@ -65,7 +65,7 @@ class Translator:
         """Translate the whole program.
 
         Raises:
-            TranslationError: the output depends on what a graph cannot say.
+            TranslationError: the output depends on an unsupported value.
         """
         specs = {spec.arg.name: spec for spec in self._program.graph_signature.input_specs}
         for node in self._program.graph.nodes:
@@ -170,7 +170,7 @@ class Translator:
             return Unsupported(str(error))
 
     def _mark_changed_unsupported(self, node: fx.Node, value: Unsupported) -> None:
-        """Let what an unsayable operation changes in place be unsayable too."""
+        """Mark what an unsupported operation changes in place as unsupported."""
         schema = getattr(node.target, "_schema", None)
         if schema is not None and schema.is_mutable and node.args[0] in self._memory:
             self._update_aliases(node, node.args[0], value)
@@ -244,7 +244,7 @@ class Translator:
         self._same[node].append(node)
 
     def _update_aliases(self, node: fx.Node, source: Any, result: Value) -> None:
-        """Let all names of a changed tensor mean the result, and forbid views of it from now on."""
+        """Set all aliases of a changed tensor to the result, and mark views of it as unsupported."""
         value = self._values[source]
         if isinstance(value, WeightRef):
             self._changed_weights.add(value.number)
@@ -261,13 +261,13 @@ class Translator:
 
 
 def _counts(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is one row of 0, 1, ..."""
+    """Decide whether a tensor is one row of 0, 1, ..."""
     count = tensor.shape[-1]
     return tensor.numel() == count and tensor.flatten().tolist() == list(range(count))
 
 
 def _no_value(node: fx.Node) -> Unsupported:
-    if node.op == "get_attr":  # a part of forward that torch has wrapped up
+    if node.op == "get_attr":  # torch has wrapped up a part of forward
         return Unsupported("forward must not switch gradients on or off")
     return Unsupported(f"{node} is not a value")
 

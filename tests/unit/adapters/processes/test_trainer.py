@@ -424,7 +424,7 @@ def _lifted(layers: str) -> Network:
     exported = export(source, "Net", (1, 8, 8), 10)
     weights = safetensors.save(exported.weights)
     validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
-    limits = validate.Limits()
+    limits = validate.GraphLimits()
     measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
     return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
 

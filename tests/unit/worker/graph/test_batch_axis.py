@@ -181,4 +181,4 @@ def test_honest_network_keeps_its_images_apart(name):
 def test_every_operation_has_a_rule():
     from llmatic_daemon.worker.graph import batch_axis
 
-    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._MADE)
+    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._CREATING_RULES)
