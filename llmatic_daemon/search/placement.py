@@ -92,6 +92,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         rung_ratio=0.0 if rung_accuracy is None else evolution.early_stopping_rules.rung_ratio,
         cost=result.cost if isinstance(result, Report | StoppedEarly | Failure) else 0.0,
         structure=_structure(evolution, trial, insertion),
+        violation=result.violation if isinstance(result, Rejection) else None,
     )
 
 

@@ -306,11 +306,11 @@ class FakeTrainer(Trainer):
     trained: list[Network] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
     #: As they were asked for last.
-    places: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
-    async def resize(self, places: Sequence[str]) -> None:
+    async def resize(self, devices: Sequence[str]) -> None:
         self.faults.raise_next()
-        self.places = tuple(places)
+        self.devices = tuple(devices)
 
     async def task(self) -> Task:
         return TASK

@@ -301,7 +301,7 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
-    assert daemon.harness.trainer.places == ("cpu", "cuda:0")
+    assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
 
 
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
@@ -340,7 +340,7 @@ async def test_bad_settings_change_nothing(daemon: DaemonHarness, text: str, why
     said = await daemon.refused("reload")
 
     assert why in said
-    assert (daemon.engine.num_slots, daemon.harness.trainer.places) == (1, ())
+    assert (daemon.engine.num_slots, daemon.harness.trainer.devices) == (1, ())
     assert daemon.prompt_desk.digest == before
 
 
