@@ -97,7 +97,7 @@ async def listening(
     routes: tuple[Route, ...],
     *,
     hosts: Collection[str] = (),
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> AsyncIterator[None]:
     """Answer on 127.0.0.1 while the context lasts.
 

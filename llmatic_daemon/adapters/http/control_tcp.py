@@ -54,7 +54,7 @@ async def listening(
     *,
     reads: Collection[str] = (),
     hosts: Collection[str] = (),
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> AsyncIterator[None]:
     """Answer `POST /VERB` on 127.0.0.1 while the context lasts, with a token and never without.
 

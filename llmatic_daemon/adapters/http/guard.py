@@ -14,14 +14,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from llmatic_daemon.adapters.http.routes import Route
-from llmatic_daemon.adapters.metrics.observer import DENIALS
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_BODY_BYTES = 64 << 10
-#: Told of each answer: the route's path, empty where there is none, and the status.
-Tally = Callable[[str, int], None]
+#: Statuses of requests denied because of their token, origin or host.
+DENIALS = (401, 403, 421)
+#: Receives each answer's route (empty: none), its status, and whether the request was denied.
+Tally = Callable[[str, int, bool], None]
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -55,7 +56,7 @@ def guard(
     *,
     hosts: Collection[str] = (),
     token: str | None = None,
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> Middleware:
     """Make the middleware that stands before all routes.
 
@@ -89,7 +90,7 @@ def guard(
             response = problem(500, "this is a bug of the daemon; see its log")
         if not response.prepared:
             response.headers.update(_HEADERS)
-        tally(path, response.status)
+        tally(path, response.status, response.status in DENIALS)
         return response
 
     return stand

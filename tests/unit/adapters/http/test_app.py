@@ -53,7 +53,7 @@ async def test_metrics_and_health_are_served(harness: Asked) -> None:
     async with harness.client.get("/-/healthy") as healthy, harness.client.get("/-/ready") as ready:
         statuses = healthy.status, ready.status
 
-    assert "llmatic_evaluations_total" in text
+    assert "llmatic_candidates_total" in text
     assert scraped.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert statuses == (200, 200)
 
