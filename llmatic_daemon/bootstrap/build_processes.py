@@ -39,7 +39,7 @@ def lifter(settings: Settings) -> ProcessLifter:
 def trainers(settings: Settings) -> TrainerPool:
     """Build the trainers; entering the context of the pool starts them."""
     return TrainerPool(
-        places=settings.training.devices,
+        devices=settings.training.devices,
         configuration={
             "data": _data(settings),
             "recipe": _recipe(settings),
