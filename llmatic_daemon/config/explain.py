@@ -62,6 +62,8 @@ def _message(fault: Mapping[str, Any], parts: list[str]) -> str:
     if fault["type"] == "string_pattern_mismatch":
         field = [part for part in parts if part != "[key]"][-2 if "[key]" in parts else -1]
         return str(_PATTERNS.get(field, fault["msg"]))
+    if fault["type"] == "missing" and isinstance(fault["loc"][-1], int):
+        return "must have more values"
     message = str(_WORDS.get(fault["type"], fault["msg"])).removeprefix("Value error, ")
     return message.replace("Input should be", "must be").replace("greater than", "above")
 

@@ -108,7 +108,7 @@ class ArchiveSettings(Section):
 
 
 class PromptSettings(Section):
-    """Where prompts lie, and how their edits are seen."""
+    """The folder of prompts, and how its edits are detected."""
 
     folder: str
     settle_s: Annotated[float, Interval(gt=0, le=10)]
@@ -196,7 +196,7 @@ class WriterSettings(EndpointSettings):
 
 
 class LifterSettings(Section):
-    """What a candidate may cost before it is trained."""
+    """Limits of a candidate before it is trained."""
 
     processes: Annotated[int, Interval(ge=1, le=64)]
     timeout_s: Seconds
@@ -208,14 +208,14 @@ class LifterSettings(Section):
 
 
 class SandboxSettings(Section):
-    """What is around the code that an LLM wrote."""
+    """The sandbox for the code that an LLM wrote."""
 
     require: tuple[Layer, ...]
     user: Annotated[str, Field(min_length=1)]
 
 
 class TrainingSettings(Section):
-    """How and where networks are trained."""
+    """How and on which devices networks are trained."""
 
     recipe: Literal["fast", "paper"]
     initial_weights: Literal["keep", "reseed"]

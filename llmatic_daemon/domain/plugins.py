@@ -7,7 +7,8 @@ it. The lifter, which runs the code of an LLM, imports this module nowhere.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from llmatic_daemon.domain.errors import ConfigurationError
@@ -55,8 +56,8 @@ class Registry(Generic[T]):
             return cast(T, EntryPoint(name, ours, self.group).load())
         return ours if ours is not None else self._imported(plugins[0])
 
-    def _plugins(self) -> list[EntryPoint]:
-        return list(entry_points(group=self.group))
+    def _plugins(self) -> EntryPoints:
+        return _installed().select(group=self.group)
 
     def _imported(self, plugin: EntryPoint) -> T:
         found: Any = None
@@ -70,6 +71,12 @@ class Registry(Generic[T]):
             f"{self.setting} = {plugin.name!r} is offered by the package {_package(plugin)}, whose "
             f"{plugin.value} {why}; mend or uninstall the package, or name another {self.setting}"
         )
+
+
+@cache
+def _installed() -> EntryPoints:
+    """Read the metadata of all installed packages, which takes some 10 ms."""
+    return entry_points()
 
 
 def _package(plugin: EntryPoint) -> str:
