@@ -37,7 +37,6 @@ UNSWEPT = {
     "domain",
     "engine",
     "search",
-    "worker",
 }
 
 
