@@ -185,4 +185,4 @@ def test_command_wants_to_know_for_whom() -> None:
     said = CliRunner().invoke(main, ["service", "install"])
 
     assert said.exit_code == 2
-    assert "say --system or --user" in said.output
+    assert "expected --system or --user" in said.output
