@@ -32,7 +32,7 @@ from llmatic_daemon.domain import (
     Uplift,
 )
 from llmatic_daemon.domain.ports import Observer
-from llmatic_daemon.domain.sandbox import Layer, violation_of
+from llmatic_daemon.domain.sandbox import Layer
 
 #: Label of requests for which there is no route.
 NO_ROUTE = "none"
@@ -158,8 +158,8 @@ class Metrics(Observer):
             if phase != "commit":
                 spent_s = getattr(placement.durations, f"{phase}_s")
                 made.phase_duration_seconds.labels(phase).observe(spent_s)
-        if placement.outcome is Outcome.SANDBOX:
-            made.sandbox_violations.labels(violation_of(placement.detail).value).inc()
+        if placement.violation is not None:
+            made.sandbox_violations.labels(placement.violation.value).inc()
         self._count_insertions(placement)
         if placement.prompt in self._prompts:  # another one has been retired since its proposal
             made.prompt_selected.labels(placement.prompt).inc()
