@@ -164,7 +164,7 @@ def test_rollback_writes_the_older_text_for_the_next_start(state: Path, prompts:
     result = type_in("prompts", "rollback", "widen", "1", "--state", state)
 
     assert result.exit_code == 0
-    assert "no daemon runs" in result.output
+    assert "no daemon is running" in result.output
     assert (prompts / "widen.md").read_text() == shipped
     assert not list(prompts.glob(".*"))
 
