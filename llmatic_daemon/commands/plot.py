@@ -1,4 +1,4 @@
-"""The pictures of a state folder: which facts go into which plot."""
+"""The plots of a search: which data each of them shows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,17 +15,17 @@ from llmatic_daemon.search.archive.measures import Axis
 from llmatic_daemon.search.comparison import uplift
 from llmatic_daemon.search.variants import Credit, strategy_of
 
-#: Of a comparison: so many intervals are computed for its picture, a millisecond each.
+#: Number of intervals that are computed for the plot of a comparison, 1 ms each.
 NUM_MOMENTS = 200
 
 
 def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw both archives and the course of a search.
+    """Draw both archives and the progress of a search; return the files.
 
     Args:
-        state_dir: Of the search; a daemon may be at work on it.
-        folder: For the pictures; made when it is missing.
-        formats: Of "png", "svg", "pdf".
+        state_dir: Of the search; a daemon may be running.
+        folder: For the plots; created if missing.
+        formats: Any of "png", "svg", "pdf".
 
     Raises:
         LLMaticError: there is no search, or it cannot be read.
@@ -45,13 +45,13 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def _trainable(log: Sequence[Placement]) -> list[bool]:
-    """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
+    """Decide for each settled candidate whether it, or its original if it is a duplicate, was trained."""
     trained = {p.job.number for p in log if p.outcome in (Outcome.TRAINED, Outcome.STOPPED)}
     return [(p.duplicate_of or p.job.number) in trained for p in log]
 
 
 def bands(comparison: Comparison, log: Sequence[Placement]) -> tuple[search_plots.Band, search_plots.Band]:
-    """Tell at some moments of a comparison what was known of the uplift then."""
+    """Return the uplift over the course of a comparison, at up to NUM_MOMENTS moments."""
     within = log[comparison.since : comparison.until]
     step = max(1, len(within) // NUM_MOMENTS)
     now = replace(comparison, until=None, writer=ArmTally(), control=ArmTally())
@@ -75,7 +75,7 @@ def _point(number: int, difference: Difference | None) -> Iterable[tuple[int, fl
 
 
 def _maps(history: History, settings: Settings) -> Iterator[search_plots.ArchiveMap]:
-    """Show the archives that there are; the places of a population are on no map."""
+    """Return the maps of the archives; a population without cells has none."""
     cells, strategy = history.centroids(), strategy_of(rules(settings))
     networks, prompts = spaces(settings.archives)
     if strategy.is_map:
@@ -99,7 +99,7 @@ def _maps(history: History, settings: Settings) -> Iterator[search_plots.Archive
 
 
 def scale(axis: Axis) -> search_plots.Scale:
-    """Mark an axis at its ends and quarters."""
+    """Return the scale of an axis, with ticks at its ends and quarters."""
     name = f"{axis.name} (log)" if axis.log else axis.name
     at = (0.0, 0.25, 0.5, 0.75, 1.0)
     return search_plots.Scale(name=name, ticks=tuple((x, _label(axis.value(x))) for x in at))
