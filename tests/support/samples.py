@@ -1,0 +1,22 @@
+"""Many variants of one test: a sample of them in each run of the suite, the others when asked for."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
+
+
+def sampled(variants: Iterable[Any], sample: Collection[Any]) -> list[Any]:
+    """Return variants, a tuple each where a test has several parameters, as its parameters; those outside the sample marked `exhaustive`.
+
+    Raises:
+        AssertionError: the sample names a variant that is none.
+    """
+    known = list(variants)
+    assert set(sample) <= set(known), f"{set(sample) - set(known)} must be among the variants"
+    return [each if each in sample else _exhaustive(each) for each in known]
+
+
+def _exhaustive(variant: Any) -> Any:
+    values = variant if isinstance(variant, tuple) else (variant,)
+    return pytest.param(*values, marks=pytest.mark.exhaustive)
