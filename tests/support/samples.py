@@ -7,7 +7,11 @@ import pytest
 
 
 def sampled(variants: Iterable[Any], sample: Collection[Any]) -> list[Any]:
-    """Return variants, a tuple each where a test has several parameters, as its parameters; those outside the sample marked `exhaustive`.
+    """Return variants as parameters of a test, those outside the sample marked `exhaustive`.
+
+    Args:
+        variants: A tuple each where the test has several parameters.
+        sample: Those of them that run by default.
 
     Raises:
         AssertionError: the sample names a variant that is none.
