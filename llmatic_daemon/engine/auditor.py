@@ -1,4 +1,4 @@
-"""The auditor: trains elites again by another seed, on device places that the search leaves idle."""
+"""The auditor: trains elites again with another seed, on device workers that the search leaves idle."""
 
 import asyncio
 import logging
@@ -16,9 +16,10 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import Unavailable
 from llmatic_daemon.domain.ports import Lifter, Store, Trainer
-from llmatic_daemon.engine.engine import Engine, RetryPolicy
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.candidates.representation import representation_of
+from llmatic_daemon.search.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 class Auditor:
     """Audits one elite after the other while a search runs.
 
-    It keeps no list of its own: who is due follows from the search, so that nothing is lost when it
-    is stopped. One audit at a time is under way, and so takes one device place at most.
+    It has no queue of its own: which elite is due follows from the search, so that nothing is lost
+    when it is stopped. One audit runs at a time, and so occupies one device worker at most.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class Auditor:
         self._faults = Counter[int]()
 
     async def run(self) -> None:
-        """Audit until the search drains; an audit under way is given up then, and begun anew later."""
+        """Audit until the search drains; a running audit is then cancelled, and repeated after the next start."""
         async with asyncio.TaskGroup() as group:
-            audits = group.create_task(self._audit_for_ever())
+            audits = group.create_task(self._audit_until_cancelled())
             await self._engine.drains()
             audits.cancel()
 
-    async def _audit_for_ever(self) -> None:
+    async def _audit_until_cancelled(self) -> None:
         num_faults = 0
         while True:
             try:
@@ -67,20 +68,20 @@ class Auditor:
                 await asyncio.sleep(self._retry_policy.pause_s(num_faults))
 
     def _note_fault(self, error: Unavailable) -> None:
-        """Let no elite that always fails its trainer stand before all others for ever."""
+        """Skip an elite that fails its trainer too often: it would block all others."""
         due = self._engine.due_for_audit
         if due is None:
             return
         job = due.contender.elite.job
         self._faults[job] += 1
         if self._faults[job] < self._retry_policy.max_attempts:
-            logger.warning("no audit: %s; it is tried again", error, extra=_AUDIT)
+            logger.warning("audit failed: %s; it is retried", error, extra=_AUDIT)
         else:
-            logger.warning("no audit of job %d until the next start: %s", job, error, extra=_AUDIT)
+            logger.warning("job %d is not audited until the next start: %s", job, error, extra=_AUDIT)
             self._engine.skip_audit(due)
 
     async def _audit_next(self) -> None:
-        """Wait for an elite that is due, and for a device place to spare; audit it."""
+        """Wait for an elite that is due and for an idle device worker, then audit it."""
         await self._engine.audit_due()
         await self._trainer.wait_until_idle()
         due = self._engine.due_for_audit  # while we waited, another network may have taken its cell
@@ -89,7 +90,7 @@ class Auditor:
             await self._engine.take_audit(due, result)
 
     async def _train_again(self, due: Due) -> Report | Failure | Rejection:
-        """Lift and train a network as the first time, but for its seed."""
+        """Lift and train a network as the first time, except for its seed."""
         source = await self._store.source(due.contender.elite.source_digest)
         name = representation_of(self._task).name_of(source)
         candidate = Candidate(source=source, class_name=name, seed=due.seed, task=self._task)
@@ -98,12 +99,12 @@ class Auditor:
             return network
         training = Training(seed=due.seed, low_priority=True)
         result = await self._trainer.train(network, training, _unwatched)
-        assert not isinstance(result, StoppedEarly)  # there was no look
+        assert not isinstance(result, StoppedEarly)  # there was no rung
         return result
 
 
 def _unwatched(progress: Progress) -> None:
-    """Hear of an epoch: no slot shows it."""
+    """Ignore an epoch: no slot shows it."""
 
 
 _AUDIT = {"action": "audit"}
