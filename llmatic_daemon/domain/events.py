@@ -1,6 +1,6 @@
 """What happens while a search runs, as frozen values; and the bus that hands them to every receiver."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from llmatic_daemon.domain.audits import Audit
@@ -8,6 +8,7 @@ from llmatic_daemon.domain.completions import Call
 from llmatic_daemon.domain.jobs import Job
 from llmatic_daemon.domain.placements import CommitResult, Placement
 from llmatic_daemon.domain.prompts import Edition
+from llmatic_daemon.domain.sandbox import Layer
 from llmatic_daemon.domain.trainings import DevicePhase, RestartReason
 
 
@@ -119,6 +120,62 @@ class TrainerReplaced:
     reason: RestartReason
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxProbed:
+    """It is known which layers of the sandbox this machine lacks."""
+
+    missing: Collection[Layer]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackupFinished:
+    """A backup is complete, or was found complete at the start."""
+
+    #: Seconds since 1970.
+    finished_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutesServed:
+    """These HTTP routes are answered from now on."""
+
+    routes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpAnswered:
+    """An HTTP request has been answered."""
+
+    #: As it is declared; empty: there is none.
+    route: str
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateMeasured:
+    """The state folder has been measured."""
+
+    database_bytes: int
+    wal_bytes: int
+    #: Free space of its file system.
+    free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseChecked:
+    """The integrity of the database has been checked."""
+
+    is_sound: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopLagMeasured:
+    """The delay of the event loop has been measured."""
+
+    #: Longest of the last measurements, in seconds.
+    longest_s: float
+
+
 Event = (
     SlotChanged
     | SlotsResized
@@ -134,6 +191,13 @@ Event = (
     | DeviceChanged
     | DeviceRemoved
     | TrainerReplaced
+    | SandboxProbed
+    | BackupFinished
+    | RoutesServed
+    | HttpAnswered
+    | StateMeasured
+    | DatabaseChecked
+    | LoopLagMeasured
 )
 #: Matches the events that it needs and ignores the others. It must return at once and never raise.
 Receiver = Callable[[Event], None]

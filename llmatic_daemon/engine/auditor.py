@@ -15,7 +15,7 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import Unavailable
-from llmatic_daemon.domain.ports import Lifter, Store, Trainer
+from llmatic_daemon.domain.ports import Ports
 from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.candidates.representation import representation_of
@@ -31,21 +31,10 @@ class Auditor:
     when it is stopped. One audit runs at a time, and so occupies one device worker at most.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        task: Task,
-        *,
-        store: Store,
-        lifter: Lifter,
-        trainer: Trainer,
-        retry_policy: RetryPolicy,
-    ) -> None:
+    def __init__(self, engine: Engine, task: Task, ports: Ports, retry_policy: RetryPolicy) -> None:
         self._engine = engine
         self._task = task
-        self._store = store
-        self._lifter = lifter
-        self._trainer = trainer
+        self._ports = ports
         self._retry_policy = retry_policy
         self._faults = Counter[int]()
 
@@ -83,7 +72,7 @@ class Auditor:
     async def _audit_next(self) -> None:
         """Wait for an elite that is due and for an idle device worker, then audit it."""
         await self._engine.audit_due()
-        await self._trainer.wait_until_idle()
+        await self._ports.trainer.wait_until_idle()
         due = self._engine.due_for_audit  # while we waited, another network may have taken its cell
         if due is not None:
             result = await self._train_again(due)
@@ -91,14 +80,14 @@ class Auditor:
 
     async def _train_again(self, due: Due) -> Report | Failure | Rejection:
         """Lift and train a network as the first time, except for its seed."""
-        source = await self._store.source(due.contender.elite.source_digest)
+        source = await self._ports.store.source(due.contender.elite.source_digest)
         name = representation_of(self._task).name_of(source)
         candidate = Candidate(source=source, class_name=name, seed=due.seed, task=self._task)
-        network = await self._lifter.lift(candidate)
+        network = await self._ports.lifter.lift(candidate)
         if isinstance(network, Rejection):
             return network
         training = Training(seed=due.seed, low_priority=True)
-        result = await self._trainer.train(network, training, _unwatched)
+        result = await self._ports.trainer.train(network, training, _unwatched)
         assert not isinstance(result, StoppedEarly)  # there was no rung
         return result
 

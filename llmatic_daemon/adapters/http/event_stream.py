@@ -7,8 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmatic_daemon.adapters.http.schemas import Evaluation, SlotState, plain
-from llmatic_daemon.domain import Audit, Edition, Placement
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain import Audit, Placement
+from llmatic_daemon.domain.events import (
+    Audited,
+    Event,
+    PauseChanged,
+    Placed,
+    PromptsAdopted,
+    PromptsRejected,
+    SlotChanged,
+    SlotsResized,
+)
 
 #: Events that a reader may lag behind before it is dropped.
 MAX_LAG = 1000
@@ -25,7 +34,7 @@ class TooManyReaders(Exception):
     """Nobody more can be told."""
 
 
-class EventStream(Observer):
+class EventStream:
     """Passes on what happens to all readers, each with a bounded queue; never waits for one."""
 
     def __init__(self, replay: Replay) -> None:
@@ -43,36 +52,27 @@ class EventStream(Observer):
         """Count the readers."""
         return len(self._readers)
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Tell of a slot."""
-        self._slots[slot] = SlotState(slot=slot, phase=phase, detail=detail)
-        self._tell("slot", {"slot": slot, "phase": phase, "detail": detail})
-
-    def placed(self, placement: Placement) -> None:
-        """Tell of a placement; its number is the event's id."""
-        if self._readers:
-            self._pass(placement.number, _placement(placement))
-
-    def adopted(self, edition: Edition) -> None:
-        """Tell of a prompt set."""
-        names = {prompt.id: prompt.version for prompt in edition.prompts.all}
-        self._tell("prompts", {"edition": edition.number, "versions": names})
-
-    def audited(self, audit: Audit) -> None:
-        """Tell of an audit."""
-        self._tell("audit", plain(Audit, audit))
-
-    def refused(self, why: str) -> None:
-        """Tell of a prompt set that was not taken."""
-        self._tell("prompts-refused", {"why": why})
-
-    def paused(self, is_paused: bool) -> None:
-        """Tell of a pause, or of its end."""
-        self._tell("pause", {"is_paused": is_paused})
-
-    def resized(self, num_slots: int) -> None:
-        """Tell of another number of slots."""
-        self._tell("slots", {"num_slots": num_slots})
+    def receive(self, event: Event) -> None:
+        """Pass an event on; the number of a placement is the id of what is sent."""
+        match event:
+            case SlotChanged(slot=slot, phase=phase, detail=detail):
+                self._slots[slot] = SlotState(slot=slot, phase=phase, detail=detail)
+                self._send("slot", {"slot": slot, "phase": phase, "detail": detail})
+            case Placed(placement=placement) if self._readers:
+                self._pass(placement.number, _placement(placement))
+            case PromptsAdopted(edition=edition):
+                versions = {prompt.id: prompt.version for prompt in edition.prompts.all}
+                self._send("prompts", {"edition": edition.number, "versions": versions})
+            case Audited(audit=audit):
+                self._send("audit", plain(Audit, audit))
+            case PromptsRejected(reason=reason):
+                self._send("prompts-refused", {"why": reason})
+            case PauseChanged(is_paused=is_paused):
+                self._send("pause", {"is_paused": is_paused})
+            case SlotsResized(num_slots=num_slots):
+                self._send("slots", {"num_slots": num_slots})
+            case _:
+                pass
 
     async def read(self, after: int | None) -> AsyncIterator[bytes]:
         """Read events as they are sent, for as long as the reader keeps up.
@@ -115,7 +115,7 @@ class EventStream(Observer):
         for queue in self._readers:
             queue.put_nowait(None)
 
-    def _tell(self, what: str, facts: dict[str, Any]) -> None:
+    def _send(self, what: str, facts: dict[str, Any]) -> None:
         if self._readers:
             self._pass(0, _event(what, facts))
 

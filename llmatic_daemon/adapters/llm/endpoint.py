@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,7 @@ from llmatic_daemon.domain.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import CallEnded, EventBus
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
@@ -95,7 +95,7 @@ class Endpoint:
         *,
         max_concurrency: int,
         weight: float = 1.0,
-        observers: Iterable[Observer] = (),
+        events: EventBus | None = None,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -106,7 +106,7 @@ class Endpoint:
         self._most = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
         self.breaker = Breaker(persistence.breaker, clock)
-        self._observers = observers
+        self._events = events or EventBus()
         #: Told whenever the breaker may admit a call again.
         self.changed = changed
         self._clock = clock
@@ -277,8 +277,7 @@ class Endpoint:
 
     def _tell(self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None) -> None:
         call = Call(endpoint=self.name, outcome=outcome, duration_s=duration_s, completion=completion)
-        for observer in self._observers:
-            observer.called(call)
+        self._events.publish(CallEnded(call=call))
 
 
 _EXTRA = {"action": "endpoint"}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 
 from llmatic_daemon.adapters.metrics.catalog import (
     ARM_STATES,
@@ -16,22 +16,40 @@ from llmatic_daemon.adapters.metrics.catalog import (
 from llmatic_daemon.adapters.metrics.registry import Instruments
 from llmatic_daemon.domain import (
     ArmFigures,
-    Audit,
     Call,
     CommitResult,
     DevicePhase,
     Difference,
-    Edition,
     EndpointState,
-    Job,
     Outcome,
     Placement,
     PromptSet,
-    RestartReason,
     SearchStatus,
     Uplift,
 )
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import (
+    Audited,
+    BackupFinished,
+    CallEnded,
+    CommitTried,
+    DatabaseChecked,
+    DeviceChanged,
+    DeviceRemoved,
+    Event,
+    HttpAnswered,
+    JobDispatched,
+    JobReleased,
+    LoopLagMeasured,
+    Placed,
+    PromptsAdopted,
+    PromptsRejected,
+    RoutesServed,
+    SandboxProbed,
+    SlotChanged,
+    SlotsResized,
+    StateMeasured,
+    TrainerReplaced,
+)
 from llmatic_daemon.domain.sandbox import Layer, violation_of
 
 #: What is served by HTTP; more is learnt by `serves`.
@@ -41,7 +59,7 @@ NO_ROUTE = "none"
 DENIALS = (401, 403, 421)
 
 
-class Metrics(Observer):
+class Metrics:
     """All metrics of one daemon.
 
     Args:
@@ -74,13 +92,12 @@ class Metrics(Observer):
         self._trained = Counter[int]()
         self._num_trained = self._num_in_fullest = 0
         made.describe("build_info", version=version)
-        made.put("last_commit_timestamp_seconds", time.time())
         made.put("db_integrity", 1)
         self._read_uplift(None)
         made.learn("endpoint", endpoints)
-        self.serves([NO_ROUTE])
+        made.learn("route", [NO_ROUTE])
         for slot in range(num_slots):
-            self.slot_changed(slot, "idle", "")
+            self._change_slot(slot, "idle")
 
     # --- who it is told of ------------------------------------------------------------------------
 
@@ -94,10 +111,7 @@ class Metrics(Observer):
         """Export what is searched."""
         self._config = {"config_hash": config_hash, "task": task}
         self._instruments.put("training_timeout_seconds", training_timeout_s)
-
-    def serves(self, routes: Iterable[str]) -> None:
-        """Export these HTTP routes, each as 0 at first."""
-        self._instruments.learn("route", routes)
+        self._instruments.put("last_commit_timestamp_seconds", time.time())  # counts from here
 
     def use(self, prompts: PromptSet) -> None:
         """Export the prompts that are in use from now on, each as 0 at first, and no others."""
@@ -110,7 +124,67 @@ class Metrics(Observer):
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
+    def receive(self, event: Event) -> None:
+        """Count an event."""
+        made = self._instruments
+        match event:
+            case SlotChanged(slot=slot, phase=phase):
+                self._change_slot(slot, phase)
+            case SlotsResized(num_slots=num_slots):
+                for slot in range(len(self._slots), num_slots):  # old ones end idle
+                    self._change_slot(slot, "idle")
+            case JobDispatched(job=job):
+                self._unsettled.setdefault(job.number, time.time())
+                self._running.add(job.number)
+            case JobReleased(job=job, charged=charged):
+                self._running.discard(job.number)
+                made.count("jobs_total", "charged" if charged else "released")
+            case CallEnded(call=call):
+                self._count_call(call)
+            case CommitTried(result=result, duration_s=duration_s):
+                self._count_commit(result, duration_s)
+            case Placed(placement=placement):
+                self._count_placement(placement)
+            case PromptsAdopted(edition=edition):
+                made.count("prompt_set_reloads_total", "adopted")
+                self.use(edition.prompts)
+            case PromptsRejected():
+                made.count("prompt_set_reloads_total", "refused")
+            case Audited(audit=audit):
+                made.count("audits_total", audit.verdict.value)
+                made.count("audit_seconds_total", by=audit.train_s)
+                made.count("gpu_seconds_total", by=audit.train_s)
+            case DeviceChanged(device=device, phase=phase):
+                self._change_device(device, phase)
+            case DeviceRemoved(device=device):  # what is not there is not idle
+                self._places.pop(device, None)
+                made.forget("device", [device])
+            case TrainerReplaced(device=device, reason=reason):
+                made.learn("device", [device])
+                made.count("trainer_restarts_total", device, reason.value)
+            case SandboxProbed(missing=missing):
+                for layer in Layer:
+                    made.put("sandbox_layer", layer not in missing, layer.value)
+            case BackupFinished(finished_at=finished_at):
+                made.put("backup_last_success_timestamp_seconds", finished_at)
+            case RoutesServed(routes=routes):  # each as 0 at first
+                made.learn("route", routes)
+            case HttpAnswered(route=route, status=status):
+                made.count("http_requests_total", route or NO_ROUTE, f"{status // 100}xx")
+                made.count("auth_failures_total", by=status in DENIALS)
+            case StateMeasured():
+                made.put("db_size_bytes", event.database_bytes)
+                made.put("db_wal_size_bytes", event.wal_bytes)
+                made.put("state_filesystem_free_bytes", event.free_bytes)
+            case DatabaseChecked(is_sound=is_sound):
+                made.put("db_integrity", is_sound)
+                made.put("db_checked_timestamp_seconds", time.time())
+            case LoopLagMeasured(longest_s=longest_s):
+                made.put("event_loop_lag_seconds", longest_s)
+            case _:
+                pass
+
+    def _change_slot(self, slot: int, phase: str) -> None:
         """Move a slot from one phase to another."""
         made, name, before = self._instruments, str(slot), self._slots.get(slot)
         if before is None:
@@ -121,17 +195,7 @@ class Metrics(Observer):
             made.put("slot_state", 1, name, phase)
         self._slots[slot] = phase
 
-    def dispatched(self, job: Job) -> None:
-        """Note that a job runs."""
-        self._unsettled.setdefault(job.number, time.time())
-        self._running.add(job.number)
-
-    def released(self, job: Job, charged: bool) -> None:
-        """Count an attempt that came to nothing."""
-        self._running.discard(job.number)
-        self._instruments.count("jobs_total", "charged" if charged else "released")
-
-    def committed(self, result: CommitResult, duration_s: float) -> None:
+    def _count_commit(self, result: CommitResult, duration_s: float) -> None:
         """Count a try to commit."""
         made = self._instruments
         made.count("commits_total", result.value)
@@ -139,12 +203,7 @@ class Metrics(Observer):
         if result is CommitResult.KEPT:
             made.observe("phase_duration_seconds", duration_s, "commit")
 
-    def resized(self, num_slots: int) -> None:
-        """Export the phases of slots that are new; old ones end idle."""
-        for slot in range(len(self._slots), num_slots):
-            self.slot_changed(slot, "idle", "")
-
-    def placed(self, placement: Placement) -> None:
+    def _count_placement(self, placement: Placement) -> None:
         """Count a placement."""
         made = self._instruments
         self._running.discard(placement.job.number)
@@ -181,7 +240,7 @@ class Metrics(Observer):
         if placement.offer is not None:
             made.count("archive_insertions_total", "prompt", placement.offer.status.value)
 
-    def called(self, call: Call) -> None:
+    def _count_call(self, call: Call) -> None:
         """Count a call of an LLM's endpoint."""
         made = self._instruments
         made.count("llm_requests_total", call.endpoint, call.outcome.value)
@@ -193,33 +252,13 @@ class Metrics(Observer):
         made.count("llm_tokens_total", "completion", by=call.completion.num_tokens)
         made.count("llm_finish_total", reason if reason in FINISH_REASONS else "other")
 
-    def adopted(self, edition: Edition) -> None:
-        """Count a prompt set that was taken."""
-        self._instruments.count("prompt_set_reloads_total", "adopted")
-        self.use(edition.prompts)
-
-    def refused(self, why: str) -> None:
-        """Count a prompt set that was not taken."""
-        self._instruments.count("prompt_set_reloads_total", "refused")
-
-    def audited(self, audit: Audit) -> None:
-        """Count an audit."""
-        self._instruments.count("audits_total", audit.verdict.value)
-        self._instruments.count("audit_seconds_total", by=audit.train_s)
-        self._instruments.count("gpu_seconds_total", by=audit.train_s)
-
-    def device_changed(self, device: str, phase: DevicePhase | None) -> None:
+    def _change_device(self, device: str, phase: DevicePhase | None) -> None:
         """Count the time until now, and begin to count another phase."""
         self._instruments.learn("device", [device])
         self._count_busy(device)
         self._places.pop(device, None)
         if phase is not None:
             self._places[device] = (phase, self._clock())
-
-    def device_gone(self, device: str) -> None:
-        """Export a device place no more: one that is not there is not idle."""
-        self._places.pop(device, None)
-        self._instruments.forget("device", [device])
 
     def _count_busy(self, device: str) -> None:
         """Count what has passed of a phase that may last for hours."""
@@ -229,41 +268,6 @@ class Metrics(Observer):
             name = "device_place_busy_seconds_total"
             self._instruments.count(name, device, phase.value, by=now - since)
             self._places[device] = (phase, now)
-
-    def trainer_replaced(self, device: str, reason: RestartReason) -> None:
-        """Count a trainer that was given up."""
-        self._instruments.learn("device", [device])
-        self._instruments.count("trainer_restarts_total", device, reason.value)
-
-    def surrounded(self, missing: Collection[Layer]) -> None:
-        """Export which layers are around the lifter."""
-        for layer in Layer:
-            self._instruments.put("sandbox_layer", layer not in missing, layer.value)
-
-    def backed_up(self, finished_at: float) -> None:
-        """Take over when the last backup was made, in seconds since 1970."""
-        self._instruments.put("backup_last_success_timestamp_seconds", finished_at)
-
-    def answered(self, route: str, status: int) -> None:
-        """Count an HTTP answer, by its route as it is declared (empty: none), and by its status."""
-        self._instruments.count("http_requests_total", route or NO_ROUTE, f"{status // 100}xx")
-        if status in DENIALS:
-            self._instruments.count("auth_failures_total")
-
-    def sized(self, database_bytes: int, wal_bytes: int, free_bytes: int) -> None:
-        """Export how much space the state takes, and how much is left."""
-        self._instruments.put("db_size_bytes", database_bytes)
-        self._instruments.put("db_wal_size_bytes", wal_bytes)
-        self._instruments.put("state_filesystem_free_bytes", free_bytes)
-
-    def checked(self, is_sound: bool) -> None:
-        """Export what a check of the database has found."""
-        self._instruments.put("db_integrity", is_sound)
-        self._instruments.put("db_checked_timestamp_seconds", time.time())
-
-    def lagged(self, longest_s: float) -> None:
-        """Export how late the event loop has been."""
-        self._instruments.put("event_loop_lag_seconds", longest_s)
 
     # --- at scrape --------------------------------------------------------------------------------
 

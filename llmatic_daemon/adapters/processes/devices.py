@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from itertools import count
 
 from llmatic_daemon.adapters.processes.child import Child
-from llmatic_daemon.domain import DevicePhase
 
 #: How long it may take to kill a trainer that is late, in seconds.
 _KILL_S = 30.0
@@ -25,8 +24,6 @@ class Place:
         #: Starts that failed since the last good one.
         self.num_failed = 0
         self.was_ready = False
-        #: What keeps it busy; None: it is free.
-        self.phase: DevicePhase | None = DevicePhase.START
         #: When what it is at must be over, by the monotonic clock; None: it may last.
         self.due: float | None = None
 

@@ -24,7 +24,8 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError, TrainerUnavailable
-from llmatic_daemon.domain.ports import Observer, Trainer
+from llmatic_daemon.domain.events import DeviceChanged, DeviceRemoved, EventBus, TrainerReplaced
+from llmatic_daemon.domain.ports import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class TrainerPool(Trainer):
         first_backoff_s: float = 1.0,
         max_backoff_s: float = 60.0,
         module: str = MODULE,
+        events: EventBus | None = None,
     ) -> None:
         """Describe the pool; entering it starts the trainers.
 
@@ -55,6 +57,7 @@ class TrainerPool(Trainer):
             first_backoff_s: Pause after a start that failed; doubled after each further one.
             max_backoff_s: Longest such pause.
             module: What to run; tests run others.
+            events: Where the activities of the device workers are published.
         """
         self._configuration = dict(configuration)
         self._patience_s = self._configuration["timeout_s"] + grace_s
@@ -75,7 +78,7 @@ class TrainerPool(Trainer):
         self._bug: BaseException | None = None
         #: Why nobody gets a place any more.
         self._fault: LLMaticError | None = None
-        self._observers: Sequence[Observer] = ()
+        self._events = events or EventBus()
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -197,22 +200,8 @@ class TrainerPool(Trainer):
             f"killed after {seconds:.1f} s: {await place.child.epitaph()}"
         )
 
-    # --- who watches --------------------------------------------------------------------------------
-
-    def watched_by(self, observers: Sequence[Observer]) -> None:
-        """Tell these what the device places do: how they are now, and each change from now on."""
-        self._observers = tuple(observers)
-        for place in self._places:
-            self._show(place, place.phase)
-
     def _show(self, place: Place, phase: DevicePhase | None) -> None:
-        place.phase = phase
-        for observer in self._observers:
-            observer.device_changed(place.name, phase)
-
-    def _tell_of_restart(self, place: Place, why: RestartReason) -> None:
-        for observer in self._observers:
-            observer.trainer_replaced(place.name, why)
+        self._events.publish(DeviceChanged(device=place.name, phase=phase))
 
     # --- who gets which place ---------------------------------------------------------------------
 
@@ -312,8 +301,7 @@ class TrainerPool(Trainer):
 
     def _end(self, place: Place) -> None:
         """End a place in a task that `close` awaits."""
-        for observer in self._observers:
-            observer.device_gone(place.name)
+        self._events.publish(DeviceRemoved(device=place.name))
         ending = asyncio.create_task(place.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -325,7 +313,7 @@ class TrainerPool(Trainer):
         if self._fault is not None:
             return
         if why is not None:
-            self._tell_of_restart(place, why)
+            self._events.publish(TrainerReplaced(device=place.name, reason=why))
         if self._lets_go(place):
             return
         opening = place.opening = asyncio.create_task(self._open(place))
@@ -378,7 +366,7 @@ class TrainerPool(Trainer):
 
     async def _back_off(self, place: Place, error: Exception) -> None:
         """Pause after a start that failed, longer each time."""
-        self._tell_of_restart(place, RestartReason.NOT_STARTED)
+        self._events.publish(TrainerReplaced(device=place.name, reason=RestartReason.NOT_STARTED))
         first_s, longest_s = self._backoff_s
         doublings = min(place.num_failed, 32)  # after 17 hours no float holds the number
         pause_s = min(longest_s, first_s * 2**doublings)

@@ -62,10 +62,10 @@ class PromptFolder:
         """
         return parse_prompts(await self.settled())
 
-    async def stirrings(self) -> AsyncGenerator[None, None]:
-        """Tell whenever the folder may have changed, however its files are saved; for ever."""
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever the folder may have changed, however its files are saved, until closed."""
         while True:
-            yield  # whatever has come while nobody watched
+            yield  # for whatever has changed while it was not watched
             try:
                 async with aclosing(self._watched()) as changes:
                     async for _ in changes:
