@@ -20,14 +20,13 @@ from llmatic_daemon.domain import (
     Measures,
     Network,
     Outcome,
-    Placement,
     Progress,
     Rejection,
     Report,
     Request,
     Training,
 )
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import Event, Placed
 from tests.support.fakes import FakeLifter, FakeTrainer, FakeWriter, report
 
 SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"
@@ -73,20 +72,16 @@ class RandomTrainer(FakeTrainer):
         return report(chance.random(), train_s=0.004)
 
 
-class Acknowledger(Observer):
-    """Says what is committed, without a buffer that a kill would take along."""
-
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        pass
-
-    def placed(self, placement: Placement) -> None:
-        os.write(1, f"{placement.job.number}\n".encode())
+def acknowledge(event: Event) -> None:
+    """Print each committed job, without a buffer that a kill would take along."""
+    if isinstance(event, Placed):
+        os.write(1, f"{event.placement.job.number}\n".encode())
 
 
 def fake_adapters() -> Adapters:
     """Make them all."""
     return Adapters(
-        lambda observers: contextlib.nullcontext(RandomWriter()),
+        contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(RandomTrainer()),
     )
@@ -101,7 +96,9 @@ def main() -> None:
         "audit": {"share": 0.5},
     }
     settings = config.load(preset="demo", overrides=overrides, environment={})
-    end = asyncio.run(daemon.run(settings, fake_adapters(), (Acknowledger(),)))
+    adapters = fake_adapters()
+    adapters.events.subscribe(acknowledge)
+    end = asyncio.run(daemon.run(settings, adapters))
     print(end, file=sys.stderr)
 
 

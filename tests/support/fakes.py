@@ -11,7 +11,6 @@ from llmatic_daemon.domain import (
     Audit,
     Call,
     Candidate,
-    CommitResult,
     Completion,
     DevicePhase,
     Edition,
@@ -35,7 +34,24 @@ from llmatic_daemon.domain import (
     Trial,
 )
 from llmatic_daemon.domain.errors import StoreUnavailable
-from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
+from llmatic_daemon.domain.events import (
+    Audited,
+    CallEnded,
+    CommitTried,
+    DeviceChanged,
+    DeviceRemoved,
+    Event,
+    EventBus,
+    JobDispatched,
+    JobReleased,
+    Placed,
+    PromptsAdopted,
+    PromptsRejected,
+    SlotChanged,
+    SlotsResized,
+    TrainerReplaced,
+)
+from llmatic_daemon.domain.ports import Lifter, Trainer, Writer
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.centroids import Centroids
 from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
@@ -332,8 +348,8 @@ class FakeTrainer(Trainer):
 
 
 @dataclass
-class FakeObserver(Observer):
-    """Remembers what it hears."""
+class FakeObserver:
+    """Remembers the events that it receives."""
 
     phases: list[tuple[int, str]] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
@@ -347,44 +363,42 @@ class FakeObserver(Observer):
     sizes: list[int] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        self.phases.append((slot, phase))
+    def receive(self, event: Event) -> None:
+        match event:
+            case SlotChanged(slot=slot, phase=phase):
+                self.phases.append((slot, phase))
+            case Placed(placement=placement):
+                self.placements.append(placement)
+            case CallEnded(call=call):
+                self.calls.append(call)
+            case PromptsAdopted(edition=edition):
+                self.editions.append(edition)
+            case PromptsRejected(reason=reason):
+                self.refusals.append(reason)
+            case Audited(audit=audit):
+                self.audits.append(audit)
+            case JobDispatched(job=job):
+                self.life.append(f"dispatched {job.number}")
+            case JobReleased(job=job, charged=charged):
+                self.life.append(f"{'charged' if charged else 'released'} {job.number}")
+            case CommitTried(result=result):
+                self.life.append(result.value)
+            case DeviceChanged(device=device, phase=phase):
+                self.places.append((device, phase))
+            case TrainerReplaced(device=device, reason=reason):
+                self.places.append((device, reason))
+            case SlotsResized(num_slots=num_slots):
+                self.sizes.append(num_slots)
+            case DeviceRemoved(device=device):
+                self.gone.append(device)
 
-    def placed(self, placement: Placement) -> None:
-        self.placements.append(placement)
 
-    def called(self, call: Call) -> None:
-        self.calls.append(call)
-
-    def adopted(self, edition: Edition) -> None:
-        self.editions.append(edition)
-
-    def refused(self, why: str) -> None:
-        self.refusals.append(why)
-
-    def audited(self, audit: Audit) -> None:
-        self.audits.append(audit)
-
-    def dispatched(self, job: Job) -> None:
-        self.life.append(f"dispatched {job.number}")
-
-    def released(self, job: Job, charged: bool) -> None:
-        self.life.append(f"{'charged' if charged else 'released'} {job.number}")
-
-    def committed(self, result: CommitResult, duration_s: float) -> None:
-        self.life.append(result.value)
-
-    def device_changed(self, place: str, phase: DevicePhase | None) -> None:
-        self.places.append((place, phase))
-
-    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
-        self.places.append((place, reason))
-
-    def resized(self, num_slots: int) -> None:
-        self.sizes.append(num_slots)
-
-    def device_gone(self, place: str) -> None:
-        self.gone.append(place)
+def bus_to(*observers: FakeObserver) -> EventBus:
+    """Build a bus from which these receive."""
+    events = EventBus()
+    for observer in observers:
+        events.subscribe(observer.receive)
+    return events
 
 
 class FlakyStore(MemoryStore):

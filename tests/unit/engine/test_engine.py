@@ -23,6 +23,7 @@ from llmatic_daemon.domain import (
     StoppedEarly,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
+from llmatic_daemon.domain.events import Event, Placed
 from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import fold
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
@@ -199,10 +200,8 @@ async def test_search_with_editions_in_between_equals_the_fold_of_its_log():
     engine = harness.engine(max_evaluations=80)
 
     async with asyncio.TaskGroup() as group:
-        harness.observer = _EditingObserver(
-            lambda files: group.create_task(engine.take_prompts(files, NUM_SLOTS))
-        )
-        engine._ports = replace(engine._ports, observers=(harness.observer,))
+        editing = _EditingObserver(lambda files: group.create_task(engine.take_prompts(files, NUM_SLOTS)))
+        harness.events.subscribe(editing.receive)
         await engine.run()
 
     editions = harness.store.memory.editions
@@ -431,8 +430,12 @@ class _EditingObserver(FakeObserver):
         super().__init__()
         self._take = take
 
-    def placed(self, placement: Placement) -> None:
-        super().placed(placement)
+    def receive(self, event: Event) -> None:
+        super().receive(event)
+        if isinstance(event, Placed):
+            self._edit(event.placement)
+
+    def _edit(self, placement: Placement) -> None:
         turn = placement.number // 7
         if placement.number % 7 == 0:
             files = prompts(16, without=[turn % 5, turn * 3 % 16])

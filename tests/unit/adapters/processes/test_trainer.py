@@ -21,7 +21,7 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
-from tests.support.fakes import FakeObserver
+from tests.support.fakes import FakeObserver, bus_to
 from tests.support.trainer import ProgressWatcher, is_alive, start_training, tiny_network, trainer_pool
 
 
@@ -325,17 +325,17 @@ async def test_a_start_without_an_answer_is_given_up():
 
 async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced():
     observer, start = FakeObserver(), DevicePhase.START
-    async with trainer_pool(timeout_s=0.2) as pool:
+    async with trainer_pool(timeout_s=0.2, events=bus_to(observer)) as pool:
         await pool.task()
-        pool.watched_by([observer])
+        assert observer.places[:2] == [("cpu", start), ("cpu", None)]
+        observer.places.clear()
         await pool.train(tiny_network(), Training(seed=1, low_priority=True), lambda _: None)
         with pytest.raises(TrainerUnavailable):
             await start_training(pool, b"hang")
         with pytest.raises(TrainerUnavailable):
             await start_training(pool, b"die")
 
-    assert [what for _, what in observer.places[:8]] == [
-        None,
+    assert [what for _, what in observer.places[:7]] == [
         DevicePhase.AUDIT,
         None,
         DevicePhase.TRAIN,
@@ -344,13 +344,12 @@ async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced(
         None,
         DevicePhase.TRAIN,
     ]
-    assert observer.places[8:10] == [("cpu", RestartReason.DIED), ("cpu", start)]
+    assert observer.places[7:9] == [("cpu", RestartReason.DIED), ("cpu", start)]
 
 
 async def test_observers_hear_that_a_training_was_given_up():
     watcher, observer = ProgressWatcher(), FakeObserver()
-    async with trainer_pool() as pool:
-        pool.watched_by([observer])
+    async with trainer_pool(events=bus_to(observer)) as pool:
         hanging = start_training(pool, b"hang", watcher)
         await watcher.holds.wait()
         hanging.cancel()
@@ -362,9 +361,7 @@ async def test_observers_hear_that_a_training_was_given_up():
 
 async def test_observers_hear_of_starts_that_fail():
     observer = FakeObserver()
-    pool = trainer_pool(module="no_such_module")
-    pool.watched_by([observer])
-    async with pool:
+    async with trainer_pool(module="no_such_module", events=bus_to(observer)) as pool:
         with pytest.raises(TrainerUnavailable):
             await pool.task()
 
