@@ -37,7 +37,7 @@ class EngineHarness:
     lifter: FakeLifter = field(default_factory=FakeLifter)
     trainer: FakeTrainer = field(default_factory=FakeTrainer)
     observer: FakeObserver = field(default_factory=FakeObserver)
-    events: EventBus = field(default_factory=EventBus)
+    events: EventBus = field(init=False, default_factory=EventBus)
     store: FlakyStore = field(default_factory=FlakyStore)
     clock: Clock = field(default_factory=Clock)
     num_slots: int = 1

@@ -140,7 +140,7 @@ async def test_pause_outlives_the_daemon(daemon: DaemonHarness, caplog: pytest.L
     await next_life.commands.recall()
 
     assert next_life.engine.is_paused
-    assert f"paused since {since}; 'llmatic-daemon resume' lets it go on" in caplog.text
+    assert f"paused since {since}; 'llmatic-daemon resume' continues it" in caplog.text
 
 
 async def test_resume_outlives_the_daemon(daemon: DaemonHarness):
@@ -250,7 +250,7 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
     serving.cancel()
 
     assert "must be free for the control socket" in caplog.text
-    assert "going on without it" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
 # --- over TCP ------------------------------------------------------------------------------------

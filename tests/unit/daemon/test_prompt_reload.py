@@ -147,7 +147,7 @@ async def test_bad_edit_leaves_the_last_good_set_in_force(
     assert opened.in_force == before
     assert opened.harness.observer.refusals == [why]
     assert opened.store.memory.refusals == [why]
-    assert messages(caplog, logging.ERROR) == [f"prompts are not taken, the last good ones stay: {why}"]
+    assert messages(caplog, logging.ERROR) == [f"prompts are rejected, the active ones stay: {why}"]
 
 
 async def test_refusal_is_told_once_however_often_the_folder_is_looked_at(
@@ -185,7 +185,7 @@ async def test_refusal_ends_when_the_folder_is_as_before(
 
     assert not reloaded.changed
     assert opened.store.memory.refusals == [why, ""]
-    assert messages(caplog, logging.INFO)[-1] == "the prompt folder is good again"
+    assert messages(caplog, logging.INFO)[-1] == "the prompt folder is valid again"
 
 
 async def test_refusal_ends_with_the_next_good_set(opened: ReloadHarness):
@@ -237,7 +237,7 @@ async def test_edit_built_on_a_set_that_is_not_in_force_any_more_is_lost(opened:
     mine = await opened.reloader.reload(known)
     opened.write("widen", "Widen it a little.")
 
-    with pytest.raises(Outdated, match=r"must be those of .*, found '.*'; look at them"):
+    with pytest.raises(Outdated, match=r"must be those of .*, found '.*'; read them"):
         await opened.reloader.reload(known)
 
     assert opened.in_force.digest == mine.digest != known
@@ -297,7 +297,7 @@ async def test_end_of_a_refusal_that_cannot_be_kept_is_kept_later(
 
     assert (first.changed, second.changed) == (True, False)
     assert opened.store.memory.refusals == [why, ""]
-    assert messages(caplog, logging.INFO).count("the prompt folder is good again") == 1
+    assert messages(caplog, logging.INFO).count("the prompt folder is valid again") == 1
 
 
 # --- several at once, and for ever ---------------------------------------------------------------

@@ -24,14 +24,17 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
 from llmatic_daemon.domain.events import Event, Placed
+from llmatic_daemon.engine.ledger import Ledger
+from llmatic_daemon.engine.pipeline import CandidatePipeline
 from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import fold
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 from llmatic_daemon.search.proposals import propose, rng_for
 from llmatic_daemon.search.summaries import describe
-from tests.support.engine import NEVER, EngineHarness
+from tests.support.engine import AT_ONCE, NEVER, EngineHarness
 from tests.support.fakes import (
     NUM_SLOTS,
+    TASK,
     Barrier,
     Clock,
     ErrorScript,
@@ -312,12 +315,12 @@ async def _crossed(
     first = harness.engine(max_evaluations=8)
     await first.run()
     harness.start, harness.writer = first.evolution, FakeWriter(max_parents=max_parents)
-    engine = harness.engine()
+    ledger = Ledger(harness.start, harness.store, harness.events, retry_policy=AT_ONCE, clock=harness.clock)
     job = await harness.store.dispatch(0)
     asked = propose(harness.start, job, rng_for(harness.start.rules.seed, job))
     if meanwhile:
-        await engine.take_prompts(meanwhile, NUM_SLOTS)
-    await engine.run_job(asked, 0)
+        await ledger.adopt(meanwhile, NUM_SLOTS)
+    await CandidatePipeline(TASK, harness.ports(), ledger, harness.clock).run_job(asked, 0)
     assert (asked.operator, len(asked.parents)) == (Operator.CROSSOVER, 4)
     return harness, asked, harness.store.memory.placements[-1]
 
