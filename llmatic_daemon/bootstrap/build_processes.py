@@ -40,7 +40,7 @@ def lifter(settings: Settings) -> ProcessLifter:
 def trainers(settings: Settings, events: EventBus | None = None) -> TrainerPool:
     """Make the trainers; entering the pool starts them."""
     return TrainerPool(
-        places=settings.training.places,
+        devices=settings.training.places,
         events=events,
         configuration={
             "data": _data(settings),

@@ -196,7 +196,7 @@ def _book(book: PromptBook) -> dict[str, Any]:
     return {
         "edition": _edition(book.edition) if book.edition else None,
         "versions": dict(sorted(book.versions.items())),
-        "slots": dict(sorted(book.slots.items())),
+        "slots": dict(sorted(book.axis_positions.items())),
         "last_used": dict(sorted(book.last_used.items())),
     }
 
@@ -205,7 +205,7 @@ def _book_from(read: dict[str, Any]) -> PromptBook:
     return PromptBook(
         edition=_edition_from(**read["edition"]) if read["edition"] else None,
         versions=Map((prompt, tuple(digests)) for prompt, digests in read["versions"].items()),
-        slots=Map(read["slots"]),
+        axis_positions=Map(read["slots"]),
         last_used=Map(read["last_used"]),
     )
 
@@ -216,7 +216,7 @@ def _edition(edition: Edition) -> dict[str, Any]:
         "number": edition.number,
         "num_settled": edition.num_settled,
         "emptied": edition.emptied,
-        "slots": prompts.slots,
+        "slots": prompts.axis_positions,
         "prompts": [[p.id, p.kind.value, p.text, p.weight, p.version] for p in prompts.all],
     }
 
@@ -228,5 +228,5 @@ def _edition_from(
         Prompt(id=id_, kind=PromptKind(kind), text=text, weight=weight, version=version)
         for id_, kind, text, weight, version in prompts
     )
-    members = PromptSet(mutation=tuple(mutation), crossover=crossover, slots=tuple(slots))
+    members = PromptSet(mutation=tuple(mutation), crossover=crossover, axis_positions=tuple(slots))
     return Edition(number=number, num_settled=num_settled, prompts=members, emptied=tuple(emptied))

@@ -9,15 +9,7 @@ from dataclasses import dataclass, replace
 
 from immutables import Map
 
-from llmatic_daemon.domain import (
-    Accuracies,
-    Audit,
-    Edition,
-    Elite,
-    Operator,
-    Placement,
-    PromptElite,
-)
+from llmatic_daemon.domain import Accuracies, Audit, Edition, Elite, Operator, Placement, PromptElite
 from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.measures import measured
@@ -112,9 +104,7 @@ def _after_edition(evolution: Evolution, edition: Edition) -> Evolution:
             f"after {edition.num_settled}"
         )
     return replace(
-        evolution,
-        prompts=book.after(edition),
-        individuals=evolution.individuals.without(edition.emptied),
+        evolution, prompts=book.after(edition), individuals=evolution.individuals.without(edition.emptied)
     )
 
 

@@ -50,7 +50,7 @@ from llmatic_daemon.domain.events import (
     StateMeasured,
     TrainerReplaced,
 )
-from llmatic_daemon.domain.sandbox import Layer, violation_of
+from llmatic_daemon.domain.sandbox import Layer
 
 #: What is served by HTTP; more is learnt by `serves`.
 #: What is asked for beside what there is.
@@ -220,8 +220,8 @@ class Metrics:
             if phase != "commit":
                 spent_s = getattr(placement.durations, f"{phase}_s")
                 made.observe("phase_duration_seconds", spent_s, phase)
-        if placement.outcome is Outcome.SANDBOX:
-            made.count("sandbox_violations_total", violation_of(placement.detail).value)
+        if placement.violation is not None:
+            made.count("sandbox_violations_total", placement.violation.value)
         self._count_insertions(placement)
         if placement.prompt in self._prompts:  # another one has been retired since its proposal
             made.count("prompt_selected_total", placement.prompt)

@@ -25,7 +25,7 @@ from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable,
 from llmatic_daemon.engine.engine import Engine
 from tests.support.daemon import wait_until
 from tests.support.engine import EngineHarness, until
-from tests.support.fakes import NUM_SLOTS, ErrorScript, evolution
+from tests.support.fakes import AXIS_SIZE, ErrorScript, evolution
 from tests.support.metrics import SNAPSHOT, samples
 from tests.support.web import free_port, status_and_body
 
@@ -59,7 +59,7 @@ class DaemonHarness:
         self.engine: Engine = self.harness.engine()
         watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
         self.prompt_reloader = PromptReloader(
-            watch, self.engine, self.harness.store, axis_size=NUM_SLOTS, events=self.harness.events
+            watch, self.engine, self.harness.store, axis_size=AXIS_SIZE, events=self.harness.events
         )
         settings = self.read()
         self.reloader = Reloader(
@@ -304,7 +304,7 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
-    assert daemon.harness.trainer.places == ("cpu", "cuda:0")
+    assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
 
 
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
@@ -343,7 +343,7 @@ async def test_bad_settings_change_nothing(daemon: DaemonHarness, text: str, why
     said = await daemon.refused("reload")
 
     assert why in said
-    assert (daemon.engine.num_slots, daemon.harness.trainer.places) == (1, ())
+    assert (daemon.engine.num_slots, daemon.harness.trainer.devices) == (1, ())
     assert daemon.prompt_reloader.digest == before
 
 

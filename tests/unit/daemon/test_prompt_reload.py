@@ -16,7 +16,7 @@ from llmatic_daemon.search.summaries import describe
 from tests.support.engine import EngineHarness
 from tests.support.fakes import Barrier, ErrorScript, FakeObserver, FlakyStore, evolution
 
-NUM_SLOTS = 3
+AXIS_SIZE = 3
 BAD = "+++\nkid = 1\n+++\nWiden it."
 
 
@@ -55,7 +55,7 @@ class ReloadHarness:
             self.watch,
             self.engine,
             self.store,
-            axis_size=NUM_SLOTS,
+            axis_size=AXIS_SIZE,
             events=self.harness.events,
         )
 
@@ -209,7 +209,7 @@ async def test_refusal_of_an_earlier_life_ends_when_the_folder_is_found_good(rel
 
 async def test_more_prompts_than_slots_are_refused_as_a_whole(opened: ReloadHarness):
     before = opened.in_force
-    for number in range(NUM_SLOTS):
+    for number in range(AXIS_SIZE):
         opened.write(f"p{number}", f"Do {number}.")
 
     why = await opened.refused()

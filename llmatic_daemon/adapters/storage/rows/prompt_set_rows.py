@@ -46,16 +46,16 @@ def add(connection: sqlite3.Connection, edition: Edition) -> None:
     if edition.number != last + 1:
         raise ValueError(f"the next edition's number must be {last + 1}, got {edition.number}")
     connection.execute(_ADD, row)
-    for prompt, slot in _with_slots(edition.prompts):
+    for prompt, position in _with_positions(edition.prompts):
         _add_version(connection, prompt)
-        member = (edition.number, prompt.id, prompt.version, slot, prompt.weight)
+        member = (edition.number, prompt.id, prompt.version, position, prompt.weight)
         connection.execute(_ADD_PROMPT, member)
     connection.executemany(_EMPTY_CELL, [(cell,) for cell in edition.emptied])
     connection.execute(_END_REFUSALS)
 
 
-def _with_slots(prompts: PromptSet) -> list[tuple[Prompt, int | None]]:
-    return [*zip(prompts.mutation, prompts.slots, strict=True), (prompts.crossover, None)]
+def _with_positions(prompts: PromptSet) -> list[tuple[Prompt, int | None]]:
+    return [*zip(prompts.mutation, prompts.axis_positions, strict=True), (prompts.crossover, None)]
 
 
 def _add_version(connection: sqlite3.Connection, prompt: Prompt) -> None:
@@ -95,14 +95,14 @@ def read_all(connection: sqlite3.Connection, after: int = 0) -> list[Edition]:
 def _prompt_set(
     members: list[tuple[Any, ...]], texts: dict[tuple[str, int], tuple[PromptKind, str]]
 ) -> PromptSet:
-    mutation, slots, crossover = [], [], None
-    for id_, version, slot, weight in members:
+    mutation, positions, crossover = [], [], None
+    for id_, version, position, weight in members:
         kind, text = texts[id_, version]
         prompt = Prompt(id=id_, kind=kind, text=text, weight=weight, version=version)
-        if slot is None:
+        if position is None:
             crossover = prompt
         else:
             mutation.append(prompt)
-            slots.append(slot)
+            positions.append(position)
     assert crossover is not None
-    return PromptSet(mutation=tuple(mutation), crossover=crossover, slots=tuple(slots))
+    return PromptSet(mutation=tuple(mutation), crossover=crossover, axis_positions=tuple(positions))
