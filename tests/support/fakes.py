@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
@@ -19,6 +19,7 @@ from llmatic_daemon.domain import (
     Measures,
     Network,
     Operator,
+    Outcome,
     Placement,
     Progress,
     Prompt,
@@ -28,6 +29,7 @@ from llmatic_daemon.domain import (
     Report,
     Request,
     RestartReason,
+    StoppedEarly,
     Task,
     TooLong,
     Training,
@@ -297,11 +299,20 @@ class FakeWriter(Writer):
         return Completion(text=text, writer="fake", model="fake-1", fallback=self.fallback)
 
 
+def lifted(candidate: Candidate) -> Network | Rejection:
+    """Lift a source to a graph that is its text."""
+    try:
+        compile(candidate.source, "<candidate>", "exec")
+    except SyntaxError as error:
+        return Rejection(cause=Outcome.LIFT_FAILED, detail=str(error))
+    return network(candidate.source)
+
+
 @dataclass
 class FakeLifter(Lifter):
-    """Lifts a source to a graph that is its text."""
+    """Lifts a source to a graph that is its text; what does not compile is rejected."""
 
-    result: Callable[[Candidate], Network | Rejection] = lambda candidate: network(candidate.source)
+    result: Callable[[Candidate], Network | Rejection] = lambda candidate: lifted(candidate)
     faults: ErrorScript = field(default_factory=ErrorScript)
     candidates: list[Candidate] = field(default_factory=list)
 
@@ -311,11 +322,28 @@ class FakeLifter(Lifter):
         return self.result(candidate)
 
 
+def after_rung(
+    training: Training, result: Report | Failure, accuracy: float
+) -> Report | Failure | StoppedEarly:
+    """Return what becomes of a training whose network reaches an accuracy at its rung, if it has one."""
+    if training.rung is None or isinstance(result, Failure):
+        return result
+    if training.rung.should_continue(accuracy):
+        return replace(result, rung_accuracy=accuracy)
+    ratio = training.rung.ratio
+    train_s = result.train_s * ratio
+    return StoppedEarly(
+        rung_accuracy=accuracy, device=result.device, wait_s=result.wait_s, train_s=train_s, cost=ratio
+    )
+
+
 @dataclass
 class FakeTrainer(Trainer):
-    """Trains at once; the n-th network reaches `objective(n)`. By itself it always has a place."""
+    """Trains at once; the n-th network reaches `objective(n)`. By itself it always has a device."""
 
     objective: Callable[[int], float] = lambda number: min(0.1 + number / 1000, 0.99)
+    #: Accuracy of the n-th network at its rung, if it has one.
+    rung_accuracy: Callable[[int], float] = lambda number: 0.05
     result: Callable[[Network], Report | Failure] | None = None
     barrier: Barrier | None = None
     faults: ErrorScript = field(default_factory=ErrorScript)
@@ -336,7 +364,7 @@ class FakeTrainer(Trainer):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure:
+    ) -> Report | Failure | StoppedEarly:
         self.trained.append(network)
         self.trainings.append(training)
         number = len(self.trained)
@@ -344,7 +372,8 @@ class FakeTrainer(Trainer):
         if self.barrier:
             await self.barrier.wait()
         self.faults.raise_next()
-        return self.result(network) if self.result else report(self.objective(number))
+        result = self.result(network) if self.result else report(self.objective(number))
+        return after_rung(training, result, self.rung_accuracy(number))
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,7 +20,6 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
     Report,
-    StoppedEarly,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
 from llmatic_daemon.domain.events import Event, Placed
@@ -499,7 +498,9 @@ async def test_network_is_judged_at_its_first_look_by_the_search_as_it_is_then()
         evolution(train_initial=True),
         early_stopping_rules=EarlyStoppingRules(rung_ratio=0.25, promoted_ratio=1.0),
     )
-    harness = EngineHarness(start=start, trainer=LookingTrainer(rung_accuracies=[0.5, 0.4, 0.6, 0.5]))
+    harness = EngineHarness(
+        start=start, trainer=FakeTrainer(rung_accuracy=lambda number: [0.5, 0.4, 0.6, 0.5][number - 1])
+    )
 
     await harness.engine(max_trainings=2.25).run()
 
@@ -520,19 +521,3 @@ async def test_network_that_is_measured_untrained_is_not_looked_at():
 
     (training,) = harness.trainer.trainings
     assert (training.epochs, training.rung) == (0, None)
-
-
-@dataclass
-class LookingTrainer(FakeTrainer):
-    """Looks at each network after a quarter of its training; all compete for one cell."""
-
-    rung_accuracies: list[float] = field(default_factory=list)
-
-    async def train(self, network, training, watch):
-        done = await super().train(network, training, watch)
-        rung_accuracy = self.rung_accuracies[len(self.trained) - 1]
-        if not training.rung.should_continue(rung_accuracy):
-            return StoppedEarly(
-                rung_accuracy=rung_accuracy, device="fake:0", wait_s=0.0, train_s=0.5, cost=0.25
-            )
-        return replace(done, rung_accuracy=rung_accuracy)

@@ -11,7 +11,6 @@ from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
 from llmatic_daemon.domain import (
     DevicePhase,
     Failure,
-    Network,
     Outcome,
     Report,
     RestartReason,
@@ -22,7 +21,15 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
 from tests.support.fakes import FakeObserver, bus_to
-from tests.support.trainer import ProgressWatcher, is_alive, start_training, tiny_network, trainer_pool
+from tests.support.trainer import (
+    CONFIGURATION,
+    ProgressWatcher,
+    is_alive,
+    lifted_network,
+    start_training,
+    tiny_network,
+    trainer_pool,
+)
 
 
 async def test_task_is_what_the_trainer_has_loaded():
@@ -411,34 +418,12 @@ async def test_a_start_that_never_ends_is_overdue(monkeypatch):
 # --- the real one ---------------------------------------------------------------------------------
 
 
-def _lifted(layers: str) -> Network:
-    export = pytest.importorskip("llmatic_daemon.worker.lifting.export").export
-    safetensors = pytest.importorskip("safetensors.torch")
-    source = (
-        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
-        f"        super().__init__({layers})\n"
-    )
-    exported = export(source, "Net", (1, 8, 8), 10)
-    weights = safetensors.save(exported.weights)
-    validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
-    limits = validate.GraphLimits()
-    measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
-    return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
-
-
 LENET = "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)"
-CONFIGURATION = {
-    "threads": 1,
-    "data": {"name": "digits", "num_train": 400},
-    "recipe": {"preset": "fast"},
-    "limits": {},
-    "timeout_s": 60.0,
-}
 
 
 @pytest.mark.slow
 async def test_the_real_trainer_trains_dies_and_comes_back():
-    network = _lifted(LENET)
+    network = lifted_network(LENET)
     watcher = ProgressWatcher()
 
     async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
@@ -465,8 +450,8 @@ async def test_the_real_trainer_stops_after_the_first_look_and_stays():
         await pool.task()
         before = pool.pids
         training = Training(seed=1, epochs=8, rung=Rung(0.25, answer))
-        stopped = await pool.train(_lifted(LENET), training, lambda _: None)
-        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=8), lambda _: None)
+        stopped = await pool.train(lifted_network(LENET), training, lambda _: None)
+        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=8), lambda _: None)
         assert pool.pids == before
 
     assert isinstance(stopped, StoppedEarly)
@@ -484,8 +469,8 @@ async def test_the_real_trainer_survives_a_network_that_is_too_large():
     async with TrainerPool(devices=("cpu",), configuration=configuration) as pool:
         await pool.task()
         before = pool.pids
-        failure = await pool.train(_lifted(wide), Training(seed=1), lambda _: None)
-        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=1), lambda _: None)
+        failure = await pool.train(lifted_network(wide), Training(seed=1), lambda _: None)
+        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=1), lambda _: None)
         assert pool.pids == before
 
     assert isinstance(failure, Failure)

@@ -1,0 +1,52 @@
+"""All lifters keep the promises of `tests/contracts/lifter_contract.py`."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from llmatic_daemon.adapters.nasbench.lookup import CellLifter
+from llmatic_daemon.adapters.processes.lifter import ProcessLifter
+from llmatic_daemon.domain.nasbench_cells import every_cell
+from llmatic_daemon.domain.ports import Lifter
+from tests.contracts.lifter_contract import LifterContract
+from tests.support.fake_daemon import RandomLifter
+from tests.support.fakes import FakeLifter
+from tests.support.nasbench_table import TABLE
+
+#: Different as networks too: no two of them have the same canonical form.
+CELLS = [str(c) for c in every_cell() if len(set(c.operations)) == 1 and "none" not in c.operations]
+
+
+class TestFakeLifter(LifterContract):
+    @pytest.fixture
+    def lifter(self) -> Lifter:
+        return FakeLifter()
+
+
+class TestRandomLifter(LifterContract):
+    @pytest.fixture
+    def lifter(self) -> Lifter:
+        return RandomLifter()
+
+
+class TestCellLifter(LifterContract):
+    broken = "|no_such_operation~0|"
+
+    @pytest.fixture
+    def lifter(self) -> Lifter:
+        return CellLifter(TABLE)
+
+    def source(self, number: int) -> str:
+        return CELLS[number]
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="class")
+class TestProcessLifter(LifterContract):
+    """One lifter for all tests: a start costs as much as ten lifts."""
+
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
+    async def lifter(self) -> AsyncIterator[Lifter]:
+        async with ProcessLifter(num_parents=2) as lifter:
+            yield lifter
