@@ -40,7 +40,8 @@ class LifterContract:
         assert network.graph
         assert network.lift_s >= 0
         measures = network.measures
-        assert min(measures.num_parameters, measures.flops, measures.width, measures.depth) > 0
+        assert min(measures.flops, measures.width) > 0
+        assert min(measures.num_parameters, measures.depth) >= 0
 
     async def test_same_candidate_gives_the_same_network(self, lifter: Lifter):
         first, again = await lifter.lift(self.candidate()), await lifter.lift(self.candidate())

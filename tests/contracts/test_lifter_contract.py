@@ -41,12 +41,16 @@ class TestCellLifter(LifterContract):
         return CELLS[number]
 
 
-@pytest.mark.slow
-@pytest.mark.asyncio(loop_scope="class")
-class TestProcessLifter(LifterContract):
-    """One lifter for all tests: a start costs as much as ten lifts."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def process_lifter() -> AsyncIterator[Lifter]:
+    """One for all tests: a start costs as much as ten lifts."""
+    async with ProcessLifter(num_parents=2) as lifter:
+        yield lifter
 
-    @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def lifter(self) -> AsyncIterator[Lifter]:
-        async with ProcessLifter(num_parents=2) as lifter:
-            yield lifter
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+class TestProcessLifter(LifterContract):
+    @pytest.fixture
+    def lifter(self, process_lifter: Lifter) -> Lifter:
+        return process_lifter

@@ -67,17 +67,21 @@ class TestTrainerPool(TrainerContract):
             yield pool
 
 
-@pytest.mark.slow
-@pytest.mark.asyncio(loop_scope="class")
-class TestRealTrainerPool(TrainerContract):
-    """One pool for all tests: a start costs as much as ten trainings."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def real_pool() -> AsyncIterator[Trainer]:
+    """One for all tests: a start costs as much as ten trainings."""
+    async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION) as pool:
+        yield pool
 
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+class TestRealTrainerPool(TrainerContract):
     epochs = 4
 
     def a_network(self, number: int = 0) -> Network:
         return lifted_network(f"nn.Flatten(), nn.Linear(64, {8 + number}), nn.Linear({8 + number}, 10)")
 
-    @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def trainer(self) -> AsyncIterator[Trainer]:
-        async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION) as pool:
-            yield pool
+    @pytest.fixture
+    def trainer(self, real_pool: Trainer) -> Trainer:
+        return real_pool
