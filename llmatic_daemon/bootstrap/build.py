@@ -17,11 +17,9 @@ from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.events import EventBus
 from llmatic_daemon.domain.ports import Lifter, Ports, Trainer, Writer
 from llmatic_daemon.engine.engine import Engine
-from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
-from llmatic_daemon.search.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def table(settings: Settings) -> Table:
     """Read the table of the benchmark that is searched.
 
     Raises:
-        ConfigurationError: it does not exist, or is incomplete.
+        ConfigurationError: the file is missing or incomplete.
     """
     return Table.read(settings.data.folder, settings.data.name.removeprefix(TASK_PREFIX))
 
@@ -80,7 +78,7 @@ def first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationError
     """
     try:
         prompts = read_prompts(prompt_path(settings))
-        EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+        EMPTY_BOOK.numbered(prompts, settings.archives.prompt_axis_size)
         return prompts
     except ConfigurationError as error:
         if database_path(settings.state_dir).exists():
@@ -101,26 +99,6 @@ def engine(settings: Settings, evolution: Evolution, task: Task, ports: Ports) -
         task,
         ports,
         num_slots=settings.engine.slots,
-        budget=budget(settings),
-        retry_policy=retry_policy(settings),
-    )
-
-
-def budget(settings: Settings) -> Budget:
-    """Return the limits of a search; 0 in the settings means no limit."""
-    limit = settings.budget
-    return Budget(
-        max_evaluations=limit.max_evaluations or None,
-        max_trainings=limit.max_trainings or None,
-        max_gpu_hours=limit.max_gpu_hours or None,
-        max_hours=limit.max_hours or None,
-        target_accuracy=limit.target_accuracy or None,
-    )
-
-
-def retry_policy(settings: Settings) -> RetryPolicy:
-    """Return how often the outside may fail a job."""
-    engine = settings.engine
-    return RetryPolicy(
-        max_attempts=engine.max_attempts, retry_s=engine.retry_s, max_retry_s=engine.max_retry_s
+        budget=settings.budget,
+        retry_policy=settings.engine,
     )

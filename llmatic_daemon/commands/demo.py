@@ -1,5 +1,6 @@
 """The demo: a search on the embedded default, told from its beginning to the next command."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage.history import History
@@ -29,11 +30,12 @@ def with_next_goal(settings: Settings) -> Settings:
     with History(settings.state_dir) as history:
         done = history.status()
     step, hours = settings.budget.max_evaluations, settings.budget.max_hours
-    goal = {
-        "max_evaluations": step and (done.num_evaluations // step + 1) * step,
-        "max_hours": hours and done.elapsed_s / 3600 + hours,
-    }
-    return settings.model_copy(update={"budget": settings.budget.model_copy(update=goal)})
+    goal = replace(
+        settings.budget,
+        max_evaluations=step and (done.num_evaluations // step + 1) * step,
+        max_hours=hours and done.elapsed_s / 3600 + hours,
+    )
+    return settings.model_copy(update={"budget": goal})
 
 
 def delete(folder: Path) -> None:

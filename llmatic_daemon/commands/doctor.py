@@ -129,7 +129,7 @@ async def _disk(settings: Settings) -> CheckOutcome:
 
 async def _prompts(settings: Settings) -> CheckOutcome:
     folder = build.prompt_path(settings)
-    taken = EMPTY_BOOK.numbered(read_prompts(folder), settings.archives.prompt_slots)
+    taken = EMPTY_BOOK.numbered(read_prompts(folder), settings.archives.prompt_axis_size)
     shipped = "" if settings.prompts.folder else " (the ones that are shipped)"
     return CheckResult.OK, f"{folder}{shipped}: {len(taken.all)} prompts"
 
@@ -158,7 +158,7 @@ async def _devices(settings: Settings, loaded: list[Task]) -> CheckOutcome:
     loaded.append(task)
     shape = "x".join(map(str, task.input_shape))
     split = f"{task.num_train} + {task.num_validation} + {task.num_test} images of {shape}"
-    places = ", ".join(settings.training.places)
+    places = ", ".join(settings.training.devices)
     where = "a table" if settings.is_benchmark else f"places {places}"
     return CheckResult.OK, f"{task.name}: {split}, {task.num_classes} classes, loaded; {where}"
 
@@ -203,7 +203,7 @@ async def _writers(settings: Settings, task: Task) -> AsyncIterator[Check]:
         if not made:
             async with build_writers.writer(settings):
                 pass  # a recording that is not there is told
-        return CheckResult.OK, f"{once.name}, asks no LLM"
+        return CheckResult.OK, f"{once.kind}, asks no LLM"
 
     check = await _tried("writer", make())
     if check.verdict is CheckResult.FAILED or not made:

@@ -78,7 +78,7 @@ class Application:
         logger.info(
             "ready: %d slots, %d device workers, %d evaluations, state in %s",
             self.settings.engine.slots,
-            len(self.settings.training.places),
+            len(self.settings.training.devices),
             self.engine.evolution.num_evaluations,
             self.settings.state_dir,
             extra={"action": "ready"},

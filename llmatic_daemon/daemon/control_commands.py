@@ -59,7 +59,7 @@ class ControlCommands:
         self._reloader = reloader
         self._view = view
         self._port = settings.control.port
-        self._hosts = settings.metrics.hosts
+        self._hosts = settings.metrics.allowed_hosts
         self._token = token
         self._events = events
         #: Held from the change of the engine to the note of it.
@@ -105,8 +105,8 @@ class ControlCommands:
         self._events.publish(RoutesServed(routes=tuple(f"/{name}" for name in verbs)))
         return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, tally=self._count)
 
-    def _count(self, route: str, status: int) -> None:
-        self._events.publish(HttpAnswered(route=route, status=status))
+    def _count(self, route: str, status: int, is_denied: bool) -> None:
+        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class Listener:
         finally:
             await self._reader.close()
 
-    def _count(self, route: str, status: int) -> None:
-        self._events.publish(HttpAnswered(route=route, status=status))
+    def _count(self, route: str, status: int, is_denied: bool) -> None:
+        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
 
     async def _replay(self, after: int, limit: int) -> Sequence[Placement]:
         def page(history: History) -> Sequence[Placement]:

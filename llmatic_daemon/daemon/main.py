@@ -163,7 +163,7 @@ def _listener(settings: Settings, events: EventBus) -> "Listener | None":
         return None
     from llmatic_daemon.daemon.http_service import Listener  # 0.3 s, only if it is configured
 
-    return Listener(settings.metrics.port, settings.metrics.hosts, settings.state_dir, events)
+    return Listener(settings.metrics.port, settings.metrics.allowed_hosts, settings.state_dir, events)
 
 
 def _prompt_reloader(settings: Settings, search: _Search) -> PromptReloader:
@@ -171,7 +171,7 @@ def _prompt_reloader(settings: Settings, search: _Search) -> PromptReloader:
         build.prompt_folder(settings),
         search.engine,
         search.store,
-        axis_size=settings.archives.prompt_slots,
+        axis_size=settings.archives.prompt_axis_size,
         events=search.ports.events,
     )
 
@@ -225,8 +225,7 @@ def _services(
         Service("checkpoints", partial(keep_checkpoints, search.engine, store)),
         Service("health", partial(health.watch, events, state_dir)),
     ]
-    if settings.audit.share:
-        retry_policy = build.retry_policy(settings)
-        auditor = Auditor(search.engine, search.task, ports, retry_policy)
+    if settings.audit.ratio:
+        auditor = Auditor(search.engine, search.task, ports, settings.engine)
         services.append(Service("audits", auditor.run))
     return tuple(services)

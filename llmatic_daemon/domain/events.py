@@ -149,6 +149,8 @@ class HttpAnswered:
     #: As it is declared; empty: there is none.
     route: str
     status: int
+    #: Whether it was denied for its token, origin or host.
+    is_denied: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from llmatic_daemon.domain.ports import Ports
 from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.candidates.representation import representation_of
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.placement import due_for_audit
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from llmatic_daemon.domain.ports import Store
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import audit, edit, place
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 from llmatic_daemon.search.summaries import describe
 
 logger = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from llmatic_daemon.domain.ports import Ports
 from llmatic_daemon.engine.ledger import Ledger
 from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.proposals import num_epochs, propose, rng_for, shorten, should_continue
+from llmatic_daemon.search.variants import measures_untrained
 
 
 class CandidatePipeline:
@@ -118,7 +119,7 @@ class CandidatePipeline:
             return None
         return await self._ports.store.earlier(
             network.digest,
-            initial=not evolution.rules.measures_untrained,
+            initial=not measures_untrained(evolution.rules),
             stopped=evolution.early_stopping_rules.rung_ratio > 0,
         )
 

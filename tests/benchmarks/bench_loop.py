@@ -41,7 +41,7 @@ from llmatic_daemon.domain.ports import Ports
 from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.benchmarks.generations import run_generations
 from tests.support.fakes import (
     TASK,

@@ -30,7 +30,11 @@ async def scrape(num_scrapes: int) -> dict[str, float]:
     made.receive(RoutesServed(routes=tuple(route.path for route in routes)))
     async with (
         listening(
-            port, routes, tally=lambda route, status: made.receive(HttpAnswered(route=route, status=status))
+            port,
+            routes,
+            tally=lambda route, status, is_denied: made.receive(
+                HttpAnswered(route=route, status=status, is_denied=is_denied)
+            ),
         ),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):

@@ -12,7 +12,7 @@ from llmatic_daemon.engine.auditor import Auditor
 from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.fakes import (
     TASK,
     Clock,

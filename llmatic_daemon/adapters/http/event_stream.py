@@ -1,4 +1,4 @@
-"""What happens, as a stream: server-sent events for whoever watches, from the log on where one left off."""
+"""The event stream: server-sent events for readers, from the last placement that a reader has."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import contextmanager
 from typing import Any
 
-from llmatic_daemon.adapters.http.schemas import Evaluation, SlotState, plain
+from llmatic_daemon.adapters.http.schemas import CandidateSummary, SlotState, plain
 from llmatic_daemon.domain import Audit, Placement
 from llmatic_daemon.domain.events import (
     Audited,
@@ -31,11 +31,11 @@ Replay = Callable[[int, int], Awaitable[Sequence[Placement]]]
 
 
 class TooManyReaders(Exception):
-    """Nobody more can be told."""
+    """The limit of readers is reached."""
 
 
 class EventStream:
-    """Passes on what happens to all readers, each with a bounded queue; never waits for one."""
+    """Passes events on to all readers, each with a bounded queue; never waits for one."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
@@ -44,12 +44,12 @@ class EventStream:
 
     @property
     def slots(self) -> tuple[SlotState, ...]:
-        """Say what each slot does now."""
+        """The current phase of each slot."""
         return tuple(self._slots[slot] for slot in sorted(self._slots))
 
     @property
     def num_readers(self) -> int:
-        """Count the readers."""
+        """Number of connected readers."""
         return len(self._readers)
 
     def receive(self, event: Event) -> None:
@@ -66,7 +66,8 @@ class EventStream:
             case Audited(audit=audit):
                 self._send("audit", plain(Audit, audit))
             case PromptsRejected(reason=reason):
-                self._send("prompts-refused", {"why": reason})
+                self._send("prompts-rejected", {"why": reason})
+                self._send("prompts-refused", {"why": reason})  # deprecated
             case PauseChanged(is_paused=is_paused):
                 self._send("pause", {"is_paused": is_paused})
             case SlotsResized(num_slots=num_slots):
@@ -111,7 +112,7 @@ class EventStream:
             self._readers.discard(queue)
 
     def close(self) -> None:
-        """Send all readers home."""
+        """Disconnect all readers."""
         for queue in self._readers:
             queue.put_nowait(None)
 
@@ -144,7 +145,7 @@ async def _queued(
 
 
 def _placement(placement: Placement) -> bytes:
-    return _event("placement", plain(Evaluation, Evaluation.of(placement)), placement.number)
+    return _event("placement", plain(CandidateSummary, CandidateSummary.of(placement)), placement.number)
 
 
 def _event(what: str, facts: Any, number: int | None = None) -> bytes:

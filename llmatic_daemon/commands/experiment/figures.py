@@ -123,7 +123,7 @@ def _values(run: Finished, archive: str) -> dict[int, float]:
 
 def _slots(settings: Settings) -> dict[int, str]:
     prompts = read_prompts(build.prompt_path(settings))
-    taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+    taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_axis_size)
     return {
         position: prompt.id for prompt, position in zip(taken.mutation, taken.axis_positions, strict=True)
     }

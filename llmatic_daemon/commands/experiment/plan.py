@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ def _checked(where: str, values: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _job(run: RunKey, template: Settings, name: str) -> PlannedRun:
-    search = template.search.model_copy(update={"seed": run.seed})
+    search = replace(template.search, seed=run.seed)
     return PlannedRun(run=run, settings=template.model_copy(update={"search": search}), fingerprint=name)
 
 

@@ -76,12 +76,12 @@ async def simulate(
                 rewriter=adapters.rewriter,
             ),
             num_slots=settings.engine.slots,
-            budget=build.budget(settings),
-            retry_policy=build.retry_policy(settings),
+            budget=settings.budget,
+            retry_policy=settings.engine,
             clock=asyncio.get_running_loop().time,
         )
         prompts = read_prompts(build.prompt_path(settings))
-        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+        await engine.take_prompts(prompts, settings.archives.prompt_axis_size)
         end = await _run(engine, max_idle)
     return Simulation(
         placements=tuple(store.memory.placements),

@@ -201,7 +201,7 @@ def test_reload_without_a_daemon_says_so(state: Path):
     result = type_in("prompts", "reload", "--state", state)
 
     assert result.exit_code == 1
-    assert "a daemon must listen on" in result.stderr
+    assert "expected a daemon that listens on" in result.stderr
 
 
 @pytest.mark.slow
@@ -287,7 +287,7 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path:
     async def checks() -> dict[str, Check]:
         async with fake_tgi() as good, fake_tgi(faults=FaultPlan("generation")) as bad:
             urls = {"good": good.url, "bad": bad.url, "gone": "http://127.0.0.1:9"}
-            endpoints = {name: {"name": "tgi", "url": url} for name, url in urls.items()}
+            endpoints = {name: {"kind": "tgi", "url": url} for name, url in urls.items()}
             return await examined(tmp_path, **overrides, writer={"endpoints": endpoints})
 
     found = asyncio.run(checks())

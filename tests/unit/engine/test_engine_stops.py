@@ -16,7 +16,7 @@ from llmatic_daemon.domain.errors import (
     WriterUnavailable,
 )
 from llmatic_daemon.search.evolution import fold
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.engine import NEVER, EngineHarness, until
 from tests.support.fakes import (
     AXIS_SIZE,

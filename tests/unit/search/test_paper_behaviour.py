@@ -30,7 +30,7 @@ from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.operators import initial_source
 from llmatic_daemon.search.placement import place
 from llmatic_daemon.search.proposals import num_epochs, propose, rng_for
-from llmatic_daemon.search.retry_policy import RetryPolicy
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.fakes import (
     NETWORK_SPACE,
     TASK,
