@@ -7,17 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmatic_daemon.adapters.http.schemas import CandidateSummary, SlotState, plain
-from llmatic_daemon.domain import Audit, Placement
-from llmatic_daemon.domain.events import (
-    Audited,
-    Event,
-    PauseChanged,
-    Placed,
-    PromptsAdopted,
-    PromptsRejected,
-    SlotChanged,
-    SlotsResized,
-)
+from llmatic_daemon.domain import Audit, Placement, events
 
 #: Events that a reader may lag behind before it is dropped.
 MAX_LAG = 1000
@@ -52,25 +42,25 @@ class EventStream:
         """Number of connected readers."""
         return len(self._readers)
 
-    def receive(self, event: Event) -> None:
+    def receive(self, event: events.Event) -> None:
         """Pass an event on; the number of a placement is the id of what is sent."""
         match event:
-            case SlotChanged(slot=slot, phase=phase, detail=detail):
+            case events.SlotChanged(slot=slot, phase=phase, detail=detail):
                 self._slots[slot] = SlotState(slot=slot, phase=phase, detail=detail)
                 self._send("slot", {"slot": slot, "phase": phase, "detail": detail})
-            case Placed(placement=placement) if self._readers:
+            case events.Placed(placement=placement) if self._readers:
                 self._pass(placement.number, _placement(placement))
-            case PromptsAdopted(edition=edition):
+            case events.PromptsAdopted(edition=edition):
                 versions = {prompt.id: prompt.version for prompt in edition.prompts.all}
                 self._send("prompts", {"edition": edition.number, "versions": versions})
-            case Audited(audit=audit):
+            case events.Audited(audit=audit):
                 self._send("audit", plain(Audit, audit))
-            case PromptsRejected(reason=reason):
+            case events.PromptsRejected(reason=reason):
                 self._send("prompts-rejected", {"why": reason})
                 self._send("prompts-refused", {"why": reason})  # deprecated
-            case PauseChanged(is_paused=is_paused):
+            case events.PauseChanged(is_paused=is_paused):
                 self._send("pause", {"is_paused": is_paused})
-            case SlotsResized(num_slots=num_slots):
+            case events.SlotsResized(num_slots=num_slots):
                 self._send("slots", {"num_slots": num_slots})
             case _:
                 pass

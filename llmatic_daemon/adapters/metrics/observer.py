@@ -26,29 +26,7 @@ from llmatic_daemon.domain import (
     PromptSet,
     SearchStatus,
     Uplift,
-)
-from llmatic_daemon.domain.events import (
-    Audited,
-    BackupFinished,
-    CallEnded,
-    CommitTried,
-    DatabaseChecked,
-    DeviceChanged,
-    DeviceRemoved,
-    Event,
-    HttpAnswered,
-    JobDispatched,
-    JobReleased,
-    LoopLagMeasured,
-    Placed,
-    PromptsAdopted,
-    PromptsRejected,
-    RoutesServed,
-    SandboxProbed,
-    SlotChanged,
-    SlotsResized,
-    StateMeasured,
-    TrainerReplaced,
+    events,
 )
 from llmatic_daemon.domain.sandbox import Layer
 
@@ -121,68 +99,68 @@ class Metrics:
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def receive(self, event: Event) -> None:
+    def receive(self, event: events.Event) -> None:
         """Count an event."""
         match event:
-            case SlotChanged(slot=slot, phase=phase):
+            case events.SlotChanged(slot=slot, phase=phase):
                 self._change_slot(slot, phase)
-            case SlotsResized(num_slots=num_slots):
+            case events.SlotsResized(num_slots=num_slots):
                 for slot in range(len(self._slots), num_slots):  # old ones end idle
                     self._change_slot(slot, "idle")
-            case CallEnded(call=call):
+            case events.CallEnded(call=call):
                 self._count_call(call)
-            case CommitTried(result=result, duration_s=duration_s):
+            case events.CommitTried(result=result, duration_s=duration_s):
                 self._count_commit(result, duration_s)
-            case Placed(placement=placement):
+            case events.Placed(placement=placement):
                 self._count_placement(placement)
-            case DeviceChanged(device=device, phase=device_phase):
+            case events.DeviceChanged(device=device, phase=device_phase):
                 self._change_device(device, device_phase)
             case _:
                 self._count_rare(event)
 
-    def _count_rare(self, event: Event) -> None:
+    def _count_rare(self, event: events.Event) -> None:
         """Count what comes less often than slots and candidates change."""
         made = self._instruments
         match event:
-            case JobDispatched(job=job):
+            case events.JobDispatched(job=job):
                 self._unsettled.setdefault(job.number, time.time())
                 self._running.add(job.number)
-            case JobReleased(job=job, charged=charged):
+            case events.JobReleased(job=job, charged=charged):
                 self._running.discard(job.number)
                 made.attempts.labels("charged" if charged else "released").inc()
-            case PromptsAdopted(edition=edition):
+            case events.PromptsAdopted(edition=edition):
                 made.prompt_set_loads.labels("loaded").inc()
                 self.use(edition.prompts)
-            case PromptsRejected():
+            case events.PromptsRejected():
                 made.prompt_set_loads.labels("rejected").inc()
-            case Audited(audit=audit):
+            case events.Audited(audit=audit):
                 made.audits.labels(audit.verdict.value).inc()
                 made.audit_seconds.inc(audit.train_s)
                 made.gpu_seconds.inc(audit.train_s)
-            case DeviceRemoved(device=device):  # what is not there is not idle
+            case events.DeviceRemoved(device=device):  # what is not there is not idle
                 self._devices.pop(device, None)
                 made.forget("device", [device])
-            case TrainerReplaced(device=device, reason=reason):
+            case events.TrainerReplaced(device=device, reason=reason):
                 made.learn("device", [device])
                 made.trainer_restarts.labels(device, reason.value).inc()
-            case SandboxProbed(missing=missing):
+            case events.SandboxProbed(missing=missing):
                 for layer in Layer:
                     made.sandbox_layer.labels(layer.value).set(layer not in missing)
-            case BackupFinished(finished_at=finished_at):
+            case events.BackupFinished(finished_at=finished_at):
                 made.backup_last_success_timestamp_seconds.set(finished_at)
-            case RoutesServed(routes=routes):
+            case events.RoutesServed(routes=routes):
                 made.learn("route", routes)
-            case HttpAnswered(route=route, status=status, is_denied=is_denied):
+            case events.HttpAnswered(route=route, status=status, is_denied=is_denied):
                 made.http_requests.labels(route or NO_ROUTE, f"{status // 100}xx").inc()
                 made.auth_failures.inc(is_denied)
-            case StateMeasured():
+            case events.StateMeasured():
                 made.db_size_bytes.set(event.database_bytes)
                 made.db_wal_size_bytes.set(event.wal_bytes)
                 made.state_filesystem_free_bytes.set(event.free_bytes)
-            case DatabaseChecked(is_sound=is_sound):
+            case events.DatabaseChecked(is_sound=is_sound):
                 made.db_integrity.set(is_sound)
                 made.db_checked_timestamp_seconds.set(time.time())
-            case LoopLagMeasured(longest_s=longest_s):
+            case events.LoopLagMeasured(longest_s=longest_s):
                 made.event_loop_lag_seconds.set(longest_s)
             case _:
                 pass
