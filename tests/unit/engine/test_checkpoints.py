@@ -120,7 +120,7 @@ async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
 
     assert store.memory.checkpoint is not None
     assert store.memory.checkpoint.num_settled >= 10
-    assert "no milestone is kept: the disk is full" in caplog.text
+    assert "no checkpoint is stored: the disk is full" in caplog.text
 
 
 def test_large_archives_have_fewer_milestones():
