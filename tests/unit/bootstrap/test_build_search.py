@@ -82,7 +82,10 @@ def test_every_measure_is_tried_above():
         ({"axes": ["flops", "flops"]}, "archives.axes must be two different measures, got 'flops' twice"),
         ({"axes": ["flops"]}, "archives.axes must have more values"),
         ({"axes": ["flops", "depht"]}, "archives.axes must be .*got 'depht'; did you mean 'depth'"),
-        ({"bounds": {"flops": {"low": 1.0}}}, "archives.bounds.flops must be left out; set archives.flops_low"),
+        (
+            {"bounds": {"flops": {"low": 1.0}}},
+            "archives.bounds.flops must be left out; set archives.flops_low",
+        ),
         ({"bounds": {"depth": {"low": 1.0}}}, "archives.bounds.depth must be of one of the axes"),
         (
             {"axes": ["flops", "depth"], "bounds": {"depth": {"lo": 1}}},
