@@ -92,10 +92,10 @@ def rollback(prompt: str, version: int, state: Path) -> None:
         is_running = opened.status().holder is not None
         weight = opened.prompt_weight(prompt)
     if version > len(versions):
-        raise UserError(f"prompt {prompt!r} must have version {version}, found {len(versions)}")
+        raise UserError(f"expected a version of prompt {prompt!r} from 1 to {len(versions)}, got {version}")
     prompt_folder = build.prompt_path(read_settings(state))
     written = write_version(prompt_folder, versions[version - 1], weight)
-    click.echo(f"{written} holds version {version} again")
+    click.echo(f"restored version {version} in {written}")
     if is_running:
         _reload(state)
     else:

@@ -35,7 +35,6 @@ UNSWEPT = {
     "domain",
     "engine",
     "search",
-    "worker",
 }
 
 

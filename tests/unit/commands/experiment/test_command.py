@@ -180,4 +180,4 @@ def test_nothing_to_do_is_one_line() -> None:
 
     assert status == 1
     assert err.count("\n") == 1
-    assert "must be named" in err
+    assert "expected an experiment" in err

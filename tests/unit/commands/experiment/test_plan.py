@@ -60,7 +60,7 @@ def test_data_set_has_the_bounds_of_its_images(file: Path) -> None:
         ("budgets = [10, 25]", "", "budgets must be there"),
         ("[variants.plain]", '[variants."a/b"]', "name of letters.*got 'a/b'"),
         ("search.tournament_size", "search.tournment_size", "did you mean 'search.tournament_size'"),
-        ("search.tournament_size = 1", "search.seed = 1", "search.seed must be left out.* by seeds"),
+        ("search.tournament_size = 1", "search.seed = 1", "search.seed: remove it.* by seeds"),
         ("search.tournament_size = 1", 'preset = "papr"', "uniform: preset must be.*mean 'paper'"),
         (
             "search.tournament_size = 1",
@@ -68,8 +68,12 @@ def test_data_set_has_the_bounds_of_its_images(file: Path) -> None:
             "variants.uniform: search.temperature_jitter",
         ),
         ("nasbench201-cifar10", "nasbench201-cifar11", "data.name must be .*mean 'nasbench201"),
-        ('table = "cells.csv"', "", "table must name the benchmark's table.*--table"),
-        ('table = "cells.csv"', 'table = "no.csv"', "must be a readable file, got '.*no.csv'"),
+        ('table = "cells.csv"', "", "expected the benchmark.s table.*--table"),
+        (
+            'table = "cells.csv"',
+            'table = "no.csv"',
+            "expected a readable table of the benchmark, got '.*no.csv'",
+        ),
         ("seeds = 2", "seeds =", "must be TOML"),
     ],
 )
@@ -84,7 +88,7 @@ def test_mistake_is_one_line_that_names_the_file(file: Path, old: str, new: str,
 
 
 def test_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="must be a readable TOML file or one of quick"):
+    with pytest.raises(ConfigurationError, match="expected a readable TOML file or one of quick"):
         plan(str(tmp_path / "none.toml"))
 
 
