@@ -307,6 +307,12 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
     assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
 
 
+async def test_reload_reads_the_old_name_of_a_setting(daemon: DaemonHarness):
+    daemon.write('[training]\nplaces = ["cpu", "cuda:0"]\n')
+
+    assert "training.devices" in (await daemon.ask("reload"))["changed"]
+
+
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
     daemon.write("[engine]\nslots = 4\nretry_s = 7.0")
     await daemon.ask("reload")
