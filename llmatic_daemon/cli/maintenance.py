@@ -1,4 +1,4 @@
-"""Commands that keep a search for years: back it up, put it back, and clear up."""
+"""Commands for maintenance: backup, restore, gc."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from llmatic_daemon.adapters.http import control_socket
 from llmatic_daemon.adapters.storage.state_folder import holder
 from llmatic_daemon.cli import views
-from llmatic_daemon.cli.base import example, json_option, main, state_dir, state_option
+from llmatic_daemon.cli.base import example, json_option, main, search_options
 from llmatic_daemon.commands.backup import Backup, back_up
 from llmatic_daemon.commands.gc import collect
 from llmatic_daemon.commands.restore import restore as restore_state
@@ -29,12 +29,12 @@ _TIMEOUT_S = 6 * 3600.0
     type=click.IntRange(min=1),
     help="Backups to keep in DIR; the oldest are removed.",
 )
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon backup /srv/backups --keep 14")
-def backup(folder: Path, keep: int, state: Path | None, as_json: bool) -> None:
-    """Copy a search into DIR and verify the copy, daemon running or not; each one is a state folder."""
-    made = _made(state_dir(state), folder.absolute(), keep)
+def backup(folder: Path, keep: int, state: Path, as_json: bool) -> None:
+    """Copy a search into DIR and verify the copy, with or without a running daemon."""
+    made = _made(state, folder.absolute(), keep)
     if as_json:
         click.echo(views.as_json(made))
         return
@@ -45,50 +45,50 @@ def backup(folder: Path, keep: int, state: Path | None, as_json: bool) -> None:
 
 
 def _made(folder: Path, target: Path, keep: int) -> Backup:
-    """Have the daemon make it, which then knows of it; without one, or where it may not, make it here."""
+    """Request the backup from a running daemon, which then exports its age; else make it here."""
     if holder(folder) is None:
         return back_up(folder, target, keep)
     body = {"folder": str(target), "keep": keep}
     try:
         answer = asyncio.run(control_socket.ask(folder, "backup", body, timeout_s=_TIMEOUT_S))
-    except UserError:  # what is not its place to write may be ours; all else is told again
+    except UserError:  # the daemon may lack permission to write there; other errors occur again here
         return back_up(folder, target, keep)
     return Backup(**{**answer, "removed": tuple(answer["removed"])})
 
 
 @main.command()
 @click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, exists=True))
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon restore /srv/backups --state llmatic-state")
-def restore(source: Path, state: Path | None, as_json: bool) -> None:
-    """Put a backup (or the newest of a folder) back; what was there is kept beside it."""
-    done = restore_state(source, state_dir(state))
+def restore(source: Path, state: Path, as_json: bool) -> None:
+    """Restore a backup (or the newest of a folder); the previous state is kept beside it."""
+    done = restore_state(source, state)
     if as_json:
         click.echo(views.as_json(done))
         return
     if done.replaced:
-        click.echo(f"what was there is kept in {done.replaced}")
-    click.echo(f"{done.num_settled} settled candidates are back, of {done.source}")
+        click.echo(f"the previous state is kept in {done.replaced}")
+    click.echo(f"restored {done.num_settled} settled candidates from {done.source}")
 
 
 @main.command()
-@state_option
+@search_options
 @click.option(
     "--graphs",
     "--weights",
     "graphs",
     is_flag=True,
-    help="Also empty the graphs of networks that hold no cell. (Weights are never kept.)",
+    help="Also delete the graphs of networks that hold no cell. (Weights are never stored.)",
 )
-@click.option("--copies", is_flag=True, help="Also what upgrades and restores have kept.")
-@click.option("--vacuum", is_flag=True, help="Give free pages back to the disk.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--copies", is_flag=True, help="Also delete the copies that upgrades and restores have kept.")
+@click.option("--vacuum", is_flag=True, help="Return free database pages to the file system.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
 @example("llmatic-daemon gc --dry-run")
-def gc(state: Path | None, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove what a stopped search holds and nobody needs; with its options, more."""
-    done = collect(state_dir(state), graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
+def gc(state: Path, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove unneeded files of a stopped search; the options remove more."""
+    done = collect(state, graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
     if as_json:
         click.echo(views.as_json(done))
         return
@@ -99,6 +99,6 @@ def gc(state: Path | None, graphs: bool, copies: bool, vacuum: bool, dry_run: bo
     if done.vacuumed_bytes:
         click.echo(f"the database is {text.count(done.vacuumed_bytes)}B smaller")
     if not (done.drafts or done.copies or done.num_graphs or done.vacuumed_bytes):
-        click.echo("there is nothing to remove")
+        click.echo("nothing to remove")
     elif dry_run:
-        click.echo("nothing was removed: this was a dry run")
+        click.echo("dry run: nothing was removed")

@@ -1,4 +1,4 @@
-"""Commands around a search: run one, look at it, try a network, take what was found."""
+"""Commands for a search: run it, inspect it, lift a network, export the results."""
 
 import asyncio
 import logging
@@ -24,9 +24,9 @@ from llmatic_daemon.cli.base import (
     example,
     json_option,
     main,
+    search_options,
     settings_of,
     show,
-    state_dir,
     state_option,
 )
 from llmatic_daemon.cli.demo import conclude, introduce
@@ -54,7 +54,7 @@ from llmatic_daemon.search.candidates.representation import representation_of
 def demo(state: Path | None, fresh: bool) -> None:
     """Search networks for handwritten digits: no LLM, no GPU, no download, three minutes.
 
-    The real daemon on an embedded default; a second demo goes on where the first one ended.
+    Runs the real daemon with the preset "demo"; a second demo continues the first one.
     """
     settings = config.load(preset="demo", overrides={"state_dir": str(state)} if state else {})
     if fresh:
@@ -75,11 +75,11 @@ def demo(state: Path | None, fresh: bool) -> None:
     default="auto",
     show_default=True,
     type=click.Choice(logs.FORMATS),
-    help="auto: a live table on a terminal, the journal's fields under systemd, else lines of text.",
+    help="auto: a live table on a terminal, journal fields under systemd, otherwise lines of text.",
 )
 @example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str, form: logs.Format) -> None:
-    """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
+    """Search until the budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
     again = partial(settings_of, file, preset, state)
     _run(again(), a_console(), form, again)
 
@@ -90,7 +90,7 @@ def _run(
     form: logs.Format = "auto",
     again: Callable[[], Settings] | None = None,
 ) -> None:
-    """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
+    """Run the daemon, with a live table on a terminal or with log lines."""
     if not console.is_terminal or form != "auto":
         logs.configure(form)
         console.print(asyncio.run(daemon.run(settings, build.build_adapters(settings), again=again)))
@@ -102,18 +102,18 @@ def _run(
     console.print(end)
 
 
-# --- look ----------------------------------------------------------------------------------------
+# --- inspect ----------------------------------------------------------------------------------------
 
 
 @main.command()
-@state_option
-@click.option("--watch", is_flag=True, help="Show it again every two seconds.")
+@search_options
+@click.option("--watch", is_flag=True, help="Refresh every two seconds.")
 @json_option
 @example("llmatic-daemon status --watch")
-def status(state: Path | None, watch: bool, as_json: bool) -> None:
-    """Show how far a search has come, daemon running or not."""
+def status(state: Path, watch: bool, as_json: bool) -> None:
+    """Show the progress of a search, with or without a running daemon."""
     console = a_console()
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         while True:
             now = history.status()
             if watch:
@@ -125,25 +125,25 @@ def status(state: Path | None, watch: bool, as_json: bool) -> None:
 
 
 @main.command()
-@state_option
+@search_options
 @click.option("--order", default="objective", type=click.Choice(get_args(Order)), show_default=True)
 @json_option
 @example("llmatic-daemon elites --order flops")
-def elites(state: Path | None, order: Order, as_json: bool) -> None:
+def elites(state: Path, order: Order, as_json: bool) -> None:
     """List the best network of each cell."""
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         found = history.elites(order)
     show(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
 @main.command("show")
 @click.argument("number", type=int)
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon show 42")
-def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
+def show_candidate(number: int, state: Path, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         placement, ancestors = history.placement(number), history.lineage(number)
         audit = history.audit(number)
         digest = placement.source_digest
@@ -171,7 +171,7 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
 
 
 @main.command()
-@state_option
+@search_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -186,31 +186,30 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     show_default=True,
 )
 @example("llmatic-daemon plot --format pdf --out pictures")
-def plot(state: Path | None, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Draw both archives, the best over evaluations, and the windows."""
-    folder = state_dir(state)
-    for file in draw(folder, out or folder / "plots", formats):
+def plot(state: Path, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Draw both archives, the best accuracy over evaluations, and the windows."""
+    for file in draw(state, out or state / "plots", formats):
         click.echo(file)
 
 
 @main.command()
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon verify")
-def verify(state: Path | None, as_json: bool) -> None:
-    """Fold the log of a search and compare the result with the archives that are stored."""
-    report = verify_state(state_dir(state))
+def verify(state: Path, as_json: bool) -> None:
+    """Rebuild a search from its log and compare the result with the stored archives."""
+    report = verify_state(state)
     if as_json:
         click.echo(views.as_json(report))
     else:
         for fault in report.faults:
             click.echo(f"differs: {fault}")
         verdict = "differs from" if report.faults else "agrees with"
-        click.echo(f"the fold of {report.num_settled} placements {verdict} what is stored")
+        click.echo(f"the search rebuilt from {report.num_settled} placements {verdict} the stored one")
     sys.exit(1 if report.faults else 0)
 
 
-# --- try and take --------------------------------------------------------------------------------
+# --- lift, init and export --------------------------------------------------------------------------------
 
 
 @main.command()
@@ -221,7 +220,7 @@ def verify(state: Path | None, as_json: bool) -> None:
 @json_option
 @example("llmatic-daemon lift network.py --shape 1x8x8")
 def lift(path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool) -> None:
-    """Tell whether a network would be accepted: its measures, or why not (exit code 1)."""
+    """Lift a network as the search would: print its measures, or why it is rejected (exit code 1)."""
     settings = settings_of(file, preset, None)
     lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
     if isinstance(lifted, Rejection):
@@ -241,32 +240,32 @@ def _shape(text: str) -> tuple[int, int, int]:
         channels, height, width = (int(part) for part in text.split("x"))
     except ValueError as error:
         raise UserError(
-            f"--shape must be channels x height x width, such as 3x32x32, got {text!r}"
+            f"--shape: expected channels x height x width, such as 3x32x32, got {text!r}"
         ) from error
     if min(channels, height, width) < 1:
-        raise UserError(f"--shape must have sizes of at least 1, got {text!r}")
+        raise UserError(f"--shape: expected sizes of at least 1, got {text!r}")
     return channels, height, width
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-@click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Of the file.")
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Preset to write.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
-    """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
+    """Write an annotated llmatic.toml and the prompts for your own search."""
     files = first_files(folder, preset)
     write_new(files, force=force)
     for file in files:
         click.echo(file)
-    click.echo(f"next: say in {folder / 'llmatic.toml'} where your data lie (data.folder), then")
+    click.echo(f"next: set data.folder in {folder / 'llmatic.toml'}, then run")
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
 
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@state_option
-@click.option("--only", "jobs", multiple=True, type=int, help="An elite's number.  [default: all]")
+@search_options
+@click.option("--only", "jobs", multiple=True, type=int, help="Number of an elite.  [default: all]")
 @click.option(
     "--format",
     "kind",
@@ -277,9 +276,9 @@ def init(folder: Path, preset: str, force: bool) -> None:
 )
 @json_option
 @example("llmatic-daemon export networks --only 42 --format onnx")
-def export(folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
-    """Train elites a last time, and write source, weights, program and card of each into DIR."""
-    done = asyncio.run(_export(state_dir(state), folder, jobs, kind, as_json))
+def export(folder: Path, state: Path, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
+    """Train elites a last time; write source, weights, program and card of each into DIR."""
+    done = asyncio.run(_export(state, folder, jobs, kind, as_json))
     if as_json:
         click.echo(views.as_json(done))
     sys.exit(int(any(exported.fault for exported in done)))

@@ -23,7 +23,6 @@ from llmatic_daemon.domain import (
     digest,
 )
 from llmatic_daemon.search.archive.archive import CVTArchive
-from llmatic_daemon.search.archive.measures import measured
 from llmatic_daemon.search.auditing import Contender, Contenders
 from llmatic_daemon.search.evolution import Best, Evolution, Window
 from llmatic_daemon.search.prompt_book import PromptBook
@@ -149,7 +148,6 @@ def _contender(row: list[Any]) -> Contender:
             job=job,
             source_digest=source,
             measures=measures,
-            solution=measured(measures),
             rung_accuracy=rung_accuracy,
             rung_ratio=rung_ratio,
             structure=tuple((name, number) for name, number in structure),

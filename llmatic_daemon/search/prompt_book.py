@@ -66,7 +66,7 @@ class PromptBook:
         """Return known positions; a new prompt gets the lowest unused one, else that of a retired prompt."""
         if len(ids) > axis_size:
             raise ConfigurationError(
-                f"there must be at most {axis_size} mutation prompts (archives.prompt_slots), "
+                f"there must be at most {axis_size} mutation prompts (archives.prompt_axis_size), "
                 f"found {len(ids)}; disable or remove some"
             )
         free = self._free_positions(ids, axis_size)

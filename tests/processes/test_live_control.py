@@ -53,18 +53,18 @@ def test_commands_do_what_they_say(tmp_path: Path, folder: Path) -> None:
     state = tmp_path / "state"
     with running_daemon(state, folder, "--slots", "1") as running:
         running.ask("status")
-        assert said(state, "slots", 3) == "3 slots, before 1"
+        assert said(state, "slots", 3) == "3 slots, previously 1"
         assert running.wait_for("resized")["num_slots"] == 3
         assert json.loads(type_in(state, "slots", 2, "--json").output) == {"before": 3, "slots": 2}
 
-        assert said(state, "pause").startswith("the search is paused: jobs under way")
+        assert said(state, "pause").startswith("the search is paused: running jobs")
         assert said(state, "pause").startswith("the search is paused already")
         wait_until(lambda: running_jobs(state) == 0)
         before = settled(state)
         assert "resume" in type_in(state, "status").output
         assert settled(state) == before
 
-        assert said(state, "resume") == "the search goes on"
+        assert said(state, "resume") == "the search continues"
         wait_until(lambda: settled(state) > before)
         assert said(state, "drain").startswith("no job is started any more")
         assert running.wait_for("end")["why"] == "drained as asked"
@@ -136,7 +136,7 @@ def test_wrong_token_over_tcp_is_told_by_metrics_and_log(tmp_path: Path, folder:
             exposed = answer.read().decode()
 
     assert "llmatic_auth_failures_total 1.0\n" in exposed
-    assert "denied: POST /pause: this needs the API's token" in "".join(running.log)
+    assert "denied: POST /pause: expected the API token" in "".join(running.log)
 
 
 def bearing(token: str) -> dict[str, str]:
@@ -148,5 +148,5 @@ def test_command_without_a_daemon_is_one_line(tmp_path: Path) -> None:
         result = type_in(tmp_path, *words)
 
         assert result.exit_code == 1
-        assert "a daemon must listen on" in result.stderr
+        assert "expected a daemon that listens on" in result.stderr
         assert result.stderr.count("\n") == 1

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 
 from llmatic_daemon import PACKAGE_ROOT, cli
 from llmatic_daemon.adapters.metrics.catalog import TABLE
+from llmatic_daemon.cli.reference import TOPICS, named_commands
 from llmatic_daemon.config.loading import PRESETS, load, preset_text
 from llmatic_daemon.config.settings import EndpointSettings
 
@@ -29,7 +29,7 @@ STARTS = (ROOT, PACKAGE, ROOT / "tests")
 #: Files and folders that a command or a user makes.
 MADE_LATER = {
     *("my-search/llmatic.toml", "mine/", "train/", "test/", "prompts/", "llmatic.toml", "results.md"),
-    *("settings.json", "control.sock", "llmatic-daemon-backup@cifar.timer"),
+    *("settings.json", "control.sock", "network.py", "llmatic-daemon-backup@cifar.timer"),
 }
 #: Endings of files.
 FILES = "py|md|toml|yml|yaml|json|conf|service|timer|sock"
@@ -181,24 +181,11 @@ def sections() -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in known_settings() if "." in name)
 
 
-def described_settings() -> Iterator[tuple[str, str, str]]:
-    """Read name, default and meaning of each setting from the default preset."""
-    section, comment = "", ""
-    for line in preset_text("default").splitlines():
-        if line.startswith("# "):
-            comment = line.removeprefix("# ")
-        elif line.startswith("["):
-            section = line.strip("[]") + "."
-        elif " = " in line:
-            name, default = line.split(" = ", 1)
-            yield f"{section}{name}", default, comment
-
-
 def test_every_setting_has_a_default_and_a_meaning():
-    described = list(described_settings())
+    described = list(TOPICS["settings"].rows())
 
-    assert {name for name, _, _ in described} == known_settings()
-    assert all(meaning.endswith(".") for _, _, meaning in described)
+    assert {row[0] for row in described} == known_settings()
+    assert all(row[2].endswith(".") for row in described)
 
 
 @pytest.mark.parametrize("preset", PRESETS[1:])
@@ -248,7 +235,9 @@ def test_toml_blocks_are_valid_settings(path: Path):
 def is_metric(name: str) -> bool:
     """Decide whether a name is a metric's, one of its series', or the beginning of several."""
     base = next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
-    return any(metric.name in (name, base) or metric.name.startswith(name) for metric in TABLE)
+    return any(
+        {metric.name, metric.former} & {name, base} or metric.name.startswith(name) for metric in TABLE
+    )
 
 
 @pytest.mark.parametrize("path", CURRENT, ids=name_of)
@@ -259,13 +248,6 @@ def test_metrics_in_the_text_exist(path: Path):
 
 
 # --- commands -------------------------------------------------------------------------------------
-
-
-def named_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in sorted(group.commands.items()):
-        yield prefix + name, command
-        if isinstance(command, click.Group):
-            yield from named_commands(command, f"{prefix}{name} ")
 
 
 COMMANDS = dict(named_commands(cli.main))

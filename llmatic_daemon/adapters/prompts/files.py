@@ -1,6 +1,7 @@
 """Prompt files: one Markdown file for each prompt, its stem the prompt's id; a folder is one prompt set."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -63,14 +64,15 @@ def _content(path: Path) -> bytes | str:
     if not path.name.isprintable():
         return "must have a name of printable Unicode; rename it"
     try:
-        if not path.resolve().is_relative_to(path.parent.resolve()):
-            return f"must lie in its folder, found a link to {path.resolve()}; copy it there"
+        found = Path(os.path.realpath(path, strict=True))  # `Path.resolve` differs between Pythons
+        if not found.is_relative_to(path.parent.resolve()):
+            return f"must lie in its folder, found a link to {found}; copy it there"
         if not path.is_file():
             return "must be a file; move it elsewhere"
         with path.open("rb") as file:
             return file.read(MAX_PROMPT_BYTES + 1)
-    except (OSError, RuntimeError) as error:  # RuntimeError for a link to itself, until Python 3.12
-        return f"must be readable: {getattr(error, 'strerror', None) or error}"
+    except OSError as error:
+        return f"must be readable: {error.strerror or error}"
 
 
 def parse_prompts(files: FolderSnapshot) -> tuple[Prompt, ...]:

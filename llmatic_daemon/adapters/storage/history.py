@@ -278,21 +278,16 @@ class History:
         return float(rows[0][0]) if rows else 1.0
 
     def _open(self) -> sqlite3.Connection:
-        connection = None
         try:
-            connection = database_file.connect_read_only(self._path)
-            database_file.check_version(connection, self._path)
-            if len(schema.applied(connection)) < schema.VERSION:
-                raise StateVersionError(
-                    f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
-                    "older one; start the daemon on it once, which brings it up to date"
-                )
+            with database_file.closed_on_error(database_file.connect_read_only(self._path)) as connection:
+                database_file.check_version(connection, self._path)
+                if len(schema.applied(connection)) < schema.VERSION:
+                    raise StateVersionError(
+                        f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
+                        "older one; start the daemon on it once, which brings it up to date"
+                    )
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
-        except ConfigurationError:
-            if connection is not None:
-                connection.close()
-            raise
         return connection
 
     def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:

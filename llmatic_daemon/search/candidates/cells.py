@@ -9,6 +9,7 @@ from llmatic_daemon.search.candidates.requests import filled
 
 #: Prefix of the data sets whose candidates are cells, such as nasbench201-cifar10.
 TASK_PREFIX = "nasbench201-"
+BENCHMARKS = tuple(f"{TASK_PREFIX}{images}" for images in ("cifar10", "cifar100", "imagenet16-120"))
 #: Class name of a cell, which has no class.
 CELL_NAME = "cell"
 #: A minimal cell with layers: three 1 x 1 convolutions in a row.

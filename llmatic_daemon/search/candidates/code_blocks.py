@@ -18,6 +18,9 @@ MAX_ANSWER_BYTES = 256 << 10
 #: parsing them takes 0.1 s in the event loop. 64 KiB of `a` lines would take 0.3 s.
 MAX_SOURCE_BYTES = 64 << 10
 _MAX_TOKENS = 20_000
+#: Maximum depth of a statement's syntax tree, independent of this Python's own limit; a network has about 20.
+_MAX_DEPTH = 200
+_TOO_DEEP = f"code must be nested at most {_MAX_DEPTH} levels deep"
 #: Python's time is quadratic in the length of a dotted module name: 2 s for 60 kB of `from a.a.a`.
 _MAX_IMPORT_LINE = 4096
 #: Parser budget of one answer in bytes: the longest block may be tried twice, short ones often.
@@ -59,9 +62,10 @@ class Block(NamedTuple):
 class Parser:
     """Parser with a budget, which bounds the time for any text."""
 
-    def __init__(self, num_bytes: int = _MAX_PARSED) -> None:
-        """Set the budget of all tries together, in bytes."""
+    def __init__(self, num_bytes: int = _MAX_PARSED, max_depth: int = _MAX_DEPTH) -> None:
+        """Set the budget of all tries together, in bytes, and the maximum depth of a statement."""
         self._left = num_bytes
+        self._max_depth = max_depth
         #: Error of the last text that did not parse.
         self.problem = "there is no code"
 
@@ -78,15 +82,29 @@ class Parser:
         self._left -= len(text) + _TRY_BYTES
         try:
             with warnings.catch_warnings(action="ignore"):  # for example of invalid escapes
-                return ast.parse(text)
+                tree = ast.parse(text)
         except SyntaxError as error:
             return self._failed(f"line {error.lineno}: {error.msg}", error.lineno)
-        except (ValueError, RecursionError, MemoryError) as error:
-            return self._failed(f"{type(error).__name__}: {error}")
+        except (RecursionError, MemoryError):  # raised by CPython's parser, far beyond the maximum depth
+            return self._failed(_TOO_DEEP)
+        except ValueError as error:
+            return self._failed(f"ValueError: {error}")
+        deep = (statement.lineno for statement in tree.body if _is_deeper(statement, self._max_depth))
+        line = next(deep, None)
+        return self._failed(_TOO_DEEP, line) if line else tree
 
     def _failed(self, problem: str, line: int | None = None) -> int | None:
         self.problem = problem
         return line
+
+
+def _is_deeper(statement: ast.stmt, max_depth: int) -> bool:
+    """Return whether a statement is nested too deeply; without recursion, which has a limit of its own."""
+    level, depth = list[ast.AST]([statement]), 0
+    while level and depth < max_depth:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    return bool(level)
 
 
 def read_blocks(answer: str, parser: Parser, *, cut: bool) -> list[Block]:

@@ -233,7 +233,7 @@ async def test_changes_are_logged_and_looks_are_not(daemon: DaemonHarness, caplo
         await daemon.ask("status")
         await daemon.ask("pause")
 
-    said = [record.getMessage() for record in caplog.records if "asked for by" in record.message]
+    said = [record.getMessage() for record in caplog.records if "requested by" in record.message]
     assert [line.split(",")[0] for line in said] == ["pause"]
 
 
@@ -246,7 +246,7 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
     await listening.wait()
     attending.cancel()
 
-    assert "must be free for the control socket" in caplog.text
+    assert "control socket: expected" in caplog.text
     assert "going on without it" in caplog.text
 
 
@@ -273,7 +273,7 @@ async def test_wrong_tokens_are_counted_and_logged_and_change_nothing(
     assert found["llmatic_auth_failures_total",] == 4
     assert found["llmatic_http_requests_total", "/pause", "4xx"] == 4
     assert found["llmatic_http_requests_total", "/pause", "2xx"] == 1
-    assert caplog.text.count("denied: POST /pause: this needs the API's token") == 4
+    assert caplog.text.count("denied: POST /pause: expected the API token") == 4
     assert TOKEN[:-1] not in caplog.text
 
 
@@ -290,18 +290,18 @@ async def test_verbs_that_nobody_has_asked_for_yet_are_exported_as_0(tmp_path: P
 
 async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarness):
     daemon.write(
-        '[engine]\nslots = 4\nretry_s = 7.0\n[training]\nplaces = ["cpu", "cuda:0"]\n'
-        '[writer.endpoints.coder]\nname = "openai"\n'
+        '[engine]\nslots = 4\nretry_s = 7.0\n[training]\ndevices = ["cpu", "cuda:0"]\n'
+        '[writer.endpoints.coder]\nkind = "openai"\n'
     )
     (daemon.prompts / "widen.md").write_text("Widen it a lot.")
 
     said = await daemon.ask("reload")
 
-    assert said["changed"] == ["training.places", "engine.slots"]
+    assert said["changed"] == ["training.devices", "engine.slots"]
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
-    assert daemon.harness.trainer.places == ("cpu", "cuda:0")
+    assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
 
 
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
@@ -327,7 +327,7 @@ async def test_reload_brings_back_what_the_file_says_after_slots(daemon: DaemonH
     [
         ("[engine]\nslots = 4\nretry_s = 0", "engine.retry_s must be above 0, got 0"),
         ("[engine]\nslots = 4\nslotz = 4", "unknown setting 'engine.slotz'"),
-        ("[engine]\nslots = 4\n[training]\nplaces = []", "places must name at least one device"),
+        ("[engine]\nslots = 4\n[training]\ndevices = []", "devices must name at least one device"),
         ("[engine]\nslots = 4\n[search]\nseed = 2", "must belong to this search"),
         ("[engine\nslots = 4", "must be TOML"),
     ],
@@ -340,7 +340,7 @@ async def test_bad_settings_change_nothing(daemon: DaemonHarness, text: str, why
     said = await daemon.refused("reload")
 
     assert why in said
-    assert (daemon.engine.num_slots, daemon.harness.trainer.places) == (1, ())
+    assert (daemon.engine.num_slots, daemon.harness.trainer.devices) == (1, ())
     assert daemon.prompt_desk.digest == before
 
 
@@ -361,14 +361,14 @@ async def test_bad_prompts_change_no_setting(daemon: DaemonHarness):
 
 
 async def test_place_that_does_not_start_changes_no_setting(daemon: DaemonHarness):
-    daemon.write('[engine]\nslots = 4\n[training]\nplaces = ["cuda:9"]')
+    daemon.write('[engine]\nslots = 4\n[training]\ndevices = ["cuda:9"]')
     daemon.harness.trainer.faults = ErrorScript(TrainerUnavailable("no cuda:9"))
 
     said = await status_and_body(daemon.state, "POST", "reload")
     again = await daemon.ask("reload")
 
     assert said == (503, {"error": "no cuda:9"})
-    assert again["changed"] == ["training.places", "engine.slots"]
+    assert again["changed"] == ["training.devices", "engine.slots"]
 
 
 async def test_reloads_at_once_change_everything_once(daemon: DaemonHarness):
