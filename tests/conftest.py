@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.codegen_server import codegen_server, make_model
+from tests.support.codegen_server import codegen_server, make_model
 
 #: What the server calls its model.
 CODEGEN = "codegen-tiny"

@@ -26,8 +26,8 @@ from llmatic_daemon import config
 from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.daemon import main as daemon
 from tests.benchmarks.bench_soak import FaultyTrainer, scrape
-from tests.fake_daemon import Acknowledger, RandomLifter, RandomWriter
-from tests.web_house import free_port
+from tests.support.fake_daemon import Acknowledger, RandomLifter, RandomWriter
+from tests.support.web import free_port
 
 SETTLED = re.compile(rb"^llmatic_settled_jobs ([0-9.e+]+)$", re.M)
 

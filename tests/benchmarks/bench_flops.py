@@ -15,11 +15,10 @@ from ptflops import get_model_complexity_info
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
-from flop_battery import BATTERY
-
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from llmatic_daemon.worker.graph.validation import GraphLimits, validate
 from llmatic_daemon.worker.lifting.export import export
+from tests.support.flop_battery import BATTERY
 
 SHAPE = (3, 32, 32)
 

@@ -14,11 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
-from network_sources import HONEST
-
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.domain import Candidate, Network, Task
+from tests.support.network_sources import HONEST
 
 TASK = Task(
     name="cifar10",

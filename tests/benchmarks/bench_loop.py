@@ -41,7 +41,7 @@ from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from tests.benchmarks.generations import run_generations
-from tests.fakes import (
+from tests.support.fakes import (
     TASK,
     FakeLifter,
     FakeTrainer,

@@ -13,10 +13,9 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 import safetensors.torch
 import torch
-from network_sources import HONEST, network
 
 from llmatic_daemon.worker.graph.serialization import build
 from llmatic_daemon.worker.graph.validation import GraphLimits, Validated, validate
@@ -24,6 +23,7 @@ from llmatic_daemon.worker.lifting.export import export
 from llmatic_daemon.worker.training import loop, memory
 from llmatic_daemon.worker.training.datasets import DataSet, Split
 from llmatic_daemon.worker.training.recipes import Recipe
+from tests.support.network_sources import HONEST, network
 
 NETWORKS = {
     "vgg, wide": network(

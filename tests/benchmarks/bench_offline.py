@@ -24,7 +24,7 @@ import torch
 from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
 from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.domain import PromptKind, Task
-from tests.fakes import request_for
+from tests.support.fakes import request_for
 
 INITIAL = """
 import torch

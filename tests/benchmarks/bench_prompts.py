@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.prompt_editor import STYLES, File, save
-from tests.running_daemon import RunningDaemon, running_daemon, write_prompts
+from tests.support.daemon import RunningDaemon, running_daemon, write_prompts
+from tests.support.prompt_editor import STYLES, File, save
 
 OPTIONS = ("--slots", "1", "--pause-s", "0.01", "--mutation-ratio", "1.0", "--tell-requests")
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmatic_daemon.domain import Candidate, Outcome
-from tests.hostile.corpus import programs
-from tests.hostile.house import DENSE, MIXED, House, candidate
-from tests.hostile.slots import EVERYTHING, Slot
-from tests.hostile.world import descendants
+from tests.corpus.hostile.corpus import programs
+from tests.corpus.hostile.environment import descendants
+from tests.corpus.hostile.harness import DENSE, MIXED, SandboxHarness, candidate
+from tests.corpus.hostile.slots import EVERYTHING, Slot
 
 _NUM_PAIRS = 40
 _UNMEASURED = 10
@@ -60,13 +60,13 @@ def _memory_bytes(pid: int) -> int:
     return next((int(line.split()[1]) << 10 for line in lines if line[:13] == "Private_Dirty"), 0)
 
 
-def mixture(house: House) -> Iterator[Candidate]:
+def mixture(harness: SandboxHarness) -> Iterator[Candidate]:
     """Alternate honest networks with hostile ones, without end; those that take all their time are left out."""
     hostile = [
         read
         for program in programs().values()
         if Outcome.TIMEOUT not in program.ends
-        and isinstance(read := program.triaged(house.world.victim), Candidate)
+        and isinstance(read := program.triaged(harness.environment.victim), Candidate)
     ]
     for each in itertools.cycle(hostile):
         yield from (candidate(DENSE), each, candidate(MIXED))
@@ -84,12 +84,12 @@ class Soak:
     changes: list[str]
 
 
-def soak(house: House, num_lifts: int) -> Soak:
+def soak(harness: SandboxHarness, num_lifts: int) -> Soak:
     """Lift so many candidates in one slot, one in three hostile."""
-    slot, first = house.slots.without(), {}
+    slot, first = harness.slots.without(), {}
     outcomes, num_changed = Counter[str](), 0
     before = None
-    for number, each in enumerate(itertools.islice(mixture(house), num_lifts + _UNMEASURED)):
+    for number, each in enumerate(itertools.islice(mixture(harness), num_lifts + _UNMEASURED)):
         if number == _UNMEASURED:
             before = footprint(slot)
         ended = slot.lift(each)
@@ -103,13 +103,13 @@ def soak(house: House, num_lifts: int) -> Soak:
         after=footprint(slot),
         outcomes=outcomes,
         num_changed=num_changed,
-        changes=house.world.changes(),
+        changes=harness.environment.changes(),
     )
 
 
-def cost(house: House) -> tuple[list[float], list[float]]:
+def cost(harness: SandboxHarness) -> tuple[list[float], list[float]]:
     """Time lifts with all layers and with none, in pairs, one right after the other; seconds each."""
-    slots = house.slots.without(), house.slots.without(EVERYTHING)
+    slots = harness.slots.without(), harness.slots.without(EVERYTHING)
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_NUM_PAIRS):
         for slot, taken in zip(slots, times, strict=True):
@@ -120,22 +120,22 @@ def cost(house: House) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-    house = House()
+    harness = SandboxHarness()
     try:
-        inside, bare = cost(house)
+        inside, bare = cost(harness)
         difference = [a - b for a, b in zip(inside, bare, strict=True)]
         for name, taken in (("all layers", inside), ("no layer", bare), ("difference", difference)):
             cuts = statistics.quantiles(taken, n=4)
             print(
                 f"{name}: median {cuts[1] * 1e3:.1f} ms, quartiles {cuts[0] * 1e3:.1f} to {cuts[2] * 1e3:.1f}"
             )
-        done = soak(house, int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+        done = soak(harness, int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
         print("before", done.before)
         print("after ", done.after)
         print(f"outcomes {dict(done.outcomes)}, honest networks changed: {done.num_changed}")
-        print("the world has changed:", done.changes or "no")
+        print("the environment has changed:", done.changes or "no")
     finally:
-        house.close()
+        harness.close()
 
 
 if __name__ == "__main__":

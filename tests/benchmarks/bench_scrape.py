@@ -16,8 +16,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmatic_daemon.adapters.http.app import listening
-from tests.large_metrics import large
-from tests.web_house import free_port, table
+from tests.support.metrics import large
+from tests.support.web import free_port, table
 
 #: Scrapes that follow each other faster share an exposition.
 APART_S = 0.06

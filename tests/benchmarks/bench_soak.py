@@ -1,7 +1,7 @@
 """What a daemon gains in ten minutes: `python tests/benchmarks/bench_soak.py [--minutes 10] [--rate 50]`.
 
 The true daemon, store and listeners in a process of their own, with fakes for LLM, lifter and trainers that
-fail now and then. Around it what a house does: Prometheus scrapes each second, one reader follows the events and
+fail now and then. Around it what a harness does: Prometheus scrapes each second, one reader follows the events and
 another one comes and goes, prompts are edited (one edit in four is bad), SIGHUP, pause and resume. Memory,
 descriptors and threads are read from /proc each second; after the warm-up a straight line is laid through them.
 """
@@ -43,8 +43,8 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import LifterUnavailable, TrainerUnavailable, UserError, WriterUnavailable
-from tests.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
-from tests.web_house import free_port
+from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
+from tests.support.web import free_port
 
 SLOTS = 16
 FAULTS = 0.01
@@ -103,7 +103,7 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
     asyncio.run(daemon.run(settings, adapters))
 
 
-# --- the house around it --------------------------------------------------------------------------
+# --- the harness around it --------------------------------------------------------------------------
 
 
 async def scrape(url: str) -> None:

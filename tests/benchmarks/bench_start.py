@@ -22,7 +22,7 @@ LARGE = ("libtorch", "/sklearn/", "/scipy/", "matplotlib", "pandas")
 
 
 def make_state(state: Path, num_evaluations: int) -> None:
-    command = [sys.executable, "-m", "tests.fake_daemon", str(state), str(num_evaluations)]
+    command = [sys.executable, "-m", "tests.support.fake_daemon", str(state), str(num_evaluations)]
     subprocess.run(command, check=True, env=ENVIRONMENT, cwd=ROOT, capture_output=True)
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.domain import Job
-from tests.sample_placements import SampleSearch
+from tests.support.sample_placements import SampleSearch
 
 
 def main() -> None:

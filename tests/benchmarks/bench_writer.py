@@ -26,8 +26,8 @@ from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
-from tests.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
-from tests.web_house import free_port
+from tests.support.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
+from tests.support.web import free_port
 
 NUM_PLACES = 4
 
@@ -56,7 +56,7 @@ async def serving(port: int, latency_s: float) -> AsyncIterator[asyncio.subproce
     server = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.fake_tgi",
+        "tests.support.fake_tgi",
         "--port",
         str(port),
         "--latency-s",

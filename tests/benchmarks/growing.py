@@ -33,7 +33,7 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import edit, place
 from llmatic_daemon.search.proposals import propose, rng_for
-from tests.fakes import TASK
+from tests.support.fakes import TASK
 
 _CHUNK = 10_000
 _NUM_EPOCHS = 8

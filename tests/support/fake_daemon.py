@@ -1,0 +1,109 @@
+"""The true daemon with fake adapters, as a process to be killed: `python -m tests.support.fake_daemon STATE N`.
+
+Prints each job's number after its commit: an acknowledgement that a kill must not undo.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import sys
+from collections.abc import Callable
+
+from llmatic_daemon import config
+from llmatic_daemon.bootstrap.build import Adapters
+from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import (
+    Candidate,
+    Completion,
+    Failure,
+    Measures,
+    Network,
+    Outcome,
+    Placement,
+    Progress,
+    Rejection,
+    Report,
+    Request,
+    Training,
+)
+from llmatic_daemon.domain.ports import Observer
+from tests.support.fakes import FakeLifter, FakeTrainer, FakeWriter, report
+
+SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"
+
+
+class RandomWriter(FakeWriter):
+    """Writes a new network, now and then one of twenty, or prose."""
+
+    async def complete(self, request: Request) -> Completion:
+        chance = random.Random(request.seed)
+        number = chance.randrange(20) if chance.random() < 0.1 else request.seed
+        text = "no code" if chance.random() < 0.2 else SOURCE.format(number)
+        return Completion(text=text, writer="fake", model="fake-1")
+
+
+class RandomLifter(FakeLifter):
+    """Lifts to a graph whose measures follow from the source."""
+
+    async def lift(self, candidate: Candidate) -> Network | Rejection:
+        chance = random.Random(candidate.digest)
+        if chance.random() < 0.1:
+            return Rejection(cause=Outcome.LIFT_FAILED, detail="it did not lift")
+        measures = Measures(
+            num_parameters=10,
+            flops=int(10 ** chance.uniform(3, 7)),
+            width=chance.randint(1, 512),
+            depth=chance.randint(1, 20),
+        )
+        graph = f'{{"nodes": [["op{chance.randrange(5)}"]], "source": "{candidate.digest}"}}'.encode()
+        return Network(graph=graph, weights=b"", measures=measures, lift_s=0.0)
+
+
+class RandomTrainer(FakeTrainer):
+    """Takes up to 8 ms; another seed gives another figure."""
+
+    async def train(
+        self, network: Network, training: Training, watch: Callable[[Progress], None]
+    ) -> Report | Failure:
+        chance = random.Random(f"{network.digest} {training.seed}")
+        await asyncio.sleep(chance.random() * 0.008)
+        if chance.random() < 0.1:
+            return Failure(cause=Outcome.NAN, detail="the loss is not finite", train_s=0.004)
+        return report(chance.random(), train_s=0.004)
+
+
+class Acknowledger(Observer):
+    """Says what is committed, without a buffer that a kill would take along."""
+
+    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
+        pass
+
+    def placed(self, placement: Placement) -> None:
+        os.write(1, f"{placement.job.number}\n".encode())
+
+
+def fake_adapters() -> Adapters:
+    """Make them all."""
+    return Adapters(
+        lambda observers: contextlib.nullcontext(RandomWriter()),
+        contextlib.nullcontext(RandomLifter()),
+        contextlib.nullcontext(RandomTrainer()),
+    )
+
+
+def main() -> None:
+    """Search until there are N evaluations; half of the new elites are audited."""
+    overrides = {
+        "state_dir": sys.argv[1],
+        "budget": {"max_evaluations": int(sys.argv[2]), "max_hours": 0.0},
+        "engine": {"slots": 4},
+        "audit": {"share": 0.5},
+    }
+    settings = config.load(preset="demo", overrides=overrides, environment={})
+    end = asyncio.run(daemon.run(settings, fake_adapters(), (Acknowledger(),)))
+    print(end, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

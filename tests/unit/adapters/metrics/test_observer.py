@@ -1,0 +1,305 @@
+"""What Prometheus is told, and that it can fetch it."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from llmatic_daemon.adapters.metrics.catalog import TABLE
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.metrics.registry import Instruments
+from llmatic_daemon.domain import (
+    CommitResult,
+    DevicePhase,
+    Durations,
+    EndpointState,
+    Job,
+    Outcome,
+    RestartReason,
+    Verdict,
+)
+from llmatic_daemon.domain.sandbox import BEGINNINGS, Violation
+from tests.support.fakes import Clock
+from tests.support.metrics import SNAPSHOT, large, samples
+from tests.support.sample_placements import audit, edition, failure, success
+
+ENDPOINT = EndpointState(name="tgi", model="codegen", is_open=True, num_in_flight=3, limit=8)
+
+
+def metrics() -> Metrics:
+    made = Metrics("1.2.3", 2, ("tgi",))
+    made.watch(lambda: SNAPSHOT, lambda: (ENDPOINT,))
+    made.configured("abc", "digits", 60.0)
+    made.use(edition(1, "deepen", "widen").prompts)
+    return made
+
+
+def exported(made: Metrics) -> Counter[str]:
+    """Count the series of each name."""
+    families = text_string_to_metric_families(made.exposition().decode())
+    return Counter(sample.name for family in families for sample in family.samples)
+
+
+def test_every_label_is_there_as_zero_from_the_start() -> None:
+    found = samples(metrics())
+
+    assert found["llmatic_evaluations_total", "oom"] == 0
+    assert found["llmatic_prompt_selected_total", "widen"] == 0
+    assert found["llmatic_archive_insertions_total", "network", "new"] == 0
+
+
+def test_placement_is_counted_once() -> None:
+    made, job = metrics(), Job(number=1, attempt=1)
+    placement, _ = success(1, job)
+
+    made.placed(placement)
+    made.placed(failure(2, Job(number=2, attempt=1)))
+
+    found = samples(made)
+    assert found["llmatic_evaluations_total", "trained"] == 1
+    assert found["llmatic_evaluations_total", "error"] == 1
+    assert found["llmatic_phase_duration_seconds_count", "train"] == 2
+
+
+def test_time_that_a_first_look_saves_is_counted() -> None:
+    made = metrics()
+    stopped = failure(
+        1,
+        Job(number=1, attempt=1),
+        outcome=Outcome.STOPPED,
+        rung_accuracy=0.3,
+        cost=0.25,
+        durations=Durations(train_s=2.0),
+    )
+
+    made.placed(stopped)
+
+    found = samples(made)
+    assert found["llmatic_gpu_seconds_total",] == 2.0
+    assert found["llmatic_gpu_seconds_saved_total", "look"] == 6.0
+
+
+def test_audit_is_counted_with_the_time_that_it_took() -> None:
+    made = metrics()
+    placement, _ = success(1, Job(number=1, attempt=1))
+    made.placed(placement)
+
+    made.audited(audit(1, placement, verdict=Verdict.UNSTABLE))
+
+    found = samples(made)
+    assert found["llmatic_audits_total", "unstable"] == 1
+    assert found["llmatic_audits_total", "stable"] == 0
+    assert found["llmatic_audit_seconds_total",] == 0.4
+    assert found["llmatic_gpu_seconds_total",] == 0.8
+    assert found["llmatic_evaluations_total", "trained"] == 1
+
+
+def test_network_outside_the_bounds_is_counted() -> None:
+    made = metrics()
+    placement, _ = success(1, Job(number=1, attempt=1))
+
+    made.placed(replace(placement, clipped=True))
+
+    assert samples(made)["llmatic_archive_out_of_bounds_total",] == 1
+
+
+def test_slot_is_in_one_phase_at_a_time() -> None:
+    made = metrics()
+
+    made.slot_changed(1, "llm", "")
+    made.slot_changed(1, "train", "")
+
+    found = samples(made)
+    phases = {key[2]: value for key, value in found.items() if key[:2] == ("llmatic_slot_state", "1")}
+    assert [name for name, value in phases.items() if value] == ["train"]
+
+
+def test_gauges_are_read_from_the_search_at_scrape() -> None:
+    found = samples(metrics())
+
+    assert found["llmatic_evaluations",] == 2
+    assert found["llmatic_archive_filled_cells", "prompt"] == 4
+
+
+def test_all_of_the_table_is_exported_and_nothing_else() -> None:
+    made = metrics()
+    made.device_changed("cuda:0", None)
+
+    found = exported(made)
+
+    assert {name for metric in TABLE for name in metric.series} == {
+        name for name in found if name.startswith("llmatic_")
+    }
+    assert "process_resident_memory_bytes" in found
+
+
+def test_name_that_is_not_in_the_table_is_a_bug() -> None:
+    with pytest.raises(KeyError):
+        Instruments().count("no_such_thing_total")
+
+
+def test_series_stay_few() -> None:
+    assert sum(exported(large()).values()) < 600
+
+
+def test_prompt_that_is_not_used_any_more_is_not_exported() -> None:
+    made = metrics()
+
+    made.use(edition(2, "widen").prompts)
+    placement, _ = success(1, Job(number=1, attempt=1))
+    made.placed(replace(placement, prompt="deepen"))
+
+    assert ("llmatic_prompt_selected_total", "deepen") not in samples(made)
+    assert samples(made)["llmatic_prompt_selected_total", "widen"] == 0
+    made.use(edition(3, "deepen", "widen").prompts)
+    assert samples(made)["llmatic_prompt_selected_total", "deepen"] == 0
+
+
+def test_state_of_the_search_is_read_at_scrape() -> None:
+    found = samples(metrics())
+
+    assert found["llmatic_paused",] == 1
+    assert found["llmatic_ready",] == 1
+    assert found["llmatic_archive_median_objective",] == 0.4
+    assert found["llmatic_archive_coverage_ratio", "prompt"] == 0.04
+    assert found["llmatic_prompt_curiosity", "deepen"] == 1.5
+    assert found["llmatic_prompt_curiosity", "widen"] == 0
+
+
+def test_job_is_followed_from_its_claim_to_its_end() -> None:
+    made, job = metrics(), Job(number=7, attempt=1)
+    made.dispatched(job)
+    first = samples(made)
+    made.released(job, charged=True)
+    second = samples(made)
+    made.dispatched(replace(job, attempt=2))
+    made.placed(success(1, replace(job, attempt=2))[0])
+    third = samples(made)
+
+    assert [
+        [found["llmatic_jobs", state] for state in ("queued", "running", "settled")]
+        for found in (first, second, third)
+    ] == [[0, 1, 3], [1, 0, 3], [0, 0, 3]]
+    ends = ("llmatic_jobs_total", "charged"), ("llmatic_jobs_total", "settled")
+    assert [third[end] for end in ends] == [1, 1]
+    oldest = "llmatic_oldest_job_timestamp_seconds"
+    assert first[oldest,] == second[oldest,] > third[oldest,] == 0
+
+
+def test_device_place_is_counted_while_it_is_busy() -> None:
+    clock = Clock()
+    made = Metrics("1", 1, (), clock)
+    made.device_changed("cpu/1", DevicePhase.START)
+    clock.now += 5.0
+    made.device_changed("cpu/1", None)
+    clock.now += 100.0
+    made.device_changed("cpu/1", DevicePhase.TRAIN)
+    clock.now += 30.0
+    during = samples(made)
+    clock.now += 10.0
+
+    busy = "llmatic_device_place_busy_seconds_total"
+    assert during[busy, "cpu/1", "train"] == 30
+    assert samples(made)[busy, "cpu/1", "train"] == 40
+    assert samples(made)[busy, "cpu/1", "start"] == 5
+    assert samples(made)[busy, "cpu/1", "audit"] == 0
+
+
+def test_place_that_is_gone_is_no_idle_one() -> None:
+    made = metrics()
+    for place in ("cpu/1", "cpu/2"):
+        made.device_changed(place, DevicePhase.TRAIN)
+
+    made.device_gone("cpu/2")
+
+    assert not any("cpu/2" in sample for sample in samples(made))
+    assert ("llmatic_device_place_busy_seconds_total", "cpu/1", "train") in samples(made)
+    made.device_changed("cpu/2", None)
+    assert samples(made)["llmatic_device_place_busy_seconds_total", "cpu/2", "train"] == 0
+
+
+def test_commit_is_counted_with_its_time() -> None:
+    made = metrics()
+
+    made.committed(CommitResult.UNAVAILABLE, 5.0)
+    made.committed(CommitResult.KEPT, 0.004)
+
+    found = samples(made)
+    assert found["llmatic_commits_total", "kept"] == 1
+    assert found["llmatic_commits_total", "unavailable"] == 1
+    assert found["llmatic_commit_duration_seconds_count",] == 2
+    assert found["llmatic_phase_duration_seconds_sum", "commit"] == 0.004
+
+
+@pytest.mark.parametrize(
+    ("detail", "kind"),
+    [(f"{beginning} and so on", kind) for kind, beginning in BEGINNINGS.items()]
+    + [("[Errno 27] File too large", Violation.LIMIT)],
+)
+def test_violation_of_the_sandbox_is_counted_by_its_kind(detail: str, kind: Violation) -> None:
+    made = metrics()
+    placement = replace(failure(1, Job(number=1, attempt=1)), outcome=Outcome.SANDBOX, detail=detail)
+
+    made.placed(placement)
+
+    found = samples(made)
+    assert found["llmatic_sandbox_violations_total", kind.value] == 1
+    assert sum(found["llmatic_sandbox_violations_total", each.value] for each in Violation) == 1
+
+
+def test_share_of_the_fullest_cell_follows_the_networks() -> None:
+    made = metrics()
+    for number, cell in enumerate((1, 1, 2, 1), 1):
+        placement, _ = success(number, Job(number=number, attempt=1))
+        made.placed(replace(placement, cell=cell))
+
+    assert samples(made)["llmatic_archive_fullest_cell_ratio",] == 0.75
+
+
+def test_what_others_report_is_exported() -> None:
+    made = metrics()
+    made.answered("/metrics", 200)
+    made.answered("", 421)
+    made.backed_up(123.0)
+    made.checked(False)
+    made.lagged(0.5)
+    made.sized(1, 2, 3)
+    made.trainer_replaced("cuda:0", RestartReason.HUNG)
+
+    found = samples(made)
+    assert found["llmatic_http_requests_total", "/metrics", "2xx"] == 1
+    assert found["llmatic_auth_failures_total",] == 1
+    assert found["llmatic_backup_last_success_timestamp_seconds",] == 123
+    assert found["llmatic_db_integrity",] == 0
+    assert found["llmatic_event_loop_lag_seconds",] == 0.5
+    assert found["llmatic_state_filesystem_free_bytes",] == 3
+    assert found["llmatic_trainer_restarts_total", "cuda:0", "hung"] == 1
+    assert found["llmatic_trainer_restarts_total", "cuda:0", "died"] == 0
+
+
+def test_config_info_names_the_prompts_in_use() -> None:
+    made = metrics()
+    prompts = edition(2, "widen").prompts
+    made.use(prompts)
+
+    assert samples(made)["llmatic_config_info", "abc", prompts.digest[:12], "digits"] == 1
+
+
+def test_new_slots_have_their_phases_from_the_start() -> None:
+    made = metrics()
+
+    made.resized(4)
+    made.slot_changed(3, "train", "")
+    made.resized(1)
+    made.slot_changed(3, "idle", "")
+
+    found = samples(made)
+    assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (
+        1,
+        0,
+    )
+    assert (
+        found["llmatic_slot_state", "3", "idle"],
+        found["llmatic_slot_state", "3", "train"],
+    ) == (1, 0)

@@ -1,0 +1,42 @@
+"""What is measured now and then, with true files."""
+
+import asyncio
+import time
+
+from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.daemon import health
+from tests.support.metrics import samples
+
+
+class TellingMetrics(Metrics):
+    """Tells when the database was checked."""
+
+    has_checked: asyncio.Event
+
+    def checked(self, is_sound: bool) -> None:
+        super().checked(is_sound)
+        self.has_checked.set()
+
+
+async def test_vital_signs_are_measured_while_a_daemon_runs(tmp_path, monkeypatch):
+    for name, value in {"BEAT_S": 0.01, "FIRST_CHECK_S": 0.0}.items():
+        monkeypatch.setattr(health, name, value)
+    metrics = TellingMetrics("1", 1, ())
+    metrics.has_checked = asyncio.Event()
+    store = await SQLiteStore.open(tmp_path)
+    watching = asyncio.create_task(health.watch(metrics, tmp_path))
+    try:
+        await metrics.has_checked.wait()
+        time.sleep(0.2)  # noqa: ASYNC251 - the loop is held up on purpose
+        await asyncio.sleep(0.05)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+        await store.close()
+
+    found = samples(metrics)
+    assert found["llmatic_event_loop_lag_seconds",] > 0.1
+    assert found["llmatic_db_size_bytes",] > 0
+    assert found["llmatic_state_filesystem_free_bytes",] > 0
+    assert found["llmatic_db_integrity",] == 1

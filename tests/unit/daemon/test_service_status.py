@@ -1,0 +1,107 @@
+"""What `systemctl status` shows, and when a start counts as complete."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llmatic_daemon.adapters.system.notify import ServiceManager
+from llmatic_daemon.daemon import service_status
+from llmatic_daemon.daemon.service_status import ServiceStatus, attend
+from llmatic_daemon.domain import Job
+from tests.support.sample_placements import failure
+from tests.support.service_manager import Listener
+from tests.support.web import SNAPSHOT
+
+NOW = replace(SNAPSHOT, num_evaluations=12, best_objective=0.873, best_job=9, is_ready=True)
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    made = Listener(tmp_path / "notify")
+    yield made
+    made.close()
+
+
+def test_line_counts_slots_and_ages_the_last_commit() -> None:
+    time_s = iter([100.0, 103.0])
+    standing = ServiceStatus(clock=lambda: next(time_s))
+    standing.slot_changed(0, "train", "epoch 1 of 3")
+    standing.slot_changed(1, "wait", "")
+    standing.slot_changed(2, "idle", "")
+    standing.placed(failure(1, Job(number=1, attempt=1)))
+
+    line = standing.line(replace(NOW, num_slots=3))
+
+    assert line == (
+        "2 of 3 slots busy, 1 wait for a place; 12 evaluations; best 0.8730 (candidate 9); "
+        "last commit 3 s ago"
+    )
+
+
+def test_line_before_the_first_candidate() -> None:
+    line = ServiceStatus().line(replace(NOW, best_objective=None))
+
+    assert line.endswith("; no elite yet; no commit since the start")
+
+
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        ("draining: ", {"is_draining": True, "is_paused": True}),
+        ("paused: ", {"is_paused": True}),
+        ("the store takes nothing: ", {"is_ready": False}),
+    ],
+)
+def test_line_begins_with_what_is_out_of_the_ordinary(said: str, change: dict[str, bool]) -> None:
+    assert ServiceStatus().line(replace(NOW, **change)).startswith(said)
+
+
+async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
+    listener: Listener,
+) -> None:
+    manager = ServiceManager(listener.environment)
+    listening, wait_until_probed = asyncio.Event(), asyncio.Event()
+
+    async def greet() -> None:
+        await wait_until_probed.wait()
+
+    task = asyncio.create_task(
+        attend(manager, lambda: "a line", listening=listening, wait_until_probed=greet)
+    )
+    await asyncio.sleep(0)
+    assert listener.told() == []
+    listening.set()
+    await asyncio.sleep(0)
+    assert listener.told() == []
+    wait_until_probed.set()
+    await asyncio.sleep(0.01)
+
+    assert listener.told() == ["READY=1", "STATUS=a line"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    manager.close()
+
+
+async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_status, "_GREETING_S", 0.0)
+    manager = ServiceManager(listener.environment)
+    listening = asyncio.Event()
+    listening.set()
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(
+        attend(manager, lambda: "a line", listening=listening, wait_until_probed=never)
+    )
+    await asyncio.sleep(0.01)
+
+    assert listener.told()[0] == "READY=1"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    manager.close()
