@@ -31,9 +31,10 @@ def verify(state_dir: Path) -> Verification:
     settings = read_settings(state_dir)
     with History(state_dir) as history, history.moment():
         beginning = empty(settings, history.centroids())
-        evolution = fold(beginning, history.log())
+        totals = history.totals()
+        evolution = fold(beginning, totals.watch(history.log()))
         faults = (
-            *history.check(),
+            *history.check(totals),
             *_network_faults(evolution, history),
             *_prompt_faults(evolution, history),
             *_milestone_faults(beginning, evolution, history),

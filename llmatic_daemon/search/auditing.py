@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from immutables import Map
 
-from llmatic_daemon.domain import Accuracies, Audit, Elite, Failure, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Contender, Failure, Outcome, Rejection, Report, Verdict
 
 #: How many networks of a cell are remembered, its elite included: who takes over when it falls.
 NUM_CONTENDERS = 3
@@ -32,17 +32,6 @@ NO_AUDITS = AuditRules(share=0.0, threshold=4.0)
 
 
 # --- who may hold a cell -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
-    """A network that holds a cell, or would if those before it fell."""
-
-    elite: Elite
-    #: Of its training; the mean of two after an audit.
-    figures: Accuracies
-    #: Drawn to be audited as soon as it holds its cell, and not audited yet.
-    wants_audit: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,19 +1,16 @@
 """What a state folder tells: read-only questions for the command line, daemon running or not."""
 
-import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage import database_file, schema, verification
 from llmatic_daemon.adapters.storage.history_records import (
     Ancestor,
     PromptCredit,
@@ -31,15 +28,15 @@ from llmatic_daemon.adapters.storage.rows import (
     checkpoint_rows,
     job_rows,
     placement_rows,
-    total_rows,
 )
 from llmatic_daemon.adapters.storage.sqlite_store import (
+    PAGE_SIZE,
     entries_between,
     interleaved,
-    log_page,
     stored_identity,
 )
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
+from llmatic_daemon.adapters.storage.verification import LogTotals
 from llmatic_daemon.domain import (
     Audit,
     Checkpoint,
@@ -115,7 +112,7 @@ class History:
         after = after or Checkpoint()
         between = self._ask(partial(entries_between, after=after))
         last = after.num_settled
-        while page := self._ask(partial(log_page, after=last)):
+        while page := self._ask(partial(placement_rows.read_page, after=last, size=PAGE_SIZE)):
             yield from interleaved(page, between)
             last = page[-1].number
         yield from between
@@ -124,9 +121,17 @@ class History:
         """Read all placements, oldest first."""
         return (entry for entry in self.log() if isinstance(entry, Placement))
 
-    def check(self) -> tuple[str, ...]:
-        """Name what is wrong with the database itself: its pages, its references, its jobs."""
-        return self._ask(_faults)
+    def totals(self) -> LogTotals:
+        """Return what counts the entries of the log for `check`; nothing is counted yet."""
+        return LogTotals(self._ask(arm_rows.stretches))
+
+    def check(self, totals: LogTotals) -> tuple[str, ...]:
+        """Return what is wrong with the database: its pages, references, jobs and sums.
+
+        Args:
+            totals: After it has counted the whole log.
+        """
+        return self._ask(partial(verification.faults, totals=totals))
 
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
@@ -159,11 +164,11 @@ class History:
 
     def page(self, after: int, size: int) -> list[Placement]:
         """Read at most `size` placements that follow a number of the log, oldest first."""
-        return self._ask(partial(log_page, after=after, size=size))
+        return self._ask(partial(placement_rows.read_page, after=after, size=size))
 
     def num_settled(self) -> int:
         """Return the number of the last placement; 0 before the first."""
-        return int(self._rows("SELECT coalesce(max(number), 0) FROM placements")[0][0])
+        return self._ask(placement_rows.last)
 
     def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
         """List the first elites of the network archive from a cell on, by cell."""
@@ -176,14 +181,13 @@ class History:
         Raises:
             UserError: it has not been settled.
         """
-        rows = self._rows(f"{placement_rows.SELECT} WHERE job = ?", job)
-        if not rows:
+        found = self._ask(partial(placement_rows.read, job=job))
+        if found is None:
             raise UserError(
                 f"job {job} must be a settled one of {str(self._folder)!r}, found "
                 f"{self._state_of(job)}; 'llmatic-daemon elites' lists the best ones"
             )
-        parents = self._rows("SELECT parent FROM parents WHERE job = ? ORDER BY position", job)
-        return placement_rows.from_row(rows[0], tuple(parent for (parent,) in parents))
+        return found
 
     def audit(self, job: int) -> Audit | None:
         """Return what a second training of a network has said; None when there was none."""
@@ -385,17 +389,6 @@ class History:
         )
 
 
-#: Of a job, one word each; what a fence has refused may stand anywhere.
-_SETTLED = re.compile(r"queued (dispatched (released dispatched )*)placed ")
-_UNSETTLED = re.compile(r"queued ((dispatched released )*(dispatched )?)")
-_EVENTS = """
-SELECT jobs.number, state, coalesce(event, 'none') FROM jobs
-LEFT JOIN job_events ON job_events.job = jobs.number AND event <> 'fenced'
-ORDER BY jobs.number, job_events.number"""
-_JOBS = """
-SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
-FROM jobs LEFT JOIN placements ON placements.job = jobs.number
-WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
 _TOTALS = """
 SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
 FROM totals"""
@@ -440,30 +433,6 @@ FROM ancestors JOIN placements USING (job)"""
 _LINEAGE_PARENTS = f"""{_ANCESTORS}
 SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
 ORDER BY parents.job, parents.position"""
-
-
-def _faults(connection: sqlite3.Connection) -> tuple[str, ...]:
-    ask = connection.execute
-    damage = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
-    loose = [f"loose reference from {row[0]}" for row in ask("PRAGMA foreign_key_check")]
-    jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in ask(_JOBS)]
-    return (
-        *damage,
-        *loose,
-        *jobs_,
-        *_event_faults(ask(_EVENTS)),
-        *total_rows.faults(connection),
-        *arm_rows.faults(connection),
-    )
-
-
-def _event_faults(events: Iterable[tuple[int, str, str]]) -> Iterator[str]:
-    """Hold the events of each job to their grammar."""
-    for (job, state), rows in groupby(events, key=itemgetter(0, 1)):
-        words = "".join(f"{event} " for _, _, event in rows)
-        grammar = _SETTLED if state == "settled" else _UNSETTLED
-        if not grammar.fullmatch(words):
-            yield f"job {job}: state {state}, but its events are {words.strip()}"
 
 
 def _elite(row: Sequence[Any]) -> StoredElite:

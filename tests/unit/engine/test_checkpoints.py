@@ -21,7 +21,7 @@ from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Checkpoint
 from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.engine import checkpoints
-from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.checkpoint import checkpoint_of
 from llmatic_daemon.search.evolution import Evolution, fold
 from tests.support.engine import EngineHarness
 from tests.support.fakes import evolution
@@ -73,7 +73,7 @@ def test_start_gives_the_search_that_the_whole_log_gives(
     with History(state) as history:
         folded = fold(empty(chosen, history.centroids()), history.log())
     assert rebuilt.num_settled > before[0][0]
-    assert milestone_of(rebuilt) == milestone_of(folded)
+    assert checkpoint_of(rebuilt) == checkpoint_of(folded)
 
 
 async def _rebuilt(chosen: Settings) -> Evolution:

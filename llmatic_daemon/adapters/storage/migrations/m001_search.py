@@ -148,7 +148,7 @@ CREATE TABLE prompt_elites ( -- the prompt archive: (prompt, temperature) indivi
 """
 
 
-_VIEWS = {
+VIEWS = {
     "evaluations": """
 SELECT number, job, operator, prompt, temperature, objective, test_accuracy, test_loss,
   num_parameters, flops, width, depth, 1.0 * width / max(1, depth) AS width_to_depth,
@@ -197,5 +197,5 @@ def m001_search(db: "Database") -> None:
     """Make everything that a first search needs."""
     db.executescript(_JOBS)
     db.executescript(_PLACEMENTS)
-    for name, query in _VIEWS.items():
+    for name, query in VIEWS.items():
         db.create_view(name, query)

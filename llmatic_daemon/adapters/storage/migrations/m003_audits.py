@@ -35,7 +35,7 @@ DROP VIEW totals;
 """
 
 
-_AUDITED_VIEWS = {
+AUDITED_VIEWS = {
     # Objective and test accuracy are means of two trainings where there is a verdict.
     "elites": """
 SELECT network_elites.cell, network_elites.job, network_elites.objective,
@@ -61,5 +61,5 @@ FROM placements""",
 def m003_audits(db: "Database") -> None:
     """Keep second trainings, and what they say of an elite."""
     db.executescript(_AUDITS)
-    for name, query in _AUDITED_VIEWS.items():
+    for name, query in AUDITED_VIEWS.items():
         db.create_view(name, query)

@@ -20,7 +20,6 @@ from llmatic_daemon import config
 from llmatic_daemon.adapters.storage import copies as snapshots
 from llmatic_daemon.adapters.storage import database_file, schema
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.rows.placement_rows import COLUMNS
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.cli import main
@@ -31,6 +30,7 @@ from llmatic_daemon.domain import Edition, Operator, Outcome, Placement, PromptK
 from llmatic_daemon.domain.errors import StateVersionError, StoreUnavailable
 from llmatic_daemon.domain.ports import Entry
 from tests.support.fake_daemon import fake_adapters
+from tests.support.old_database import make_database, write_as_version_6
 from tests.support.sample_placements import SampleSearch, edition
 
 
@@ -54,6 +54,7 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
         "m004_growth",
         "m005_comparisons",
         "m006_arms",
+        "m007_entries",
     )
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
@@ -71,12 +72,6 @@ def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
 
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
-
-
-def test_placements_have_a_column_for_each_fact(database: sqlite3.Connection):
-    columns = [row[1] for row in database.execute("PRAGMA table_info(placements)")]
-
-    assert sorted(columns) == sorted([*COLUMNS, "settled_at"])
 
 
 def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connection):
@@ -174,14 +169,23 @@ def search(state: Path, num_evaluations: int, share: float = 0.0) -> None:
     asyncio.run(daemon.run(settings, fake_adapters()))
 
 
-def first_version(path: Path, monkeypatch: pytest.MonkeyPatch, version: int = 1) -> sqlite3.Connection:
-    """Make a database as version 1, or a later one, made it."""
-    path.parent.mkdir(parents=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:version])
-        patch.setattr(schema, "VERSION", version)
-        database_file.ensure(path, busy_timeout_s=1.0)
-    return sqlite3.connect(path, isolation_level=None)
+def first_version(path: Path) -> sqlite3.Connection:
+    return make_database(path, version=1)
+
+
+def version_6_of(state: Path) -> Path:
+    """Return the database that 0.5.0 would have made of a search, made once beside its folder."""
+    path = state.with_name("version-6.db")
+    if not path.exists():
+        write_as_version_6(state, path)
+    return path
+
+
+def of_version_6(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a search into a database of version 6, and its settings."""
+    old.mkdir()
+    shutil.copy(version_6_of(state), database_path(old))
+    shutil.copy(settings_path(state), settings_path(old))
 
 
 def copy_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
@@ -194,8 +198,8 @@ def copy_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
 
 def downgraded(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
     """Copy a search with one edition into a database of version 1, and its settings."""
-    connection = first_version(database_path(old), monkeypatch)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    connection = first_version(database_path(old))
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
     copy_tables(connection, TABLES)
     connection.execute(
         "INSERT INTO prompts SELECT prompt, slot FROM newer.edition_prompts WHERE slot IS NOT NULL"
@@ -279,8 +283,8 @@ def test_migrated_search_goes_on_with_its_files_as_new_versions(
 
 def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy a search into a database of version 2, which knew no audits, and its settings."""
-    connection = first_version(database_path(old), monkeypatch, version=2)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    connection = make_database(database_path(old), version=2)
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
     editions = ("editions", "prompt_versions", "edition_prompts")
     copy_tables(connection, (*TABLES, *editions))
     connection.close()
@@ -310,7 +314,7 @@ def test_search_of_version_2_goes_on_and_is_audited(
 @pytest.mark.slow
 def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = tmp_path / "old"
-    first_version(database_path(old), monkeypatch).close()
+    first_version(database_path(old)).close()
 
     assert asyncio.run(_log(old)) == []
     search(old, 12)
@@ -324,7 +328,7 @@ def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monke
 def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    connection = first_version(database_path(tmp_path / "old"), monkeypatch)
+    connection = first_version(database_path(tmp_path / "old"))
     connection.execute("INSERT INTO prompts VALUES ('deepen', 1), ('widen', 0)")
     connection.close()
 
@@ -365,7 +369,7 @@ def copies(state: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     searched: Path,
     tmp_path: Path,
@@ -374,8 +378,8 @@ def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     version: int,
 ):
     old = tmp_path / "old"
-    of_version_4 = partial(of_version_3, version=4)
-    make = {1: downgraded, 2: of_version_2, 3: of_version_3, 4: of_version_4}[version]
+    of_version = {v: partial(of_version_3, version=v) for v in (3, 4, 5)}
+    make = {1: downgraded, 2: of_version_2, 6: of_version_6, **of_version}[version]
     made = make(searched, old, monkeypatch)
     if made is not None:
         made.close()
@@ -403,8 +407,8 @@ def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, versio
 
     Version 4 kept other sums than later ones, which make them anew.
     """
-    connection = first_version(database_path(old), monkeypatch, version=version)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    connection = make_database(database_path(old), version=version)
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
     copy_tables(connection, (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"))
     connection.close()
     shutil.copy(settings_path(state), settings_path(old))
@@ -460,7 +464,7 @@ def test_copy_from_before_a_migration_can_be_restored(
 def test_migration_without_room_for_a_copy_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ):
-    first_version(database_path(tmp_path / "old"), monkeypatch).close()
+    first_version(database_path(tmp_path / "old")).close()
 
     def full(source: Path, target: Path) -> None:
         raise fault
