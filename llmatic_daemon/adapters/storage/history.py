@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -125,12 +126,15 @@ class History:
         """Return what counts the entries of the log for `check`; nothing is counted yet."""
         return LogTotals(self._ask(arm_rows.stretches))
 
-    def check(self, totals: LogTotals) -> tuple[str, ...]:
+    def check(self, totals: LogTotals | None = None) -> tuple[str, ...]:
         """Return what is wrong with the database: its pages, references, jobs and sums.
 
         Args:
-            totals: After it has counted the whole log.
+            totals: After it has counted the whole log; None: the log is read for it.
         """
+        if totals is None:
+            totals = self.totals()
+            deque(totals.watch(self.log()), maxlen=0)
         return self._ask(partial(verification.faults, totals=totals))
 
     def status(self) -> Status:

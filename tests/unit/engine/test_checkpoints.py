@@ -1,4 +1,4 @@
-"""A start begins with the last milestone, and makes the same search as the whole log."""
+"""A start begins with the last checkpoint, and makes the same search as the whole log."""
 
 import asyncio
 import json
@@ -37,35 +37,35 @@ def database(state: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def test_search_that_ends_keeps_a_milestone_of_all_that_was_settled(
+def test_search_that_ends_keeps_a_checkpoint_of_all_that_was_settled(
     database: sqlite3.Connection,
 ):
-    seen = database.execute("SELECT num_settled FROM milestones").fetchall()
+    seen = database.execute("SELECT num_settled FROM checkpoints").fetchall()
 
     assert seen == database.execute("SELECT count(*) FROM placements").fetchall()
 
 
-def test_verify_tells_of_a_milestone_that_the_log_does_not_give(state: Path, database: sqlite3.Connection):
+def test_verify_tells_of_a_checkpoint_that_the_log_does_not_give(state: Path, database: sqlite3.Connection):
     assert verify(state).faults == ()
-    (text,) = database.execute("SELECT search FROM milestones").fetchone()
+    (text,) = database.execute("SELECT search FROM checkpoints").fetchone()
     forged = json.loads(text)
     forged["networks"][0], forged["networks"][1] = forged["networks"][1], forged["networks"][0]
-    database.execute("UPDATE milestones SET search = ?", (json.dumps(forged),))
+    database.execute("UPDATE checkpoints SET search = ?", (json.dumps(forged),))
 
     (fault,) = verify(state).faults
 
-    assert "milestone" in fault
+    assert "checkpoint" in fault
 
 
 @pytest.mark.parametrize("rules", [{}, {"search": {"window_size": 7}}])
 def test_start_gives_the_search_that_the_whole_log_gives(
     state: Path, database: sqlite3.Connection, rules: dict[str, object]
 ):
-    """Also by rules other than the milestone's, which is not read then."""
-    before = database.execute("SELECT * FROM milestones").fetchall()
+    """Also by rules other than the checkpoint's, which is not read then."""
+    before = database.execute("SELECT * FROM checkpoints").fetchall()
     search(state, 60)
-    database.execute("DELETE FROM milestones")
-    database.executemany("INSERT INTO milestones VALUES (?, ?, ?, ?, ?, ?)", before)
+    database.execute("DELETE FROM checkpoints")
+    database.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", before)
     chosen = settings(state, **rules)
 
     rebuilt = asyncio.run(_rebuilt(chosen))
@@ -85,7 +85,7 @@ async def _rebuilt(chosen: Settings) -> Evolution:
 
 
 class FullStore(MemoryStore):
-    """Takes no milestone the first time; tells of the third."""
+    """Takes no checkpoint the first time; tells of the third."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class FullStore(MemoryStore):
             self.third.set()
 
 
-async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
+async def test_checkpoints_come_in_intervals_and_a_full_disk_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     async def at_once(work: Callable[..., Any], *args: Any) -> Any:
@@ -123,7 +123,7 @@ async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
     assert "no milestone is kept: the disk is full" in caplog.text
 
 
-def test_large_archives_have_fewer_milestones():
+def test_large_archives_have_fewer_checkpoints():
     small = evolution()
     filled = Map((number, number) for number in range(30_000))
     large = replace(small, networks=replace(small.networks, filled=filled))

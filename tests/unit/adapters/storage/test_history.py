@@ -227,7 +227,7 @@ def test_check_tells_of_a_sum_that_the_log_does_not_give(folder: Path, tmp_path:
         (fault,) = history.check()
         assert untouched.check() == ()
 
-    assert fault.startswith("tally ('deepen', 1, 'error', 'writer'): the log gives (6,")
+    assert fault.startswith("tally ('deepen', 1, 'error', 'writer'): the log gives Sums(num=6,")
 
 
 @pytest.mark.parametrize(
