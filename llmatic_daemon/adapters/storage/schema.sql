@@ -13,19 +13,19 @@ CREATE TABLE arm_tallies ( -- sums over the placements of a comparison, kept wit
 
 CREATE TABLE audits ( -- of the log: second trainings of elites, by another seed
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Audit
-  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) VIRTUAL NOT NULL CHECK (num_settled >= 0),
-  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job')) VIRTUAL NOT NULL UNIQUE REFERENCES placements (job),
-  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) VIRTUAL NOT NULL CHECK (cell >= 0),
-  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) VIRTUAL NOT NULL,
-  first_objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.first.objective')) VIRTUAL NOT NULL CHECK (first_objective BETWEEN 0 AND 1),
-  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.objective')) VIRTUAL NOT NULL CHECK (objective BETWEEN 0 AND 1),
-  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.test_accuracy')) VIRTUAL NOT NULL CHECK (test_accuracy BETWEEN 0 AND 1),
-  standard_error REAL GENERATED ALWAYS AS (json_extract(entry, '$.standard_error')) VIRTUAL NOT NULL CHECK (standard_error > 0),
-  verdict TEXT GENERATED ALWAYS AS (json_extract(entry, '$.verdict')) VIRTUAL NOT NULL CHECK (verdict IN ('stable', 'unstable')),
-  holder INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.holder')) VIRTUAL NOT NULL REFERENCES placements (job),
-  train_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.train_s')) VIRTUAL NOT NULL,
-  audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+  audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
+  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job')) STORED NOT NULL UNIQUE REFERENCES placements (job),
+  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) STORED NOT NULL CHECK (cell >= 0),
+  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) STORED NOT NULL,
+  first_objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.first.objective')) STORED NOT NULL CHECK (first_objective BETWEEN 0 AND 1),
+  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.objective')) STORED NOT NULL CHECK (objective BETWEEN 0 AND 1),
+  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.test_accuracy')) STORED NOT NULL CHECK (test_accuracy BETWEEN 0 AND 1),
+  standard_error REAL GENERATED ALWAYS AS (json_extract(entry, '$.standard_error')) STORED NOT NULL CHECK (standard_error > 0),
+  verdict TEXT GENERATED ALWAYS AS (json_extract(entry, '$.verdict')) STORED NOT NULL CHECK (verdict IN ('stable', 'unstable')),
+  holder INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.holder')) STORED NOT NULL REFERENCES placements (job),
+  train_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.train_s')) STORED NOT NULL,
+  entry TEXT NOT NULL -- JSON of domain.Audit
 ) STRICT;
 
 CREATE TABLE centroids ( -- the cells of both archives, normalised to [0, 1]
@@ -66,9 +66,9 @@ CREATE INDEX edition_prompts_version ON edition_prompts (prompt, version, editio
 
 CREATE TABLE editions ( -- of the log: the prompt sets that the search has used
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Edition
-  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) VIRTUAL NOT NULL CHECK (num_settled >= 0),
-  adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+  adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
+  entry TEXT NOT NULL -- JSON of domain.Edition
 ) STRICT;
 
 CREATE TABLE graphs (
@@ -121,44 +121,43 @@ CREATE TABLE parents ( -- position 0 is the parent to be changed
 
 CREATE TABLE placements ( -- the log: what each settled job changed
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Placement
-  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job.number')) VIRTUAL NOT NULL UNIQUE REFERENCES jobs (number),
-  attempt INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job.attempt')) VIRTUAL NOT NULL,
-  slot INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.slot')) VIRTUAL NOT NULL,
-  operator TEXT GENERATED ALWAYS AS (json_extract(entry, '$.operator')) VIRTUAL NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover')),
-  prompt TEXT GENERATED ALWAYS AS (json_extract(entry, '$.prompt')) VIRTUAL NOT NULL,
-  prompt_version INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.prompt_version')) VIRTUAL NOT NULL,
-  temperature REAL GENERATED ALWAYS AS (json_extract(entry, '$.temperature')) VIRTUAL CHECK (temperature BETWEEN 0 AND 1),
-  writer TEXT GENERATED ALWAYS AS (json_extract(entry, '$.writer')) VIRTUAL NOT NULL,
-  model TEXT GENERATED ALWAYS AS (json_extract(entry, '$.model')) VIRTUAL NOT NULL,
-  fallback INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.fallback')) VIRTUAL NOT NULL CHECK (fallback IN (0, 1)),
-  by_rule INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.by_rule')) VIRTUAL NOT NULL CHECK (by_rule IN (0, 1)),
-  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) VIRTUAL NOT NULL,
-  detail TEXT GENERATED ALWAYS AS (json_extract(entry, '$.detail')) VIRTUAL NOT NULL,
-  source_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.source_digest')) VIRTUAL REFERENCES sources (digest),
-  network_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.network_digest')) VIRTUAL REFERENCES graphs (digest),
-  duplicate_of INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.duplicate_of')) VIRTUAL REFERENCES placements (job),
-  num_parameters INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.num_parameters')) VIRTUAL,
-  flops INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.flops')) VIRTUAL,
-  width INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.width')) VIRTUAL,
-  depth INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.depth')) VIRTUAL,
-  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.objective')) VIRTUAL CHECK (objective BETWEEN 0 AND 1),
-  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_accuracy')) VIRTUAL CHECK (test_accuracy BETWEEN 0 AND 1),
-  test_loss REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_loss')) VIRTUAL,
-  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) VIRTUAL,
-  status TEXT GENERATED ALWAYS AS (json_extract(entry, '$.status')) VIRTUAL NOT NULL CHECK (status IN ('new', 'improved', 'not_added')),
-  credited_job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.credited_job')) VIRTUAL REFERENCES placements (job),
-  curiosity_change REAL GENERATED ALWAYS AS (json_extract(entry, '$.curiosity_change')) VIRTUAL NOT NULL,
-  score_change REAL GENERATED ALWAYS AS (json_extract(entry, '$.score_change')) VIRTUAL NOT NULL,
-  staleness INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.staleness')) VIRTUAL NOT NULL CHECK (staleness >= 0),
-  rung_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.rung_accuracy')) VIRTUAL CHECK (rung_accuracy BETWEEN 0 AND 1),
-  train_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.durations.train_s')) VIRTUAL NOT NULL,
-  elapsed_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.elapsed_s')) VIRTUAL NOT NULL,
   settled_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job.number')) STORED NOT NULL UNIQUE REFERENCES jobs (number),
+  attempt INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job.attempt')) STORED NOT NULL,
+  operator TEXT GENERATED ALWAYS AS (json_extract(entry, '$.operator')) STORED NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover')),
+  temperature REAL GENERATED ALWAYS AS (json_extract(entry, '$.temperature')) STORED CHECK (temperature BETWEEN 0 AND 1),
+  fallback INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.fallback')) STORED NOT NULL CHECK (fallback IN (0, 1)),
+  by_rule INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.by_rule')) STORED NOT NULL CHECK (by_rule IN (0, 1)),
+  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) STORED NOT NULL,
+  duplicate_of INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.duplicate_of')) STORED REFERENCES placements (job),
+  num_parameters INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.num_parameters')) STORED,
+  flops INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.flops')) STORED,
+  width INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.width')) STORED,
+  depth INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.depth')) STORED,
+  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.objective')) STORED CHECK (objective BETWEEN 0 AND 1),
+  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_accuracy')) STORED CHECK (test_accuracy BETWEEN 0 AND 1),
+  test_loss REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_loss')) STORED,
+  rung_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.rung_accuracy')) STORED CHECK (rung_accuracy BETWEEN 0 AND 1),
+  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) STORED,
+  status TEXT GENERATED ALWAYS AS (json_extract(entry, '$.status')) STORED NOT NULL CHECK (status IN ('new', 'improved', 'not_added')),
+  credited_job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.credited_job')) STORED REFERENCES placements (job),
+  offer_temperature REAL GENERATED ALWAYS AS (json_extract(entry, '$.offer.temperature')) STORED CHECK (offer_temperature BETWEEN 0 AND 1),
+  offer_status TEXT GENERATED ALWAYS AS (json_extract(entry, '$.offer.status')) STORED CHECK (offer_status IN ('new', 'improved', 'not_added')),
+  staleness INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.staleness')) STORED NOT NULL CHECK (staleness >= 0),
+  prompt TEXT GENERATED ALWAYS AS (json_extract(entry, '$.prompt')) STORED NOT NULL,
+  prompt_version INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.prompt_version')) STORED NOT NULL,
+  writer TEXT GENERATED ALWAYS AS (json_extract(entry, '$.writer')) STORED NOT NULL,
+  model TEXT GENERATED ALWAYS AS (json_extract(entry, '$.model')) STORED NOT NULL,
+  detail TEXT GENERATED ALWAYS AS (json_extract(entry, '$.detail')) STORED NOT NULL,
+  source_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.source_digest')) STORED REFERENCES sources (digest),
+  network_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.network_digest')) STORED REFERENCES graphs (digest),
+  curiosity_change REAL GENERATED ALWAYS AS (json_extract(entry, '$.curiosity_change')) STORED NOT NULL,
+  score_change REAL GENERATED ALWAYS AS (json_extract(entry, '$.score_change')) STORED NOT NULL,
+  train_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.durations.train_s')) STORED NOT NULL,
+  elapsed_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.elapsed_s')) STORED NOT NULL,
+  entry TEXT NOT NULL, -- JSON of domain.Placement
   CHECK ((num_parameters IS NULL) + (flops IS NULL) + (width IS NULL) + (depth IS NULL) IN (0, 4)),
   CHECK ((objective IS NULL) + (test_accuracy IS NULL) + (test_loss IS NULL) IN (0, 3)),
-  CHECK (json_extract(entry, '$.offer.temperature') BETWEEN 0 AND 1),
-  CHECK (json_extract(entry, '$.offer.status') IN ('new', 'improved', 'not_added')),
   CHECK ((outcome = 'trained') <= (objective IS NOT NULL)),
   CHECK (status = 'not_added' OR (cell IS NOT NULL AND objective IS NOT NULL))
 ) STRICT;

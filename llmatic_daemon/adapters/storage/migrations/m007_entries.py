@@ -14,23 +14,15 @@ from llmatic_daemon.adapters.storage.migrations.m004_growth import GROWN_VIEWS
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-#: Name, type and constraints of each generated column, and its path in the entry.
+#: Name, type, path in the entry, and constraints.
 _PLACEMENT_COLUMNS = (
     ("job INTEGER", "job.number", "NOT NULL UNIQUE REFERENCES jobs (number)"),
     ("attempt INTEGER", "job.attempt", "NOT NULL"),
-    ("slot INTEGER", "slot", "NOT NULL"),
     ("operator TEXT", "operator", "NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover'))"),
-    ("prompt TEXT", "prompt", "NOT NULL"),
-    ("prompt_version INTEGER", "prompt_version", "NOT NULL"),
     ("temperature REAL", "temperature", "CHECK (temperature BETWEEN 0 AND 1)"),
-    ("writer TEXT", "writer", "NOT NULL"),
-    ("model TEXT", "model", "NOT NULL"),
     ("fallback INTEGER", "fallback", "NOT NULL CHECK (fallback IN (0, 1))"),
     ("by_rule INTEGER", "by_rule", "NOT NULL CHECK (by_rule IN (0, 1))"),
     ("outcome TEXT", "outcome", "NOT NULL"),
-    ("detail TEXT", "detail", "NOT NULL"),
-    ("source_digest TEXT", "source_digest", "REFERENCES sources (digest)"),
-    ("network_digest TEXT", "network_digest", "REFERENCES graphs (digest)"),
     ("duplicate_of INTEGER", "duplicate_of", "REFERENCES placements (job)"),
     ("num_parameters INTEGER", "measures.num_parameters", ""),
     ("flops INTEGER", "measures.flops", ""),
@@ -39,13 +31,22 @@ _PLACEMENT_COLUMNS = (
     ("objective REAL", "report.objective", "CHECK (objective BETWEEN 0 AND 1)"),
     ("test_accuracy REAL", "report.test_accuracy", "CHECK (test_accuracy BETWEEN 0 AND 1)"),
     ("test_loss REAL", "report.test_loss", ""),
+    ("rung_accuracy REAL", "rung_accuracy", "CHECK (rung_accuracy BETWEEN 0 AND 1)"),
     ("cell INTEGER", "cell", ""),
     ("status TEXT", "status", "NOT NULL CHECK (status IN ('new', 'improved', 'not_added'))"),
     ("credited_job INTEGER", "credited_job", "REFERENCES placements (job)"),
+    ("offer_temperature REAL", "offer.temperature", "CHECK (offer_temperature BETWEEN 0 AND 1)"),
+    ("offer_status TEXT", "offer.status", "CHECK (offer_status IN ('new', 'improved', 'not_added'))"),
+    ("staleness INTEGER", "staleness", "NOT NULL CHECK (staleness >= 0)"),
+    ("prompt TEXT", "prompt", "NOT NULL"),
+    ("prompt_version INTEGER", "prompt_version", "NOT NULL"),
+    ("writer TEXT", "writer", "NOT NULL"),
+    ("model TEXT", "model", "NOT NULL"),
+    ("detail TEXT", "detail", "NOT NULL"),
+    ("source_digest TEXT", "source_digest", "REFERENCES sources (digest)"),
+    ("network_digest TEXT", "network_digest", "REFERENCES graphs (digest)"),
     ("curiosity_change REAL", "curiosity_change", "NOT NULL"),
     ("score_change REAL", "score_change", "NOT NULL"),
-    ("staleness INTEGER", "staleness", "NOT NULL CHECK (staleness >= 0)"),
-    ("rung_accuracy REAL", "rung_accuracy", "CHECK (rung_accuracy BETWEEN 0 AND 1)"),
     ("train_s REAL", "durations.train_s", "NOT NULL"),
     ("elapsed_s REAL", "elapsed_s", "NOT NULL"),
 )
@@ -66,9 +67,9 @@ _EDITION_COLUMNS = (("num_settled INTEGER", "num_settled", "NOT NULL CHECK (num_
 
 
 def _generated(columns: tuple[tuple[str, str, str], ...]) -> str:
-    """Define columns that are computed when they are read, and take no room in the file."""
+    """Define columns. They are stored: to check a file that has virtual ones, SQLite parses each entry."""
     return "\n".join(
-        f"  {name} GENERATED ALWAYS AS (json_extract(entry, '$.{path}')) VIRTUAL {rules}".rstrip() + ","
+        f"  {name} GENERATED ALWAYS AS (json_extract(entry, '$.{path}')) STORED {rules}".rstrip() + ","
         for name, path, rules in columns
     )
 
@@ -76,29 +77,27 @@ def _generated(columns: tuple[tuple[str, str, str], ...]) -> str:
 _TABLES = f"""
 CREATE TABLE new_placements ( -- the log: what each settled job changed
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Placement
-{_generated(_PLACEMENT_COLUMNS)}
   settled_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+{_generated(_PLACEMENT_COLUMNS)}
+  entry TEXT NOT NULL, -- JSON of domain.Placement
   CHECK ((num_parameters IS NULL) + (flops IS NULL) + (width IS NULL) + (depth IS NULL) IN (0, 4)),
   CHECK ((objective IS NULL) + (test_accuracy IS NULL) + (test_loss IS NULL) IN (0, 3)),
-  CHECK (json_extract(entry, '$.offer.temperature') BETWEEN 0 AND 1),
-  CHECK (json_extract(entry, '$.offer.status') IN ('new', 'improved', 'not_added')),
   CHECK ((outcome = 'trained') <= (objective IS NOT NULL)),
   CHECK (status = 'not_added' OR (cell IS NOT NULL AND objective IS NOT NULL))
 ) {STRICT};
 
 CREATE TABLE new_audits ( -- of the log: second trainings of elites, by another seed
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Audit
+  audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
 {_generated(_AUDIT_COLUMNS)}
-  audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+  entry TEXT NOT NULL -- JSON of domain.Audit
 ) {STRICT};
 
 CREATE TABLE new_editions ( -- of the log: the prompt sets that the search has used
   number INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL CHECK (json_extract(entry, '$.number') = number), -- JSON of domain.Edition
+  adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
 {_generated(_EDITION_COLUMNS)}
-  adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+  entry TEXT NOT NULL -- JSON of domain.Edition
 ) {STRICT};
 
 CREATE TABLE checkpoints ( -- the search after this part of its log; the last one only
@@ -206,10 +205,7 @@ def _report(row: _Row) -> _Row | None:
         return None
     return {
         **_picked(row, "objective", "test_accuracy", "test_loss"),
-        "curve": [
-            {"number": number, "train_loss": train_loss, "accuracy": accuracy}
-            for number, train_loss, accuracy in json.loads(row["curve"])
-        ],
+        "curve": json.loads(row["curve"]),
         "device": row["place"],
         "wait_s": row["held_wait_s"],
         "train_s": row["held_train_s"],

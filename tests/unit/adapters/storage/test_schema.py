@@ -159,14 +159,13 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def search(state: Path, num_evaluations: int, share: float = 0.0, control_ratio: float = 0.0) -> None:
+def search(state: Path, num_evaluations: int, share: float = 0.0) -> None:
     """Let the true daemon with fake adapters search."""
     overrides = {
         "state_dir": str(state),
         "budget": {"max_evaluations": num_evaluations},
         "engine": {"slots": 2},
         "audit": {"share": share},
-        "search": {"control_ratio": control_ratio},
     }
     settings = config.load(preset="demo", overrides=overrides, environment={})
     asyncio.run(daemon.run(settings, fake_adapters()))
@@ -369,9 +368,9 @@ def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindran
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder in which a search with audits, a control arm and early stopping has been."""
+    """A state folder in which a search with audits has been."""
     folder = tmp_path_factory.mktemp("audited") / "state"
-    search(folder, NUM_BEFORE, share=1.0, control_ratio=0.3)
+    search(folder, NUM_BEFORE, share=1.0)
     return folder
 
 
@@ -403,7 +402,6 @@ def test_database_of_version_6_becomes_the_one_that_this_version_writes(
             assert repr(now[name]) == repr(written[name]), name
     assert repr(entries) == repr(asyncio.run(_log(audited)))
     assert any(isinstance(entry, Audit) for entry in entries)
-    assert any(entry.by_rule for entry in entries if isinstance(entry, Placement))
     assert verify(tmp_path / "old").faults == ()
 
 
@@ -417,7 +415,7 @@ def test_search_of_version_6_goes_on_although_its_checkpoint_is_not_read(
         database.execute("INSERT INTO milestones VALUES (1, 1, 0, 'rules', '{}', '')")
     database.close()
 
-    search(old, NUM_BEFORE + 30, share=1.0, control_ratio=0.3)
+    search(old, NUM_BEFORE + 30, share=1.0)
 
     before = asyncio.run(_log(audited))
     assert asyncio.run(_log(old))[: len(before)] == before
@@ -485,7 +483,6 @@ def test_placement_of_an_older_version_costs_a_training_if_it_was_trained(tmp_pa
 @pytest.mark.parametrize(
     ("path", "bad"),
     [
-        ("$.number", 2),
         ("$.job.number", 9),
         ("$.job", None),
         ("$.operator", "magic"),
