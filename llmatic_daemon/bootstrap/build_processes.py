@@ -39,7 +39,7 @@ def lifter(settings: Settings) -> ProcessLifter:
 def trainers(settings: Settings) -> TrainerPool:
     """Make the trainers; entering the pool starts them."""
     return TrainerPool(
-        places=settings.training.places,
+        devices=settings.training.places,
         configuration={
             "data": _data(settings),
             "recipe": _recipe(settings),

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from llmatic_daemon.adapters.llm.recording import control_ratio_of
-from llmatic_daemon.adapters.processes.child import printed
+from llmatic_daemon.adapters.processes.child import run_module
 from llmatic_daemon.config.settings import ArchiveSettings, Settings
 from llmatic_daemon.domain import Identity, Task, Tessellation
 from llmatic_daemon.domain.errors import ConfigurationError
@@ -107,7 +107,7 @@ async def _tessellation(settings: Settings) -> Tessellation:
 
 async def _centroids(num_cells: int, num_samples: int, seed: int) -> tuple[tuple[float, float], ...]:
     module = "llmatic_daemon.search.archive.tessellation"
-    status, output = await printed(module, num_cells, num_samples, seed)
+    status, output = await run_module(module, num_cells, num_samples, seed)
     if status != 0:
         raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
     return tuple((x, y) for x, y in json.loads(output))

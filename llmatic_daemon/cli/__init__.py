@@ -1,6 +1,16 @@
-"""The words that a person types."""
+"""The commands of `llmatic-daemon`."""
 
-from llmatic_daemon.cli import control, doctor, experiment, maintenance, nasbench, prompts, searches, service
+from llmatic_daemon.cli import (
+    control,
+    doctor,
+    experiment,
+    maintenance,
+    nasbench,
+    prompts,
+    reference,
+    searches,
+    service,
+)
 from llmatic_daemon.cli.base import main
 from llmatic_daemon.domain.sandbox import forbid_tracing
 
@@ -12,6 +22,7 @@ __all__ = [
     "maintenance",
     "nasbench",
     "prompts",
+    "reference",
     "searches",
     "service",
     "start",
@@ -19,6 +30,6 @@ __all__ = [
 
 
 def start() -> None:
-    """Be the program: keys and results in our memory are nobody else's."""
+    """Run the program; other processes of the user cannot trace its memory, which holds keys."""
     forbid_tracing()
     main()

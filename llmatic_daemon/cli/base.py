@@ -1,9 +1,10 @@
-"""What all commands share: the group, its errors and exit codes, options, and how things are printed."""
+"""Common parts of all commands: the group, exit codes, shared options, printing."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -12,20 +13,26 @@ from llmatic_daemon import __version__, config
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain.errors import LLMaticError
 
-EXIT_CODES = """\
-Exit codes: 0 done; 1 not found, rejected or not verified; 2 wrong usage; 69 a part of the world is not
-there (disk full, no trainer can be started): try again; 75 another daemon has the state folder; 78 a
-setting, file or permission must be changed first.
-"""
+#: Meaning of each exit code.
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "not found, rejected or not verified",
+    2: "wrong usage",
+    69: "temporarily unavailable (disk full, no trainer starts): try again",
+    75: "another daemon uses the state folder",
+    78: "change a setting, file or permission first",
+    130: "interrupted by Ctrl-C",
+}
+_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Friendly(click.Group):
-    """A group whose own errors are one line and an exit code."""
+class CommandGroup(click.Group):
+    """A group that reports our errors in one line and with an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; our errors end it in one line."""
+        """Run a command; print one of our errors as one line."""
         try:
             return super().invoke(ctx)
         except* LLMaticError as errors:
@@ -33,7 +40,7 @@ class Friendly(click.Group):
             assert isinstance(first, LLMaticError)
             click.echo(f"llmatic-daemon: {first}", err=True)
             ctx.exit(first.exit_code)
-        except* OSError as errors:  # of a folder that a person named for files of theirs
+        except* OSError as errors:  # a file or folder that was named by an argument
             click.echo(f"llmatic-daemon: {_first(errors)}", err=True)
             ctx.exit(1)
 
@@ -45,42 +52,54 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-@click.group(cls=Friendly, epilog=EXIT_CODES)
+@click.group(cls=CommandGroup, epilog=_EPILOG)
 @click.version_option(__version__, prog_name="llmatic-daemon")
 def main() -> None:
     """Search for neural networks: an LLM writes them, two archives keep the best of each kind."""
 
 
-def state_option(command: Command) -> Command:
-    """Let a command take the folder of a search."""
-    option = click.option(
-        "--state",
-        "state",
-        type=click.Path(path_type=Path),
-        envvar="LLMATIC_STATE_DIR",
-        help="Folder of the search.  [env: LLMATIC_STATE_DIR]",
-    )
-    return option(command)
+state_option = click.option(
+    "--state",
+    "state",
+    type=click.Path(path_type=Path),
+    envvar="LLMATIC_STATE_DIR",
+    help="State folder of the search; overrides state_dir of --config.  [env: LLMATIC_STATE_DIR]",
+)
+config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Configuration file of the search.  [default: llmatic.toml, if it exists]",
+)
+
+
+def search_options(command: Command) -> Command:
+    """Add --state and --config; the command receives the state folder as `state`.
+
+    A group that takes both before its subcommand leaves them in the context's `obj`.
+    """
+
+    @wraps(command)
+    def with_folder(*args: Any, state: Path | None, file: Path | None, **more: Any) -> Any:
+        before = click.get_current_context().obj or (None, None)
+        return command(*args, state=state_dir(state or before[0], file or before[1]), **more)
+
+    return cast(Command, state_option(config_option(with_folder)))
 
 
 def config_options(command: Command) -> Command:
-    """Let a command take a configuration."""
-    command = click.option(
-        "--config",
-        "file",
-        type=click.Path(path_type=Path),
-        help="Configuration file.  [default: llmatic.toml, if there is one and no --preset]",
-    )(command)
-    return click.option(
-        "--preset", default="", metavar="|".join(config.PRESETS), help="Where defaults come from."
-    )(command)
+    """Add --config and --preset."""
+    preset = click.option(
+        "--preset", default="", metavar="|".join(config.PRESETS), help="Preset that provides the defaults."
+    )
+    return preset(config_option(command))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def example(text: str) -> Callable[[Command], Command]:
-    """Put an example under a command's help."""
+    """Append an example to the help of a command."""
 
     def add(command: Command) -> Command:
         command.__doc__ = f"{command.__doc__}\n\n    \b\n    Example:\n      {text}\n    "
@@ -90,25 +109,25 @@ def example(text: str) -> Callable[[Command], Command]:
 
 
 def settings_of(file: Path | None, preset: str, state: Path | None, **more: Any) -> Settings:
-    """Put the settings of a command together."""
+    """Load the settings of a command."""
     if file is None and not preset and Path("llmatic.toml").exists():
         file = Path("llmatic.toml")
     overrides = {**more, **({"state_dir": str(state)} if state else {})}
     return config.load(file, preset=preset, overrides=overrides)
 
 
-def state_dir(state: Path | None) -> Path:
-    """Find the folder to look at; with its name given, no configuration is read."""
-    return state or settings_of(None, "", None).state_dir
+def state_dir(state: Path | None, file: Path | None = None) -> Path:
+    """Return the state folder of a search; if it is given, no configuration is read."""
+    return state or settings_of(file, "", None).state_dir
 
 
 def a_console() -> Console:
-    """Write as wide as the terminal, or wide enough for our tables into a pipe."""
+    """Return a console as wide as the terminal; in a pipe, wide enough for the tables."""
     return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def show(what: Any, plain: bool) -> None:
-    """Print something drawn, or plain text."""
+    """Print a rich renderable, or plain text."""
     if plain:
         click.echo(what)
     else:

@@ -9,16 +9,16 @@ import click
 
 from llmatic_daemon.adapters.http.control_socket import ask
 from llmatic_daemon.cli import views
-from llmatic_daemon.cli.base import example, json_option, main, state_dir, state_option
+from llmatic_daemon.cli.base import example, json_option, main, search_options
 
 Answer = Mapping[str, Any]
 
 
 @main.command()
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon pause")
-def pause(state: Path | None, as_json: bool) -> None:
+def pause(state: Path, as_json: bool) -> None:
     """Have the running daemon start no job until 'resume', over a restart too."""
     _ask(state, "pause", _paused, as_json)
 
@@ -29,10 +29,10 @@ def _paused(answer: Answer) -> str:
 
 
 @main.command()
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon resume")
-def resume(state: Path | None, as_json: bool) -> None:
+def resume(state: Path, as_json: bool) -> None:
     """Have the running daemon start jobs again after 'pause'."""
     _ask(state, "resume", _resumed, as_json)
 
@@ -42,10 +42,10 @@ def _resumed(answer: Answer) -> str:
 
 
 @main.command()
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon drain")
-def drain(state: Path | None, as_json: bool) -> None:
+def drain(state: Path, as_json: bool) -> None:
     """Have the running daemon end when the jobs under way have, as SIGTERM does."""
     _ask(state, "drain", _draining, as_json)
 
@@ -55,10 +55,10 @@ def _draining(answer: Answer) -> str:
 
 
 @main.command("reload")
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon reload")
-def reload(state: Path | None, as_json: bool) -> None:
+def reload(state: Path, as_json: bool) -> None:
     """Have the running daemon read settings and prompts again, or say why not; as SIGHUP does."""
     _ask(state, "reload", _reloaded, as_json)
 
@@ -73,10 +73,10 @@ def _reloaded(answer: Answer) -> str:
 
 @main.command()
 @click.argument("number", metavar="N", type=click.IntRange(min=1))
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon slots 6")
-def slots(number: int, state: Path | None, as_json: bool) -> None:
+def slots(number: int, state: Path, as_json: bool) -> None:
     """Have the running daemon develop N candidates at once, until the next 'reload' or start."""
     _ask(state, "slots", _resized, as_json, {"slots": number})
 
@@ -86,11 +86,11 @@ def _resized(answer: Answer) -> str:
 
 
 def _ask(
-    state: Path | None,
+    state: Path,
     verb: str,
     say: Callable[[Answer], str],
     as_json: bool,
     body: Answer | None = None,
 ) -> None:
-    answer = asyncio.run(ask(state_dir(state), verb, body or {}))
+    answer = asyncio.run(ask(state, verb, body or {}))
     click.echo(views.as_json(answer) if as_json else say(answer))

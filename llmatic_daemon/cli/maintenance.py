@@ -8,7 +8,7 @@ import click
 from llmatic_daemon.adapters.http import control_socket
 from llmatic_daemon.adapters.storage.state_folder import holder
 from llmatic_daemon.cli import views
-from llmatic_daemon.cli.base import example, json_option, main, state_dir, state_option
+from llmatic_daemon.cli.base import example, json_option, main, search_options
 from llmatic_daemon.commands.backup import Backup, back_up
 from llmatic_daemon.commands.gc import collect
 from llmatic_daemon.commands.restore import restore as restore_state
@@ -29,12 +29,12 @@ _TIMEOUT_S = 6 * 3600.0
     type=click.IntRange(min=1),
     help="Backups to keep in DIR; the oldest are removed.",
 )
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon backup /srv/backups --keep 14")
-def backup(folder: Path, keep: int, state: Path | None, as_json: bool) -> None:
+def backup(folder: Path, keep: int, state: Path, as_json: bool) -> None:
     """Copy a search into DIR and verify the copy, daemon running or not; each one is a state folder."""
-    made = _made(state_dir(state), folder.absolute(), keep)
+    made = _made(state, folder.absolute(), keep)
     if as_json:
         click.echo(views.as_json(made))
         return
@@ -58,12 +58,12 @@ def _made(folder: Path, target: Path, keep: int) -> Backup:
 
 @main.command()
 @click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, exists=True))
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon restore /srv/backups --state llmatic-state")
-def restore(source: Path, state: Path | None, as_json: bool) -> None:
+def restore(source: Path, state: Path, as_json: bool) -> None:
     """Put a backup (or the newest of a folder) back; what was there is kept beside it."""
-    done = restore_state(source, state_dir(state))
+    done = restore_state(source, state)
     if as_json:
         click.echo(views.as_json(done))
         return
@@ -73,7 +73,7 @@ def restore(source: Path, state: Path | None, as_json: bool) -> None:
 
 
 @main.command()
-@state_option
+@search_options
 @click.option(
     "--graphs",
     "--weights",
@@ -86,9 +86,9 @@ def restore(source: Path, state: Path | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @example("llmatic-daemon gc --dry-run")
-def gc(state: Path | None, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
+def gc(state: Path, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
     """Remove what a stopped search holds and nobody needs; with its options, more."""
-    done = collect(state_dir(state), graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
+    done = collect(state, graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
     if as_json:
         click.echo(views.as_json(done))
         return

@@ -1,4 +1,4 @@
-"""Commands around the prompts: what they have brought about, what they were, and what they could be."""
+"""Commands for prompts: results, history, check, rollback, trial."""
 
 import asyncio
 import secrets
@@ -14,10 +14,12 @@ from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.saved_settings import read_settings
 from llmatic_daemon.cli import prompt_views, views
 from llmatic_daemon.cli.base import (
+    config_option,
     config_options,
     example,
     json_option,
     main,
+    search_options,
     settings_of,
     show,
     state_dir,
@@ -32,48 +34,46 @@ from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 
 @main.group(invoke_without_command=True)
 @state_option
-@click.option("--all", "everything", is_flag=True, help="Older versions and retired ones, too.")
+@config_option
+@click.option("--all", "everything", is_flag=True, help="Include older versions and retired prompts.")
 @json_option
 @example("llmatic-daemon prompts --all")
 @click.pass_context
-def prompts(ctx: click.Context, state: Path | None, everything: bool, as_json: bool) -> None:
-    """List the prompts: version, slot, how often selected and entered, curiosity, score."""
+def prompts(
+    ctx: click.Context, state: Path | None, file: Path | None, everything: bool, as_json: bool
+) -> None:
+    """List the prompts: version, position, times selected and entered, curiosity, score."""
     if ctx.invoked_subcommand is not None:
-        ctx.obj = state
+        ctx.obj = state, file
         return
-    with History(state_dir(state)) as history:
+    with History(state_dir(state, file)) as history:
         found = [each for each in history.prompt_credit() if everything or each.in_use]
     show(views.as_json(found) if as_json else prompt_views.credits(found), as_json)
-
-
-def _inherited_state(ctx: click.Context, state: Path | None) -> Path:
-    """Take --state from before or after the second word."""
-    return state_dir(state or ctx.obj)
 
 
 @prompts.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @config_options
 @example("llmatic-daemon prompts check my-search/prompts")
-def check(folder: Path, file: Path | None, preset: str) -> None:
-    """Tell whether a folder is a good set of prompts; else which file, which line, and why."""
-    num_slots = settings_of(file, preset, None).archives.prompt_slots
+@click.pass_context
+def check(ctx: click.Context, folder: Path, file: Path | None, preset: str) -> None:
+    """Check whether a folder is a valid prompt set; report file, line and reason if not."""
+    num_slots = settings_of(file or ctx.obj[1], preset, None).archives.prompt_slots
     taken = EMPTY_BOOK.numbered(read_prompts(folder), num_slots)
     click.echo(
-        f"{folder}: a good set of {len(taken.mutation)} prompts for mutation (of {num_slots} "
+        f"{folder}: a valid set of {len(taken.mutation)} prompts for mutation (of {num_slots} "
         f"slots) and {taken.crossover.id!r} for crossover"
     )
 
 
 @prompts.command()
 @click.argument("prompt", metavar="ID")
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon prompts history widen")
-@click.pass_context
-def history(ctx: click.Context, prompt: str, state: Path | None, as_json: bool) -> None:
-    """Show the versions of a prompt: their credit, and what was changed from one to the next."""
-    with History(_inherited_state(ctx, state)) as opened:
+def history(prompt: str, state: Path, as_json: bool) -> None:
+    """Show the versions of a prompt: their results, and the changes between them."""
+    with History(state) as opened:
         versions = opened.prompt_versions(prompt)
         earned = [each for each in opened.prompt_credit() if each.prompt == prompt]
     facts = {"versions": versions, "credit": earned}
@@ -83,39 +83,36 @@ def history(ctx: click.Context, prompt: str, state: Path | None, as_json: bool) 
 @prompts.command()
 @click.argument("prompt", metavar="ID")
 @click.argument("version", type=click.IntRange(min=1))
-@state_option
+@search_options
 @example("llmatic-daemon prompts rollback widen 1")
-@click.pass_context
-def rollback(ctx: click.Context, prompt: str, version: int, state: Path | None) -> None:
-    """Write an older version into the prompt's file, and have a running daemon take it."""
-    folder = _inherited_state(ctx, state)
-    with History(folder) as opened:
+def rollback(prompt: str, version: int, state: Path) -> None:
+    """Restore an older version of a prompt's file, and reload it in a running daemon."""
+    with History(state) as opened:
         versions = opened.prompt_versions(prompt)
         is_running = opened.status().holder is not None
         weight = opened.prompt_weight(prompt)
     if version > len(versions):
         raise UserError(f"prompt {prompt!r} must have version {version}, found {len(versions)}")
-    prompt_folder = build.prompt_path(read_settings(folder))
+    prompt_folder = build.prompt_path(read_settings(state))
     written = write_version(prompt_folder, versions[version - 1], weight)
     click.echo(f"{written} holds version {version} again")
     if is_running:
-        _reload(folder)
+        _reload(state)
     else:
-        click.echo("no daemon runs: it is taken at the next start")
+        click.echo("no daemon is running: the next start loads it")
 
 
 @prompts.command("reload")
-@state_option
+@search_options
 @example("llmatic-daemon prompts reload")
-@click.pass_context
-def reload(ctx: click.Context, state: Path | None) -> None:
-    """Have the running daemon take what lies in the prompt folder now, or say why not."""
-    _reload(_inherited_state(ctx, state))
+def reload(state: Path) -> None:
+    """Load the current files of the prompt folder into the running daemon, or report why not."""
+    _reload(state)
 
 
 def _reload(folder: Path) -> None:
     answer = asyncio.run(control_socket.ask(folder, "prompts/reload"))
-    what = "is now in force" if answer["changed"] else "was in force already"
+    what = "is now active" if answer["changed"] else "was active already"
     click.echo(f"edition {answer['edition']} with {answer['num_prompts']} prompts {what}")
 
 
@@ -124,7 +121,7 @@ def _reload(folder: Path) -> None:
 @state_option
 @config_options
 @click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(0.01, 1.0))
-@click.option("--seed", type=int, help="Of the completion.  [default: at random]")
+@click.option("--seed", type=int, help="Seed of the completion.  [default: random]")
 @example("llmatic-daemon prompts try widen --temperature 0.8")
 @click.pass_context
 def try_(
@@ -136,12 +133,13 @@ def try_(
     temperature: float,
     seed: int | None,
 ) -> None:
-    """Have one completion written for the best network: its diff, and whether it lifts (else 1)."""
+    """Request one completion for the best network; show its diff, and whether it lifts (else 1)."""
+    state, file = state or ctx.obj[0], file or ctx.obj[1]
     if file or preset:
-        settings = settings_of(file, preset, state or ctx.obj)
+        settings = settings_of(file, preset, state)
         folder = settings.state_dir
     else:
-        folder = _inherited_state(ctx, state)
+        folder = state_dir(state)
         settings = read_settings(folder)
     trial = asyncio.run(
         try_prompt(

@@ -24,9 +24,9 @@ from llmatic_daemon.cli.base import (
     example,
     json_option,
     main,
+    search_options,
     settings_of,
     show,
-    state_dir,
     state_option,
 )
 from llmatic_daemon.cli.demo import conclude, introduce
@@ -106,14 +106,14 @@ def _run(
 
 
 @main.command()
-@state_option
+@search_options
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
 @json_option
 @example("llmatic-daemon status --watch")
-def status(state: Path | None, watch: bool, as_json: bool) -> None:
+def status(state: Path, watch: bool, as_json: bool) -> None:
     """Show how far a search has come, daemon running or not."""
     console = a_console()
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         while True:
             now = history.status()
             if watch:
@@ -125,25 +125,25 @@ def status(state: Path | None, watch: bool, as_json: bool) -> None:
 
 
 @main.command()
-@state_option
+@search_options
 @click.option("--order", default="objective", type=click.Choice(get_args(Order)), show_default=True)
 @json_option
 @example("llmatic-daemon elites --order flops")
-def elites(state: Path | None, order: Order, as_json: bool) -> None:
+def elites(state: Path, order: Order, as_json: bool) -> None:
     """List the best network of each cell."""
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         found = history.elites(order)
     show(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
 @main.command("show")
 @click.argument("number", type=int)
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon show 42")
-def show_candidate(number: int, state: Path | None, as_json: bool) -> None:
+def show_candidate(number: int, state: Path, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
-    with History(state_dir(state)) as history:
+    with History(state) as history:
         placement, ancestors = history.placement(number), history.lineage(number)
         audit = history.audit(number)
         digest = placement.source_digest
@@ -171,7 +171,7 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
 
 
 @main.command()
-@state_option
+@search_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -186,20 +186,19 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     show_default=True,
 )
 @example("llmatic-daemon plot --format pdf --out pictures")
-def plot(state: Path | None, out: Path | None, formats: tuple[str, ...]) -> None:
+def plot(state: Path, out: Path | None, formats: tuple[str, ...]) -> None:
     """Draw both archives, the best over evaluations, and the windows."""
-    folder = state_dir(state)
-    for file in draw(folder, out or folder / "plots", formats):
+    for file in draw(state, out or state / "plots", formats):
         click.echo(file)
 
 
 @main.command()
-@state_option
+@search_options
 @json_option
 @example("llmatic-daemon verify")
-def verify(state: Path | None, as_json: bool) -> None:
+def verify(state: Path, as_json: bool) -> None:
     """Fold the log of a search and compare the result with the archives that are stored."""
-    report = verify_state(state_dir(state))
+    report = verify_state(state)
     if as_json:
         click.echo(views.as_json(report))
     else:
@@ -265,7 +264,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@state_option
+@search_options
 @click.option("--only", "jobs", multiple=True, type=int, help="An elite's number.  [default: all]")
 @click.option(
     "--format",
@@ -277,9 +276,9 @@ def init(folder: Path, preset: str, force: bool) -> None:
 )
 @json_option
 @example("llmatic-daemon export networks --only 42 --format onnx")
-def export(folder: Path, state: Path | None, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
+def export(folder: Path, state: Path, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
     """Train elites a last time, and write source, weights, program and card of each into DIR."""
-    done = asyncio.run(_export(state_dir(state), folder, jobs, kind, as_json))
+    done = asyncio.run(_export(state, folder, jobs, kind, as_json))
     if as_json:
         click.echo(views.as_json(done))
     sys.exit(int(any(exported.fault for exported in done)))

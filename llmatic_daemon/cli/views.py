@@ -61,7 +61,7 @@ def status(now: Status) -> Group:
         ("database", _database(now)),
         ("last backup", _backup(now)),
         *_audits(now),
-        *_prompts_in_force(now),
+        *_active_prompts(now),
         *_arms(now),
         *_sandbox(now),
     ):
@@ -87,7 +87,7 @@ def _paused(now: Status) -> Iterable[tuple[str, str]]:
         yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
 
 
-def _prompts_in_force(now: Status) -> Iterable[tuple[str, str]]:
+def _active_prompts(now: Status) -> Iterable[tuple[str, str]]:
     if now.num_stand_ins:
         yield "written by rule", f"{now.num_stand_ins}, while no LLM answered"
     if now.prompts is None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.adapters.processes.child import printed
+from llmatic_daemon.adapters.processes.child import run_module
 from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError, StoreUnavailable, UserError
 
 #: What the child process runs; a command, so it is named and not imported.
@@ -20,7 +20,7 @@ async def back_up_beside(state_dir: Path, folder: Path, keep: int) -> dict[str, 
     Raises:
         LLMaticError: as `back_up`.
     """
-    status, output = await printed(MODULE, state_dir, folder, keep)
+    status, output = await run_module(MODULE, state_dir, folder, keep)
     answer = json.loads(output) if status == 0 else {}
     if "error" in answer:
         raise ERRORS.get(answer["kind"], UserError)(answer["error"])

@@ -1,9 +1,9 @@
-"""Named points at which a test can kill this process: `LLMATIC_FAILPOINT=commit-inside:3`.
+"""Failpoints: named points at which a test can kill this process, as `LLMATIC_FAILPOINT=commit-inside:3`.
 
-The n-th pass of the named point is a kill -9 of ourselves, so that what a power cut or the
-out-of-memory killer would leave behind can be looked at. Unset, a pass costs one comparison.
+The process kills itself with signal 9 at the n-th pass of the named point. So a test sees what a power cut or
+the out-of-memory killer would leave. If the variable is unset, a pass costs one comparison.
 
-The store's points: `migration`, `checkpoint`, and `-begin`, `-inside`, `-after` of its transactions
+Points of the store: `migration`, `checkpoint`, and `-begin`, `-inside`, `-after` of the transactions
 `recover`, `identify`, `tessellation`, `slots`, `dispatch`, `release`, `commit` and `milestone`. Copies of a
 state folder: `snapshot-step`, `snapshot-inside`; and `restore-inside`.
 """
@@ -33,6 +33,6 @@ _passes = itertools.count(1)
 
 
 def reached(name: str) -> None:
-    """Pass a named point; the last thing this process does when it is the chosen pass."""
+    """Pass a named point; kill this process if it is the chosen pass."""
     if name == _NAME and next(_passes) == _COUNT:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""The wire between the daemon and its children: a JSON header and blobs, all length-prefixed.
+"""Frames between the daemon and its child processes: a JSON header and blobs, all length-prefixed.
 
-A frame is 4 bytes (big-endian) of header length, the header (a JSON object, UTF-8), and the blobs
-whose lengths the header gives under "blobs". No pickle, no length that is not checked first.
+A frame is 4 bytes (big-endian) of header length, the header (a JSON object, UTF-8), and the blobs, whose
+lengths are in the header under "blobs". There is no pickle, and each length is checked before it is used.
 """
 
 import asyncio
@@ -9,23 +9,23 @@ import json
 import struct
 from typing import Any, BinaryIO
 
-#: A header beyond this is refused unread.
+#: A longer header is rejected unread.
 MAX_HEADER_BYTES = 64 << 20
-#: All blobs of a frame together.
+#: Limit of all blobs of a frame together.
 MAX_BLOB_BYTES = 1 << 30
 
 _LENGTH = struct.Struct(">I")
 
 
 class FrameError(Exception):
-    """The other side does not speak this protocol."""
+    """The bytes are no valid frame."""
 
 
 Frame = tuple[dict[str, Any], list[bytes]]
 
 
 def encode(header: dict[str, Any], *blobs: bytes) -> bytes:
-    """Lay out one frame.
+    """Return one frame as bytes.
 
     Raises:
         ValueError: the header holds a number that is not finite.
@@ -57,7 +57,7 @@ def _parse_header(text: bytes, max_blob_bytes: int) -> tuple[dict[str, Any], lis
 
 
 def _is_size(value: object, limit: int) -> bool:
-    """Tell whether it is a length that may be; an integer of a thousand digits is never printed."""
+    """Decide whether a value is an allowed length; an integer of a thousand digits is never printed."""
     return type(value) is int and 0 <= value <= limit
 
 
@@ -69,7 +69,7 @@ async def read(
     """Read one frame from a stream.
 
     Raises:
-        FrameError: it is no frame, or over a limit.
+        FrameError: the bytes are no frame, or over a limit.
         asyncio.IncompleteReadError: the stream ended.
     """
     length = _header_length(await stream.readexactly(_LENGTH.size), max_header_bytes)
@@ -83,7 +83,7 @@ def read_file(
     """Read one frame from a blocking file.
 
     Raises:
-        FrameError: it is no frame, or over a limit.
+        FrameError: the bytes are no frame, or over a limit.
         EOFError: the file ended.
     """
     length = _header_length(_exactly(file, _LENGTH.size), max_header_bytes)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llmatic_daemon.domain.sandbox import Violation
 from llmatic_daemon.domain.task import Task, digest
 
 
@@ -69,6 +70,8 @@ class Rejection:
     cause: Outcome
     #: One line for a person.
     detail: str
+    #: How it violated the sandbox; None unless the cause is SANDBOX.
+    violation: Violation | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from llmatic_daemon.domain.completions import Completion
 from llmatic_daemon.domain.jobs import Job, Operator, Proposal
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
+from llmatic_daemon.domain.sandbox import Violation
 from llmatic_daemon.domain.trainings import Failure, Report, StoppedEarly
 
 
@@ -147,6 +148,8 @@ class Placement:
     cost: float = 0.0
     #: How often each operation occurs, by name; kept for the variant that compares structures.
     structure: tuple[tuple[str, int], ...] = ()
+    #: How the candidate violated the sandbox; None unless the outcome is SANDBOX.
+    violation: Violation | None = None
 
     @property
     def arm(self) -> Arm:

@@ -43,19 +43,19 @@ class PromptSet:
 
     mutation: tuple[Prompt, ...]
     crossover: Prompt
-    #: Slot of each mutation prompt on the prompt archive's axis; kept for ever.
-    slots: tuple[int, ...]
+    #: Position of each mutation prompt on the prompt archive's axis; kept for ever.
+    axis_positions: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a set without mutation prompts, or with slots that do not match."""
-        if not self.mutation or len(self.slots) != len(self.mutation):
-            raise ValueError("a prompt set needs mutation prompts, and one slot for each")
+        """Refuse a set without mutation prompts, or with axis positions that do not match."""
+        if not self.mutation or len(self.axis_positions) != len(self.mutation):
+            raise ValueError("a prompt set needs mutation prompts, and one axis position for each")
 
     def axis_position_of(self, prompt_id: str, version: int) -> int | None:
-        """Find the axis slot of a mutation prompt; None when this version is not in the set."""
-        for prompt, slot in zip(self.mutation, self.slots, strict=True):
+        """Find the axis position of a mutation prompt; None when this version is not in the set."""
+        for prompt, position in zip(self.mutation, self.axis_positions, strict=True):
             if (prompt.id, prompt.version) == (prompt_id, version):
-                return slot
+                return position
         return None
 
     @property
@@ -79,7 +79,7 @@ class Edition:
     #: Number of placements before it.
     num_settled: int
     prompts: PromptSet
-    #: Cells of the prompt archive that it empties: of older versions, and of slots given away.
+    #: Cells of the prompt archive that it empties: of older versions, and of axis positions given away.
     emptied: tuple[int, ...]
 
 

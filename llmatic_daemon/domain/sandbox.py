@@ -1,4 +1,4 @@
-"""The layers around the code that an LLM wrote: their names, and which are asked for."""
+"""The sandbox around the code that an LLM wrote: its layers, and how a candidate can violate it."""
 
 import ctypes
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from pathlib import Path
 
 _PR_SET_DUMPABLE = 4
 
-#: Packages that carry data sets, which no candidate may see: it could train itself on what it is measured by.
+#: Packages with data sets. A candidate that sees them could train on the images that measure it.
 HIDDEN_PACKAGES = frozenset({"sklearn"})
 
 
 class Layer(StrEnum):
-    """What a machine may offer; triage, a fresh process, supervisor, parser and validator are always there."""
+    """Layers that a machine may lack; triage, fresh process, supervisor, parser, validator are always there."""
 
-    #: A private view of files, no network, its own table of processes.
+    #: A private view of files, no network, a process table of its own.
     BUBBLEWRAP = "bubblewrap"
     #: Another user than the daemon's.
     USER = "user"
-    #: The kernel's own rules on paths, ports, signals.
+    #: The kernel's access rules for paths, ports and signals.
     LANDLOCK = "landlock"
     #: A list of allowed system calls.
     SECCOMP = "seccomp"
@@ -34,50 +34,33 @@ class Violation(StrEnum):
 
     #: It wrote more than a network can have.
     FLOOD = "flood"
-    #: A signal ended it: a forbidden system call, a limit, its own hand.
+    #: A signal ended it: by a forbidden system call, a limit, or its own `kill`.
     KILLED = "killed"
     #: It ended without a result.
     EXITED = "exited"
-    #: What it wrote is no result.
+    #: Its output is not a valid result.
     FORGED = "forged"
-    #: It met a limit on files or processes, and said so.
+    #: It reported that it met a limit on files or processes.
     LIMIT = "limit"
-
-
-#: How the reason begins that the lifter gives for each.
-BEGINNINGS = {
-    Violation.FLOOD: "wrote more than a network can have",
-    Violation.KILLED: "its process was ended by",
-    Violation.EXITED: "its process ended with",
-    Violation.FORGED: "its result",
-}
-
-
-def violation_of(detail: str) -> Violation:
-    """Tell how the rules were broken, by the reason that the lifter has given."""
-    for violation, beginning in BEGINNINGS.items():
-        if detail.startswith(beginning):
-            return violation
-    return Violation.LIMIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sandbox:
-    """Which layers are used: all that the machine offers."""
+    """Settings of the sandbox; every layer that the machine offers is used."""
 
-    #: Without these there is no start.
+    #: Layers without which the daemon refuses to start.
     require: frozenset[Layer] = frozenset()
-    #: Whom the lifter becomes where the daemon may switch.
+    #: User that the lifter switches to, where the daemon may.
     user: str = "nobody"
-    #: Left out; only the tests do that, to see which layer bears which load.
+    #: Layers to leave out. Only tests do that, to show what each layer stops.
     without: frozenset[Layer] = frozenset()
 
 
 def hidden_folders(roots: list[str]) -> Iterator[Path]:
-    """Find the packages that no candidate may see, wherever Python and the system keep packages.
+    """Find the folders of hidden packages in all places where Python and the system keep packages.
 
     Args:
-        roots: Prefixes of Python installations; `/usr` and `/usr/local` are looked at in any case.
+        roots: Prefixes of Python installations; `/usr` and `/usr/local` are always searched.
     """
     for root in dict.fromkeys([*roots, "/usr", "/usr/local"]):
         for name in HIDDEN_PACKAGES:
@@ -85,7 +68,7 @@ def hidden_folders(roots: list[str]) -> Iterator[Path]:
 
 
 def forbid_tracing() -> None:
-    """Let nobody of the same user trace this process, or read its memory and environment.
+    """Forbid other processes of this user to trace this one, or read its memory and environment.
 
     Raises:
         OSError: the kernel refuses.

@@ -44,7 +44,7 @@ def _saved(evolution: Evolution) -> SavedSearch:
         scores=tuple(sorted((*version, score) for version, score in evolution.scores.items())),
         edition=book.edition,
         versions=dict(sorted(book.versions.items())),
-        axis_positions=dict(sorted(book.slots.items())),
+        axis_positions=dict(sorted(book.axis_positions.items())),
         last_used=dict(sorted(book.last_used.items())),
         window=(window.last_best, window.current_best),
         best=(best.objective, best.job) if best else None,
@@ -114,6 +114,6 @@ def _book(saved: SavedSearch) -> PromptBook:
     return PromptBook(
         edition=saved.edition,
         versions=Map(saved.versions),
-        slots=Map(saved.axis_positions),
+        axis_positions=Map(saved.axis_positions),
         last_used=Map(saved.last_used),
     )

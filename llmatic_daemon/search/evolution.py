@@ -113,9 +113,7 @@ def _after_edition(evolution: Evolution, edition: Edition) -> Evolution:
             f"after {edition.num_settled}"
         )
     return replace(
-        evolution,
-        prompts=book.after(edition),
-        individuals=evolution.individuals.without(edition.emptied),
+        evolution, prompts=book.after(edition), individuals=evolution.individuals.without(edition.emptied)
     )
 
 

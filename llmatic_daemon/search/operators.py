@@ -147,7 +147,7 @@ def _most_curious(archives: Archives, rng: Generator) -> Individual | None:
 def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
     """Draw a prompt by weight; credit goes to the elite of the cell where it and `at` lie."""
     index = drawn_by_weight(archives.prompts, rng)
-    cell, _ = archives.individuals.locate(float(archives.prompts.slots[index]), at)
+    cell, _ = archives.individuals.locate(float(archives.prompts.axis_positions[index]), at)
     held = archives.individuals.get(cell)
     prompt = archives.prompts.mutation[index]
     return Individual(prompt, at, cell if held else None, held.elite.job if held else None)
@@ -168,11 +168,7 @@ def jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual
 
 
 def proposal_of(
-    archives: Archives,
-    operator: Operator,
-    individual: Individual | None,
-    cells: list[int],
-    rng: Generator,
+    archives: Archives, operator: Operator, individual: Individual | None, cells: list[int], rng: Generator
 ) -> Proposal:
     """Make the proposal of an operator.
 

@@ -92,22 +92,23 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         rung_ratio=0.0 if rung_accuracy is None else evolution.early_stopping_rules.rung_ratio,
         cost=result.cost if isinstance(result, Report | StoppedEarly | Failure) else 0.0,
         structure=_structure(evolution, trial, insertion),
+        violation=result.violation if isinstance(result, Rejection) else None,
     )
 
 
-def edit(evolution: Evolution, prompts: Sequence[Prompt], num_slots: int) -> Edition | None:
+def edit(evolution: Evolution, prompts: Sequence[Prompt], axis_size: int) -> Edition | None:
     """Decide all that another set of prompts changes; None when it is the set in use.
 
     Args:
         evolution: The search as it is now.
         prompts: As they were read: at least one for mutation, exactly one for crossover.
-        num_slots: Length of the prompt archive's prompt axis.
+        axis_size: Length of the prompt archive's prompt axis.
 
     Raises:
-        ConfigurationError: there are more mutation prompts than slots.
+        ConfigurationError: there are more mutation prompts than axis positions.
     """
     book, last = evolution.prompts, evolution.prompts.edition
-    numbered = book.numbered(prompts, num_slots)
+    numbered = book.numbered(prompts, axis_size)
     if last is not None and last.prompts == numbered:
         return None
     number = last.number + 1 if last else 1
@@ -244,12 +245,12 @@ def _offer(
 ) -> PromptOffer | None:
     """Decide where (prompt, new temperature) goes; None when it is not offered at all.
 
-    A version that is no longer in use has no slot.
+    A version that is no longer in use has no axis position.
     """
     proposal, rules = trial.proposal, evolution.rules
     version = (proposal.prompt.id, proposal.prompt.version)
-    slot = evolution.prompts.current.axis_position_of(*version)
-    if proposal.temperature is None or slot is None or not _earns_credit(trial, outcome):
+    position = evolution.prompts.current.axis_position_of(*version)
+    if proposal.temperature is None or position is None or not _earns_credit(trial, outcome):
         return None
     kind = strategy_of(rules).credit
     if kind is Credit.POPULATION and proposal.credited_cell is not None:
@@ -268,7 +269,7 @@ def _offer(
         proposal.temperature, objective, evolution.window.last_best, rules.temperature_step
     )
     total = evolution.scores.get(version, 0.0) + score
-    insertion = evolution.individuals.judge(float(slot), at, total)
+    insertion = evolution.individuals.judge(float(position), at, total)
     return PromptOffer(
         temperature=at,
         cell=insertion.cell,

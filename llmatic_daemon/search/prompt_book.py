@@ -1,4 +1,4 @@
-"""Prompts: every version that a search has known, its slot, its curiosity and its collective score."""
+"""Prompts: every version that a search has known, its position, its curiosity and its collective score."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class PromptBook:
     #: Digests of the versions of each prompt, oldest first.
     versions: Map[str, tuple[str, ...]] = Map()
     #: Slot of each mutation prompt on the archive's axis, retired ones included.
-    slots: Map[str, int] = Map()
+    axis_positions: Map[str, int] = Map()
     #: Number of the last edition that each prompt was in.
     last_used: Map[str, int] = Map()
 
@@ -39,23 +39,23 @@ class PromptBook:
             raise ValueError("a search must take a prompt set before it can propose")
         return self.edition.prompts
 
-    def numbered(self, prompts: Sequence[Prompt], num_slots: int) -> PromptSet:
-        """Give prompts as they were read their versions, and mutation prompts their slots.
+    def numbered(self, prompts: Sequence[Prompt], axis_size: int) -> PromptSet:
+        """Give prompts as they were read their versions, and mutation prompts their positions.
 
         A text that was there before is its old version again, with the credit that it has earned.
 
         Args:
             prompts: At least one for mutation and exactly one for crossover.
-            num_slots: Length of the archive's axis.
+            axis_size: Length of the archive's axis.
 
         Raises:
-            ConfigurationError: there are more mutation prompts than slots.
+            ConfigurationError: there are more mutation prompts than positions.
         """
         known = sorted((self._numbered(prompt) for prompt in prompts), key=lambda p: p.id)
         mutation = tuple(p for p in known if p.kind is PromptKind.MUTATION)
         (crossover,) = (p for p in known if p.kind is PromptKind.CROSSOVER)
-        slots = self._slots_for([prompt.id for prompt in mutation], num_slots)
-        return PromptSet(mutation=mutation, crossover=crossover, slots=slots)
+        positions = self._positions_for([prompt.id for prompt in mutation], axis_size)
+        return PromptSet(mutation=mutation, crossover=crossover, axis_positions=positions)
 
     def _numbered(self, prompt: Prompt) -> Prompt:
         digests = self.versions.get(prompt.id, ())
@@ -63,38 +63,42 @@ class PromptBook:
         version = digests.index(prompt.digest) + 1 if known else len(digests) + 1
         return replace(prompt, version=version)
 
-    def _slots_for(self, ids: Sequence[str], num_slots: int) -> tuple[int, ...]:
-        """Keep known slots; a new prompt takes the lowest one never used, else a retired one's."""
-        if len(ids) > num_slots:
+    def _positions_for(self, ids: Sequence[str], axis_size: int) -> tuple[int, ...]:
+        """Keep known positions; a new prompt takes the lowest one never used, else a retired one's."""
+        if len(ids) > axis_size:
             raise ConfigurationError(
-                f"there must be at most {num_slots} mutation prompts (archives.prompt_slots), "
+                f"there must be at most {axis_size} mutation prompts (archives.prompt_slots), "
                 f"found {len(ids)}; disable or remove some"
             )
-        free = self._free_slots(ids, num_slots)
-        return tuple(self.slots[id_] if id_ in self.slots else next(free) for id_ in ids)
+        free = self._free_positions(ids, axis_size)
+        return tuple(self.axis_positions[id_] if id_ in self.axis_positions else next(free) for id_ in ids)
 
-    def _free_slots(self, ids: Sequence[str], num_slots: int) -> Iterator[int]:
-        taken = set(self.slots.values())
-        yield from (slot for slot in range(num_slots) if slot not in taken)
-        retired = [id_ for id_ in self.slots if id_ not in ids and self.slots[id_] < num_slots]
+    def _free_positions(self, ids: Sequence[str], axis_size: int) -> Iterator[int]:
+        taken = set(self.axis_positions.values())
+        yield from (position for position in range(axis_size) if position not in taken)
+        retired = [
+            id_ for id_ in self.axis_positions if id_ not in ids and self.axis_positions[id_] < axis_size
+        ]
         for id_ in sorted(retired, key=lambda id_: (self.last_used[id_], id_)):
-            yield self.slots[id_]
+            yield self.axis_positions[id_]
 
     def after(self, edition: Edition) -> "PromptBook":
         """Return the book after an edition. Total: nothing is decided here."""
-        versions, slots, last_used = self.versions, self.slots, self.last_used
+        versions, positions, last_used = self.versions, self.axis_positions, self.last_used
         for prompt in edition.prompts.all:
             digests = versions.get(prompt.id, ())
             if prompt.version > len(digests):
                 versions = versions.set(prompt.id, (*digests, prompt.digest))
             last_used = last_used.set(prompt.id, edition.number)
-        for prompt, slot in zip(edition.prompts.mutation, edition.prompts.slots, strict=True):
-            slots = _given(slots, prompt.id, slot)
-        return replace(self, edition=edition, versions=versions, slots=slots, last_used=last_used)
+        for prompt, position in zip(edition.prompts.mutation, edition.prompts.axis_positions, strict=True):
+            positions = _given(positions, prompt.id, position)
+        return replace(
+            self, edition=edition, versions=versions, axis_positions=positions, last_used=last_used
+        )
 
     def is_outdated(self, elite: PromptElite) -> bool:
-        """Tell whether an individual stands for a text that was changed, or has lost its slot."""
-        if elite.prompt not in self.slots:
+        """Tell whether an individual stands for a text that was changed, or has lost its position."""
+        if elite.prompt not in self.axis_positions:
             return True
         versions = {p.id: p.version for p in self.current.mutation}
         return versions.get(elite.prompt, elite.prompt_version) != elite.prompt_version
@@ -104,12 +108,12 @@ class PromptBook:
 EMPTY_BOOK = PromptBook()
 
 
-def _given(slots: Map[str, int], prompt: str, slot: int) -> Map[str, int]:
-    """Give a slot to a prompt, and take it from the retired one that had it."""
-    for other, theirs in slots.items():
-        if theirs == slot and other != prompt:
-            slots = slots.delete(other)
-    return slots.set(prompt, slot)
+def _given(positions: Map[str, int], prompt: str, position: int) -> Map[str, int]:
+    """Give a position to a prompt, and take it from the retired one that had it."""
+    for other, theirs in positions.items():
+        if theirs == position and other != prompt:
+            positions = positions.delete(other)
+    return positions.set(prompt, position)
 
 
 def curiosity_change(rules: Rules, *, trainable: bool, status: AddStatus) -> float:

@@ -1,13 +1,13 @@
-"""The pipes of the frames, taken away from stdin and stdout: a stray print cannot disturb them."""
+"""Take the frames' pipes away from stdin and stdout, so that a stray print cannot disturb them."""
 
 import os
 from typing import BinaryIO
 
 
 def own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Return what was stdin and stdout; from now on stdin is empty and stdout goes to stderr.
+    """Return the former stdin and stdout; stdin is empty from now on, and stdout goes to stderr.
 
-    What comes in is not buffered, so that a poll of its descriptor tells the truth.
+    The input is not buffered, so a poll of its descriptor sees every byte.
     """
     incoming = os.fdopen(os.dup(0), "rb", buffering=0)
     outgoing = os.fdopen(os.dup(1), "wb")

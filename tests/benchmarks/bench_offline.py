@@ -50,7 +50,7 @@ class Net(nn.Module):
 def task(*shape: int) -> Task:
     """Make a task of ten classes for images of a shape."""
     return Task(
-        name="bench",
+        name="context",
         input_shape=shape,
         num_classes=10,
         num_train=1,

@@ -136,7 +136,7 @@ def test_wrong_token_over_tcp_is_told_by_metrics_and_log(tmp_path: Path, folder:
             exposed = answer.read().decode()
 
     assert "llmatic_auth_failures_total 1.0\n" in exposed
-    assert "denied: POST /pause: this needs the API's token" in "".join(running.log)
+    assert "denied: POST /pause: expected the API token" in "".join(running.log)
 
 
 def bearing(token: str) -> dict[str, str]:
@@ -148,5 +148,5 @@ def test_command_without_a_daemon_is_one_line(tmp_path: Path) -> None:
         result = type_in(tmp_path, *words)
 
         assert result.exit_code == 1
-        assert "a daemon must listen on" in result.stderr
+        assert "expected a daemon that listens on" in result.stderr
         assert result.stderr.count("\n") == 1

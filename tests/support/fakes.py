@@ -56,7 +56,7 @@ TASK = Task(
 )
 
 #: Length of the prompt archive's prompt axis.
-NUM_SLOTS = 16
+AXIS_SIZE = 16
 
 # --- a small search ------------------------------------------------------------------------------
 
@@ -124,9 +124,9 @@ def prompt(id_: str, text: str, **changes: Any) -> Prompt:
     return Prompt(id=id_, **({"kind": PromptKind.MUTATION, "text": text} | changes))
 
 
-def with_prompts(search: Evolution, files: Sequence[Prompt], num_slots: int = NUM_SLOTS) -> Evolution:
+def with_prompts(search: Evolution, files: Sequence[Prompt], axis_size: int = AXIS_SIZE) -> Evolution:
     """Let a search take other prompts."""
-    edition = edit(search, files, num_slots)
+    edition = edit(search, files, axis_size)
     return search if edition is None else apply(search, edition)
 
 
@@ -306,11 +306,11 @@ class FakeTrainer(Trainer):
     trained: list[Network] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
     #: As they were asked for last.
-    places: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
-    async def resize(self, places: Sequence[str]) -> None:
+    async def resize(self, devices: Sequence[str]) -> None:
         self.faults.raise_next()
-        self.places = tuple(places)
+        self.devices = tuple(devices)
 
     async def task(self) -> Task:
         return TASK

@@ -97,17 +97,17 @@ def breaker_rules(**changes: Any) -> BreakerRules:
     return BreakerRules(**(numbers | changes))
 
 
-def persistence(**changes: Any) -> CallPolicy:
+def policy(**changes: Any) -> CallPolicy:
     """Say how to ask, without a pause between tries."""
     parts = {"timeout_s": 30.0, "max_tries": 1, "retry_s": 1e-6, "max_retry_s": 1e-6}
     return CallPolicy(**({"breaker": breaker_rules()} | parts | changes))
 
 
 def endpoint(client: Client, name: str = "here", **changes: Any) -> Endpoint:
-    """Make an endpoint; changes are those of its persistence, or its own."""
+    """Make an endpoint; changes are those of its policy, or its own."""
     own = {n: changes.pop(n) for n in ("weight", "observers", "clock") if n in changes}
     most = changes.pop("max_concurrency", 8)
-    return Endpoint(name, client, persistence(**changes), max_concurrency=most, **own)
+    return Endpoint(name, client, policy(**changes), max_concurrency=most, **own)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -103,7 +103,9 @@ def edition(number: int, *ids: str, **changes: Any) -> Edition:
     crossover = Prompt(id="join", kind=PromptKind.CROSSOVER, text="join them", version=1)
     facts: dict[str, Any] = {
         "num_settled": 0,
-        "prompts": PromptSet(mutation=mutation, crossover=crossover, slots=tuple(range(len(mutation)))),
+        "prompts": PromptSet(
+            mutation=mutation, crossover=crossover, axis_positions=tuple(range(len(mutation)))
+        ),
         "emptied": (),
     }
     return Edition(number=number, **(facts | changes))

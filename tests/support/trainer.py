@@ -9,10 +9,10 @@ from llmatic_daemon.adapters.processes.trainer import TrainerPool
 from llmatic_daemon.domain import Failure, Measures, Network, Progress, Report, Training
 
 
-def trainer_pool(*places: str, timeout_s: float = 60.0, **more: Any) -> TrainerPool:
+def trainer_pool(*devices: str, timeout_s: float = 60.0, **more: Any) -> TrainerPool:
     data = more.pop("data", {"name": "made up"})
     return TrainerPool(
-        places=places or ("cpu",),
+        devices=devices or ("cpu",),
         configuration={"data": data, "timeout_s": timeout_s},
         **{"module": "tests.support.trainer_child", "first_backoff_s": 0.01, "grace_s": 0.0, **more},
     )

@@ -71,8 +71,8 @@ class TallyingMetrics(Metrics):
         super().__init__(*args)
         self.tally: list[tuple[str, int]] = []
 
-    def answered(self, route: str, status: int) -> None:
-        super().answered(route, status)
+    def answered(self, route: str, status: int, is_denied: bool) -> None:
+        super().answered(route, status, is_denied)
         self.tally.append((route, status))
 
 

@@ -107,13 +107,6 @@ def test_limits_of_the_llm_leave_room_for_an_answer(services: dict[str, Any]):
     assert settings.writer.max_concurrency == int(limits["max-concurrent-requests"])
 
 
-def test_readme_starts_the_llm_as_compose_does(services: dict[str, Any]):
-    flags = services["tgi"]["command"].split()[2:]
-    readme = " ".join((ROOT / "README.md").read_text("utf-8").replace("\\\n", " ").split())
-
-    assert " ".join(flags) in readme
-
-
 def test_paths_that_compose_mounts_are_there(services: dict[str, Any]):
     dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")
 

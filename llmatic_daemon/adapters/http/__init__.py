@@ -1,1 +1,1 @@
-"""The listener on loopback: metrics, health, and a read-only API for people and programs that watch."""
+"""HTTP: metrics, health and the read-only API on loopback, and the control socket."""

@@ -1,4 +1,4 @@
-"""The read-only API, version 1: status from memory, the past from the database, what happens as a stream."""
+"""The read-only API, version 1: status from memory, history from the database, events as a stream."""
 
 import asyncio
 import logging
@@ -10,13 +10,13 @@ from typing import Any
 from aiohttp import web
 
 from llmatic_daemon.adapters.http.event_stream import EventStream, TooManyReaders
-from llmatic_daemon.adapters.http.guard import Refused, headers
+from llmatic_daemon.adapters.http.guard import RequestRejected, headers
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.routes import PARAMETERS, Handler, Parameter, Route
 from llmatic_daemon.adapters.http.schemas import (
     CandidateAnswer,
-    Evaluation,
-    Evaluations,
+    Candidates,
+    CandidateSummary,
     NetworkArchive,
     PromptArchive,
     Prompts,
@@ -31,28 +31,28 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 MAX_PAGE = 500
-#: Seconds that one piece of a stream may take to be written to a reader.
-_WRITE_S = 10.0
+#: Seconds within which a reader must accept one piece of a stream.
+_WRITE_TIMEOUT_S = 10.0
 
-_LIMIT = Parameter(name="limit", where="query", meaning="Items of a page.", maximum=MAX_PAGE, default=100)
+_LIMIT = Parameter(name="limit", where="query", meaning="Items per page.", maximum=MAX_PAGE, default=100)
 _CELL = Parameter(
     name="cursor",
     where="query",
-    meaning="Cell to begin with: `next` of the page before.",
+    meaning="First cell of the page: `next` of the previous page.",
     minimum=0,
     default=0,
 )
 _NUMBER = Parameter(
     name="cursor",
     where="query",
-    meaning="Only what was settled before this number: `next` of the page before; left out: the newest.",
+    meaning="Only candidates settled before this number: `next` of the previous page. Default: the newest.",
 )
-_JOB = Parameter(name="id", where="path", meaning="Number of its job.")
+_JOB = Parameter(name="id", where="path", meaning="Job number of the candidate.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """Where the answers come from."""
+    """Sources of the responses."""
 
     status: Callable[[], StatusAnswer]
     reader: Reader
@@ -60,13 +60,13 @@ class Sources:
 
 
 def routes(sources: Sources) -> tuple[Route, ...]:
-    """List what the API answers."""
+    """Return the routes of the API."""
     reader, get = sources.reader, partial(_get, policy="anyone")
-    unreadable = {503: "The database cannot be read now."}
+    unreadable = {503: "The database cannot be read at the moment."}
     return (
         get(
             "/status",
-            "The search at this moment, from memory.",
+            "Current status of the search, from memory.",
             StatusAnswer,
             _answering(StatusAnswer, partial(_status, sources)),
         ),
@@ -87,24 +87,32 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             faults=unreadable,
         ),
         get(
-            "/evaluations",
+            "/candidates",
             "Settled candidates, newest first.",
-            Evaluations,
-            _answering(Evaluations, partial(_evaluations, reader)),
+            Candidates,
+            _answering(Candidates, partial(_candidates, reader)),
             parameters=(_NUMBER, _LIMIT),
             faults=unreadable,
         ),
+        Route(
+            path=f"{PREFIX}/evaluations",
+            summary=f"Deprecated: redirects to `{PREFIX}/candidates`.",
+            handler=_redirected,
+            policy="anyone",
+            parameters=(_NUMBER, _LIMIT),
+            is_moved=True,
+        ),
         get(
             "/candidates/{id}",
-            "All that is known of a settled candidate, and its source.",
+            "All stored facts of a settled candidate, and its source.",
             CandidateAnswer,
             _answering(CandidateAnswer, partial(_candidate, reader)),
             parameters=(_JOB,),
-            faults=unreadable | {404: "No such job, or it is not settled."},
+            faults=unreadable | {404: "The job does not exist or is not settled."},
         ),
         get(
             "/prompts",
-            "Every version of every prompt, and what it has brought about.",
+            "Every version of every prompt, with its results.",
             Prompts,
             _answering(Prompts, partial(_prompts, sources)),
             faults=unreadable,
@@ -113,10 +121,11 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             path=f"{PREFIX}/events",
             policy="anyone",
             produces="text/event-stream",
-            summary="What happens, as server-sent events: placement (with its number as id), slot, "
-            "slots, pause, prompts, prompts-refused, audit. Last-Event-ID goes on from the log.",
+            summary="Server-sent events: placement (its number is the id), slot, slots, pause, prompts, "
+            "prompts-rejected (deprecated name: prompts-refused), audit. "
+            "`Last-Event-ID` continues from the log.",
             handler=partial(_events, sources.events),
-            faults={503: "Too many readers."},
+            faults={503: "Too many readers are connected."},
         ),
     )
 
@@ -126,15 +135,15 @@ def _get(path: str, summary: str, kind: type, handler: Handler, **more: Any) -> 
 
 
 def _answering(kind: type, answer: Callable[..., Any]) -> Handler:
-    """Answer with a record as JSON, from parameters that were read."""
+    """Return a handler that responds with a record as JSON."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             found = await answer(**request[PARAMETERS])
         except UserError as error:
-            raise Refused(404, str(error)) from error
+            raise RequestRejected(404, str(error)) from error
         except ConfigurationError as error:
-            raise Refused(503, str(error)) from error
+            raise RequestRejected(503, str(error)) from error
         return web.Response(body=encoded(kind, found), content_type="application/json")
 
     return handle
@@ -156,13 +165,19 @@ async def _individuals(reader: Reader, cursor: int, limit: int) -> PromptArchive
     return PromptArchive(items=found[:limit], next=rest)
 
 
-async def _evaluations(reader: Reader, cursor: int | None, limit: int) -> Evaluations:
-    def page(history: History) -> Evaluations:
+async def _redirected(request: web.Request) -> web.StreamResponse:
+    query = request.rel_url.raw_query_string
+    location = f"{PREFIX}/candidates" + (f"?{query}" if query else "")
+    return web.Response(status=308, headers={"Location": location})
+
+
+async def _candidates(reader: Reader, cursor: int | None, limit: int) -> Candidates:
+    def page(history: History) -> Candidates:
         before = min(cursor or history.num_settled() + 1, history.num_settled() + 1)
         after = max(0, before - 1 - limit)
         found = history.page(after, before - 1 - after)
-        items = tuple(Evaluation.of(placement) for placement in reversed(found))
-        return Evaluations(items=items, next=items[-1].number if after else None)
+        items = tuple(CandidateSummary.of(placement) for placement in reversed(found))
+        return Candidates(items=items, next=items[-1].number if after else None)
 
     return await reader.ask(page)
 
@@ -187,26 +202,26 @@ async def _events(stream: EventStream, request: web.Request) -> web.StreamRespon
     try:
         first = await anext(events)
     except TooManyReaders as error:
-        raise Refused(503, "too many read the events already; try again later") from error
+        raise RequestRejected(503, "too many readers of the events; try again later") from error
     try:
         await response.prepare(request)
         await _write(response, first)
         async for event in events:
             await _write(response, event)
     except ConnectionError:
-        pass  # gone: it asks again, from where it was
+        pass  # the reader reconnects with the number of its last event
     except TimeoutError:
         if request.transport is not None:
-            request.transport.abort()  # too slow: `close` would wait for it
+            request.transport.abort()  # `close` would wait for the slow reader
     except ConfigurationError as error:  # too late for a status: the stream ends
-        logger.error("events cannot be read from the log: %s", error, extra={"action": "http"})
+        logger.error("cannot read events from the log: %s", error, extra={"action": "http"})
     finally:
         await events.aclose()  # type: ignore[attr-defined]
     return response
 
 
 async def _write(response: web.StreamResponse, event: bytes) -> None:
-    async with asyncio.timeout(_WRITE_S):
+    async with asyncio.timeout(_WRITE_TIMEOUT_S):
         await response.write(event)
 
 
@@ -215,4 +230,4 @@ def _last_seen(request: web.Request) -> int | None:
     try:
         return number.parse(request.headers.get("Last-Event-ID"))
     except ValueError as error:
-        raise Refused(400, str(error)) from error
+        raise RequestRejected(400, str(error)) from error

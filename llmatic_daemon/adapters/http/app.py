@@ -1,4 +1,4 @@
-"""The listener: all routes behind the guard, on loopback."""
+"""The HTTP listener on loopback: all routes behind the guard."""
 
 import json
 import time
@@ -8,27 +8,27 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from llmatic_daemon.adapters.http import api
-from llmatic_daemon.adapters.http.guard import Refused, Tally, guard
+from llmatic_daemon.adapters.http.guard import RequestRejected, Tally, guard
 from llmatic_daemon.adapters.http.openapi import document
 from llmatic_daemon.adapters.http.routes import PARAMETERS, Handler, Route
 from llmatic_daemon.adapters.http.server import serving
 
 _TEXT = "text/plain"
-#: For how long an exposition is good for all who scrape: hundreds cost no more than twenty a second.
-_FRESH_S = 0.05
+#: Lifetime of a cached exposition: hundreds of scrapers cost no more than twenty a second.
+_CACHE_S = 0.05
 
 
-class _Fresh:
-    """Makes an exposition anew when the last one is too old."""
+class _Cached:
+    """Caches an exposition."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make
         self._made = b""
-        self._made_at = -_FRESH_S
+        self._made_at = -_CACHE_S
 
     def __call__(self) -> bytes:
         now = time.monotonic()
-        if now - self._made_at >= _FRESH_S:
+        if now - self._made_at >= _CACHE_S:
             self._made, self._made_at = self._make(), now
         return self._made
 
@@ -39,12 +39,12 @@ def all_routes(
     ready: Callable[[], bool],
     version: str,
 ) -> tuple[Route, ...]:
-    """List everything that the listener answers."""
-    fresh = _Fresh(exposition)
+    """Return all routes of the listener."""
+    cached = _Cached(exposition)
 
     async def metrics(_: web.Request) -> web.Response:
-        # The version is Prometheus' way to name its text format.
-        return web.Response(body=fresh(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"})
+        # Prometheus names its text format by this version.
+        return web.Response(body=cached(), headers={"Content-Type": f"{_TEXT}; version=0.0.4; charset=utf-8"})
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")
@@ -62,18 +62,18 @@ def all_routes(
         ),
         Route(
             path="/-/healthy",
-            summary="The daemon's loop runs.",
+            summary="The event loop is running.",
             handler=healthy,
             policy="anyone",
             produces=_TEXT,
         ),
         Route(
             path="/-/ready",
-            summary="Jobs are dispatched and results are kept.",
+            summary="The daemon dispatches jobs and stores results.",
             handler=is_ready,
             policy="anyone",
             produces=_TEXT,
-            faults={503: "Not now."},
+            faults={503: "Not ready."},
         ),
         *api.routes(sources),
     )
@@ -84,7 +84,7 @@ def all_routes(
 
     itself = Route(
         path=f"{api.PREFIX}/openapi.json",
-        summary="This document.",
+        summary="The OpenAPI document of this API.",
         handler=openapi,
         policy="anyone",
     )
@@ -97,18 +97,18 @@ async def listening(
     routes: tuple[Route, ...],
     *,
     hosts: Collection[str] = (),
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> AsyncIterator[None]:
-    """Answer on 127.0.0.1 while the context lasts.
+    """Serve the routes on 127.0.0.1 while the context is open.
 
     Args:
-        port: To listen on.
-        routes: As `all_routes` lists them.
-        hosts: Names, beside loopback's, under which a proxy may ask.
-        tally: Told of each answer's route and status.
+        port: TCP port.
+        routes: As `all_routes` returns them.
+        hosts: Allowed Host headers in addition to loopback.
+        tally: Receives each response.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is in use.
     """
     application = web.Application(middlewares=[guard(routes, hosts=hosts, tally=tally)])
     for route in routes:
@@ -118,14 +118,14 @@ async def listening(
 
 
 def _reading(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Read the parameters before a handler sees the request."""
+    """Return a handler that reads the parameters first."""
     handler: Handler = route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             request[PARAMETERS] = route.read(request)
         except ValueError as error:
-            raise Refused(400, str(error)) from error
+            raise RequestRejected(400, str(error)) from error
         return await handler(request)
 
     return handle

@@ -1,4 +1,4 @@
-"""What came through the control socket: who asks, and with which body; everything odd is refused."""
+"""Requests on the control socket: the calling process and the body."""
 
 import json
 import socket
@@ -12,21 +12,21 @@ from llmatic_daemon.domain.errors import UserError
 if TYPE_CHECKING:
     from aiohttp import web
 
-#: Bytes that a body may have.
+#: Largest body, in bytes.
 MAX_BODY_BYTES = 64 << 10
-#: Where a verb finds the header If-Match: the digest of the prompt set that its caller knows.
+#: Key of the header If-Match: digest of the prompt set that the caller last read.
 IF_MATCH = "if_match"
 
 _CREDENTIALS = struct.Struct("3i")
 
 
 class BadBody(UserError):
-    """A body must be a JSON object."""
+    """The body is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The process at the other end of the socket, as the kernel knows it."""
+    """The calling process, as reported by the kernel."""
 
     pid: int
     uid: int
@@ -36,8 +36,8 @@ class Actor:
 
 
 def actor_of(request: "web.Request") -> Actor:
-    """Ask the kernel who has connected; a process cannot lie about it."""
-    assert request.transport is not None  # the request has just been read from it
+    """Return the connected process; the kernel reports it, so it cannot be forged."""
+    assert request.transport is not None  # set while a request is handled
     peer = request.transport.get_extra_info("socket")
     found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(found)
@@ -45,10 +45,10 @@ def actor_of(request: "web.Request") -> Actor:
 
 
 async def body_of(request: "web.Request") -> Mapping[str, Any]:
-    """Read the body, and the header If-Match beside it; no body is an empty one.
+    """Return the body together with the header If-Match; a missing body is an empty object.
 
     Raises:
-        BadBody: it is something else than a JSON object.
+        BadBody: it is not a JSON object.
         HTTPRequestEntityTooLarge: it has more than MAX_BODY_BYTES.
     """
     content = await request.read()
@@ -61,7 +61,7 @@ def _object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadBody(f"the body must be a JSON object, and is no JSON: {error}") from error
+        raise BadBody(f"the body must be a JSON object, got invalid JSON: {error}") from error
     if not isinstance(found, dict):
-        raise BadBody(f"the body must be a JSON object, found {type(found).__name__}")
+        raise BadBody(f"the body must be a JSON object, got {type(found).__name__}")
     return found

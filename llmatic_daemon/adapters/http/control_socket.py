@@ -1,4 +1,4 @@
-"""The control socket in the state folder: HTTP for those who may open it, and nobody else."""
+"""The control socket in the state folder: HTTP for processes that may open the socket file."""
 
 import asyncio
 import contextlib
@@ -19,41 +19,41 @@ from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError, Outda
 logger = logging.getLogger(__name__)
 
 SOCKET = "control.sock"
-#: Takes a JSON object, and answers with one.
+#: Receives a JSON object and returns one.
 Verb = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 _MODE = 0o660
-#: Longest path that a unix socket takes, its end included.
+#: Longest path of a unix socket, its final zero byte included.
 _MAX_PATH_BYTES = 107
-#: Longer than any verb may take: a new device place that loads its data set.
+#: Longer than the slowest verb: a new device worker that loads its data set.
 _TIMEOUT_S = 660.0
-#: How long the end waits for a verb under way.
-_GRACE_S = 2.0
+#: Time for a verb in progress at shutdown.
+_SHUTDOWN_S = 2.0
 
 
 @asynccontextmanager
 async def listening(
     state_dir: Path, verbs: Mapping[str, Verb], *, reads: Collection[str] = ()
 ) -> AsyncIterator[None]:
-    """Answer `POST /VERB` on the socket while the context lasts.
+    """Serve `POST /VERB` on the socket while the context is open.
 
-    A body that is no JSON object of at most 64 KiB answers 400 or 413; a verb that a person must
-    help 409, one whose If-Match is lost 412, and one that the world fails 503; all of them with a
-    JSON object whose `error` is one line.
+    Error responses are a JSON object whose `error` is one line: 400 or 413 for a body that is not a
+    JSON object of at most 64 KiB, 409 if a person must act first, 412 if If-Match is outdated, and
+    503 if something is temporarily unavailable.
 
     Args:
-        state_dir: Where the socket lies.
+        state_dir: Folder of the socket.
         verbs: By name.
-        reads: Verbs that change nothing. All others are logged, with who has asked.
+        reads: Verbs that change nothing; all others are logged with the calling process.
 
     Raises:
-        ConfigurationError: the socket cannot be made.
+        ConfigurationError: the socket cannot be created.
     """
     web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")  # 0.3 s
     application = web.Application(client_max_size=MAX_BODY_BYTES)
     for name, verb in verbs.items():
         application.router.add_post(f"/{name}", _handler(name, verb, is_read=name in reads))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE_S)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     path = state_dir / SOCKET
     try:
@@ -72,24 +72,24 @@ def _handler(name: str, verb: Verb, *, is_read: bool) -> Callable[[Any], Awaitab
 
     async def handle(request: web.Request) -> web.Response:
         actor = actor_of(request)
-        status, said = await answer(request, verb)
+        status, result = await answer(request, verb)
         if not is_read:
-            what = str(said["error"]) if status != 200 else "done"
+            what = str(result["error"]) if status != 200 else "done"
             extra = {"action": "control", "verb": name, "uid": actor.uid, "pid": actor.pid}
-            logger.info("%s, asked for by %s: %s", name, actor, what, extra=extra)
-        return web.json_response(said, status=status)
+            logger.info("%s, requested by %s: %s", name, actor, what, extra=extra)
+        return web.json_response(result, status=status)
 
     return handle
 
 
 async def answer(request: Any, verb: Verb) -> tuple[int, Mapping[str, Any]]:
-    """Do what a request asks of a verb; the status, and the JSON object to answer with."""
+    """Run a verb; return the status and the JSON object of the response."""
     from aiohttp import web
 
     try:
         return 200, await verb(await body_of(request))
     except web.HTTPRequestEntityTooLarge:
-        return 413, {"error": f"the body must have at most {MAX_BODY_BYTES} bytes"}
+        return 413, {"error": f"expected a body of at most {MAX_BODY_BYTES} bytes"}
     except LLMaticError as error:
         return _status(error), {"error": str(error)}
 
@@ -106,25 +106,25 @@ async def _listen(runner: Any, path: Path) -> None:
         await web.SockSite(runner, _bound(path)).start()
     except OSError as error:
         raise ConfigurationError(
-            f"{path} must be free for the control socket, got: {error.strerror or error}"
+            f"control socket: expected {path} to be free, got: {error.strerror or error}"
         ) from error
 
 
 def _bound(path: Path) -> socket.socket:
-    """Bind with the mode that lets the owner and the group in, and never with a looser one.
+    """Bind with a mode that admits only owner and group, from the first moment on.
 
-    Linux gives the file the mode of the socket. The umask could do the same, but other threads
-    make files at this moment.
+    Linux gives the file the mode of the socket. Setting the umask would also change the files that
+    other threads create at the same time.
     """
     with contextlib.suppress(FileNotFoundError):
-        if path.is_socket():  # of a daemon that was killed: the folder is locked, so it is not in use
+        if path.is_socket():  # left by a killed daemon: the folder is locked, so nothing uses it
             path.unlink()
     bound = socket.socket(socket.AF_UNIX)
     try:
         os.fchmod(bound.fileno(), _MODE)
         with _short(path) as short:
             bound.bind(short)
-        path.chmod(_MODE)  # what the umask has taken
+        path.chmod(_MODE)  # the umask may have removed bits
     except OSError:
         bound.close()
         raise
@@ -133,7 +133,7 @@ def _bound(path: Path) -> socket.socket:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Name a path in so few bytes that a socket can be bound there, however deep it lies."""
+    """Return a path short enough for a socket, however deep the folder is."""
     if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
         yield str(path)
         return
@@ -151,16 +151,16 @@ async def ask(
     *,
     timeout_s: float = 0.0,
 ) -> Mapping[str, Any]:
-    """Ask the daemon of a state folder.
+    """Send a command to the daemon of a state folder and return its result.
 
     Args:
-        state_dir: Where it listens.
-        verb: What it is to do.
-        body: What the verb is told, as JSON.
-        timeout_s: How long the answer may take; 0: as long as most verbs may.
+        state_dir: Folder of the socket.
+        verb: Name of the command.
+        body: Arguments, as JSON.
+        timeout_s: Time limit for the response; 0: the default.
 
     Raises:
-        UserError: no daemon listens there, or it refuses; with its reason.
+        UserError: no daemon listens there, or it rejects the command; with its reason.
     """
     import aiohttp
 
@@ -176,14 +176,14 @@ async def ask(
                 status, text = response.status, await response.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UserError(
-                f"a daemon must listen on {str(path)!r}, got: {_why(error)}; "
+                f"expected a daemon that listens on {str(path)!r}, got: {_why(error)}; "
                 "start it, or name its folder with --state"
             ) from error
     if status in (404, 405):
-        raise UserError(f"the daemon must know {verb!r}, and does not; is it of another version?")
+        raise UserError(f"the daemon does not know the command {verb!r}; check that it has the same version")
     answer = _object(text)
     if status != 200:
-        raise UserError(str(answer.get("error") or f"the daemon answers {status}; see its log"))
+        raise UserError(str(answer.get("error") or f"the daemon returned status {status}; see its log"))
     return answer
 
 
@@ -192,7 +192,7 @@ def _why(error: Exception) -> str:
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    """Read a JSON object; what is none is an empty one."""
+    """Return a JSON object; empty if the text holds none."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Control over TCP, for those who hold the API's token; off unless a port is set."""
+"""Control over TCP with the API token; disabled unless a port is set."""
 
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -16,18 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 def routes(verbs: Mapping[str, Verb], reads: Collection[str] = ()) -> tuple[Route, ...]:
-    """List what may be asked with the token: `POST /VERB`, as on the socket.
+    """Return the routes `POST /VERB`, as on the socket; each needs the token.
 
     Args:
         verbs: By name.
-        reads: Verbs that change nothing. All others are logged.
+        reads: Verbs that change nothing; all others are logged.
     """
     return tuple(
         Route(
             path=f"/{name}",
             method="POST",
             policy="token",
-            summary=f"What the control socket's {name} does.",
+            summary=f"The command {name} of the control socket.",
             handler=_handler(name, verb, is_read=name in reads),
         )
         for name, verb in verbs.items()
@@ -36,12 +36,12 @@ def routes(verbs: Mapping[str, Verb], reads: Collection[str] = ()) -> tuple[Rout
 
 def _handler(name: str, verb: Verb, *, is_read: bool) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        status, said = await answer(request, verb)
+        status, result = await answer(request, verb)
         if not is_read:
-            what = str(said["error"]) if status != 200 else "done"
+            what = str(result["error"]) if status != 200 else "done"
             extra = {"action": "control", "verb": name}
-            logger.info("%s, asked for with the API's token: %s", name, what, extra=extra)
-        return web.json_response(said, status=status)
+            logger.info("%s, requested with the API token: %s", name, what, extra=extra)
+        return web.json_response(result, status=status)
 
     return handle
 
@@ -54,20 +54,20 @@ async def listening(
     *,
     reads: Collection[str] = (),
     hosts: Collection[str] = (),
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> AsyncIterator[None]:
-    """Answer `POST /VERB` on 127.0.0.1 while the context lasts, with a token and never without.
+    """Serve `POST /VERB` on 127.0.0.1 while the context is open; every request needs the token.
 
     Args:
-        port: To listen on.
-        token: That must come as `Authorization: Bearer TOKEN`; compared in constant time.
+        port: TCP port.
+        token: Expected as `Authorization: Bearer TOKEN`; compared in constant time.
         verbs: By name.
         reads: Verbs that change nothing.
-        hosts: Names, beside loopback's, under which a proxy may ask.
-        tally: Told of each answer's route and status.
+        hosts: Allowed Host headers in addition to loopback.
+        tally: Receives each response.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is in use.
     """
     table = routes(verbs, reads)
     application = web.Application(

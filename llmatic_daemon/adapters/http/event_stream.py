@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import contextmanager
 from typing import Any
 
-from llmatic_daemon.adapters.http.schemas import Evaluation, SlotState, plain
+from llmatic_daemon.adapters.http.schemas import CandidateSummary, SlotState, plain
 from llmatic_daemon.domain import Audit, Edition, Placement
 from llmatic_daemon.domain.ports import Observer
 
@@ -64,7 +64,8 @@ class EventStream(Observer):
 
     def refused(self, why: str) -> None:
         """Tell of a prompt set that was not taken."""
-        self._tell("prompts-refused", {"why": why})
+        for name in ("prompts-rejected", "prompts-refused"):  # the second is deprecated
+            self._tell(name, {"why": why})
 
     def paused(self, is_paused: bool) -> None:
         """Tell of a pause, or of its end."""
@@ -144,7 +145,7 @@ async def _queued(
 
 
 def _placement(placement: Placement) -> bytes:
-    return _event("placement", plain(Evaluation, Evaluation.of(placement)), placement.number)
+    return _event("placement", plain(CandidateSummary, CandidateSummary.of(placement)), placement.number)
 
 
 def _event(what: str, facts: Any, number: int | None = None) -> bytes:

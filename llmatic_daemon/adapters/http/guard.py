@@ -1,8 +1,8 @@
-"""Who is let in: deny by default, for every method and route, before anything is answered.
+"""Access control: the middleware denies by default, for every method and route.
 
-A listener on loopback is not safe by its address alone: any page that a browser on this machine has open can
-ask it. So the Host must be one of ours (DNS rebinding), an Origin must be our own (other sites' scripts), and
-what a browser says to be cross-site is refused, for GET too. No cookies, no CORS.
+A loopback address alone does not protect a listener: any page that is open in a browser on this machine can
+send requests to it. Therefore the Host must be allowed (DNS rebinding), an Origin must be our own (scripts of
+other sites), and cross-site requests are denied, GET included. There are no cookies and no CORS.
 """
 
 import hmac
@@ -14,14 +14,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from llmatic_daemon.adapters.http.routes import Route
-from llmatic_daemon.adapters.metrics.observer import DENIALS
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_BODY_BYTES = 64 << 10
-#: Told of each answer: the route's path, empty where there is none, and the status.
-Tally = Callable[[str, int], None]
+#: Statuses of requests denied because of their token, origin or host.
+DENIALS = (401, 403, 421)
+#: Receives each answer's route (empty: none), its status, and whether the request was denied.
+Tally = Callable[[str, int, bool], None]
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -32,8 +33,8 @@ _HEADERS = {
 }
 
 
-class Refused(Exception):
-    """A request that is not answered; becomes problem+json."""
+class RequestRejected(Exception):
+    """The request is rejected; the response is problem+json."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -42,7 +43,7 @@ class Refused(Exception):
 
 
 def problem(status: int, detail: str) -> web.Response:
-    """Say why not, as RFC 9457 has it."""
+    """Return an error response as RFC 9457 defines it."""
     body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     response = web.json_response(body, status=status, content_type="application/problem+json")
     if status == HTTPStatus.UNAUTHORIZED:
@@ -55,21 +56,21 @@ def guard(
     *,
     hosts: Collection[str] = (),
     token: str | None = None,
-    tally: Tally = lambda path, status: None,
+    tally: Tally = lambda path, status, is_denied: None,
 ) -> Middleware:
-    """Make the middleware that stands before all routes.
+    """Return the middleware that checks every request.
 
     Args:
-        routes: All that there are; what is not among them is not found, whatever the router says.
-        hosts: Names, beside loopback's, under which this listener may be asked: a proxy's.
-        token: For routes of the policy "token"; None or empty: nobody gets in there.
-        tally: Told of each answer.
+        routes: The routes that exist; any other path is 404, whatever the router finds.
+        hosts: Allowed Host headers in addition to loopback, such as a proxy's name.
+        token: For routes of the policy "token"; None or empty: these reject every request.
+        tally: Receives each response.
     """
     known: dict[tuple[str, str], Route] = {(each.method, each.path): each for each in routes}
     allowed = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
 
     @web.middleware
-    async def stand(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         path = resource.canonical if resource else ""
         try:
@@ -79,29 +80,29 @@ def guard(
             if route.policy == "token":
                 _check_token(request, token)
             response = await handler(request)
-        except Refused as refused:
-            response = problem(refused.status, refused.detail)
-            if refused.status in DENIALS:
-                where = f"{request.method} {path or 'of nothing'}"
-                logger.warning("denied: %s: %s", where, refused.detail, extra={"action": "http"})
+        except RequestRejected as error:
+            response = problem(error.status, error.detail)
+            if error.status in DENIALS:
+                where = f"{request.method} {path or '(no route)'}"
+                logger.warning("denied: %s: %s", where, error.detail, extra={"action": "http"})
         except Exception:
             logger.exception("%s %s failed", request.method, path, extra={"action": "http"})
-            response = problem(500, "this is a bug of the daemon; see its log")
+            response = problem(500, "internal error of the daemon; see its log")
         if not response.prepared:
             response.headers.update(_HEADERS)
-        tally(path, response.status)
+        tally(path, response.status, response.status in DENIALS)
         return response
 
-    return stand
+    return check
 
 
 def headers() -> dict[str, str]:
-    """Return what each answer says to browsers; a stream must say so itself."""
+    """Return the security headers; a streamed response must set them itself."""
     return dict(_HEADERS)
 
 
 def _host_of(authority: str) -> str:
-    """Leave the port out: `localhost:9464`, `[::1]:9464`."""
+    """Return the host without its port: `localhost:9464`, `[::1]:9464`."""
     name, colon, port = authority.rpartition(":")
     return name.lower() if colon and port.isdigit() else authority.lower()
 
@@ -109,36 +110,38 @@ def _host_of(authority: str) -> str:
 def _check_origin(request: web.Request, allowed: Collection[str]) -> None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or _host_of(hosts[0]) not in allowed:
-        raise Refused(421, "the Host must be this machine's loopback, or one of metrics.hosts")
+        raise RequestRejected(
+            421, "expected a Host header that names loopback or one of metrics.allowed_hosts"
+        )
     origins = request.headers.getall("Origin", [])
     if any(origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}") for origin in origins):
-        raise Refused(403, "other sites may not ask")
+        raise RequestRejected(403, "requests from other sites are denied")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        raise Refused(403, "other sites may not ask")
+        raise RequestRejected(403, "requests from other sites are denied")
 
 
 def _route(request: web.Request, route: Route | None) -> Route:
     error = request.match_info.http_exception
     if error is not None and error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        raise Refused(
+        raise RequestRejected(
             405,
-            "this can only be asked for otherwise: what can be read by GET, what changes by POST",
+            "method not allowed: use GET to read and POST to change",
         )
     if route is None:
-        raise Refused(404, "there is nothing here; the README lists what there is")
+        raise RequestRejected(404, "no such path; /api/v1/openapi.json lists the paths")
     return route
 
 
 def _check_body(request: web.Request) -> None:
     if request.method == "GET" and request.body_exists:
-        raise Refused(400, "a GET has no body")
+        raise RequestRejected(400, "a GET must have no body")
     if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise Refused(413, f"a body may have {MAX_BODY_BYTES} bytes")
+        raise RequestRejected(413, f"expected a body of at most {MAX_BODY_BYTES} bytes")
 
 
 def _check_token(request: web.Request, token: str | None) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    # What came may be no UTF-8; and an empty token is none.
-    good = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), (token or "").encode())
-    if scheme.lower() != "bearer" or not token or not good:
-        raise Refused(401, "this needs the API's token: Authorization: Bearer ...")
+    # The header may be invalid UTF-8, and an empty token must match nothing.
+    is_equal = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), (token or "").encode())
+    if scheme.lower() != "bearer" or not token or not is_equal:
+        raise RequestRejected(401, "expected the API token: Authorization: Bearer ...")

@@ -1,4 +1,4 @@
-"""The history of a running search, for the listener: asked in a thread of its own, opened when first asked."""
+"""Access of the listener to the history of a running search, in a thread of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """One read-only connection in one thread: whoever asks waits for those before, never the loop."""
+    """One read-only connection in one thread, opened at the first query; the event loop never blocks."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
@@ -20,10 +20,10 @@ class Reader:
         self._history: History | None = None
 
     async def ask(self, question: Callable[[History], T]) -> T:
-        """Ask one question.
+        """Return the result of one query.
 
         Raises:
-            UserError: what is asked for is not there.
+            UserError: the queried item does not exist.
             ConfigurationError: the database cannot be read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)

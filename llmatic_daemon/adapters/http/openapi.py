@@ -6,16 +6,16 @@ from typing import Any
 from llmatic_daemon.adapters.http.routes import Parameter, Route
 from llmatic_daemon.adapters.http.schemas import Problem, schema
 
-#: What the guard answers on any route.
+#: Error responses of the guard, possible on every route.
 _ALWAYS = {
-    400: "A parameter is not as it must be, or a GET has a body.",
-    403: "Another site asks.",
-    421: "Asked under a name that is not ours.",
+    400: "A parameter is invalid, or a GET has a body.",
+    403: "The request comes from another site.",
+    421: "The Host header is not allowed.",
 }
 
 
 def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
-    """Describe routes in OpenAPI 3.1.
+    """Return the OpenAPI 3.1 document of the routes.
 
     Args:
         routes: The table.
@@ -33,7 +33,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "info": {
             "title": "llmatic-daemon",
             "version": version,
-            "description": "A running search, to be watched. Nothing can be changed here.",
+            "description": "Read-only view of a running search.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas, "securitySchemes": {"token": tokens}},
@@ -44,10 +44,12 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if route.schema is not None:
         content["schema"] = _named(dict(route.schema), schemas)
-    responses = {"200": {"description": route.summary, "content": {route.produces: content}}}
+    responses: dict[str, Any] = {"200": {"description": route.summary, "content": {route.produces: content}}}
+    if route.is_moved:
+        responses = {"308": {"description": route.summary}}
     faults = {**_ALWAYS, **(route.faults or {})}
     if route.policy == "token":
-        faults[401] = "The API's token is missing or wrong."
+        faults[401] = "The API token is missing or wrong."
     for status, description in sorted(faults.items()):
         reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
         responses[str(status)] = {
@@ -58,6 +60,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": [_parameter(each) for each in route.parameters],
         "responses": responses,
+        **({"deprecated": True} if route.is_moved else {}),
     }
     return {**operation, "security": [{"token": []}]} if route.policy == "token" else operation
 
@@ -73,6 +76,6 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _named(found: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """Move the definitions of a schema to where the document keeps all of them."""
+    """Move the definitions of a schema to the components of the document."""
     schemas.update(found.pop("$defs", {}))
     return found

@@ -1,4 +1,4 @@
-"""What the listener answers: one table, from which the router, the OpenAPI document and the tests are made."""
+"""Parameters and routes: the one table behind the router, the OpenAPI document and the tests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any, Literal
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: Who may ask: "anyone" on this machine, or "token" for those who hold the API's token.
+#: Clients that are allowed: "anyone" on this machine, or only those with the API's "token".
 Policy = Literal["anyone", "token"]
-#: What a route has read from a request.
+#: Parameters that a route has read from a request.
 PARAMETERS: web.RequestKey[dict[str, int | None]] = web.RequestKey("parameters", dict)
 #: Numbers that fit into SQLite.
 MAX_NUMBER = 2**63 - 1
@@ -24,12 +24,12 @@ class Parameter:
     meaning: str
     minimum: int = 1
     maximum: int = MAX_NUMBER
-    #: None: it may be left out, and then there is no such bound; or it must be given, in a path.
+    #: None: a path parameter is required, a query parameter has no value by default.
     default: int | None = None
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Describe it in JSON Schema."""
+        """JSON Schema of the number."""
         schema: dict[str, Any] = {
             "type": "integer",
             "minimum": self.minimum,
@@ -38,10 +38,10 @@ class Parameter:
         return schema if self.default is None else {**schema, "default": self.default}
 
     def parse(self, text: str | None) -> int | None:
-        """Read it.
+        """Return the number that a text holds.
 
         Raises:
-            ValueError: it is no such number; one line for a person.
+            ValueError: it is not a number in the range; one line.
         """
         if text is None:
             return self.default
@@ -55,7 +55,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """One thing that can be asked for."""
+    """One path of the API."""
 
     path: str
     summary: str
@@ -63,17 +63,19 @@ class Route:
     policy: Policy
     method: Literal["GET", "POST"] = "GET"
     parameters: tuple[Parameter, ...] = ()
-    #: Media type of the answer, and its JSON schema if it is JSON.
+    #: Media type of the response, and its schema if that is JSON.
     produces: str = "application/json"
     schema: Mapping[str, Any] | None = None
-    #: Statuses that it may answer with, beside 200 and those that any route has.
+    #: Statuses in addition to 200 and those that every route has.
     faults: Mapping[int, str] | None = None
+    #: Deprecated: responds with a redirect instead of 200.
+    is_moved: bool = False
 
     def read(self, request: web.Request) -> dict[str, int | None]:
-        """Read all parameters; what the route does not know is refused.
+        """Return all parameters of a request.
 
         Raises:
-            ValueError: one of them is not as it must be.
+            ValueError: one of them is unknown, repeated or out of range.
         """
         known = {each.name for each in self.parameters if each.where == "query"}
         for name in request.query:

@@ -1,10 +1,11 @@
-"""What the API answers with: small frozen records, their JSON and its schema."""
+"""Responses of the API: small frozen records, their JSON and its schema."""
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import SchemaSerializer, core_schema
 
 from llmatic_daemon.adapters.storage.history_records import PromptCredit, StoredElite, StoredPromptElite
 from llmatic_daemon.domain import (
@@ -20,10 +21,19 @@ from llmatic_daemon.domain import (
     Task,
 )
 
+#: Fields that were renamed, and the deprecated name under which JSON holds them too until the next version.
+FORMER_FIELDS = {
+    "rung_accuracy": "look",
+    "rung_ratio": "look_ratio",
+    "fallback": "stand_in",
+    "device": "place",
+    "num_fallbacks": "num_stand_ins",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotState:
-    """What a slot does now."""
+    """Current activity of a slot."""
 
     slot: int
     phase: str
@@ -39,15 +49,15 @@ class StatusAnswer:
     search: SearchStatus
     slots: tuple[SlotState, ...]
     endpoints: tuple[EndpointState, ...]
-    #: Hash of the prompt set in use.
+    #: Hash of the active prompt set.
     prompt_set: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """What became of a settled candidate."""
+class CandidateSummary:
+    """Result of a settled candidate."""
 
-    #: Position in the log: a cursor.
+    #: Position in the log; also the cursor of a page.
     number: int
     job: int
     slot: int
@@ -56,13 +66,13 @@ class Evaluation:
     prompt_version: int
     temperature: float | None
     parents: tuple[int, ...]
-    #: Who has written it: the writer, a rule for the control arm, or a rule while no LLM answered.
+    #: Source of the candidate: the writer, the control arm, or the fallback during an LLM outage.
     arm: Arm
     outcome: Outcome
     detail: str
-    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    #: Accuracy at the early-stopping rung, in [0, 1]; None without one.
     rung_accuracy: float | None
-    #: In [0, 1]; None when not trained.
+    #: In [0, 1]; None if not trained.
     objective: float | None
     test_accuracy: float | None
     measures: Measures | None
@@ -71,8 +81,8 @@ class Evaluation:
     durations: Durations
 
     @classmethod
-    def of(cls, placement: Placement) -> "Evaluation":
-        """Say the most important of a placement."""
+    def of(cls, placement: Placement) -> "CandidateSummary":
+        """Return the summary of a placement."""
         return cls(
             number=placement.number,
             job=placement.job.number,
@@ -96,10 +106,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluations:
+class Candidates:
     """A page of settled candidates, newest first."""
 
-    items: tuple[Evaluation, ...]
+    items: tuple[CandidateSummary, ...]
     #: Cursor of the next page; None: this is the last one.
     next: int | None
 
@@ -122,25 +132,25 @@ class PromptArchive:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateAnswer:
-    """All that is known of a settled candidate."""
+    """All stored facts of a settled candidate."""
 
     placement: Placement
-    #: What the LLM wrote, as text; never trust it. None when there was no candidate in it.
+    #: Untrusted text that the LLM wrote; None if its answer held no candidate.
     source: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompts:
-    """Every version of every prompt, and what it has brought about."""
+    """Every version of every prompt, with its results."""
 
-    #: Hash of the prompt set in use.
+    #: Hash of the active prompt set.
     prompt_set: str
     items: tuple[PromptCredit, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Why something is not answered (RFC 9457)."""
+    """Reason for an error response (RFC 9457)."""
 
     title: str
     status: int
@@ -149,19 +159,40 @@ class Problem:
 
 @cache
 def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    adapter = TypeAdapter[Any](kind)
+    _add_former_fields(adapter.core_schema)
+    adapter.serializer = SchemaSerializer(adapter.core_schema)
+    return adapter
+
+
+def _add_former_fields(part: Any) -> None:
+    """Add the deprecated names to all records of a schema, as computed fields with the same values."""
+    parts = part if isinstance(part, list) else list(part.values()) if isinstance(part, dict) else ()
+    if isinstance(part, dict) and part.get("type") == "dataclass-args":
+        part["computed_fields"] = [
+            core_schema.computed_field(
+                field["name"],
+                field["schema"],
+                alias=FORMER_FIELDS[field["name"]],
+                metadata={"pydantic_js_updates": {"deprecated": True}},
+            )
+            for field in part["fields"]
+            if field["name"] in FORMER_FIELDS
+        ]
+    for each in parts:
+        _add_former_fields(each)
 
 
 def plain(kind: type, answer: Any) -> Any:
-    """Turn a record into what JSON knows."""
-    return _adapter(kind).dump_python(answer, mode="json")
+    """Return a record as dicts, lists, numbers and strings."""
+    return _adapter(kind).dump_python(answer, mode="json", by_alias=True)
 
 
 def encoded(kind: type, answer: Any) -> bytes:
-    """Turn a record into JSON."""
-    return _adapter(kind).dump_json(answer)
+    """Return a record as JSON."""
+    return _adapter(kind).dump_json(answer, by_alias=True)
 
 
 def schema(kind: type) -> dict[str, Any]:
-    """Describe a record's JSON; its parts are named under `#/components/schemas`."""
+    """Return the JSON schema of a record; its parts are named under `#/components/schemas`."""
     return _adapter(kind).json_schema(mode="serialization", ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""The server: bounded in connections, and in the time that a client may take to ask and to read."""
+"""The HTTP server, with limits on connections and on the time that a client may take."""
 
 import asyncio
 import logging
@@ -14,50 +14,50 @@ from llmatic_daemon.domain.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
-#: From a connection, or the end of an answer's making, until the whole next request is there.
-PATIENCE_S = 15.0
+#: Time from a connection, or the previous response, until the next request is complete.
+TIMEOUT_S = 15.0
 
 
 class Timeouts:
-    """Ends connections whose client keeps us waiting: slow heads, slow readers, idle ones."""
+    """Aborts connections of clients that send or read too slowly, or are idle."""
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._clocks: dict[Any, asyncio.TimerHandle] = {}
 
-    def wait(self, connection: Any) -> None:
-        """Begin to wait for a client."""
+    def start(self, connection: Any) -> None:
+        """Start the timeout of a connection."""
         loop = asyncio.get_running_loop()
-        self._clocks[connection] = loop.call_later(self._patience_s, self._end, connection)
+        self._clocks[connection] = loop.call_later(self._timeout_s, self._end, connection)
 
-    def heard(self, connection: Any) -> None:
-        """Stop waiting: a whole request has come."""
+    def stop(self, connection: Any) -> None:
+        """Stop the timeout of a connection: a request is complete."""
         clock = self._clocks.pop(connection, None)
         if clock is not None:
             clock.cancel()
 
     def _end(self, connection: Any) -> None:
         del self._clocks[connection]
-        transport = connection.transport  # None: it has ended
+        transport = connection.transport  # None: it is closed already
         if transport is not None:
-            transport.abort()  # `close` would wait for a reader that does not read
+            transport.abort()  # `close` would wait for the slow reader
 
     def middleware(self) -> Middleware:
-        """Wait for clients only while it is their turn."""
+        """Return the middleware that stops the timeout while a request is handled."""
 
         @web.middleware
         async def turn(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self.heard(request.protocol)
+            self.stop(request.protocol)
             try:
                 return await handler(request)
             finally:
-                self.wait(request.protocol)
+                self.start(request.protocol)
 
         return turn
 
 
-class _Turned(asyncio.Protocol):
-    """Nobody is at home for one connection too many."""
+class _Closed(asyncio.Protocol):
+    """Closes a connection beyond the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
@@ -69,23 +69,23 @@ async def serving(
     port: int,
     *,
     setting: str,
-    patience_s: float = PATIENCE_S,
+    timeout_s: float = TIMEOUT_S,
     max_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[None]:
-    """Serve an application on 127.0.0.1 while the context lasts.
+    """Serve an application on 127.0.0.1 while the context is open.
 
     Args:
-        application: With its routes and middlewares; one more is put before them.
-        port: To listen on.
-        setting: That gave the port, for the message.
-        patience_s: Seconds that a client may take to send a request, or to read an answer.
-        max_connections: At once; further ones are closed at once.
+        application: With routes and middlewares; the timeout middleware is inserted first.
+        port: TCP port.
+        setting: Name of the port's setting, for the error message.
+        timeout_s: Time that a client may take to send a request, or to read a response.
+        max_connections: At the same time; further ones are closed.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is in use.
     """
-    retry_policy = Timeouts(patience_s)
-    application.middlewares.insert(0, retry_policy.middleware())
+    timeouts = Timeouts(timeout_s)
+    application.middlewares.insert(0, timeouts.middleware())
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     server = runner.server
@@ -93,9 +93,9 @@ async def serving(
 
     def connect() -> asyncio.BaseProtocol:
         if len(server.connections) >= max_connections:
-            return _Turned()
+            return _Closed()
         connection = server()
-        retry_policy.wait(connection)
+        timeouts.start(connection)
         return connection
 
     try:
@@ -114,6 +114,6 @@ async def _listen(connect: Any, port: int, setting: str) -> asyncio.Server:
         return await loop.create_server(connect, "127.0.0.1", port, backlog=256)
     except OSError as error:
         raise ConfigurationError(
-            f"{setting} must be free on 127.0.0.1, got {port}: {error.strerror or error}; "
-            "choose another, or 0 for none"
+            f"{setting}: expected a free port on 127.0.0.1, got {port} ({error.strerror or error}); "
+            "choose another, or 0 to disable it"
         ) from error

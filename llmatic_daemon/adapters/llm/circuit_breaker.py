@@ -1,4 +1,4 @@
-"""The circuit breaker of an endpoint: asks no server that fails, and tries it again now and then."""
+"""The circuit breaker of an endpoint: it blocks calls to a failing server, and probes it at intervals."""
 
 import time
 from collections import deque
@@ -11,10 +11,10 @@ from enum import Enum, auto
 class BreakerRules:
     """When a breaker opens, and for how long."""
 
-    #: Opens after so many failures within the window with no answer between them.
+    #: The breaker opens after this many failures within the window without an answer between them.
     num_failures: int
     window_s: float
-    #: For how long at first; doubled after each probe that fails.
+    #: First time open, in seconds; doubled after each probe that fails.
     pause_s: float
     max_pause_s: float
 
@@ -22,16 +22,16 @@ class BreakerRules:
 class _State(Enum):
     CLOSED = auto()
     OPEN = auto()
-    #: One call is under way to find out.
+    #: One call tests the server.
     PROBING = auto()
 
 
 class Breaker:
-    """Closed while calls may be made; open after too many failures; then one probe at a time.
+    """Circuit breaker: closed while calls may be made; open after too many failures; then half open.
 
-    Too many are so many failures within the window with no answer between them: a server that
-    answers now and then stays in use. What a call meets that began before it opened changes
-    nothing, unless it is an answer.
+    It opens after `num_failures` failures within the window without an answer between them, so a server
+    that answers occasionally stays in use. While half open it admits one probe at a time. Failures of
+    calls that began before it opened do not count.
 
     Source: Nygard 2007 (Release It!).
     """
@@ -48,37 +48,37 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are held back."""
+        """Whether calls are blocked."""
         return self._state is not _State.CLOSED
 
     @property
     def open_s(self) -> float:
-        """Since when it has been open, in seconds; 0 when it is closed."""
+        """Time that it has been open, in seconds; 0 if it is closed."""
         return self._clock() - self._opened if self.is_open else 0.0
 
     @property
     def wait_s(self) -> float | None:
-        """Time until it admits a call, in seconds; None: when the probe under way has ended."""
+        """Time until it admits a call, in seconds; None while a probe is running."""
         if self._state is _State.PROBING:
             return None
         return max(0.0, self._open_until - self._clock()) if self.is_open else 0.0
 
     def admits(self) -> bool:
-        """Ask for one call; when the pause is over, the first that asks gets it, as the probe."""
+        """Return whether a call may be made; after the pause, the first caller makes the probe."""
         if self._state is _State.OPEN and self._clock() >= self._open_until:
             self._state = _State.PROBING
             return True
         return self._state is _State.CLOSED
 
     def succeeded(self) -> bool:
-        """Note an answer. Returns whether that has closed it."""
+        """Record an answer, and return whether it closed the breaker."""
         was_open = self.is_open
         self._state, self._pause_s = _State.CLOSED, self._rules.pause_s
         self._failures.clear()
         return was_open
 
     def failed(self, *, is_probe: bool, is_hopeless: bool = False) -> bool:
-        """Note a failure; a hopeless one is enough. Returns whether that has opened it."""
+        """Record a failure, and return whether it opened the breaker; a hopeless one always does."""
         if self.is_open and not is_probe:
             return False
         now = self._clock()
@@ -88,7 +88,7 @@ class Breaker:
         return (is_probe or is_hopeless or is_enough) and self._trip()
 
     def _trip(self) -> bool:
-        """Open it, for longer each time in a row. Returns whether it was closed."""
+        """Open the breaker, each time in a row for longer, and return whether it was closed."""
         was_open, now = self.is_open, self._clock()
         if was_open:
             self._pause_s = min(2 * self._pause_s, self._rules.max_pause_s)
@@ -99,6 +99,6 @@ class Breaker:
         return not was_open
 
     def abandoned(self) -> None:
-        """Note that the probe came to no end: the next call may be one."""
+        """Record that the probe was cancelled: the next call may be a probe."""
         if self._state is _State.PROBING:
             self._state = _State.OPEN

@@ -1,4 +1,4 @@
-"""How many calls an endpoint gets at once: one more after answers, half as many after a refusal."""
+"""The adaptive limit of concurrent calls: one more after answers, half as many after a status 429."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from types import TracebackType
 
 
 class AdaptiveLimit:
-    """A semaphore whose size follows what the server bears; a context manager around each call.
+    """Semaphore whose size adapts to the server's capacity; a context manager around each call.
 
     Args:
-        most: Calls at once, at most; the limit begins there.
+        most: Upper bound and first value of the limit.
 
     Source: additive increase, multiplicative decrease (Chiu 1989).
     """
@@ -24,16 +24,16 @@ class AdaptiveLimit:
 
     @property
     def limit(self) -> int:
-        """Calls that may be in flight at once."""
+        """Number of calls that may run at once."""
         return int(self._limit)
 
     @property
     def num_in_flight(self) -> int:
-        """Calls that are."""
+        """Number of calls that are running."""
         return self._num_in_flight
 
     async def __aenter__(self) -> int:
-        """Wait for a turn, first come, first served. Returns the call's number, for `shrink`."""
+        """Wait for a turn, first come, first served. Return the call's number, for `shrink`."""
         if self._num_in_flight >= self.limit or self._waiting:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -42,7 +42,7 @@ class AdaptiveLimit:
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
                     self._leave()
-                elif turn in self._waiting:  # else a turn has passed it by meanwhile
+                elif turn in self._waiting:  # `_wake` may have removed it already
                     self._waiting.remove(turn)
                 raise
         else:
@@ -51,31 +51,28 @@ class AdaptiveLimit:
         return self._num_started
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Hand the turn on."""
+        """Release the turn."""
         self._leave()
 
     def grow(self) -> None:
-        """Allow one more call for each round of answers."""
+        """Raise the limit by one call per round of answers."""
         self._limit = min(self._limit + 1 / self._limit, float(self._most))
         self._wake()
 
     def shrink(self, call: int) -> None:
-        """Allow half as many calls; once for all that were under way together.
+        """Halve the limit, once for all calls that were running together.
 
         Args:
-            call: Number of the call that the server had no room for.
+            call: Number of the call that the server rejected with status 429.
         """
         if call > self._last_started:
             self._limit = max(self._limit / 2, 1.0)
             self._last_started = self._num_started
 
     def allow(self, most: int) -> None:
-        """Take over what the server says that it bears."""
+        """Set the upper bound that the server reports."""
         self._most = most
         self._limit = min(self._limit, float(most))
 

@@ -1,4 +1,4 @@
-"""One LLM server: its client behind a concurrency limit, retries and a circuit breaker."""
+"""One LLM server: a client with a concurrency limit, retries and a circuit breaker."""
 
 import asyncio
 import contextlib
@@ -25,93 +25,92 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A server that says who it is does so at once.
+#: Time limit of `describe`, which every server answers at once.
 _DESCRIBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Served:
-    """What a server says of itself."""
+    """A server's description of itself; None: not reported."""
 
     model: str
-    #: Revision of the model, or the server's version; empty when it does not say.
+    #: Revision of the model, or the server's version; empty if not reported.
     version: str = ""
-    #: Tokens that a request may have, beside those that are to be written; None: it does not say.
+    #: Maximum number of tokens of a request, in addition to those of the answer.
     max_input_tokens: int | None = None
-    #: Requests that it takes at once; None: it does not say.
+    #: Maximum number of concurrent requests.
     max_concurrency: int | None = None
 
 
 class Client(Protocol):
-    """Speaks one protocol to one server; one call at a time, each tried once."""
+    """Client for one server by one protocol; it does not retry."""
 
     async def describe(self) -> Served:
-        """Ask the server who it is.
+        """Request the server's description.
 
         Raises:
-            WriterUnavailable: one of its kinds in `errors`.
+            WriterUnavailable: one of its subclasses in `errors`.
         """
         ...
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
-        """Have one completion written.
+        """Request one completion.
 
         Raises:
-            WriterUnavailable: one of its kinds in `errors`.
+            WriterUnavailable: one of its subclasses in `errors`.
         """
         ...
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallPolicy:
-    """How often and how long an endpoint is asked."""
+    """The timeout and the retries of an endpoint's calls."""
 
-    #: Of one call, from its first byte to its last.
+    #: Time limit of one call, from its first byte to its last.
     timeout_s: float
-    #: Tries of one request.
+    #: Maximum number of tries of one request.
     max_tries: int
-    #: The pause before the n-th further try is drawn from [0, retry_s * 2^(n - 1)], at most max_retry_s.
+    #: The pause before the n-th retry is drawn from [0, retry_s * 2^(n - 1)], at most max_retry_s.
     retry_s: float
     max_retry_s: float
     breaker: BreakerRules
 
 
 class EndpointOut(WriterUnavailable):
-    """The breaker is open: it was not asked, or not asked again."""
+    """The circuit breaker is open, so the endpoint was not called, or not called again."""
 
 
 class Endpoint:
-    """A server that is asked as much as it bears, and left alone while it fails."""
+    """A server with its client, its retry policy, its concurrency limit and its circuit breaker."""
 
     def __init__(
         self,
         name: str,
         client: Client,
-        persistence: CallPolicy,
+        policy: CallPolicy,
         *,
         max_concurrency: int,
         weight: float = 1.0,
         observers: Iterable[Observer] = (),
-        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.weight = weight
         self._client = client
-        self._persistence = persistence
+        self._policy = policy
         self._most = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
-        self.breaker = Breaker(persistence.breaker, clock)
+        self.breaker = Breaker(policy.breaker, clock)
         self._observers = observers
-        #: Told whenever the breaker may admit a call again.
-        self.changed = changed
+        #: Called whenever the breaker may admit a call again.
+        self.on_change: Callable[[], None] = lambda: None
         self._clock = clock
         self._served: Served | None = None
-        #: One for all that wait for it.
+        #: One task, shared by all waiting calls.
         self._describing: asyncio.Task[Served] | None = None
         #: Set while the breaker is open.
         self._is_out = asyncio.Event()
@@ -119,7 +118,7 @@ class Endpoint:
 
     @property
     def state(self) -> EndpointState:
-        """The endpoint at this moment."""
+        """The current state of the endpoint."""
         return EndpointState(
             name=self.name,
             model=self._served.model if self._served else "",
@@ -129,19 +128,19 @@ class Endpoint:
         )
 
     async def describe(self) -> Served:
-        """Learn who serves there; asked once, and again after each loss of the connection.
+        """Return the server's description, requested once and again after each failed call.
 
         Raises:
-            WriterUnavailable: it does not say.
+            WriterUnavailable: the server does not answer, or does not describe itself.
         """
         if self._served is not None:
             return self._served
         if self._describing is None:
-            self._describing = asyncio.create_task(self._ask_who_serves())
+            self._describing = asyncio.create_task(self._request_description())
             self._describing.add_done_callback(self._described)
         return await asyncio.shield(self._describing)
 
-    async def _ask_who_serves(self) -> Served:
+    async def _request_description(self) -> Served:
         with _timed(self.name, _DESCRIBE_TIMEOUT_S):
             async with asyncio.timeout(_DESCRIBE_TIMEOUT_S):
                 served = await self._client.describe()
@@ -152,14 +151,14 @@ class Endpoint:
     def _described(self, task: asyncio.Task[Served]) -> None:
         self._describing = None
         if not task.cancelled():
-            task.exception()  # each of those who wait has it; there may be none left
+            task.exception()  # waiting calls raise it; if none is left, asyncio must not log it
 
     async def complete(self, request: Request) -> Completion | TooLong:
-        """Answer one request, with as many tries as it takes.
+        """Return the answer to one request, after retries if needed.
 
         Raises:
             EndpointOut: the breaker is open, or opened meanwhile.
-            WriterUnavailable: all tries failed, or another try is in vain.
+            WriterUnavailable: all tries failed, or a retry is useless.
         """
         async for attempt in self._tries():
             with attempt:
@@ -167,25 +166,25 @@ class Endpoint:
         raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         if self._describing is not None:
             self._describing.cancel()
         await self._client.close()
 
     def _tries(self) -> "AsyncRetrying":
-        import tenacity  # 0.05 s, for those who ask an LLM
+        import tenacity  # takes 0.05 s, and only searches with an LLM need it
 
-        persistence = self._persistence
+        policy = self._policy
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_passing),
-            stop=tenacity.stop_after_attempt(persistence.max_tries),
-            wait=tenacity.wait_random_exponential(persistence.retry_s, persistence.max_retry_s),
+            stop=tenacity.stop_after_attempt(policy.max_tries),
+            wait=tenacity.wait_random_exponential(policy.retry_s, policy.max_retry_s),
             sleep=self._pause,
             reraise=True,
         )
 
     async def _pause(self, pause_s: float) -> None:
-        """Wait before the next try; not when there will be none, as the breaker has opened."""
+        """Wait before the next try; return at once if the breaker opens, as there will be none."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._is_out.wait()
@@ -193,7 +192,7 @@ class Endpoint:
     async def _try(self, request: Request) -> Completion | TooLong:
         async with self._limit as number:
             if not self.breaker.admits():
-                raise EndpointOut(f"endpoint {self.name!r} is held back: too many calls failed")
+                raise EndpointOut(f"endpoint {self.name!r} is not called: its circuit breaker is open")
             is_probe = self.breaker.is_open
             try:
                 return await self._call(request, number, is_probe=is_probe)
@@ -205,20 +204,20 @@ class Endpoint:
         started = self._clock()
         try:
             served = await self.describe()
-            with _timed(self.name, self._persistence.timeout_s):
-                async with asyncio.timeout(self._persistence.timeout_s):
+            with _timed(self.name, self._policy.timeout_s):
+                async with asyncio.timeout(self._policy.timeout_s):
                     answer = await self._client.generate(request, served)
         except WriterUnavailable as error:
-            self._tell(_OUTCOMES[type(error)], self._clock() - started)
+            self._report(_OUTCOMES[type(error)], self._clock() - started)
             self._after_fault(error, number, is_probe=is_probe)
             raise
         duration_s = self._clock() - started
-        if isinstance(answer, TooLong):  # perhaps by our own estimate: no sign of life
-            self._tell(CallOutcome.TOO_LONG, duration_s)
+        if isinstance(answer, TooLong):  # perhaps estimated here, so it does not close the breaker
+            self._report(CallOutcome.TOO_LONG, duration_s)
             return replace(answer, endpoint=self.name)
         self._after_answer()
         answer = replace(answer, endpoint=self.name, duration_s=duration_s)
-        self._tell(CallOutcome.ANSWERED, duration_s, answer)
+        self._report(CallOutcome.ANSWERED, duration_s, answer)
         return answer
 
     def _after_answer(self) -> None:
@@ -234,15 +233,15 @@ class Endpoint:
             )
             self._num_failed = 0
             self._is_out.clear()
-            self.changed()
+            self.on_change()
 
     def _after_fault(self, error: WriterUnavailable, number: int, *, is_probe: bool) -> None:
-        """Ask less at once after a 429; count what says that the server is out.
+        """Halve the concurrency limit after a status 429; count any other failure.
 
-        A server that has no room for a single call is as good as out.
+        Status 429 counts as a failure if the limit is a single call.
 
         Raises:
-            EndpointOut: that was one too many.
+            EndpointOut: the breaker is open.
         """
         if isinstance(error, EndpointOverloaded):
             has_room = self._limit.limit > 1
@@ -250,32 +249,32 @@ class Endpoint:
             if has_room:
                 return
         elif not isinstance(error, EndpointRefused):
-            self._served = None  # it may come back as another one
+            self._served = None  # another server may answer next time
         self._num_failed += 1
         if self.breaker.failed(is_probe=is_probe, is_hopeless=_is_hopeless(error)):
             self._is_out.set()
             self._complain(error)
         if self.breaker.is_open:
-            self.changed()
+            self.on_change()
             raise EndpointOut(str(error)) from error
 
     def _after_probe(self) -> None:
-        """Let another call be the probe when this one came to no end; those who wait hear of it."""
+        """Allow another probe if this one was cancelled, and wake waiting requests."""
         self.breaker.abandoned()
-        self.changed()
+        self.on_change()
 
     def _complain(self, error: WriterUnavailable) -> None:
         level = logging.ERROR if isinstance(error, EndpointRefused) else logging.WARNING
         logger.log(
             level,
-            "endpoint %r is held back after %d failed calls, and probed now and then: %s",
+            "endpoint %r: circuit breaker open after %d failed calls, probing it from time to time: %s",
             self.name,
             self._num_failed,
             error,
             extra=_EXTRA,
         )
 
-    def _tell(self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None) -> None:
+    def _report(self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None) -> None:
         call = Call(endpoint=self.name, outcome=outcome, duration_s=duration_s, completion=completion)
         for observer in self._observers:
             observer.called(call)
@@ -295,16 +294,16 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _is_hopeless(error: WriterUnavailable) -> bool:
-    """Tell whether every other request would be refused as well: for a key or an address."""
+    """Return whether the server would reject every other request too: for a wrong key or address."""
     return isinstance(error, EndpointRefused) and error.concerns_all
 
 
 @contextlib.contextmanager
 def _timed(name: str, limit_s: float) -> Iterator[None]:
-    """Say which endpoint took how long; a time-out of the transport reads the same."""
+    """Name the endpoint and the limit in every TimeoutError, including those of the transport."""
     try:
         yield
     except TimeoutError as error:
         raise EndpointTimeout(
-            f"endpoint {name!r} must answer within {limit_s:g} s, got nothing whole"
+            f"endpoint {name!r} must answer within {limit_s:g} s, got no complete answer"
         ) from error

@@ -1,4 +1,4 @@
-"""The writer that asks LLMs: one endpoint or an ensemble of them, and what happens while all are out."""
+"""The writer that calls LLMs: one endpoint or an ensemble, with a fallback during an outage."""
 
 import asyncio
 import contextlib
@@ -20,63 +20,60 @@ _EXTRA = {"action": "outage"}
 
 
 class LLMWriter(Writer):
-    """Draws an endpoint for each request, by weight; a context manager around its connections.
+    """Writer that draws an endpoint for each request, by weight; a context manager of its connections.
 
     Args:
         endpoints: At least one.
-        fallback: Writes while no endpoint may be asked; None: requests wait for one.
+        fallback: Writer during an outage of all endpoints; None: requests wait.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], *, fallback: Writer | None) -> None:
         self._endpoints = tuple(endpoints)
         self._fallback = fallback
-        self._news = asyncio.Event()
+        self._change = asyncio.Event()
         self._num_in_outage = 0
-        self._greeting: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         for endpoint in self._endpoints:
-            endpoint.changed = self._tell_waiting
+            endpoint.on_change = self._wake_waiting
 
     async def __aenter__(self) -> Self:
-        """Ask each endpoint who it is, beside whatever follows."""
-        self._greeting = asyncio.create_task(self._greet())
+        """Start a task that requests the description of each endpoint."""
+        self._probing = asyncio.create_task(self._probe())
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close all connections."""
-        if self._greeting is not None:
-            self._greeting.cancel()
+        if self._probing is not None:
+            self._probing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._greeting
+                await self._probing
         for endpoint in self._endpoints:
             await endpoint.close()
 
     def endpoints(self) -> tuple[EndpointState, ...]:
-        """Return the endpoints as they are now."""
+        """Return the current state of the endpoints."""
         return tuple(endpoint.state for endpoint in self._endpoints)
 
     async def wait_until_probed(self) -> None:
-        """Wait until each endpoint has been asked who it is, whatever it answered."""
-        if self._greeting is not None:
-            await asyncio.wait([self._greeting])
+        """Wait until each endpoint has answered or failed its first request."""
+        if self._probing is not None:
+            await asyncio.wait([self._probing])
 
     async def complete(self, request: Request) -> Completion | TooLong:
-        """Answer one request.
+        """Return the answer to one request.
 
-        A mutation that is too long for one endpoint goes to the others, also when it has to wait
-        for them; a crossover comes back, to be asked with fewer parents.
+        A mutation that is too long for one endpoint goes to the others, even if it must wait for them. A
+        crossover that is too long is returned, so that the engine can send it with fewer parents.
 
         Raises:
-            WriterUnavailable: each endpoint that may be asked has failed this request.
+            WriterUnavailable: each available endpoint has failed this request.
         """
-        passed: list[Endpoint] = []
+        tried: list[Endpoint] = []
         last: TooLong | WriterUnavailable | None = None
         while True:
-            endpoint = self._drawn(request, passed)
+            endpoint = self._drawn(request, tried)
             if endpoint is not None:
                 try:
                     answer = await endpoint.complete(request)
@@ -91,8 +88,8 @@ class LLMWriter(Writer):
                     if len(request.parents) > 1:
                         return answer
                     last = answer
-                passed.append(endpoint)
-            elif isinstance(last, TooLong) and len(passed) == len(self._endpoints):
+                tried.append(endpoint)
+            elif isinstance(last, TooLong) and len(tried) == len(self._endpoints):
                 return last
             elif isinstance(last, WriterUnavailable):
                 raise last
@@ -102,9 +99,9 @@ class LLMWriter(Writer):
                     return await self._by_fallback(self._fallback, request)
                 await self._wait()
 
-    def _drawn(self, request: Request, passed: Sequence[Endpoint]) -> Endpoint | None:
-        """Draw one of those that may be asked: the same one for the same request and choice."""
-        ready = [e for e in self._endpoints if e not in passed and e.breaker.wait_s == 0]
+    def _drawn(self, request: Request, tried: Sequence[Endpoint]) -> Endpoint | None:
+        """Draw an available endpoint: the same one for the same request and the same candidates."""
+        ready = [e for e in self._endpoints if e not in tried and e.breaker.wait_s == 0]
         weights = [endpoint.weight for endpoint in ready]
         return Random(request.seed).choices(ready, weights)[0] if ready else None
 
@@ -113,37 +110,37 @@ class LLMWriter(Writer):
         return replace(answer, fallback=True) if isinstance(answer, Completion) else answer
 
     async def _wait(self) -> None:
-        """Wait until a pause is over or a breaker has changed."""
+        """Wait until a pause ends or a breaker changes."""
         waits = [endpoint.breaker.wait_s for endpoint in self._endpoints]
         known = [wait_s for wait_s in waits if wait_s is not None]
-        news = self._news
+        change = self._change
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(known, default=None)):
-                await news.wait()
+                await change.wait()
 
-    def _tell_waiting(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake_waiting(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
 
     def _begin_outage(self) -> None:
-        """Say once what becomes of the requests."""
+        """Count a request without an endpoint, and log the first one."""
         self._num_in_outage += 1
         if self._num_in_outage == 1:
-            what = "the offline rewriter stands in" if self._fallback else "candidates wait"
+            what = "the rule-based fallback writes" if self._fallback else "candidates wait"
             logger.warning("no LLM answers: %s until one does", what, extra=_EXTRA)
 
     def _end_outage(self) -> None:
         if self._num_in_outage:
-            what = "were written by rule" if self._fallback else "turns were waited"
+            what = "candidates by the fallback" if self._fallback else "times a request waited"
             logger.info("an LLM answers again; %d %s", self._num_in_outage, what, extra=_EXTRA)
             self._num_in_outage = 0
 
-    async def _greet(self) -> None:
+    async def _probe(self) -> None:
         for endpoint in self._endpoints:
             try:
                 served = await endpoint.describe()
             except WriterUnavailable as error:
-                logger.warning("%s; asked again when it is needed", error, extra=_EXTRA)
+                logger.warning("%s; retried with the next request", error, extra=_EXTRA)
             else:
                 limit = served.max_input_tokens or "an unknown number of"
                 logger.info(

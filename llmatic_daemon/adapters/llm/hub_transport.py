@@ -1,4 +1,4 @@
-"""The transport that huggingface_hub gets from us: no details of tokens, and loopback asked directly."""
+"""The HTTP transport for huggingface_hub: it drops the details of tokens and bypasses proxies on loopback."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from huggingface_hub import set_async_client_factory
 
 from llmatic_daemon.adapters.llm.responses import LOOPBACK
 
-#: What an answer's details are kept of. The library makes an object of each token, which costs 12 ms
-#: of CPU for 230 tokens: ten times of all else. Nobody asks for them.
+#: Details of an answer that are kept. The library makes an object of each token, which costs 12 ms of
+#: CPU for 230 tokens: ten times the cost of everything else. The client does not need them.
 _LIGHT = ("finish_reason", "generated_tokens", "seed")
-#: Where the tokens begin: within a text, these quotes would be escaped.
+#: Start of the tokens; inside a text, these quotes would be escaped.
 _TOKENS = re.compile(rb',\s*"tokens":\s*\[')
-#: What the server counted, as a field of the details.
+#: Field of the details for the server's count of the prompt's tokens.
 PROMPT_TOKENS = "prompt_tokens"
 
 
 def install() -> None:
-    """Have huggingface_hub make its asynchronous clients with this transport."""
+    """Make huggingface_hub use this transport for its asynchronous clients."""
     set_async_client_factory(_client)
 
 
@@ -30,10 +30,9 @@ def _client() -> httpx2.AsyncClient:
 
 
 class LeanTransport(httpx2.AsyncBaseTransport):
-    """Reads answers whole, and drops what is heavy in them.
+    """Transport that reads answers whole and drops their token details.
 
-    The proxies of the environment are asked for the world outside, as httpx does by itself, but
-    never for this machine.
+    Like httpx it uses the proxies of the environment, but never for this machine.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,7 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         }
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request, and read its answer to the end."""
+        """Send a request, and return its complete answer."""
         answer = await self._transport_for(request.url).handle_async_request(request)
         content = lean(await answer.aread(), answer.headers.get("x-prompt-tokens"))
         return httpx2.Response(answer.status_code, headers=_kept(answer.headers), content=content)
@@ -62,11 +61,11 @@ class LeanTransport(httpx2.AsyncBaseTransport):
 
 
 def lean(content: bytes, num_prompt_tokens: str | None = None) -> bytes:
-    """Keep of an answer of `/generate` what is asked for; any other content stays as it is.
+    """Return an answer of `/generate` without its token details; return other content unchanged.
 
     Args:
         content: The whole answer.
-        num_prompt_tokens: What its header says; goes into the details.
+        num_prompt_tokens: From the answer's header; added to the details.
     """
     answer = _without_tokens(content) or _parsed(content)
     if answer is None:
@@ -77,7 +76,7 @@ def lean(content: bytes, num_prompt_tokens: str | None = None) -> bytes:
 
 
 def _without_tokens(content: bytes) -> dict[str, Any] | None:
-    """Parse what stands before the tokens, which end the details and the answer; None: they do not."""
+    """Parse the part before the tokens, which end the answer; return None if they do not."""
     tokens = _TOKENS.search(content)
     return _parsed(content[: tokens.start()] + b"}}") if tokens else None
 
@@ -92,6 +91,6 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what told of the content on its way."""
+    """Return the headers without those that describe the transfer of the content."""
     dropped = ("content-length", "content-encoding", "transfer-encoding")
     return {name: value for name, value in headers.items() if name.lower() not in dropped}

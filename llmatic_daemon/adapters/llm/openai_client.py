@@ -1,4 +1,4 @@
-"""The client for OpenAI's protocol: vLLM, SGLang, llama.cpp, `transformers serve`, hosted services."""
+"""Client for OpenAI's protocol: vLLM, SGLang, llama.cpp, `transformers serve`, hosted services."""
 
 import json
 from collections.abc import Mapping
@@ -9,42 +9,45 @@ from llmatic_daemon.adapters.llm.endpoint import Client, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
-    conceal,
+    context_too_small,
     counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
-    sendable,
-    shortened,
+    not_json,
+    quote,
+    redact,
     status_fault,
+    timed_out,
+    unreachable,
+    without_surrogates,
 )
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
     ConfigurationError,
     EndpointFailed,
     EndpointRefused,
-    EndpointTimeout,
     WriterUnavailable,
 )
 
-#: Bytes that a token stands for, at least on average, in Python: the protocol counts no tokens.
+#: Lower estimate of a token's mean length in Python code; the protocol cannot count tokens.
 _BYTES_PER_TOKEN = 3.0
-#: What a server answers that has no list of models, or shows it to nobody.
+#: Statuses of a server without a public list of models.
 _NO_LIST = (403, 404, 405)
 
 
 class OpenAIClient(Client):
-    """Asks `/v1/completions` or `/v1/chat/completions`.
+    """Client of `/v1/completions` or `/v1/chat/completions`.
 
     Args:
-        url: Of the server, without `/v1`.
+        url: Address of the server, without `/v1`.
         token: API key; None: a dummy is sent, never one from the environment.
-        model: Empty: the first that the server lists.
-        chat: Ask as in a chat; else the model continues a file.
-        max_new_tokens: That an answer may have.
-        max_input_tokens: That a request may have; 0: as far as the server tells.
+        model: Model name; empty: the first in the server's list.
+        chat: Whether to use the chat protocol; else the model continues a file.
+        max_new_tokens: Maximum length of an answer.
+        max_input_tokens: Maximum length of a request; 0: as the server reports.
         top_p: In (0, 1].
-        extra_body: What goes into each request beside that.
+        extra_body: Additional fields of each request.
 
     Raises:
         ConfigurationError: the package `openai` is missing.
@@ -63,19 +66,14 @@ class OpenAIClient(Client):
         extra_body: Mapping[str, Any],
     ) -> None:
         openai = _openai()
-        conceal(token)
+        redact(token)
         is_local = urlsplit(url).hostname in LOOPBACK
-        # A proxy for the world outside must not be asked for what runs on this machine; and how
-        # long a call may take is not decided here.
+        # A proxy must not be used for servers on this machine. The endpoint sets the timeout.
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1",
-            api_key=token or "none",
-            max_retries=0,
-            http_client=http,
-            timeout=None,
+            base_url=f"{url}/v1", api_key=token or "none", max_retries=0, http_client=http, timeout=None
         )
-        # Read from the environment, and for nobody but OpenAI.
+        # The package reads them from the environment, but only OpenAI may get them.
         self._client.organization = self._client.project = None
         self._url = url
         self._model = model
@@ -86,7 +84,7 @@ class OpenAIClient(Client):
         self._extra_body = dict(extra_body) or None
 
     async def describe(self) -> Served:
-        """Ask for the list of models; a server without one must have its model in the settings."""
+        """Request the list of models; for a server without one, use the model of the settings."""
         listed = await self._listing()
         if not listed and self._model:
             return Served(model=self._model, max_input_tokens=self._max_input_tokens or None)
@@ -97,40 +95,33 @@ class OpenAIClient(Client):
                 f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
-        return Served(
-            model=sendable(card["id"]),
-            max_input_tokens=self._input_limit(card),
-        )
+        return Served(model=without_surrogates(card["id"]), max_input_tokens=self._input_limit(card))
 
     def _input_limit(self, card: Mapping[str, Any]) -> int | None:
-        """Read what vLLM and SGLang say; the settings win."""
+        """Return the limit of the settings, else the one that vLLM and SGLang report."""
         context = counted(card.get("max_model_len"))
         if context and context <= self._max_new_tokens:
-            raise EndpointRefused(
-                f"writer.max_new_tokens must be below the {context} tokens that {self._url} takes "
-                f"in all, got {self._max_new_tokens}",
-                concerns_all=True,
-            )
+            raise context_too_small(self._url, context, self._max_new_tokens)
         return self._max_input_tokens or (context - self._max_new_tokens if context else None)
 
     async def _listing(self) -> list[Mapping[str, Any]]:
-        """Read the list of models as it stands; the package takes what is none for one."""
+        """Request the list of models without the package's types, which accept any content."""
         try:
-            said = await self._client.get("/models", cast_to=object)
+            answer = await self._client.get("/models", cast_to=object)
         except Exception as error:
             if self._model and getattr(error, "status_code", None) in _NO_LIST:
                 return []
             raise _explained(error, self._url) from error
-        cards = said.get("data") if isinstance(said, dict) else None
+        cards = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(cards, list):
             raise EndpointFailed(
-                f"{self._url} must list its models, got {shortened(repr(said))}; is it a server "
-                "of OpenAI's protocol?"
+                f"{self._url} must list its models, got {quote(repr(answer))}; does it support "
+                "OpenAI's protocol?"
             )
         return [c for c in cards if isinstance(c, dict) and isinstance(c.get("id"), str)]
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
-        """Have one completion written."""
+        """Request one completion."""
         length = Length(
             round(len(_text(request, chat=self._chat).encode(errors="replace")) / _BYTES_PER_TOKEN),
             served.max_input_tokens,
@@ -140,7 +131,7 @@ class OpenAIClient(Client):
         try:
             answer = await self._ask(request, served.model)
         except Exception as error:
-            if _says_too_long(error):
+            if _is_too_long(error):
                 return length.complaint()
             raise _explained(error, self._url) from error
         return self._completion(answer, request, served)
@@ -155,16 +146,16 @@ class OpenAIClient(Client):
         }
         if self._chat:
             messages: Any = [
-                {"role": "system", "content": sendable(request.system)},
-                {"role": "user", "content": sendable(request.question)},
+                {"role": "system", "content": without_surrogates(request.system)},
+                {"role": "user", "content": without_surrogates(request.question)},
             ]
             return await self._client.chat.completions.create(messages=messages, **options)
         return await self._client.completions.create(
-            prompt=sendable(request.continuation), stop=list(request.stops), **options
+            prompt=without_surrogates(request.continuation), stop=list(request.stops), **options
         )
 
     def _completion(self, answer: Any, request: Request, served: Served) -> Completion:
-        """Check an answer: anything comes under a 200."""
+        """Check an answer, because a status 200 may come with any content."""
         try:
             choice = answer.choices[0]
             text = choice.message.content if self._chat else choice.text
@@ -172,10 +163,10 @@ class OpenAIClient(Client):
         except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise EndpointFailed(f"{self._url} must answer with a completion, got {shortened(repr(answer))}")
+            raise EndpointFailed(f"{self._url} must answer with a completion, got {quote(repr(answer))}")
         stops = () if self._chat else request.stops
         return Completion(
-            text=cut_at_stop(text.removeprefix(sendable(request.continuation)), stops),
+            text=cut_at_stop(text.removeprefix(without_surrogates(request.continuation)), stops),
             writer="openai",
             model=served.model,
             version=served.version,
@@ -185,13 +176,13 @@ class OpenAIClient(Client):
         )
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._client.close()
 
 
 def _openai() -> Any:
     try:
-        import openai  # 1 s and 60 MB, for those who ask for it
+        import openai  # takes 1 s and 60 MB, and only this client needs it
     except ImportError as error:
         raise ConfigurationError(
             "writer.name = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
@@ -204,29 +195,23 @@ def _text(request: Request, *, chat: bool) -> str:
 
 
 def _explained(error: Exception, url: str) -> WriterUnavailable:
-    """Map whatever the package raises to our few errors."""
+    """Map the package's exceptions to the errors of `WriterUnavailable`."""
     openai = _openai()
     if isinstance(error, WriterUnavailable):
         return error
     if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return EndpointTimeout(f"{url} must answer in time, got nothing whole")
-    if isinstance(error, openai.APIStatusError):
-        return status_fault(error.status_code, _said(error), url)
+        return timed_out(url)
+    if isinstance(error, openai.APIStatusError):  # its own text leaves out the server's message
+        return status_fault(error.status_code, quote(error.response.text or str(error)), url)
     if isinstance(error, openai.APIConnectionError):
-        why = str(error.__cause__ or error)
-        return EndpointFailed(f"{url} must be reachable, got: {shortened(why)}; is it running?")
+        return unreachable(url, str(error.__cause__ or error))
     if isinstance(error, openai.OpenAIError | json.JSONDecodeError | ValueError):
-        return EndpointFailed(f"{url} must answer in JSON, got: {shortened(str(error))}")
-    raise error  # a bug of ours
+        return not_json(url, str(error))
+    raise error  # a bug in this package
 
 
-def _said(error: Any) -> str:
-    """Quote the server; the package's own text leaves it out."""
-    return shortened(error.response.text or str(error))
-
-
-def _says_too_long(error: Any) -> bool:
-    """Read the refusal of a request; a gateway that waited too long says nothing of its length."""
+def _is_too_long(error: Any) -> bool:
+    """Return whether the server rejected a request for its length; a gateway's timeout is no such error."""
     if not isinstance(error, _openai().APIStatusError) or error.status_code not in (400, 413, 422):
         return False
     return is_length_complaint(error.response.text)

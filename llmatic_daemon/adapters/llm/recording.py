@@ -1,4 +1,4 @@
-"""Completions on file: written while an LLM answers, and replayed without one."""
+"""Recordings: a file of a writer's answers, and the writer that replays it."""
 
 import asyncio
 import errno
@@ -15,16 +15,16 @@ from llmatic_daemon.domain.ports import Writer
 
 
 class Recorder(Writer):
-    """Adds each answer of a writer to a file, one JSON object a line.
+    """Writer that appends each answer of another writer to a file, one JSON object a line.
 
     Args:
-        writer: Who answers.
-        file: Added to; made, for its owner only, when it is missing. Its first line says which share
-            of the jobs is not in it.
-        control_ratio: That share: of the jobs that are written by rule, in [0, 1].
+        writer: The writer that answers.
+        file: File of the recording; created with mode 600 if it is missing. Its first line holds the
+            control ratio.
+        control_ratio: Share of the jobs that the control arm writes, in [0, 1]; these are not recorded.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: the file cannot be written.
     """
 
     def __init__(self, writer: Writer, file: Path, *, control_ratio: float = 0.0) -> None:
@@ -38,21 +38,20 @@ class Recorder(Writer):
             _cut_half_line(file)
         except OSError as error:
             raise ConfigurationError(
-                f"writer.record must name a file that we can write, got {str(file)!r}: "
-                f"{error.strerror or error}"
+                f"writer.record must name a writable file, got {str(file)!r}: {error.strerror or error}"
             ) from error
         self._head = json.dumps({_HEAD: control_ratio}).encode() + b"\n"
 
     def endpoints(self) -> tuple[EndpointState, ...]:
-        """Return the writer's."""
+        """Return the endpoints of the writer."""
         return self._writer.endpoints()
 
     async def wait_until_probed(self) -> None:
-        """Wait until each of the writer's servers has been asked who it is."""
+        """Wait until each of the writer's endpoints has answered or failed its first request."""
         await self._writer.wait_until_probed()
 
     async def complete(self, request: Request) -> Completion | TooLong:
-        """Answer by the writer, and keep what it says before it is used."""
+        """Return the writer's answer, after storing it."""
         answer = await self._writer.complete(request)
         kind = "completion" if isinstance(answer, Completion) else "too_long"
         line = json.dumps({"request": request.digest, kind: asdict(answer)}).encode() + b"\n"
@@ -77,21 +76,21 @@ class Recorder(Writer):
         self._file.close()
 
 
-#: Key of a recording's first line; older ones have none.
+#: Key of a recording's first line; older recordings have no such line.
 _HEAD = "control_ratio"
 
 
 def control_ratio_of(file: Path) -> float:
-    """Read which share of the jobs was written by rule when a recording was made; 0 when it says none."""
+    """Return the control ratio of a recording; 0 if it has none."""
     try:
         with file.open("rb") as opened:
             return float(json.loads(opened.readline())[_HEAD])
     except (OSError, ValueError, LookupError, TypeError):
-        return 0.0  # what is wrong with it is said by who replays it
+        return 0.0  # `Replay` reports what is wrong with the file
 
 
 def _cut_half_line(file: Path) -> None:
-    """Cut off what a crash or a full disk has left at the end: the next line would run on from it."""
+    """Remove an incomplete last line, which a crash or a full disk has left."""
     if not file.is_file():
         return
     with file.open("rb+") as opened:
@@ -101,22 +100,22 @@ def _cut_half_line(file: Path) -> None:
         opened.truncate(end)
 
 
-def _byte_at(file: BinaryIO, place: int) -> bytes:
-    file.seek(place)
+def _byte_at(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
     return file.read(1)
 
 
 class Replay(Writer):
-    """Answers from a recording: the same request gets the same answer again.
+    """Writer that answers from a recording: the same request gets the same answer again.
 
-    A search with the same settings and one slot asks exactly what it asked before. With several
-    slots, the order in which candidates settle is the machine's, and requests with it.
+    A search with the same settings and one slot sends the same requests as before. With several slots,
+    the order in which candidates settle varies, and the requests with it.
 
     Args:
-        file: What a `Recorder` has written. Where a request was recorded twice, the last counts.
+        file: File of a `Recorder`. If a request was recorded twice, the last answer counts.
 
     Raises:
-        ConfigurationError: it cannot be read, or a line of it is no recorded answer.
+        ConfigurationError: the file cannot be read, or a line is not a recorded answer.
     """
 
     def __init__(self, file: Path) -> None:
@@ -128,21 +127,21 @@ class Replay(Writer):
                 f"writer.replay must name a recording, got {str(file)!r}: {error.strerror or error}"
             ) from error
         try:
-            self._places = self._indexed()
+            self._offsets = self._indexed()
         except ConfigurationError:
             self._file.close()
             raise
         self._reading = Lock()
 
     def _indexed(self) -> dict[str, int]:
-        """Find where each answer begins; what a crash has cut off at the end is left out."""
-        places, place = {}, 0
+        """Map the digest of each request to the offset of its answer; skip an incomplete last line."""
+        offsets, offset = {}, 0
         for number, line in enumerate(self._file, 1):
             if line.endswith(b"\n") and not (number == 1 and _is_head(line)):
                 request, _ = self._parsed(line, number)
-                places[request] = place
-            place += len(line)
-        return places
+                offsets[request] = offset
+            offset += len(line)
+        return offsets
 
     def _parsed(self, line: bytes, number: int) -> tuple[str, Completion | TooLong]:
         try:
@@ -158,24 +157,24 @@ class Replay(Writer):
         )
 
     async def complete(self, request: Request) -> Completion | TooLong:
-        """Answer as recorded.
+        """Return the recorded answer.
 
         Raises:
-            UserError: this was never asked.
+            UserError: the recording does not hold this request.
         """
-        place = self._places.get(request.digest)
-        if place is None:
+        offset = self._offsets.get(request.digest)
+        if offset is None:
             raise UserError(
                 f"the recording {str(self._path)!r} holds no answer to this request; replay with "
                 "the settings and prompts that it was made with, engine.slots = 1 both times"
             )
-        _, answer = self._parsed(await asyncio.to_thread(self._line_at, place), 0)
+        _, answer = self._parsed(await asyncio.to_thread(self._line_at, offset), 0)
         return answer
 
-    def _line_at(self, place: int) -> bytes:
-        """Read a line; a request that was cancelled still reads, so the lock is the thread's."""
+    def _line_at(self, offset: int) -> bytes:
+        """Read a line; the thread of a cancelled request still reads, so a thread lock is needed."""
         with self._reading:
-            self._file.seek(place)
+            self._file.seek(offset)
             return self._file.readline()
 
     def close(self) -> None:
@@ -190,7 +189,4 @@ def _is_head(line: bytes) -> bool:
         return False
 
 
-_KINDS: dict[str, type[Completion] | type[TooLong]] = {
-    "completion": Completion,
-    "too_long": TooLong,
-}
+_KINDS: dict[str, type[Completion] | type[TooLong]] = {"completion": Completion, "too_long": TooLong}

@@ -1,4 +1,4 @@
-"""What the protocols of LLM servers have in common: lengths, stops, and why an answer has ended."""
+"""Helpers that all protocols of LLM servers share: lengths, stop texts, finish reasons, errors."""
 
 import re
 from collections.abc import Sequence
@@ -9,20 +9,21 @@ from llmatic_daemon.domain.errors import (
     EndpointFailed,
     EndpointOverloaded,
     EndpointRefused,
+    EndpointTimeout,
     WriterUnavailable,
 )
 
-#: Words of TGI, vLLM, SGLang, llama.cpp and hosted services for a request that is too long.
+#: Error messages of TGI, vLLM, SGLang, llama.cpp and hosted services for a request that is too long.
 _TOO_LONG = re.compile(
     r"context length|maximum context|context window|context size|context_length_exceeded"
     r"|`max_new_tokens` must be <=|must have less than \d+ tokens|too many tokens|too long",
     re.IGNORECASE,
 )
-#: What a server answers when a key or an address is wrong, whatever the request.
+#: Statuses of a wrong key or address, for any request.
 _HOPELESS = (401, 403, 404, 405)
-#: More tokens than any model writes.
+#: Upper bound of a number of tokens.
 _MANY = 2**31
-#: Hosts that no proxy of the environment is asked for.
+#: Hosts for which no proxy of the environment is used.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LENGTH_WORDS = ("length", "max_tokens", "model_length")
 _STOP_WORDS = ("stop", "eos_token", "stop_sequence", "end_turn")
@@ -30,7 +31,7 @@ _STOP_WORDS = ("stop", "eos_token", "stop_sequence", "end_turn")
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Tokens of a request, and how many there may be; None: nobody knows."""
+    """Number of tokens of a request, and the maximum; None: unknown."""
 
     num_tokens: int
     max_tokens: int | None
@@ -41,49 +42,49 @@ class Length:
         return self.max_tokens is not None and self.num_tokens > self.max_tokens
 
     def complaint(self) -> TooLong:
-        """Say that it does not fit; the endpoint adds its name."""
-        below = self.num_tokens - 1  # when only the server knows better
+        """Return the answer for a request that is too long; the endpoint adds its name."""
+        below = self.num_tokens - 1  # if the server has rejected what seemed to fit
         known = below if self.max_tokens is None else min(self.max_tokens, below)
         return TooLong(endpoint="", num_tokens=self.num_tokens, max_tokens=known)
 
 
 def is_length_complaint(text: str) -> bool:
-    """Tell whether a server refuses a request for its length."""
+    """Return whether a server's error message rejects a request for its length."""
     return _TOO_LONG.search(text) is not None
 
 
-def sendable(text: str) -> str:
-    """Replace lone surrogates, which no request can hold: other answers may have brought them."""
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode; an earlier answer may contain them."""
     return text.encode(errors="replace").decode()
 
 
 def counted(number: object) -> int:
-    """Read a number of tokens as a server gives it; 0 for what is none."""
+    """Return a server's number of tokens; 0 if it is not a positive integer."""
     return min(number, _MANY) if isinstance(number, int) and number > 0 else 0
 
 
 def finish_reason(word: object) -> str:
-    """Read a server's word for why an answer has ended: "length", "stop", or the word itself."""
+    """Normalize a server's finish reason: "length", "stop", or the server's own word."""
     if word in _LENGTH_WORDS:
         return "length"
-    return "stop" if word is None or word in _STOP_WORDS else sendable(shortened(str(word)))[:40]
+    return "stop" if word is None or word in _STOP_WORDS else without_surrogates(quote(str(word)))[:40]
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:
-    """Cut a text at the first stop in it: some servers leave it there, some even go on behind it."""
+    """Cut a text at its first stop text, because some servers return it or continue after it."""
     ends = [text.find(stop) for stop in stops]
     return text[: min((end for end in ends if end >= 0), default=len(text))]
 
 
 def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
-    """Say what a status other than 200 means.
+    """Return the error for an HTTP status other than 200.
 
     Args:
-        status: Of HTTP.
-        said: What the server adds, in one line.
-        url: Who was asked.
+        status: HTTP status.
+        said: The server's message, in one line.
+        url: Address of the request.
     """
-    fault = f"{url} must answer with status 200, got {status}: {said or 'nothing more'}"
+    fault = f"{url} must answer with status 200, got {status}: {said or 'no message'}"
     if status == 429:
         return EndpointOverloaded(fault)
     if status in _HOPELESS:
@@ -93,18 +94,42 @@ def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
     return EndpointFailed(fault)
 
 
-#: Keys that were given to a client: a server may quote them back.
+def context_too_small(url: str, num_tokens: int, max_new_tokens: int) -> EndpointRefused:
+    """Return the error for a context that has no room for a request beside the answer."""
+    return EndpointRefused(
+        f"writer.max_new_tokens must be below the {num_tokens} tokens that {url} accepts in all, "
+        f"got {max_new_tokens}",
+        concerns_all=True,
+    )
+
+
+def timed_out(url: str) -> EndpointTimeout:
+    """Return the error for an answer that did not come in time."""
+    return EndpointTimeout(f"{url} must answer in time, got no complete answer")
+
+
+def unreachable(url: str, why: str) -> EndpointFailed:
+    """Return the error for a connection that failed."""
+    return EndpointFailed(f"{url} must be reachable, got: {quote(why)}; is it running?")
+
+
+def not_json(url: str, content: str) -> EndpointFailed:
+    """Return the error for an answer that is not JSON."""
+    return EndpointFailed(f"{url} must answer in JSON, got: {quote(content)}")
+
+
+#: Keys of the clients, because a server may quote them in its messages.
 _SECRETS: set[str] = set()
 
 
-def conceal(secret: str | None) -> None:
-    """Never quote this again, whoever says it."""
+def redact(secret: str | None) -> None:
+    """Replace a secret by *** in all later quotes."""
     if secret:
         _SECRETS.add(secret)
 
 
-def shortened(text: str) -> str:
-    """Quote a stranger in one line of at most 200 characters, and without our keys."""
+def quote(text: str) -> str:
+    """Quote a server in one line of at most 200 characters, without secrets."""
     for secret in _SECRETS:
         text = text.replace(secret, "***")
     line = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""The client for text-generation-inference, by huggingface_hub; `/info` and `/tokenize` by aiohttp."""
+"""Client for text-generation-inference, by huggingface_hub; `/info` and `/tokenize` by aiohttp."""
 
 import asyncio
 import json
@@ -10,14 +10,18 @@ from llmatic_daemon.adapters.llm.endpoint import Client, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
-    conceal,
+    context_too_small,
     counted,
     cut_at_stop,
     finish_reason,
     is_length_complaint,
-    sendable,
-    shortened,
+    not_json,
+    quote,
+    redact,
     status_fault,
+    timed_out,
+    unreachable,
+    without_surrogates,
 )
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
@@ -25,33 +29,32 @@ from llmatic_daemon.domain.errors import (
     EndpointFailed,
     EndpointOverloaded,
     EndpointRefused,
-    EndpointTimeout,
     WriterUnavailable,
 )
 
 if TYPE_CHECKING:
     import aiohttp
 
-#: Sent when there is no key: without one, huggingface_hub sends the user's saved token.
+#: Sent if there is no key, because huggingface_hub would send the user's saved token.
 _NO_TOKEN = "none"
-#: More than any tokenizer adds to a text.
+#: Upper bound of the special tokens that a tokenizer adds to a text.
 _NUM_SPECIAL = 8
 
 
 class TGIClient(Client):
-    """Asks `/generate`. The model continues a file: CodeGen has no chat template.
+    """Client of `/generate`. The model continues a file, because CodeGen has no chat template.
 
     Args:
-        url: Of the server.
-        token: API key, if it wants one; the user's saved one is never sent.
-        max_new_tokens: That an answer may have.
-        max_input_tokens: That a request may have; 0: what `/info` says.
-        top_p: In (0, 1]; 1 is left out, as the server refuses it.
-        grammar: Regular expression that the server holds each answer to; empty: none. One that
-            holds to none (`--disable-grammar-support`) refuses the request.
+        url: Address of the server.
+        token: API key, if the server requires one; the user's saved one is never sent.
+        max_new_tokens: Maximum length of an answer.
+        max_input_tokens: Maximum length of a request; 0: as `/info` reports.
+        top_p: In (0, 1]; 1 is not sent, because the server rejects it.
+        grammar: Regular expression for each answer; empty: none. A server without grammar support
+            (`--disable-grammar-support`) rejects the request.
 
     Raises:
-        ConfigurationError: HF_HUB_OFFLINE keeps huggingface_hub from asking any server.
+        ConfigurationError: HF_HUB_OFFLINE is set, so huggingface_hub calls no server.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class TGIClient(Client):
         top_p: float,
         grammar: str = "",
     ) -> None:
-        from huggingface_hub import (  # 0.5 s, for those who ask for it
+        from huggingface_hub import (  # takes 0.5 s, and only this client needs it
             AsyncInferenceClient,
             TextGenerationInputGrammarType,
         )
@@ -74,7 +77,7 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
-        conceal(token)
+        redact(token)
         self._token = token
         self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None
@@ -84,36 +87,32 @@ class TGIClient(Client):
         self._grammar = TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
 
     async def describe(self) -> Served:
-        """Read `/info`."""
+        """Request `/info`."""
         info = await self._fetch("GET", "/info")
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
             raise EndpointFailed(
-                f"{self._url}/info must describe a model, got {shortened(json.dumps(info))}; "
+                f"{self._url}/info must describe a model, got {quote(json.dumps(info))}; "
                 'for other servers set writer.name = "openai"'
             )
         return Served(
-            model=sendable(info["model_id"]),
-            version=sendable(str(info.get("model_sha") or info.get("version") or "")),
+            model=without_surrogates(info["model_id"]),
+            version=without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
             max_input_tokens=self._input_limit(info),
             max_concurrency=_count(info, "max_concurrent_requests"),
         )
 
     def _input_limit(self, info: Mapping[str, Any]) -> int | None:
-        """Leave room for the answer in what the server takes in all."""
+        """Return the smallest of all limits, less the answer's length where the limit includes it."""
         total, most = _count(info, "max_total_tokens"), _count(info, "max_input_tokens")
         rest = total - self._max_new_tokens if total else None
         limits = [limit for limit in (self._max_input_tokens, most, rest) if limit]
-        if rest is not None and rest <= 0:
-            raise EndpointRefused(
-                f"writer.max_new_tokens must be below the {total} tokens that {self._url} takes "
-                f"in all, got {self._max_new_tokens}",
-                concerns_all=True,
-            )
+        if total and rest is not None and rest <= 0:
+            raise context_too_small(self._url, total, self._max_new_tokens)
         return min(limits, default=None)
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
-        """Have one completion written."""
-        text = sendable(request.continuation)
+        """Request one completion."""
+        text = without_surrogates(request.continuation)
         length = await self._length(text, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()
@@ -127,9 +126,9 @@ class TGIClient(Client):
         return self._completion(answer, text, request, served)
 
     async def _length(self, text: str, limit: int | None) -> Length:
-        """Measure a request by `/tokenize`, unless its bytes tell that it fits.
+        """Count a request's tokens by `/tokenize`, unless its number of bytes fits already.
 
-        No token stands for less than a byte, those aside that a tokenizer puts around a text.
+        Each token has at least one byte; exception: the tokens that a tokenizer adds around a text.
         """
         num_bytes = len(text.encode())
         if limit is None or num_bytes + _NUM_SPECIAL <= limit:
@@ -140,7 +139,7 @@ class TGIClient(Client):
         return Length(len(tokens), limit)
 
     async def _ask(self, text: str, request: Request) -> Any:
-        """Ask for one sample; without `do_sample` a temperature of 1 would mean none."""
+        """Request one sample; without `do_sample` the server ignores a temperature of 1."""
         return await self._client.text_generation(
             text,
             details=True,
@@ -156,12 +155,10 @@ class TGIClient(Client):
         )
 
     def _completion(self, answer: Any, asked: str, request: Request, served: Served) -> Completion:
-        """Check an answer: `{}` under a 200 passes the library."""
+        """Check an answer, because the library accepts `{}` with status 200."""
         text, details = answer.generated_text, answer.details
         if not isinstance(text, str):
-            raise EndpointFailed(
-                f"{self._url} must answer with generated_text, got {shortened(repr(answer))}"
-            )
+            raise EndpointFailed(f"{self._url} must answer with generated_text, got {quote(repr(answer))}")
         return Completion(
             text=cut_at_stop(text.removeprefix(asked), request.stops),
             writer="tgi",
@@ -173,7 +170,7 @@ class TGIClient(Client):
         )
 
     async def _fetch(self, method: str, path: str, body: object = None) -> Any:
-        """Ask what huggingface_hub does not ask an address of one's own."""
+        """Call a route that huggingface_hub does not support for a server's own address."""
         import aiohttp
 
         if self._session is None:
@@ -185,20 +182,20 @@ class TGIClient(Client):
             async with self._session.request(method, url, json=body) as response:
                 content = await response.text(errors="replace")
         except (aiohttp.ClientError, OSError) as error:
-            raise _unreachable(self._url, error) from error
+            raise _no_connection(self._url, error) from error
         if response.status != 200:
-            raise status_fault(response.status, shortened(content), f"{self._url}{path}")
+            raise status_fault(response.status, quote(content), f"{self._url}{path}")
         try:
             return json.loads(content)
         except ValueError as error:
-            raise _not_json(f"{self._url}{path}", content) from error
+            raise not_json(f"{self._url}{path}", content) from error
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
         if self._session is not None:
             await self._session.close()
-            await asyncio.sleep(0)  # its transports close in the loop's next round
+            await asyncio.sleep(0)  # the transports close in the loop's next round
 
 
 def _check_environment(url: str) -> None:
@@ -206,7 +203,7 @@ def _check_environment(url: str) -> None:
 
     if constants.HF_HUB_OFFLINE:
         raise ConfigurationError(
-            "HF_HUB_OFFLINE must not be set, as huggingface_hub would not even ask "
+            "HF_HUB_OFFLINE must not be set, because huggingface_hub would not call "
             f'{url}; unset it, or use writer.name = "openai"'
         )
 
@@ -220,39 +217,34 @@ def _count(info: Mapping[str, Any], name: str) -> int | None:
 
 
 def _explained(error: Exception, url: str) -> WriterUnavailable:
-    """Map whatever huggingface_hub raises to our few errors; its transport differs by version."""
+    """Map huggingface_hub's exceptions to the errors of `WriterUnavailable`."""
     from huggingface_hub import errors
 
-    said = shortened(str(error))
+    said = quote(str(error))
     if isinstance(error, errors.InferenceTimeoutError | TimeoutError):
-        return EndpointTimeout(f"{url} must answer in time, got nothing whole")
+        return timed_out(url)
     if isinstance(error, errors.OverloadedError):
         return EndpointOverloaded(f"{url} has no room: {said}")
     if isinstance(error, errors.ValidationError):
-        return EndpointRefused(f"{url} refuses the request: {said}", concerns_all=False)
+        return EndpointRefused(f"{url} rejects the request: {said}", concerns_all=False)
     if isinstance(error, errors.GenerationError | errors.IncompleteGenerationError):
-        return EndpointFailed(f"{url} failed while it wrote: {said}")
+        return EndpointFailed(f"{url} failed during generation: {said}")
     answered = error.__cause__ if isinstance(error, errors.TextGenerationError) else error
     if isinstance(answered, errors.HfHubHTTPError) and answered.response is not None:
         response = answered.response
-        return status_fault(response.status_code, shortened(response.text), url)
+        return status_fault(response.status_code, quote(response.text), url)
     if isinstance(error, json.JSONDecodeError):
-        return _not_json(url, error.doc)
+        return not_json(url, error.doc)
     if isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS):
-        return _unreachable(url, error)
+        return _no_connection(url, error)
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
         return EndpointFailed(f"{url} must answer with a completion, got {said}")
-    raise error  # a bug
+    raise error  # a bug in this package
 
 
-#: Whose errors a lost connection raises, by version of huggingface_hub.
+#: Packages whose errors a lost connection raises; they differ by version of huggingface_hub.
 _TRANSPORTS = ("httpx", "httpcore", "aiohttp")
 
 
-def _unreachable(url: str, error: Exception) -> WriterUnavailable:
-    said = shortened(str(error) or type(error).__name__)
-    return EndpointFailed(f"{url} must be reachable, got: {said}; is it running?")
-
-
-def _not_json(url: str, content: str) -> WriterUnavailable:
-    return EndpointFailed(f"{url} must answer in JSON, got: {shortened(content)}")
+def _no_connection(url: str, error: Exception) -> WriterUnavailable:
+    return unreachable(url, str(error) or type(error).__name__)

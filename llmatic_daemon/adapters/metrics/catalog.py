@@ -1,275 +1,262 @@
-"""All metrics that the daemon exports: name, type, labels and meaning of each, in one table.
+"""All metrics that the daemon exports, each declared once: name, type, labels, meaning, deprecated name.
 
-The registry is made from it, the README's table is checked against it, and alerts and dashboards may
-name nothing else. Names follow prometheus.io: base units, `_total` for counters, timestamps, not ages.
+The registry and the reference are made from these declarations. Alerts and dashboards use only names that stand
+here. Names follow prometheus.io: base units, `_total` for counters, timestamps instead of ages.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+# ruff: noqa: RUF009  # `_family` returns `dataclasses.field`, which ruff does not see
 
-from llmatic_daemon.domain import AddStatus, CallOutcome, CommitResult, Outcome, Verdict
-from llmatic_daemon.domain import DevicePhase as Place
-from llmatic_daemon.domain import RestartReason as Restart
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+from llmatic_daemon.domain import (
+    AddStatus,
+    CallOutcome,
+    CommitResult,
+    DevicePhase,
+    Outcome,
+    RestartReason,
+    Verdict,
+)
 from llmatic_daemon.domain.sandbox import Layer, Violation
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
-#: Label values that come from no enum of the records.
+PREFIX = "llmatic_"
+
+#: Label values that come from no enum of the domain.
 SLOT_PHASES = ("idle", "llm", "lift", "wait", "train", "commit")
 PHASES = ("llm", "lift", "wait", "train", "commit", "total")
 ARCHIVES = ("network", "prompt")
 JOB_STATES = ("queued", "running", "settled")
-JOB_ENDS = ("settled", "released", "charged")
+ATTEMPT_OUTCOMES = ("settled", "released", "charged")
 TOKEN_KINDS = ("prompt", "completion")
 FINISH_REASONS = ("stop", "length", "other")
-RELOADS = ("adopted", "refused")
-STATUSES = ("2xx", "4xx", "5xx")
+LOADS = ("loaded", "rejected")
+STATUSES = ("2xx", "3xx", "4xx", "5xx")
 ARMS = ("writer", "control")
 ARM_STATES = ("settled", "entered", "trained")
 UPLIFT_KINDS = ("entered", "objective")
 BOUNDS = ("low", "mean", "high")
+#: Values of a label that only the running daemon knows.
+LEARNT = ()
 
 PHASE_BUCKETS_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 LLM_BUCKETS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
+_SUFFIXES: dict[type, tuple[Kind, str]] = {
+    Counter: ("counter", "_total"),
+    Gauge: ("gauge", ""),
+    Histogram: ("histogram", ""),
+    Info: ("info", "_info"),
+}
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label, and the values that are exported as 0 from the start; none: they are learnt."""
 
-    name: str
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
     """One family of series."""
 
+    #: Attribute of `Families`: the name without prefix and suffix.
+    attribute: str
+    kind: Kind
     #: As it is exported: a counter's ends in `_total`, an info's in `_info`.
     name: str
-    kind: Kind
     #: One sentence for a person.
     meaning: str
-    labels: tuple[Label, ...] = ()
+    #: Values of each label that are exported as 0 from the start; none: known only at run time.
+    labels: Mapping[str, tuple[str, ...]]
     #: Upper bounds of a histogram's buckets.
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def stem(self) -> str:
-        """The name without the ending that the client adds."""
-        return self.name.removesuffix("_total").removesuffix("_info")
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels, in the order in which values are given."""
-        return tuple(label.name for label in self.labels)
+    buckets: tuple[float, ...]
+    #: Deprecated name, under which a counter is exported too until the next version; empty: it has none.
+    former: str
+    #: Old values of labels under the deprecated name, by the new ones.
+    former_values: Mapping[str, str]
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Names under which Prometheus keeps it."""
+        """Names under which Prometheus stores it."""
         if self.kind != "histogram":
             return (self.name,)
         return tuple(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))
 
 
-def _values(enum: type[StrEnum]) -> tuple[str, ...]:
-    return tuple(member.value for member in enum)
-
-
-_ENDPOINT, _PROMPT, _SLOT, _DEVICE = map(Label, ("endpoint", "prompt", "slot", "device"))
-_ARCHIVE = Label("archive", ARCHIVES)
-
-
-def _counter(name: str, meaning: str, *labels: Label) -> Metric:
-    return Metric(f"llmatic_{name}_total", "counter", meaning, labels)
-
-
-def _gauge(name: str, meaning: str, *labels: Label) -> Metric:
-    return Metric(f"llmatic_{name}", "gauge", meaning, labels)
-
-
-def _info(name: str, meaning: str, *labels: Label) -> Metric:
-    return Metric(f"llmatic_{name}_info", "info", meaning, labels)
-
-
-def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: Label) -> Metric:
-    return Metric(f"llmatic_{name}_seconds", "histogram", meaning, labels, buckets)
-
-
-def _state() -> Iterator[Metric]:
-    yield _info("build", "Version of the daemon.", Label("version"))
-    yield _info(
-        "config",
-        "What is searched: data set, digest of the settings, digest of the prompts.",
-        *map(Label, ("config_hash", "prompt_set_hash", "task")),
-    )
-    yield _gauge("ready", "1 while jobs are dispatched and results kept.")
-    yield _gauge("paused", "1 while a person has paused the search.")
-    yield _gauge("draining", "1 once no job is started any more.")
-    yield _gauge("slots", "Slots that develop candidates.")
-    yield _gauge("slot_state", "1 for the phase that a slot is in.", _SLOT, Label("state", SLOT_PHASES))
-    yield _gauge(
-        "jobs",
-        "Jobs known to this process, by state; settled: over all restarts.",
-        Label("state", JOB_STATES),
-    )
-    yield _gauge(
-        "oldest_job_timestamp_seconds",
-        "When the oldest unsettled job was first dispatched by this process; 0: there is none.",
-    )
-    yield _counter(
-        "jobs",
-        "Attempts, by how they ended: settled, released (nobody's fault), charged (the world failed it).",
-        Label("outcome", JOB_ENDS),
+def _family(
+    meaning: str,
+    *,
+    buckets: tuple[float, ...] = (),
+    former: str = "",
+    former_values: Mapping[str, str] = MappingProxyType({}),
+    **labels: Iterable[str],
+) -> Any:
+    return field(
+        metadata={
+            "meaning": meaning,
+            "buckets": buckets,
+            "former": f"{PREFIX}{former}_total" if former else "",
+            "former_values": former_values,
+            "labels": {name: tuple(map(str, values)) for name, values in labels.items()},
+        }
     )
 
 
-def _devices() -> Iterator[Metric]:
-    yield _counter(
-        "device_place_busy_seconds",
-        "Time that a device place spent starting a trainer, training, auditing.",
-        _DEVICE,
-        Label("phase", _values(Place)),
-    )
-    yield _counter(
-        "trainer_restarts", "Trainers that were replaced, by why.", _DEVICE, Label("reason", _values(Restart))
-    )
-    yield _counter("gpu_seconds", "Time that settled candidates and audits held device places.")
-    yield _counter(
-        "gpu_seconds_saved",
-        "Time that full trainings would have taken more, by what saved it: look (ended after the first look).",
-        Label("stage", ("look",)),
-    )
-    yield _counter(
-        "audits", "Second trainings of elites, by what they said.", Label("verdict", _values(Verdict))
-    )
-    yield _counter("audit_seconds", "Time that device places were held by audits.")
+@dataclass(kw_only=True)
+class Families:
+    """The metrics by their names without `llmatic_`, `_total` and `_info`."""
 
-
-def _search() -> Iterator[Metric]:
-    yield _counter(
-        "evaluations", "Settled candidates, by what became of them.", Label("outcome", _values(Outcome))
+    # State of the daemon
+    build: Info = _family("Version of the daemon.", version=LEARNT)
+    config: Info = _family(
+        "Configuration of the search: data set, hash of the settings, hash of the prompts.",
+        config_hash=LEARNT,
+        prompt_set_hash=LEARNT,
+        task=LEARNT,
     )
-    yield _gauge("evaluations", "Evaluations over all restarts.")
-    yield _gauge("settled_jobs", "Settled candidates over all restarts.")
-    yield _histogram(
-        "phase_duration",
-        "Time that a settled candidate spent in a phase.",
-        PHASE_BUCKETS_S,
-        Label("phase", PHASES),
+    ready: Gauge = _family("1 while the daemon dispatches jobs and stores results.")
+    paused: Gauge = _family("1 while the search is paused by a command.")
+    draining: Gauge = _family("1 once the daemon starts no more jobs.")
+    slots: Gauge = _family("Candidates that are developed at the same time.")
+    slot_state: Gauge = _family("1 for the current phase of a slot.", slot=LEARNT, state=SLOT_PHASES)
+    jobs: Gauge = _family("Jobs of this process, by state; settled: over all restarts.", state=JOB_STATES)
+    oldest_job_timestamp_seconds: Gauge = _family(
+        "When this process first dispatched its oldest unsettled job; 0: there is none."
     )
-    yield _gauge("archive_cells", "Cells.", _ARCHIVE)
-    yield _gauge("archive_filled_cells", "Cells that hold an elite.", _ARCHIVE)
-    yield _gauge("archive_coverage_ratio", "Share of the cells that hold an elite.", _ARCHIVE)
-    yield _gauge("archive_qd_score", "Sum of the elites' objectives.")
-    yield _gauge("archive_best_objective", "Highest objective so far.")
-    yield _gauge("archive_median_objective", "Median of the elites' objectives.")
-    yield _gauge(
-        "archive_fullest_cell_ratio",
-        "Share of the networks trained since the start that fell into the fullest cell.",
-    )
-    yield _counter(
-        "archive_insertions",
-        "Solutions offered to an archive, by what happened.",
-        _ARCHIVE,
-        Label("status", _values(AddStatus)),
-    )
-    yield _counter("archive_out_of_bounds", "Networks with a measure outside the bounds.")
-
-
-def _llm() -> Iterator[Metric]:
-    yield _counter(
-        "llm_requests",
-        "Calls of an LLM's endpoint, by how they ended.",
-        _ENDPOINT,
-        Label("outcome", _values(CallOutcome)),
-    )
-    yield _histogram(
-        "llm_request_duration", "Time until an endpoint had answered a call.", LLM_BUCKETS_S, _ENDPOINT
-    )
-    yield _counter(
-        "llm_tokens", "Tokens of answered requests, and of their answers.", Label("kind", TOKEN_KINDS)
-    )
-    yield _counter("llm_finish", "Answers, by why the LLM ended them.", Label("reason", FINISH_REASONS))
-    yield _counter("llm_stand_ins", "Settled candidates written by rule while no LLM answered.")
-    yield _gauge("llm_inflight_requests", "Calls under way.", _ENDPOINT)
-    yield _gauge("llm_concurrency_limit", "Calls that may be under way.", _ENDPOINT)
-    yield _gauge("llm_circuit_open", "1 while it is left alone.", _ENDPOINT)
-    yield _gauge(
-        "arm_candidates",
-        "Candidates of the last comparison, by arm: settled, and of these entered the network archive, trained to the end.",
-        Label("arm", ARMS),
-        Label("state", ARM_STATES),
-    )
-    yield _gauge(
-        "uplift_ratio",
-        "What the LLM's arm has over the control arm: in the share that entered, in the mean objective; with the bounds of its 95 % interval. NaN: too few to say.",
-        Label("kind", UPLIFT_KINDS),
-        Label("bound", BOUNDS),
+    attempts: Counter = _family(
+        "Attempts, by how they ended: settled, released (not counted against the job), charged (counted).",
+        outcome=ATTEMPT_OUTCOMES,
+        former="jobs",
     )
 
+    # Devices
+    device_busy_seconds: Counter = _family(
+        "Time that a device worker spent starting a trainer, training, auditing.",
+        device=LEARNT,
+        phase=DevicePhase,
+        former="device_place_busy_seconds",
+    )
+    trainer_restarts: Counter = _family(
+        "Trainers that were replaced, by reason.", device=LEARNT, reason=RestartReason
+    )
+    gpu_seconds: Counter = _family("Time that settled candidates and audits occupied device workers.")
+    training_seconds_saved: Counter = _family(
+        "Training time saved, by cause: rung (early stopping ended the training).",
+        stage=("rung",),
+        former="gpu_seconds_saved",
+        former_values={"rung": "look"},
+    )
+    audits: Counter = _family("Second trainings of elites, by verdict.", verdict=Verdict)
+    audit_seconds: Counter = _family("Time that audits occupied device workers.")
+    training_timeout_seconds: Gauge = _family("Time limit of one training.")
 
-def _prompts() -> Iterator[Metric]:
-    yield _counter("prompt_selected", "Settled candidates of a prompt in use.", _PROMPT)
-    yield _counter(
-        "prompt_success", "Candidates of a prompt in use that entered the network archive.", _PROMPT
+    # Search
+    candidates: Counter = _family(
+        "Settled candidates of this process, by outcome.", outcome=Outcome, former="evaluations"
     )
-    yield _gauge("prompt_curiosity", "Highest curiosity of a prompt's individuals; 0: it has none.", _PROMPT)
-    yield _counter(
-        "prompt_set_reloads", "Prompt sets that were read, by what became of them.", Label("result", RELOADS)
+    evaluations: Gauge = _family("Evaluations (trained and measured candidates) over all restarts.")
+    settled_jobs: Gauge = _family("Settled candidates over all restarts.")
+    phase_duration_seconds: Histogram = _family(
+        "Time that a settled candidate spent in a phase.", buckets=PHASE_BUCKETS_S, phase=PHASES
     )
-    yield _gauge("prompt_set_loaded_timestamp_seconds", "When prompts were taken last.")
+    archive_cells: Gauge = _family("Cells of an archive.", archive=ARCHIVES)
+    archive_filled_cells: Gauge = _family("Cells that hold an elite.", archive=ARCHIVES)
+    archive_coverage_ratio: Gauge = _family("Share of the cells that hold an elite.", archive=ARCHIVES)
+    archive_qd_score: Gauge = _family("QD-score: sum of the elites' objectives.")
+    archive_best_objective: Gauge = _family("Highest objective so far.")
+    archive_median_objective: Gauge = _family("Median of the elites' objectives.")
+    archive_fullest_cell_ratio: Gauge = _family(
+        "Share of the networks trained since the start that belong to the most frequent cell."
+    )
+    archive_insertions: Counter = _family(
+        "Solutions offered to an archive, by result.", archive=ARCHIVES, status=AddStatus
+    )
+    archive_out_of_bounds: Counter = _family("Networks with a measure outside the bounds.")
+
+    # LLM
+    llm_requests: Counter = _family(
+        "Calls of an LLM endpoint, by outcome.", endpoint=LEARNT, outcome=CallOutcome
+    )
+    llm_request_duration_seconds: Histogram = _family(
+        "Time until an endpoint had answered a call.", buckets=LLM_BUCKETS_S, endpoint=LEARNT
+    )
+    llm_tokens: Counter = _family("Tokens of answered requests and of their answers.", kind=TOKEN_KINDS)
+    llm_finish: Counter = _family("Answers, by the LLM's reason to end them.", reason=FINISH_REASONS)
+    llm_fallbacks: Counter = _family(
+        "Settled candidates written by the fallback (the rule-based writer) during an LLM outage.",
+        former="llm_stand_ins",
+    )
+    llm_inflight_requests: Gauge = _family("Calls in flight.", endpoint=LEARNT)
+    llm_concurrency_limit: Gauge = _family("Calls that may be in flight.", endpoint=LEARNT)
+    llm_circuit_open: Gauge = _family(
+        "1 while the circuit breaker keeps an endpoint from being called.", endpoint=LEARNT
+    )
+    arm_candidates: Gauge = _family(
+        "Candidates of the latest comparison, by arm: settled, and of these entered the network archive, "
+        "trained to the end.",
+        arm=ARMS,
+        state=ARM_STATES,
+    )
+    uplift_ratio: Gauge = _family(
+        "Advantage of the LLM's arm over the control arm: in the share that entered, in the mean objective; "
+        "with the bounds of its 95 % interval. NaN: too few candidates.",
+        kind=UPLIFT_KINDS,
+        bound=BOUNDS,
+    )
+
+    # Prompts
+    prompt_selected: Counter = _family("Settled candidates of an active prompt.", prompt=LEARNT)
+    prompt_success: Counter = _family(
+        "Candidates of an active prompt that entered the network archive.", prompt=LEARNT
+    )
+    prompt_curiosity: Gauge = _family(
+        "Highest curiosity of a prompt's individuals; 0: it has none.", prompt=LEARNT
+    )
+    prompt_set_loads: Counter = _family(
+        "Changed prompt sets that were read, by result.",
+        result=LOADS,
+        former="prompt_set_reloads",
+        former_values={"loaded": "adopted", "rejected": "refused"},
+    )
+    prompt_set_loaded_timestamp_seconds: Gauge = _family("When the active prompts were loaded.")
+
+    # Storage
+    commits: Counter = _family("Attempts to commit a placement, by result.", result=CommitResult)
+    commit_duration_seconds: Histogram = _family(
+        "Duration of an attempt to commit a placement.", buckets=COMMIT_BUCKETS_S
+    )
+    last_commit_timestamp_seconds: Gauge = _family(
+        "When a placement was last committed; before the first: when this process started."
+    )
+    db_size_bytes: Gauge = _family("Size of the database.")
+    db_wal_size_bytes: Gauge = _family("Size of the database's write-ahead log.")
+    db_integrity: Gauge = _family("1 while no check of the database has found damage.")
+    db_checked_timestamp_seconds: Gauge = _family("When the database was last checked; 0: not yet.")
+    state_filesystem_free_bytes: Gauge = _family("Free space on the file system of the state folder.")
+    backup_last_success_timestamp_seconds: Gauge = _family(
+        "When a backup was last made and verified; 0: never."
+    )
+
+    # Safety
+    sandbox_layer: Gauge = _family(
+        "1 for an active layer of the sandbox, 0 for one that is missing or not yet known.", layer=Layer
+    )
+    sandbox_violations: Counter = _family(
+        "Candidates that violated the sandbox's rules, by kind.", kind=Violation
+    )
+    http_requests: Counter = _family(
+        "Answered HTTP requests, by route and class of status.", route=LEARNT, status=STATUSES
+    )
+    auth_failures: Counter = _family("HTTP requests denied because of their token, host or origin.")
+    event_loop_lag_seconds: Gauge = _family("Longest delay of the event loop in the last 15 s.")
 
 
-def _storage() -> Iterator[Metric]:
-    yield _counter(
-        "commits",
-        "Tries to commit a placement, by what came of them.",
-        Label("result", _values(CommitResult)),
-    )
-    yield _histogram("commit_duration", "Time that a try to commit a placement took.", COMMIT_BUCKETS_S)
-    yield _gauge(
-        "last_commit_timestamp_seconds",
-        "When a placement was committed last; before the first: when this process started.",
-    )
-    yield _gauge("db_size_bytes", "Size of the database.")
-    yield _gauge("db_wal_size_bytes", "Size of its write-ahead log.")
-    yield _gauge("db_integrity", "1 while no check of the database has found damage.")
-    yield _gauge("db_checked_timestamp_seconds", "When the database was checked last; 0: not yet.")
-    yield _gauge("state_filesystem_free_bytes", "Space that is left to us where the state folder lies.")
-    yield _gauge(
-        "backup_last_success_timestamp_seconds", "When a backup was made and verified last; 0: never."
-    )
+def _table() -> Iterable[Metric]:
+    for each in fields(Families):
+        kind, suffix = _SUFFIXES[cast(type, each.type)]
+        yield Metric(attribute=each.name, kind=kind, name=f"{PREFIX}{each.name}{suffix}", **each.metadata)
 
 
-def _safety() -> Iterator[Metric]:
-    yield _gauge(
-        "sandbox_layer",
-        "1 for a layer around the lifter, 0 for one that is missing or not yet known.",
-        Label("layer", _values(Layer)),
-    )
-    yield _counter(
-        "sandbox_violations",
-        "Candidates that broke the sandbox's rules, by how.",
-        Label("kind", _values(Violation)),
-    )
-    yield _counter(
-        "http_requests",
-        "Answered HTTP requests, by route and class of status.",
-        Label("route"),
-        Label("status", STATUSES),
-    )
-    yield _counter("auth_failures", "HTTP requests that were denied for their token, host or origin.")
-    yield _gauge("event_loop_lag_seconds", "Longest delay of the event loop in the last 15 s.")
-    yield _gauge("training_timeout_seconds", "Time limit of one training.")
-
-
-TABLE: tuple[Metric, ...] = tuple(
-    sorted(
-        (*_state(), *_devices(), *_search(), *_llm(), *_prompts(), *_storage(), *_safety()),
-        key=lambda metric: metric.name,
-    )
-)
+TABLE: tuple[Metric, ...] = tuple(sorted(_table(), key=lambda metric: metric.name))

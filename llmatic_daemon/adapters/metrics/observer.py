@@ -32,13 +32,10 @@ from llmatic_daemon.domain import (
     Uplift,
 )
 from llmatic_daemon.domain.ports import Observer
-from llmatic_daemon.domain.sandbox import Layer, violation_of
+from llmatic_daemon.domain.sandbox import Layer
 
-#: What is served by HTTP; more is learnt by `serves`.
-#: What is asked for beside what there is.
+#: Label of requests for which there is no route.
 NO_ROUTE = "none"
-#: Statuses of those who were denied for their token, origin or host.
-DENIALS = (401, 403, 421)
 
 
 class Metrics(Observer):
@@ -64,18 +61,18 @@ class Metrics(Observer):
         self._endpoints: Callable[[], tuple[EndpointState, ...]] = tuple
         self._config = {"config_hash": "", "task": ""}
         self._prompts = frozenset[str]()
-        #: Phase of each slot; phase of each busy device place, and since when.
+        #: Phase of each slot; phase of each busy device, and since when.
         self._slots: dict[int, str] = {}
-        self._places: dict[str, tuple[DevicePhase, float]] = {}
+        self._devices: dict[str, tuple[DevicePhase, float]] = {}
         #: Unsettled jobs: when each was first dispatched, in seconds since 1970, and those that run.
         self._unsettled: dict[int, float] = {}
         self._running = set[int]()
         #: Networks trained since the start, by cell.
         self._trained = Counter[int]()
         self._num_trained = self._num_in_fullest = 0
-        made.describe("build_info", version=version)
-        made.put("last_commit_timestamp_seconds", time.time())
-        made.put("db_integrity", 1)
+        made.build.info({"version": version})
+        made.last_commit_timestamp_seconds.set(time.time())
+        made.db_integrity.set(1)
         self._read_uplift(None)
         made.learn("endpoint", endpoints)
         self.serves([NO_ROUTE])
@@ -93,7 +90,7 @@ class Metrics(Observer):
     def configured(self, config_hash: str, task: str, training_timeout_s: float) -> None:
         """Export what is searched."""
         self._config = {"config_hash": config_hash, "task": task}
-        self._instruments.put("training_timeout_seconds", training_timeout_s)
+        self._instruments.training_timeout_seconds.set(training_timeout_s)
 
     def serves(self, routes: Iterable[str]) -> None:
         """Export these HTTP routes, each as 0 at first."""
@@ -102,8 +99,8 @@ class Metrics(Observer):
     def use(self, prompts: PromptSet) -> None:
         """Export the prompts that are in use from now on, each as 0 at first, and no others."""
         made, ids = self._instruments, frozenset(prompt.id for prompt in prompts.all)
-        made.put("prompt_set_loaded_timestamp_seconds", time.time())
-        made.describe("config_info", prompt_set_hash=prompts.digest[:12], **self._config)
+        made.prompt_set_loaded_timestamp_seconds.set(time.time())
+        made.config.info({"prompt_set_hash": prompts.digest[:12], **self._config})
         made.learn("prompt", sorted(ids))
         made.forget("prompt", self._prompts - ids)
         self._prompts = ids
@@ -116,9 +113,9 @@ class Metrics(Observer):
         if before is None:
             made.learn("slot", [name])
         elif phase != before:
-            made.put("slot_state", 0, name, before)
+            made.slot_state.labels(name, before).set(0)
         if phase != before:
-            made.put("slot_state", 1, name, phase)
+            made.slot_state.labels(name, phase).set(1)
         self._slots[slot] = phase
 
     def dispatched(self, job: Job) -> None:
@@ -129,15 +126,15 @@ class Metrics(Observer):
     def released(self, job: Job, charged: bool) -> None:
         """Count an attempt that came to nothing."""
         self._running.discard(job.number)
-        self._instruments.count("jobs_total", "charged" if charged else "released")
+        self._instruments.attempts.labels("charged" if charged else "released").inc()
 
     def committed(self, result: CommitResult, duration_s: float) -> None:
         """Count a try to commit."""
         made = self._instruments
-        made.count("commits_total", result.value)
-        made.observe("commit_duration_seconds", duration_s)
+        made.commits.labels(result.value).inc()
+        made.commit_duration_seconds.observe(duration_s)
         if result is CommitResult.KEPT:
-            made.observe("phase_duration_seconds", duration_s, "commit")
+            made.phase_duration_seconds.labels("commit").observe(duration_s)
 
     def resized(self, num_slots: int) -> None:
         """Export the phases of slots that are new; old ones end idle."""
@@ -149,121 +146,120 @@ class Metrics(Observer):
         made = self._instruments
         self._running.discard(placement.job.number)
         self._unsettled.pop(placement.job.number, None)
-        made.count("jobs_total", "settled")
-        made.put("last_commit_timestamp_seconds", time.time())
-        made.count("evaluations_total", placement.outcome.value)
-        made.count("gpu_seconds_total", by=placement.durations.train_s)
+        made.attempts.labels("settled").inc()
+        made.last_commit_timestamp_seconds.set(time.time())
+        made.candidates.labels(placement.outcome.value).inc()
+        made.gpu_seconds.inc(placement.durations.train_s)
         if placement.outcome is Outcome.STOPPED:
             rest_s = placement.durations.train_s * (1 / placement.cost - 1)
-            made.count("gpu_seconds_saved_total", "look", by=rest_s)
-        made.count("llm_stand_ins_total", by=placement.fallback)
+            made.training_seconds_saved.labels("rung").inc(rest_s)
+        made.llm_fallbacks.inc(placement.fallback)
         for phase in PHASES:
             if phase != "commit":
                 spent_s = getattr(placement.durations, f"{phase}_s")
-                made.observe("phase_duration_seconds", spent_s, phase)
-        if placement.outcome is Outcome.SANDBOX:
-            made.count("sandbox_violations_total", violation_of(placement.detail).value)
+                made.phase_duration_seconds.labels(phase).observe(spent_s)
+        if placement.violation is not None:
+            made.sandbox_violations.labels(placement.violation.value).inc()
         self._count_insertions(placement)
         if placement.prompt in self._prompts:  # another one has been retired since its proposal
-            made.count("prompt_selected_total", placement.prompt)
-            made.count("prompt_success_total", placement.prompt, by=placement.status.added)
+            made.prompt_selected.labels(placement.prompt).inc()
+            made.prompt_success.labels(placement.prompt).inc(placement.status.added)
 
     def _count_insertions(self, placement: Placement) -> None:
         made = self._instruments
         if placement.cell is not None:
-            made.count("archive_insertions_total", "network", placement.status.value)
-            made.count("archive_out_of_bounds_total", by=placement.clipped)
+            made.archive_insertions.labels("network", placement.status.value).inc()
+            made.archive_out_of_bounds.inc(placement.clipped)
             self._trained[placement.cell] += 1
             self._num_trained += 1
             self._num_in_fullest = max(self._num_in_fullest, self._trained[placement.cell])
             ratio = self._num_in_fullest / self._num_trained
-            made.put("archive_fullest_cell_ratio", ratio)
+            made.archive_fullest_cell_ratio.set(ratio)
         if placement.offer is not None:
-            made.count("archive_insertions_total", "prompt", placement.offer.status.value)
+            made.archive_insertions.labels("prompt", placement.offer.status.value).inc()
 
     def called(self, call: Call) -> None:
         """Count a call of an LLM's endpoint."""
         made = self._instruments
-        made.count("llm_requests_total", call.endpoint, call.outcome.value)
+        made.llm_requests.labels(call.endpoint, call.outcome.value).inc()
         if call.completion is None:
             return
         reason = call.completion.finish_reason
-        made.observe("llm_request_duration_seconds", call.duration_s, call.endpoint)
-        made.count("llm_tokens_total", "prompt", by=call.completion.num_prompt_tokens)
-        made.count("llm_tokens_total", "completion", by=call.completion.num_tokens)
-        made.count("llm_finish_total", reason if reason in FINISH_REASONS else "other")
+        made.llm_request_duration_seconds.labels(call.endpoint).observe(call.duration_s)
+        made.llm_tokens.labels("prompt").inc(call.completion.num_prompt_tokens)
+        made.llm_tokens.labels("completion").inc(call.completion.num_tokens)
+        made.llm_finish.labels(reason if reason in FINISH_REASONS else "other").inc()
 
     def adopted(self, edition: Edition) -> None:
         """Count a prompt set that was taken."""
-        self._instruments.count("prompt_set_reloads_total", "adopted")
+        self._instruments.prompt_set_loads.labels("loaded").inc()
         self.use(edition.prompts)
 
     def refused(self, why: str) -> None:
         """Count a prompt set that was not taken."""
-        self._instruments.count("prompt_set_reloads_total", "refused")
+        self._instruments.prompt_set_loads.labels("rejected").inc()
 
     def audited(self, audit: Audit) -> None:
         """Count an audit."""
-        self._instruments.count("audits_total", audit.verdict.value)
-        self._instruments.count("audit_seconds_total", by=audit.train_s)
-        self._instruments.count("gpu_seconds_total", by=audit.train_s)
+        self._instruments.audits.labels(audit.verdict.value).inc()
+        self._instruments.audit_seconds.inc(audit.train_s)
+        self._instruments.gpu_seconds.inc(audit.train_s)
 
     def device_changed(self, device: str, phase: DevicePhase | None) -> None:
         """Count the time until now, and begin to count another phase."""
         self._instruments.learn("device", [device])
         self._count_busy(device)
-        self._places.pop(device, None)
+        self._devices.pop(device, None)
         if phase is not None:
-            self._places[device] = (phase, self._clock())
+            self._devices[device] = (phase, self._clock())
 
     def device_gone(self, device: str) -> None:
         """Export a device place no more: one that is not there is not idle."""
-        self._places.pop(device, None)
+        self._devices.pop(device, None)
         self._instruments.forget("device", [device])
 
     def _count_busy(self, device: str) -> None:
         """Count what has passed of a phase that may last for hours."""
-        if device in self._places:
-            phase, since = self._places[device]
+        if device in self._devices:
+            phase, since = self._devices[device]
             now = self._clock()
-            name = "device_place_busy_seconds_total"
-            self._instruments.count(name, device, phase.value, by=now - since)
-            self._places[device] = (phase, now)
+            self._instruments.device_busy_seconds.labels(device, phase.value).inc(now - since)
+            self._devices[device] = (phase, now)
 
     def trainer_replaced(self, device: str, reason: RestartReason) -> None:
         """Count a trainer that was given up."""
         self._instruments.learn("device", [device])
-        self._instruments.count("trainer_restarts_total", device, reason.value)
+        self._instruments.trainer_restarts.labels(device, reason.value).inc()
 
     def surrounded(self, missing: Collection[Layer]) -> None:
         """Export which layers are around the lifter."""
         for layer in Layer:
-            self._instruments.put("sandbox_layer", layer not in missing, layer.value)
+            self._instruments.sandbox_layer.labels(layer.value).set(layer not in missing)
 
     def backed_up(self, finished_at: float) -> None:
         """Take over when the last backup was made, in seconds since 1970."""
-        self._instruments.put("backup_last_success_timestamp_seconds", finished_at)
+        self._instruments.backup_last_success_timestamp_seconds.set(finished_at)
 
-    def answered(self, route: str, status: int) -> None:
-        """Count an HTTP answer, by its route as it is declared (empty: none), and by its status."""
-        self._instruments.count("http_requests_total", route or NO_ROUTE, f"{status // 100}xx")
-        if status in DENIALS:
-            self._instruments.count("auth_failures_total")
+    def answered(self, route: str, status: int, is_denied: bool) -> None:
+        """Count an HTTP answer, by its declared route (empty: none) and its status."""
+        self._instruments.http_requests.labels(route or NO_ROUTE, f"{status // 100}xx").inc()
+        if is_denied:
+            self._instruments.auth_failures.inc()
 
     def sized(self, database_bytes: int, wal_bytes: int, free_bytes: int) -> None:
         """Export how much space the state takes, and how much is left."""
-        self._instruments.put("db_size_bytes", database_bytes)
-        self._instruments.put("db_wal_size_bytes", wal_bytes)
-        self._instruments.put("state_filesystem_free_bytes", free_bytes)
+        self._instruments.db_size_bytes.set(database_bytes)
+        self._instruments.db_wal_size_bytes.set(wal_bytes)
+        self._instruments.state_filesystem_free_bytes.set(free_bytes)
 
     def checked(self, is_sound: bool) -> None:
         """Export what a check of the database has found."""
-        self._instruments.put("db_integrity", is_sound)
-        self._instruments.put("db_checked_timestamp_seconds", time.time())
+        self._instruments.db_integrity.set(is_sound)
+        self._instruments.db_checked_timestamp_seconds.set(time.time())
 
     def lagged(self, longest_s: float) -> None:
         """Export how late the event loop has been."""
-        self._instruments.put("event_loop_lag_seconds", longest_s)
+        self._instruments.event_loop_lag_seconds.set(longest_s)
 
     # --- at scrape --------------------------------------------------------------------------------
 
@@ -273,10 +269,10 @@ class Metrics(Observer):
             self._read_search(self._view())
         for state in self._endpoints():
             made = self._instruments
-            made.put("llm_inflight_requests", state.num_in_flight, state.name)
-            made.put("llm_concurrency_limit", state.limit, state.name)
-            made.put("llm_circuit_open", state.is_open, state.name)
-        for device in tuple(self._places):
+            made.llm_inflight_requests.labels(state.name).set(state.num_in_flight)
+            made.llm_concurrency_limit.labels(state.name).set(state.limit)
+            made.llm_circuit_open.labels(state.name).set(state.is_open)
+        for device in tuple(self._devices):
             self._count_busy(device)
         return self._instruments.exposition()
 
@@ -286,39 +282,36 @@ class Metrics(Observer):
             ("network", now.network_cells, now.filled_network_cells),
             ("prompt", now.prompt_cells, now.filled_prompt_cells),
         ):
-            made.put("archive_cells", cells, name)
-            made.put("archive_filled_cells", filled, name)
-            made.put("archive_coverage_ratio", filled / cells if cells else 0.0, name)
+            made.archive_cells.labels(name).set(cells)
+            made.archive_filled_cells.labels(name).set(filled)
+            made.archive_coverage_ratio.labels(name).set(filled / cells if cells else 0.0)
         for state, num_jobs in (
             ("queued", len(self._unsettled) - len(self._running)),
             ("running", len(self._running)),
             ("settled", now.num_settled),
         ):
-            made.put("jobs", num_jobs, state)
+            made.jobs.labels(state).set(num_jobs)
         self._read_uplift(now.uplift)
         for prompt in self._prompts:
-            made.put("prompt_curiosity", now.curiosity.get(prompt, 0.0), prompt)
-        for gauge, value in {
-            "ready": now.is_ready,
-            "paused": now.is_paused,
-            "draining": now.is_draining,
-            "slots": now.num_slots,
-            "evaluations": now.num_evaluations,
-            "settled_jobs": now.num_settled,
-            "archive_qd_score": now.qd_score,
-            "archive_best_objective": now.best_objective or 0.0,
-            "archive_median_objective": now.median_objective or 0.0,
-            "oldest_job_timestamp_seconds": min(self._unsettled.values(), default=0.0),
-        }.items():
-            made.put(gauge, value)
+            made.prompt_curiosity.labels(prompt).set(now.curiosity.get(prompt, 0.0))
+        made.ready.set(now.is_ready)
+        made.paused.set(now.is_paused)
+        made.draining.set(now.is_draining)
+        made.slots.set(now.num_slots)
+        made.evaluations.set(now.num_evaluations)
+        made.settled_jobs.set(now.num_settled)
+        made.archive_qd_score.set(now.qd_score)
+        made.archive_best_objective.set(now.best_objective or 0.0)
+        made.archive_median_objective.set(now.median_objective or 0.0)
+        made.oldest_job_timestamp_seconds.set(min(self._unsettled.values(), default=0.0))
 
     def _read_uplift(self, uplift: Uplift | None) -> None:
         made = self._instruments
         for kind in UPLIFT_KINDS:
             difference: Difference | None = getattr(uplift, kind, None)
             for bound in BOUNDS:
-                made.put("uplift_ratio", getattr(difference, bound, math.nan), kind, bound)
+                made.uplift_ratio.labels(kind, bound).set(getattr(difference, bound, math.nan))
         for arm in ARMS:
             figures: ArmFigures | None = getattr(uplift, arm, None)
             for state in ARM_STATES:
-                made.put("arm_candidates", getattr(figures, f"num_{state}", 0), arm, state)
+                made.arm_candidates.labels(arm, state).set(getattr(figures, f"num_{state}", 0))

@@ -1,7 +1,8 @@
-"""The registry that Prometheus reads, made from the table of metrics, and the hand that writes to it."""
+"""The registry that Prometheus reads, made from the declared metrics."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,89 +15,100 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
-from llmatic_daemon.adapters.metrics.catalog import TABLE, Metric
+from llmatic_daemon.adapters.metrics import catalog
+from llmatic_daemon.adapters.metrics.catalog import TABLE, Families, Metric
 
-PREFIX = "llmatic_"
+_CLASSES: dict[catalog.Kind, type[Counter] | type[Gauge] | type[Info]] = {
+    "counter": Counter,
+    "gauge": Gauge,
+    "info": Info,
+}
 
 
-class Instruments:
-    """All metrics of the table, by their names without prefix.
+class Instruments(Families):
+    """All declared metrics, each a metric of the Prometheus client.
 
-    Every label combination that is known is exported as 0 from the start; the values of the other
-    labels are learnt. A name that is not in the table raises KeyError.
+    Every known combination of label values is exported as 0 from the start. The other values are
+    added by `learn`.
     """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
-        # Two, as the client takes `jobs` and `jobs_total` for one name.
-        self._gauges, self._others = CollectorRegistry(), CollectorRegistry()
-        self._made = {metric.name.removeprefix(PREFIX): self._make(metric) for metric in TABLE}
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nothing reads
+        self._registry = CollectorRegistry()
         self._learnt: dict[str, set[str]] = {}
-        ProcessCollector(registry=self._others)
-        GCCollector(registry=self._others)
+        super().__init__(**{metric.attribute: self._make(metric) for metric in TABLE})
+        for collector in (ProcessCollector, GCCollector):
+            collector(registry=self._registry)
+        self._registry.register(_FormerNames(self))
         for metric in TABLE:
-            if metric.labels and all(label.values for label in metric.labels):
+            if metric.labels and all(metric.labels.values()):
                 self._start(metric, {})
 
-    def _make(self, metric: Metric) -> Counter | Gauge | Histogram | Info:
-        labels = metric.label_names
-        if metric.kind == "counter":
-            return Counter(metric.stem, metric.meaning, labels, registry=self._others)
-        if metric.kind == "gauge":
-            return Gauge(metric.name, metric.meaning, labels, registry=self._gauges)
-        if metric.kind == "info":
-            return Info(metric.stem, metric.meaning, registry=self._others)
-        return Histogram(metric.name, metric.meaning, labels, buckets=metric.buckets, registry=self._others)
+    def _make(self, metric: Metric) -> Any:
+        labels = () if metric.kind == "info" else tuple(metric.labels)
+        if metric.kind == "histogram":
+            return Histogram(
+                metric.name, metric.meaning, labels, buckets=metric.buckets, registry=self._registry
+            )
+        return _CLASSES[metric.kind](
+            metric.name.removesuffix("_info"), metric.meaning, labels, registry=self._registry
+        )
 
     def learn(self, label: str, values: Iterable[str]) -> None:
-        """Export as 0 what has a label whose values were not known at the start."""
+        """Export the metrics with these values of a label, as 0."""
         known = self._learnt.setdefault(label, set())
         new = tuple(value for value in dict.fromkeys(values) if value not in known)
         known.update(new)
-        for metric in TABLE:
-            if new and metric.kind != "info" and label in metric.label_names:
-                self._start(metric, {label: new})
+        for metric in _labelled(label):
+            self._start(metric, {label: new})
 
     def forget(self, label: str, values: Collection[str]) -> None:
-        """Export no more what has one of these values."""
+        """Stop exporting the metrics with these values of a label."""
         known = self._learnt.get(label, set()) & set(values)
-        for metric in TABLE:
-            if known and metric.kind != "info" and label in metric.label_names:
-                for each in self._combinations(metric, {label: tuple(known)}):
-                    self._made[metric.name.removeprefix(PREFIX)].remove(*each)
+        for metric in _labelled(label):
+            for each in _combinations(metric, {label: tuple(known)}):
+                getattr(self, metric.attribute).remove(*each)
         self._learnt.get(label, set()).difference_update(known)
 
-    def _start(self, metric: Metric, learnt: dict[str, Sequence[str]]) -> None:
-        made = self._made[metric.name.removeprefix(PREFIX)]
-        for values in self._combinations(metric, learnt):
-            made.labels(*values)
-
-    @staticmethod
-    def _combinations(metric: Metric, learnt: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, ...]]:
-        return product(*(label.values or learnt[label.name] for label in metric.labels))
-
-    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
-        """Add to a counter."""
-        made = self._made[name]
-        (made.labels(*labels) if labels else made).inc(by)  # type: ignore[union-attr]
-
-    def put(self, name: str, value: float, *labels: str) -> None:
-        """Set a gauge."""
-        made = self._made[name]
-        (made.labels(*labels) if labels else made).set(value)  # type: ignore[union-attr]
-
-    def observe(self, name: str, value: float, *labels: str) -> None:
-        """Add to a histogram."""
-        made = self._made[name]
-        (made.labels(*labels) if labels else made).observe(value)  # type: ignore[union-attr]
-
-    def describe(self, name: str, **facts: str) -> None:
-        """Set an info."""
-        made = self._made[name]
-        assert isinstance(made, Info)
-        made.info(facts)
+    def _start(self, metric: Metric, learnt: Mapping[str, Collection[str]]) -> None:
+        for values in _combinations(metric, learnt):
+            getattr(self, metric.attribute).labels(*values)
 
     def exposition(self) -> bytes:
-        """Write all metrics in Prometheus' text format."""
-        return generate_latest(self._gauges) + generate_latest(self._others)
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def _labelled(label: str) -> Iterator[Metric]:
+    return (metric for metric in TABLE if metric.kind != "info" and label in metric.labels)
+
+
+def _combinations(metric: Metric, learnt: Mapping[str, Collection[str]]) -> Iterable[tuple[str, ...]]:
+    return product(*(values or learnt[name] for name, values in metric.labels.items()))
+
+
+class _FormerNames(Collector):
+    """Exports each renamed counter under its deprecated name too."""
+
+    def __init__(self, families: Families) -> None:
+        self._renamed = [(metric, getattr(families, metric.attribute)) for metric in TABLE if metric.former]
+
+    def collect(self) -> Iterator[Any]:
+        """Return the renamed counters as they are now."""
+        for metric, made in self._renamed:
+            for family in made.collect():
+                family.name = metric.former.removesuffix("_total")
+                family.documentation = f"Deprecated, will be removed: use {metric.name}."
+                family.samples = [
+                    sample._replace(
+                        name=metric.former,
+                        labels={
+                            name: metric.former_values.get(value, value)
+                            for name, value in sample.labels.items()
+                        },
+                    )
+                    for sample in family.samples
+                ]
+                yield family

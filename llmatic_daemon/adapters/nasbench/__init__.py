@@ -1,1 +1,1 @@
-"""NAS-Bench-201 in the place of LLM, lifter and trainers: cells are rewritten, parsed and looked up."""
+"""NAS-Bench-201: a writer of cells, and a lifter and trainer that read results from the benchmark's table."""

@@ -1,4 +1,4 @@
-"""A writer of cells without an LLM: changes the parent's operations as the prompt asks."""
+"""The rule-based writer of cells: it changes the parent's operations as the prompt asks."""
 
 from random import Random
 
@@ -10,23 +10,23 @@ _MAX_TRIES = 20
 
 
 class CellRewriter(Writer):
-    """Rewrites cells by rule; the operations that a prompt names are those that it puts in.
+    """Rule-based writer of cells; it inserts the operations that the prompt names.
 
-    The same request gives the same cell; the number of changes grows with the temperature. The prompt
-    `SAMPLE_PROMPT_ID` gets any cell of all, whatever the parents are.
+    The same request gives the same cell; the number of changes grows with the temperature. For the prompt
+    `SAMPLE_PROMPT_ID` it draws a cell uniformly, independent of the parents.
     """
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request with a cell that computes something else than its parents."""
+        """Return a cell that computes a different function from its parents."""
         rng = Random(request.seed)
         parents = [Cell.parse(text.strip()) for text in request.parents]
         known = {parent.canonical for parent in parents}
         crosses = request.operator is Operator.CROSSOVER and len(parents) > 1
         wanted = [each for each in OPERATIONS if each in request.prompt.text] or list(OPERATIONS)
-        child, afresh = parents[0], request.prompt.id == SAMPLE_PROMPT_ID
+        if request.prompt.id == SAMPLE_PROMPT_ID:
+            return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))
+        child = parents[0]
         for attempt in range(_MAX_TRIES):
-            if afresh:
-                return _written(Cell(tuple(rng.choice(OPERATIONS) for _ in EDGES)))
             if crosses and attempt < _MAX_TRIES // 2:
                 child = _crossed(parents, rng)
             else:
@@ -42,7 +42,7 @@ def _written(cell: Cell) -> Completion:
 
 
 def _changed(cell: Cell, wanted: list[str], temperature: float, rng: Random) -> Cell:
-    """Change one edge, and up to two more the hotter it is."""
+    """Change one to three edges; a higher temperature changes more."""
     num_changes = 1 + sum(rng.random() < temperature / 2 for _ in range(2))
     for edge in rng.sample(range(len(EDGES)), num_changes):
         others = [each for each in wanted if each != cell.operations[edge]]

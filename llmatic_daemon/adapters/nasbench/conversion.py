@@ -1,4 +1,4 @@
-"""The benchmark's table made: from the official files, or from a compact CSV that is checked."""
+"""Conversion of the official files, or of a compact CSV, to the benchmark's table."""
 
 import gzip
 import os
@@ -14,30 +14,30 @@ from llmatic_daemon.domain.errors import UserError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converted:
-    """What has been written."""
+    """The result of a conversion."""
 
     data_sets: tuple[str, ...]
-    #: Cells that the official files hold with the size of another one.
+    #: Number of cells that the official files store with the size of another cell.
     num_resized: int
 
 
 def convert(source: Path, target: Path, *, force: bool = False, watch: Callable[[int], None]) -> Converted:
-    """Write the compact CSV that `Table.read` takes; the same cells and figures give the same bytes.
+    """Write the compact CSV that `Table.read` reads; the same cells and values give the same bytes.
 
     Args:
         source: The official folder or file of NATS-Bench, or a compact CSV.
-        target: Packed by gzip where its name ends in `.gz`; there whole, or as it was before.
-        force: Replace what is there.
-        watch: Told of the number of cells that have been read from official files.
+        target: Output file, written atomically; compressed by gzip if its name ends in `.gz`.
+        force: Whether to replace an existing file.
+        watch: Called with the number of cells read from official files so far.
 
     Raises:
-        UserError: the target is there already, or cannot be written.
-        ConfigurationError: the source is none, or is not whole.
+        UserError: the target exists, or cannot be written.
+        ConfigurationError: the source is not valid, or not complete.
     """
     if target.exists() and not force:
         raise UserError(f"{target} must not exist yet; --force overwrites it")
     if not target.parent.is_dir():
-        raise UserError(f"{target} must lie in a folder that there is; make {target.parent} first")
+        raise UserError(f"{target} must lie in an existing folder; make {target.parent} first")
     if official.is_official(source):
         found = official.read(source, watch)
         tables, num_resized = found.tables, found.num_resized
@@ -50,7 +50,7 @@ def convert(source: Path, target: Path, *, force: bool = False, watch: Callable[
 
 
 def _publish(file: Path, content: bytes) -> None:
-    """Write beside, then rename: whoever reads the file meets the old or the new one."""
+    """Write a temporary file and rename it, so that readers see the old or the new content."""
     draft = file.with_name(f".{file.name}.new")
     try:
         with draft.open("wb") as opened:

@@ -1,4 +1,4 @@
-"""Lifter and trainer of the benchmark: a cell is parsed, and looked up in the place of a training."""
+"""Lifter and trainer of the benchmark: they parse a cell, and read its results from the table."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.domain.nasbench_cells import Cell, CellError
 from llmatic_daemon.domain.ports import Lifter, Trainer
 
-#: Channels of the last stage of the benchmark's networks.
+#: Channels of the last stage in the benchmark's networks.
 WIDTH = 64
 #: Sizes of the benchmark's splits: training, validation, test.
 _SPLITS = {
@@ -27,20 +27,20 @@ _SPLITS = {
     "cifar100": (50_000, 5_000, 5_000),
     "imagenet16-120": (151_700, 3_000, 3_000),
 }
-PLACE = "table"
+#: Name of the only device.
+DEVICE = "table"
 NUM_EPOCHS = 200
-#: Of the benchmark's cheap trainings, with a schedule of their own: they come on top of a full one.
-NUM_LOOK_EPOCHS = 12
-RUNG_COST = NUM_LOOK_EPOCHS / NUM_EPOCHS
+#: Epochs of the benchmark's short trainings, the rung of early stopping. Their learning rate schedule
+#: differs, so their cost is added to that of a full training.
+NUM_RUNG_EPOCHS = 12
+RUNG_COST = NUM_RUNG_EPOCHS / NUM_EPOCHS
 
 
 class CellLifter(Lifter):
-    """Parses a cell; its graph is its canonical name, so that isomorphic cells are one network.
+    """Lifter that parses a cell; the graph is its canonical name, so isomorphic cells are one network.
 
-    Which of them it is takes the place of the weights: the benchmark trained each for itself.
-
-    Depth is the cell's longest path, width the channels of the last stage: the ratio tells cells apart
-    by their paths.
+    The weights are the cell's own text, because the benchmark trained isomorphic cells separately. Depth is
+    the cell's longest path and width the channels of the last stage, so the ratio depends on the path.
     """
 
     def __init__(self, table: Table) -> None:
@@ -57,23 +57,20 @@ class CellLifter(Lifter):
             num_parameters=row.num_parameters, flops=row.flops, width=WIDTH, depth=cell.longest_path
         )
         return Network(
-            graph=cell.canonical.encode(),
-            weights=str(cell).encode(),
-            measures=measures,
-            lift_s=0.0,
+            graph=cell.canonical.encode(), weights=str(cell).encode(), measures=measures, lift_s=0.0
         )
 
 
 class TableTrainer(Trainer):
-    """Looks up what a cell has reached; counts its queries, full ones and cheap looks."""
+    """Trainer that returns a cell's results from the table, and counts full trainings and rungs."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self.num_queries = 0
-        self.num_looks = 0
+        self.num_rungs = 0
 
     async def task(self) -> Task:
-        """Describe the data set of the benchmark."""
+        """Return the task of the benchmark's data set."""
         name = self._table.data_set
         _, num_classes, side = DATA_SETS[name]
         num_train, num_validation, num_test = _SPLITS[name]
@@ -87,29 +84,29 @@ class TableTrainer(Trainer):
         )
 
     async def wait_until_idle(self) -> None:
-        """Return at once: a table is never busy."""
+        """Return at once, because a table is never busy."""
 
     async def resize(self, places: Sequence[str]) -> None:
-        """Do nothing: a table has no places."""
+        """Do nothing, because a table has no devices."""
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure | StoppedEarly:
-        """Report the means over the training seeds after 200 epochs; its time is the benchmark's.
+        """Return the means over the training seeds after 200 epochs.
 
-        Nobody waits: a search of months takes seconds, and counts what it would have cost. A first
-        look is at the benchmark's own training of 12 epochs, whatever ratio was asked for.
+        The reported time is the benchmark's training time, but the call returns at once. The rung of early
+        stopping is always the benchmark's training of 12 epochs, independent of `fidelity.rung_ratio`.
         """
         row = self._table[network.weights.decode()]
-        watch(Progress(device=PLACE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
-        rung_accuracy, look_cost = None, 0.0
+        watch(Progress(device=DEVICE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
+        rung_accuracy, rung_cost = None, 0.0
         if training.rung is not None:
-            self.num_looks += 1
-            rung_accuracy, look_cost = row.valid_12 / 100, RUNG_COST
+            self.num_rungs += 1
+            rung_accuracy, rung_cost = row.valid_12 / 100, RUNG_COST
             if not training.rung.should_continue(rung_accuracy):
                 spent_s = row.train_s * RUNG_COST
                 return StoppedEarly(
-                    rung_accuracy=rung_accuracy, device=PLACE, wait_s=0.0, train_s=spent_s, cost=RUNG_COST
+                    rung_accuracy=rung_accuracy, device=DEVICE, wait_s=0.0, train_s=spent_s, cost=RUNG_COST
                 )
         self.num_queries += 1
         return Report(
@@ -117,9 +114,9 @@ class TableTrainer(Trainer):
             test_accuracy=row.test_200 / 100,
             test_loss=0.0,
             curve=(),
-            device=PLACE,
+            device=DEVICE,
             wait_s=0.0,
-            train_s=row.train_s * (1 + look_cost),
+            train_s=row.train_s * (1 + rung_cost),
             rung_accuracy=rung_accuracy,
-            cost=1 + look_cost,
+            cost=1 + rung_cost,
         )

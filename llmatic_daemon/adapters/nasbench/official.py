@@ -1,7 +1,7 @@
-"""The official files of NATS-Bench (topology), read by the authors' package, `nats_bench`.
+"""Reader of the official files of NATS-Bench (topology), by the authors' package `nats_bench`.
 
-The files are pickles: reading one runs whatever its author put into it. So nothing but the command
-`nasbench convert` comes here, and nothing here is imported by a search.
+The files are pickles, and reading a pickle can run any code in it. So only the command `nasbench convert`
+uses this module; a search never imports it.
 
 Source: Dong et al. 2021 (NATS-Bench); `api_topology.py` and `api_utils.py` of nats_bench 1.8.
 """
@@ -22,8 +22,8 @@ FILE_ENDING = ".pickle.pbz2"
 _META = f"meta{FILE_ENDING}"
 #: The first version that does not average parameters and FLOPs that differ between seeds.
 _FIRST_VERSION = (1, 6)
-#: What our data sets are called there: trained without, and with the images that select, where these differ.
-#: CIFAR-10 is tested after a training on all its images, as the benchmark's papers do.
+#: Names of the data sets in the files: trained without and with the validation images, where these differ.
+#: CIFAR-10 is tested after a training on all its images, as in the benchmark's papers.
 _THEIR_NAMES = {
     "cifar10": ("cifar10-valid", "cifar10"),
     "cifar100": ("cifar100", "cifar100"),
@@ -32,35 +32,35 @@ _THEIR_NAMES = {
 
 
 class Benchmark(Protocol):
-    """What we ask of nats_bench's `NATStopology`; a mean over seeds where `is_random` is False."""
+    """The part of nats_bench's `NATStopology` in use; means over seeds if `is_random` is False."""
 
     #: Cells as texts; their positions are their numbers.
     meta_archs: Sequence[str]
-    #: What has been read, by number.
+    #: Loaded data, by number.
     arch2infos_dict: MutableMapping[int, Any]
 
     def get_more_info(
         self, index: int, dataset: str, iepoch: None = None, hp: str = "12", is_random: bool = True
     ) -> Mapping[str, Any]:
-        """Say accuracies in percent and times in seconds after the last of `hp` epochs."""
+        """Return accuracies in percent and times in seconds after the last of `hp` epochs."""
         ...
 
     def get_cost_info(self, index: int, dataset: str, hp: str = "12") -> Mapping[str, Any]:
-        """Say parameters and FLOPs in millions."""
+        """Return parameters and FLOPs in millions."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What the official files hold."""
+    """The content of the official files."""
 
     tables: tuple[Table, ...]
-    #: Cells that are stored with the parameters or FLOPs of another one; the tables have their own.
+    #: Number of cells stored with the parameters or FLOPs of another cell; the tables hold correct ones.
     num_resized: int
 
 
 def is_official(source: Path) -> bool:
-    """Tell the official folder or file from a table of ours."""
+    """Return whether a source is the official folder or file, and not a compact CSV."""
     return source.is_dir() or source.name.endswith((".pbz2", ".pickle", ".pth"))
 
 
@@ -69,22 +69,22 @@ def read(source: Path, watch: Callable[[int], None]) -> Read:
 
     Args:
         source: The folder `NATS-tss-v1_0-3ffb9-simple` or the file `NATS-tss-v1_0-3ffb9.pickle.pbz2`.
-        watch: Told of the number of cells that have been read.
+        watch: Called with the number of cells read so far.
 
     Raises:
-        ConfigurationError: the package is missing or too old; it is no such folder or file, is not
-            whole, or holds something else.
+        ConfigurationError: the package is missing or too old, or the source is not the benchmark, or not
+            complete.
     """
     _check_names(source)
     package = _package()
-    with _told(source, "its index"):
+    with _explained(source, "its index"):
         benchmark: Benchmark = package.create(str(source), "tss", fast_mode=source.is_dir(), verbose=False)
         cells = _cells(benchmark.meta_archs)
     return _read(benchmark, cells, source, watch)
 
 
 def _check_names(source: Path) -> None:
-    """Refuse what is no benchmark before anything in it is run."""
+    """Reject a source that is not the benchmark, before any code in it can run."""
     wanted = f"must be the folder {NAME}-simple or the file {NAME}{FILE_ENDING} of NATS-Bench"
     if not source.exists():
         raise ConfigurationError(f"{str(source)!r} {wanted}, found nothing there")
@@ -98,7 +98,7 @@ def _check_names(source: Path) -> None:
 
 def _package() -> Any:
     try:
-        import nats_bench  # asked for in this one command
+        import nats_bench  # an optional dependency of this command only
     except ImportError as error:
         raise ConfigurationError(
             "the official files need the package 'nats_bench'; pip install 'llmatic-daemon[nasbench]'"
@@ -126,12 +126,12 @@ def _read(benchmark: Benchmark, cells: Sequence[Cell], source: Path, watch: Call
     resized = set()
     for index, cell in enumerate(cells):
         for name in DATA_SETS:
-            with _told(source, f"cell {index} on {name}"):
+            with _explained(source, f"cell {index} on {name}"):
                 size = size_of(cell, name)
                 rows[name][str(cell)] = _row(benchmark, index, name, size)
                 if _stored_size(benchmark, index, name) != size:
                     resized.add(cell)
-        benchmark.arch2infos_dict.pop(index, None)  # else all of them end up in memory
+        benchmark.arch2infos_dict.pop(index, None)  # else all cells stay in memory
         watch(index + 1)
     return Read(tuple(Table(name, rows[name]) for name in DATA_SETS), len(resized))
 
@@ -160,13 +160,13 @@ def _stored_size(benchmark: Benchmark, index: int, name: str) -> NetworkSize:
 
 
 @contextlib.contextmanager
-def _told(source: Path, what: str) -> Iterator[None]:
-    """Say in one line what could not be read; a pickle that is cut or foreign may raise anything."""
+def _explained(source: Path, what: str) -> Iterator[None]:
+    """Name in one line what could not be read, because a damaged pickle may raise any exception."""
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise ConfigurationError(
-            f"{str(source)!r} must hold the topology results of NATS-Bench ({NAME}), whole; "
-            f"{what} cannot be read: {type(error).__name__}: {said}"
+            f"{str(source)!r} must hold the complete topology results of NATS-Bench ({NAME}); "
+            f"{what} cannot be read: {type(error).__name__}: {message}"
         ) from error

@@ -1,4 +1,4 @@
-"""A cell as the network that the benchmark has trained: its PyTorch source, its parameters and FLOPs."""
+"""The network of a cell, as the benchmark trained it: its PyTorch source, its parameters and FLOPs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from llmatic_daemon.domain.nasbench_cells import EDGES, Cell
 STAGES = (16, 32, 64)
 NUM_CELLS_IN_STAGE = 5
 
-#: What has weights or a window is a module; `none` and `skip_connect` are written where they stand.
+#: Operations that are modules; `none` and `skip_connect` are expressions in `forward`.
 _MODULES = {
     "nor_conv_1x1": "ReLUConvBN(channels, channels, 1)",
     "nor_conv_3x3": "ReLUConvBN(channels, channels, 3)",
@@ -86,11 +86,11 @@ class Network(nn.Module):
 
 
 def source_of(cell: Cell, data_set: str) -> str:
-    """Write a cell's network: a stem, three stages of five cells, a residual block between stages.
+    """Return the source of a cell's network: a stem, three stages of five cells, residual blocks between.
 
     Args:
-        cell: Stands in all fifteen places.
-        data_set: One of `DATA_SETS`; says how many classes there are.
+        cell: Cell that is repeated fifteen times.
+        data_set: One of `DATA_SETS`; it determines the number of classes.
 
     Source: Dong & Yang 2020, section 2.1.
     """
@@ -119,18 +119,18 @@ def _term(operation: str, source: int, target: int) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSize:
-    """What a network costs."""
+    """The size of a cell's network."""
 
     num_parameters: int
-    #: Multiply-adds of one forward pass of one image; the classifier's biases count, as in the benchmark.
+    #: Multiply-adds of one forward pass of one image, including the classifier's biases as in the benchmark.
     flops: int
 
 
 def size_of(cell: Cell, data_set: str) -> NetworkSize:
-    """Count a cell's parameters and FLOPs, exactly: each convolution counts, used or not.
+    """Return the exact size of a cell's network, in which unused convolutions count.
 
     Args:
-        cell: Whose network.
+        cell: The cell.
         data_set: One of `DATA_SETS`.
     """
     kernels = sorted(int(name[-1]) for name in cell.operations if name.startswith("nor_conv"))
@@ -153,7 +153,7 @@ class _Convolution(NamedTuple):
     inputs: int
     outputs: int
     kernel: int
-    #: Of what comes out, in pixels.
+    #: Side of the output, in pixels.
     side: int
     has_norm: bool = True
 
@@ -163,7 +163,7 @@ class _Convolution(NamedTuple):
 
 
 def _convolutions(kernels: tuple[int, ...], side: int) -> Iterator[_Convolution]:
-    """List those of a whole network, from the stem on; `kernels` are those of its cell."""
+    """Yield the convolutions of a network from the stem on; `kernels` are those of its cell."""
     before = 3
     yield _Convolution(before, STAGES[0], 3, side)
     for channels in STAGES:

@@ -1,4 +1,4 @@
-"""The table of NAS-Bench-201: what each of its 15,625 cells has reached, as one compact CSV file."""
+"""The table of NAS-Bench-201: the results of its 15,625 cells, as one compact CSV file."""
 
 import csv
 import gzip
@@ -14,12 +14,8 @@ from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError, every_cell
 
 #: Prefix of a data set's columns, and its classes; image sides are the benchmark's.
-DATA_SETS = {
-    "cifar10": ("c10", 10, 32),
-    "cifar100": ("c100", 100, 32),
-    "imagenet16-120": ("in16", 120, 16),
-}
-#: Fields of a row, and what their columns are called behind the prefix.
+DATA_SETS = {"cifar10": ("c10", 10, 32), "cifar100": ("c100", 100, 32), "imagenet16-120": ("in16", 120, 16)}
+#: Fields of a row, and the names of their columns after the prefix.
 COLUMNS = {
     "num_parameters": "params",
     "flops": "flops",
@@ -29,14 +25,14 @@ COLUMNS = {
     "test_12": "test_12",
     "train_s": "train_s_200",
 }
-#: The range of each: sizes and times, and accuracies in percent.
+#: Fields that are integers, and fields that are accuracies in percent.
 _WHOLE = ("num_parameters", "flops")
 _ACCURACIES = ("valid_200", "test_200", "valid_12", "test_12")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableRow:
-    """One cell on one data set."""
+    """The results of one cell on one data set."""
 
     num_parameters: int
     #: Multiply-adds of one forward pass of one image.
@@ -50,7 +46,7 @@ class TableRow:
     train_s: float
 
     def __post_init__(self) -> None:
-        """Refuse what no training can have reached."""
+        """Reject values that no training can reach."""
         for name in _ACCURACIES:
             if not 0 <= getattr(self, name) <= 100:
                 raise ValueError(f"{name} must be 0 to 100 %, got {getattr(self, name)}")
@@ -63,7 +59,7 @@ class TableRow:
 
 
 class Table(Mapping[str, TableRow]):
-    """All cells of one data set, by their texts."""
+    """The results of all cells on one data set, by the texts of the cells."""
 
     def __init__(self, data_set: str, rows: Mapping[str, TableRow]) -> None:
         self.data_set = data_set
@@ -71,17 +67,17 @@ class Table(Mapping[str, TableRow]):
 
     @classmethod
     def read(cls, file: Path, data_set: str) -> "Table":
-        """Read the compact CSV, packed by gzip or not.
+        """Read the compact CSV, compressed by gzip or not.
 
         Args:
-            file: With a column `arch` and for each data set `PREFIX_params`, `PREFIX_flops`,
+            file: CSV with a column `arch` and for each data set `PREFIX_params`, `PREFIX_flops`,
                 `PREFIX_valid_200`, `PREFIX_test_200`, `PREFIX_valid_12`, `PREFIX_test_12` and
-                `PREFIX_train_s_200`; other columns are not read.
+                `PREFIX_train_s_200`; other columns are ignored.
             data_set: One of `DATA_SETS`.
 
         Raises:
-            ConfigurationError: no such file or data set; a column, a cell or a number is missing,
-                a cell is there twice, or a number is out of range.
+            ConfigurationError: the file or the data set does not exist; a column, a cell or a number is
+                missing; a cell occurs twice; or a number is out of range.
         """
         if data_set not in DATA_SETS:
             raise ConfigurationError(
@@ -90,36 +86,36 @@ class Table(Mapping[str, TableRow]):
         return cls(data_set, dict(_rows(_reader(file), file, data_set)))
 
     def __getitem__(self, cell: str) -> TableRow:
-        """Look a cell up."""
+        """Return the results of a cell."""
         return self._rows[cell]
 
     def __iter__(self) -> Iterator[str]:
-        """List the texts of all cells."""
+        """Iterate over the texts of all cells."""
         return iter(self._rows)
 
     def __len__(self) -> int:
-        """Count the cells."""
+        """Return the number of cells."""
         return len(self._rows)
 
 
 def data_sets_of(file: Path) -> tuple[str, ...]:
-    """Name the data sets whose columns are all in a compact CSV.
+    """Return the data sets whose columns a compact CSV contains.
 
     Raises:
-        ConfigurationError: it cannot be read, or has those of none.
+        ConfigurationError: the file cannot be read, or no data set is complete.
     """
     header = set(_reader(file).fieldnames or ())
     found = tuple(name for name in DATA_SETS if header.issuperset(_names(name).values()))
     if not found:
         raise ConfigurationError(
             f"{str(file)!r} must have the columns of one of {', '.join(DATA_SETS)} (for cifar10: "
-            f"{', '.join(_names('cifar10').values())}), has those of none"
+            f"{', '.join(_names('cifar10').values())}), found none of them complete"
         )
     return found
 
 
 def written(tables: Sequence[Table]) -> str:
-    """Write tables of several data sets as one compact CSV, in the order of `every_cell`."""
+    """Return the tables of several data sets as one compact CSV, in the order of `every_cell`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arch", *(name for table in tables for name in _names(table.data_set).values())])
@@ -156,7 +152,7 @@ def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[
         for row in reader:
             cell = str(Cell.parse(row["arch"] or ""))
             if cell in seen:
-                raise CellError(f"{cell} must stand there once, is there again")
+                raise CellError(f"{cell} must occur once, found it again")
             seen.add(cell)
             yield cell, _row(row, names)
     except (ValueError, csv.Error) as error:
@@ -166,10 +162,10 @@ def _rows(reader: "csv.DictReader[str]", file: Path, data_set: str) -> Iterable[
 
 
 def _row(row: Mapping[str, str | None], names: Mapping[str, str]) -> TableRow:
-    """Read a row's numbers.
+    """Parse a row's numbers.
 
     Raises:
-        ValueError: one is missing, is none, or is out of range.
+        ValueError: a number is missing, not valid, or out of range.
     """
     numbers: dict[str, Any] = {}
     for field, column in names.items():

@@ -1,1 +1,1 @@
-"""Pictures of searches and experiments."""
+"""Plots of searches and experiments."""

@@ -1,4 +1,4 @@
-"""Pictures of an experiment: figures 2 to 5 of the paper, from plain values.
+"""Plots of an experiment: figures 2 to 5 of the paper.
 
 Source: Nasir 2024 (LLMatic), figures 2 to 5.
 """
@@ -15,27 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
-_GOLDEN = (
-    "C0",
-    "C1",
-    "C2",
-    "C3",
-    "C4",
-    "C5",
-    "C6",
-    "C8",
-    "C9",
-    "black",
-    "C7",
-    "darkgoldenrod",
-    "navy",
-)
+_GOLDEN = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "black", "C7", "darkgoldenrod", "navy")
 _DASHES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """Something over something, as mean and standard deviation over runs."""
+    """A curve of means and standard deviations over runs."""
 
     label: str
     xs: Sequence[float] = field(repr=False)
@@ -45,7 +31,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """A published figure: a horizontal line."""
+    """A published result, drawn as a horizontal line."""
 
     label: str
     value: float
@@ -53,7 +39,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """Curves of one data set, and the lines that they are seen against."""
+    """The curves and reference lines of one data set."""
 
     title: str
     curves: Sequence[Curve]
@@ -62,12 +48,12 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cloud:
-    """All cells of a table, and what was the best of each window."""
+    """All cells of a table, and the best cell of each window."""
 
     title: str
     #: (FLOPs, accuracy in percent).
     cells: Sequence[tuple[float, float]] = field(repr=False)
-    #: The same, in the order of the windows.
+    #: Best cell of each window, in the same units.
     bests: Sequence[tuple[float, float]] = field(repr=False)
 
 
@@ -80,7 +66,7 @@ def save(figure: "Figure", stem: Path) -> list[Path]:
 
 
 def best_over_windows(panels: Sequence[Panel]) -> "Figure":
-    """Draw figure 2: the best accuracy so far, for all variants."""
+    """Draw figure 2: the best accuracy over time, for all variants."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure, columns = _figure(len(panels), width=7.0, height=6.0)
@@ -103,7 +89,7 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
 
 
 def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
-    """Draw figure 4: how many networks of a window could be trained, by the operators' probabilities."""
+    """Draw figure 4: the number of trainable networks in each window, by operator probabilities."""
     from matplotlib.ticker import MaxNLocator
 
     figure, columns = _figure(len(panels), width=7.0, height=4.5)
@@ -129,14 +115,7 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
     figure, columns = _figure(len(drawn), width=7.5, height=5.5)
     for axes, cloud in zip(columns, drawn, strict=True):
         cells, bests = np.asarray(cloud.cells), np.asarray(cloud.bests).reshape(-1, 2)
-        axes.scatter(
-            cells[:, 0] / 1e6,
-            cells[:, 1],
-            s=3,
-            color="0.8",
-            label="all cells",
-            rasterized=True,
-        )
+        axes.scatter(cells[:, 0] / 1e6, cells[:, 1], s=3, color="0.8", label="all cells", rasterized=True)
         numbers = np.arange(1, len(bests) + 1)
         shown = axes.scatter(
             bests[:, 0] / 1e6,
@@ -179,7 +158,7 @@ def _draw_curves(axes: "Axes", panel: Panel) -> None:
 
 
 def _interesting(panel: Panel) -> tuple[float, float]:
-    """Leave out the first steep rise: what is below all curves after a twentieth of the way."""
+    """Return the range of accuracies without the steep rise in the first twentieth of the curves."""
     early, late = list[float](), list[float]()
     for curve in panel.curves:
         early += [y for x, y in zip(curve.xs, curve.means, strict=True) if x >= curve.xs[-1] / 20][:1]

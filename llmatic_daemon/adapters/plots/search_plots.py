@@ -1,4 +1,4 @@
-"""Pictures of a search: both archives as Voronoi maps, and what it has reached over time."""
+"""Plots of a search: both archives as Voronoi maps, its progress, and its uplift."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Point = tuple[int, float, float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """An axis of a map: its name, and which values stand where."""
+    """An axis of a map: its name and its ticks."""
 
     name: str
     #: (position in [0, 1], label).
@@ -26,7 +26,7 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveMap:
-    """What a map of an archive shows."""
+    """The data of an archive's map."""
 
     title: str
     #: (num_cells, 2) in [0, 1].
@@ -40,17 +40,18 @@ class ArchiveMap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """What a search has reached over its evaluations, one entry for each, in their order."""
+    """The progress of a search."""
 
+    #: Of each evaluation, in their order.
     objectives: Sequence[float]
-    #: For each settled candidate: could it be trained?
+    #: Whether each settled candidate was trainable.
     trainable: Sequence[bool]
     window_size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Band:
-    """What the LLM's arm has over the control arm in one respect, as it became known."""
+    """A difference between the LLM's arm and the control arm over time."""
 
     title: str
     points: Sequence[Point] = field(repr=False)
@@ -63,14 +64,14 @@ def draw(
     formats: Sequence[str],
     uplift: Sequence[Band] = (),
 ) -> list[Path]:
-    """Draw the archives and the course of a search, one file for each picture and format.
+    """Draw the plots of a search, one file for each plot and format.
 
     Args:
-        maps: The archives; without any there is no picture of them.
-        course: What the search has reached.
-        folder: Made when it is missing.
-        formats: Of "png", "svg", "pdf".
-        uplift: A picture more, where there is a control arm.
+        maps: The archives; if empty, their plot is skipped.
+        course: The progress of the search.
+        folder: Output folder; created if it is missing.
+        formats: Any of "png", "svg", "pdf".
+        uplift: The differences between both arms; if empty, their plot is skipped.
 
     Returns:
         The files, in the order in which they were written.
@@ -103,7 +104,7 @@ def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
     large = len(shown.centroids) > MAX_POLYGONS
     cells = _draw_points(axes, shown) if large else _draw_polygons(axes, shown)
     if shown.objectives:
-        # One network that learnt nothing would make all others look alike.
+        # Without limits, a single network that learnt nothing would compress the colours of all others.
         lowest, highest = _colour_limits(shown)
         cells.set_clim(lowest, highest)
         figure.colorbar(cells, ax=axes, label=shown.objective_name, extend="min")
@@ -116,13 +117,13 @@ def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
 
 
 def _colour_limits(shown: ArchiveMap) -> tuple[float, float]:
-    """Let the colours span what lies above the lowest tenth."""
+    """Return the range of objectives above the lowest tenth."""
     ordered = sorted(shown.objectives.values())
     return ordered[len(ordered) // 10], ordered[-1]
 
 
 def _draw_polygons(axes: "Axes", shown: ArchiveMap) -> Any:
-    """Draw every cell in the colour of its objective; empty ones stay white."""
+    """Draw each cell in the colour of its objective; empty cells stay white."""
     import numpy as np
     from matplotlib import colormaps
     from matplotlib.collections import PolyCollection
@@ -137,7 +138,7 @@ def _draw_polygons(axes: "Axes", shown: ArchiveMap) -> Any:
 
 
 def _draw_points(axes: "Axes", shown: ArchiveMap) -> Any:
-    """Draw the filled cells alone, as points: so many borders would be a grey sheet."""
+    """Draw filled cells as points, because the borders of so many cells would hide everything."""
     points = [shown.centroids[cell] for cell in shown.objectives]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return axes.scatter(xs, ys, s=4.0, c=list(shown.objectives.values()), cmap="viridis")
@@ -146,7 +147,7 @@ def _draw_points(axes: "Axes", shown: ArchiveMap) -> Any:
 def _polygons(centroids: Sequence[tuple[float, float]]) -> list[Any]:
     """Compute the Voronoi cells within the unit square.
 
-    Mirrored at its four sides, the centroids have cells that end exactly there.
+    The centroids are mirrored at its four sides, so their cells end exactly there.
     """
     import numpy as np
     from scipy.spatial import Voronoi
@@ -211,7 +212,7 @@ def _draw_uplift(bands: Sequence[Band]) -> "Figure":
 
 
 def _limits(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
-    """Span the later two thirds: the first intervals, of a few candidates, would make all others flat."""
+    """Return the range of the last two thirds, because the first intervals are very wide."""
     late = len(low) // 3
     bottom, top = min(0.0, *low[late:]), max(0.0, *high[late:])
     margin = 0.05 * (top - bottom) or 0.01

@@ -1,4 +1,4 @@
-"""A private view of the machine for the lifter, by bubblewrap: read-only, no network, no other processes."""
+"""Bubblewrap around the lifter: a read-only view of files, no network, no other processes."""
 
 import asyncio
 import functools
@@ -12,25 +12,25 @@ from llmatic_daemon import PACKAGE_ROOT
 from llmatic_daemon.domain.errors import LifterUnavailable
 from llmatic_daemon.domain.sandbox import hidden_folders
 
-#: Of /tmp, which is memory.
+#: Size of /tmp, which is memory.
 TMP_BYTES = 64 << 20
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _TRIAL_S = 10.0
 
 
 class NoBubblewrap(Exception):
-    """It is not there, or may not do its work; the text says why, in one line."""
+    """Bubblewrap is missing or does not work here; the text gives the reason in one line."""
 
 
 async def find(hidden: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return what is put before a command to run it inside; tried once, which takes some 20 ms.
+    """Return the prefix of a command that runs in bubblewrap, after a trial of about 20 ms.
 
     Args:
-        hidden: Folders of ours that are empty inside, wherever they lie: state, data.
+        hidden: Folders that are shown empty: state, data.
 
     Raises:
         NoBubblewrap: not installed, too old (below 0.7), or the machine forbids namespaces.
-        LifterUnavailable: the machine is too busy to tell.
+        LifterUnavailable: the trial could not be started, or took too long.
     """
     program = shutil.which("bwrap")
     if program is None:
@@ -52,7 +52,7 @@ async def _try(command: Sequence[str]) -> None:
         raise LifterUnavailable(f"bwrap could not be started: {error}") from error
     try:
         async with asyncio.timeout(_TRIAL_S):
-            _, said = await process.communicate()
+            _, errors = await process.communicate()
     except TimeoutError as error:
         raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
     finally:
@@ -60,16 +60,16 @@ async def _try(command: Sequence[str]) -> None:
             process.kill()
             await process.wait()
     if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        lines = errors.decode(errors="replace").strip().splitlines() or ["no message"]
         raise NoBubblewrap(f"bwrap does not work here: {lines[-1][:300]}")
 
 
 def _isolation() -> tuple[str, ...]:
-    # A cgroup namespace would hide nothing, and our systemd unit need not allow it.
+    # No cgroup namespace: it would hide nothing, and the systemd unit would have to allow it.
     names = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts")]
     common = ("--die-with-parent", "--new-session", "--cap-drop", "ALL", *names)
     if os.geteuid() == 0:
-        # No user namespace: in one, the other user that the lifter becomes would not exist.
+        # No user namespace: the user that the lifter switches to would not exist in it.
         return (*common, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
     return (*common, "--unshare-user", "--uid", "65534", "--gid", "65534")
 
@@ -84,7 +84,7 @@ def _view() -> Iterator[str]:
         "/etc/ld.so.cache",
     )
     yield from ("--ro-bind-try", "/etc/alternatives", "/etc/alternatives")
-    # As root's, the new /proc could be written: core_pattern names a program that the kernel runs.
+    # Root could write the new /proc, and the kernel runs the program that core_pattern names.
     yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev")
     yield from ("--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp")
     for above in sorted({above for folder in _python() for above in folder.parents}):
@@ -93,34 +93,34 @@ def _view() -> Iterator[str]:
         yield from ("--ro-bind", str(folder), str(folder))
 
 
-def _open_folder(place: Path) -> tuple[str, ...]:
-    """Make a folder that others may enter: those that root's bubblewrap makes unasked are closed."""
-    return ("--perms", "0755", "--dir", str(place))
+def _open_folder(path: Path) -> tuple[str, ...]:
+    """Make a folder that other users may enter; those that root's bubblewrap makes by itself are closed."""
+    return ("--perms", "0755", "--dir", str(path))
 
 
-def _shown(place: Path) -> tuple[str, ...]:
-    if place.is_symlink():
-        return ("--symlink", str(place.readlink()), str(place))
-    return ("--ro-bind", str(place), str(place)) if place.is_dir() else ()
+def _shown(path: Path) -> tuple[str, ...]:
+    if path.is_symlink():
+        return ("--symlink", str(path.readlink()), str(path))
+    return ("--ro-bind", str(path), str(path)) if path.is_dir() else ()
 
 
 @functools.cache
 def _python() -> tuple[Path, ...]:
-    """List what Python needs that is not a part of the system, and our package; nothing around it."""
+    """List the folders that Python needs outside the system's, and this package; nothing around them."""
     named = ":".join(os.environ.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH"))
-    lent = [each for each in map(Path, named.split(":")) if _may_be_shown(each)]
-    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), PACKAGE_ROOT, *lent])
+    libraries = [each for each in map(Path, named.split(":")) if _may_be_shown(each)]
+    folders = dict.fromkeys([Path(sys.base_prefix), Path(sys.prefix), PACKAGE_ROOT, *libraries])
     return tuple(each for each in folders if each.is_dir() and not each.is_relative_to("/usr"))
 
 
 def _may_be_shown(folder: Path) -> bool:
-    """Tell whether a folder of the environment holds libraries alone, as far as its place can say."""
-    dear = (Path(os.path.expanduser("~")), Path.cwd(), PACKAGE_ROOT)
-    return folder.is_absolute() and not any(each.is_relative_to(folder) for each in dear)
+    """Decide by its path whether a folder named by the environment holds libraries alone."""
+    private = (Path(os.path.expanduser("~")), Path.cwd(), PACKAGE_ROOT)
+    return folder.is_absolute() and not any(each.is_relative_to(folder) for each in private)
 
 
 def _covers(hidden: Sequence[Path]) -> Iterator[str]:
-    """Cover packages with data sets, and our own folders where they lie in what is shown."""
+    """Cover packages with data sets, and hidden folders that lie in what is shown."""
     shown = [Path("/usr"), *_python()]
     packages = hidden_folders(list(map(str, shown)))
     for folder in (*packages, *(each.absolute() for each in hidden)):

@@ -1,4 +1,4 @@
-"""A control group for the lifter, where the service manager has handed one over to us (cgroup v2)."""
+"""A control group (cgroup v2) for the lifter, where the service manager has delegated one to the daemon."""
 
 import contextlib
 import os
@@ -7,53 +7,53 @@ from pathlib import Path
 
 _MOUNT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("memory", "pids")
-#: By which systemd says that a group is ours to divide; root needs to be told as well.
-_HANDED_OVER = ("user.delegate", "trusted.delegate")
-#: Where the daemon itself moves: a group with processes may not divide its controllers among groups.
+#: Attributes by which systemd marks a delegated group; root needs the second.
+_DELEGATED = ("user.delegate", "trusted.delegate")
+#: Group that the daemon moves to: a group with processes may not pass its controllers on to groups.
 _OURS = "daemon"
-#: Of everything in one sandbox: bubblewrap, the warm parent, its candidate, and what `sh` needs.
+#: Limit of one sandbox: bubblewrap, the warm parent, its candidate, and what `sh` needs.
 _MAX_PROCESSES = 32
-#: What the warm parent and its pages take, beside the candidate.
+#: Memory of the warm parent, in addition to the candidate's.
 _PARENT_BYTES = 2 << 30
 
 
 class NoCgroup(Exception):
-    """There is none that is ours; the text says why, in one line."""
+    """No group was delegated; the text gives the reason in one line."""
 
 
 class Cgroup:
-    """The group that was handed over to us."""
+    """The group that was delegated to the daemon."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
     def find(cls, mount: Path = _MOUNT, listing: Path = Path("/proc/self/cgroup")) -> "Cgroup":
-        """Find it, move ourselves out of the way, and hand its controllers on.
+        """Find the group, move the daemon into a subgroup, and pass the controllers on.
 
         Raises:
-            NoCgroup: none was handed over, or it controls neither memory nor processes.
+            NoCgroup: none was delegated, or it does not control memory and processes.
         """
         folder = _own(mount, listing)
-        if folder.name == _OURS and _is_handed_over(folder.parent):
+        if folder.name == _OURS and _is_delegated(folder.parent):
             return cls(folder.parent)
-        if not _is_handed_over(folder):
-            raise NoCgroup("none was handed over (systemd: Delegate=yes)")
+        if not _is_delegated(folder):
+            raise NoCgroup("none was delegated to the daemon (systemd: Delegate=yes)")
         try:
             _divide(folder)
         except OSError as error:
             raise NoCgroup(f"{folder} cannot be divided: {error.strerror}") from error
         return cls(folder)
 
-    def inside(self, name: str, memory_bytes: int) -> Sequence[str]:
-        """Make a group, and return what is put before a command to run it inside.
+    def prefix(self, name: str, memory_bytes: int) -> Sequence[str]:
+        """Make a group, and return the prefix of a command that runs in it.
 
         Args:
-            name: Of the group.
-            memory_bytes: What a candidate may use.
+            name: Name of the group.
+            memory_bytes: Memory that a candidate may use.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the group cannot be made.
         """
         group = self._folder / name
         group.mkdir(exist_ok=True)
@@ -64,13 +64,13 @@ class Cgroup:
         return joining(group)
 
     def end(self, name: str) -> None:
-        """Kill all that is left in a group, at one stroke; the group is used again."""
+        """Kill all processes of a group at once; the group is used again."""
         with contextlib.suppress(OSError):  # it was never made
             (self._folder / name / "cgroup.kill").write_text("1")
 
 
 def joining(group: Path) -> tuple[str, ...]:
-    """Return what is put before a command to have it, and all that it starts, in a group."""
+    """Return the prefix of a command that runs in a group, with all that it starts."""
     return ("/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(group / "cgroup.procs"))
 
 
@@ -85,8 +85,8 @@ def _own(mount: Path, listing: Path) -> Path:
     return mount / path.lstrip("/")
 
 
-def _is_handed_over(folder: Path) -> bool:
-    for name in _HANDED_OVER:
+def _is_delegated(folder: Path) -> bool:
+    for name in _DELEGATED:
         with contextlib.suppress(OSError):
             if os.getxattr(folder, name) == b"1":
                 return True

@@ -1,4 +1,4 @@
-"""One warm child process that answers frames on its pipes; killed as a whole process group."""
+"""Child processes of this package: one-shot commands, and servers that answer frames on their pipes."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from llmatic_daemon.domain import frames
 
 
 class ChildGone(Exception):
-    """The child ended, or spoke nonsense; the text says how, with its last lines of stderr."""
+    """The child ended or sent a bad frame; the text gives the exit code and the last lines of stderr."""
 
 
-#: Where this package was found: children run the same code, from whatever folder we are started.
+#: Folder of this package: children run the same code, whatever the current folder is.
 _ROOT = str(PACKAGE_ROOT.parent)
 
 
 def python(module: str) -> list[str]:
-    """Write the command that runs a module of ours; -P: never one of the current folder."""
+    """Return the command that runs a module of this package; -P: never one of the current folder."""
     return [sys.executable, "-P", "-m", module]
 
 
-async def printed(module: str, *arguments: object) -> tuple[int, bytes]:
-    """Run a module of ours to its end: its exit status, and what it printed."""
+async def run_module(module: str, *arguments: object) -> tuple[int, bytes]:
+    """Run a module of this package to its end; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         *python(module), *map(str, arguments), stdout=asyncio.subprocess.PIPE, env=environment()
     )
@@ -39,9 +39,9 @@ async def printed(module: str, *arguments: object) -> tuple[int, bytes]:
     return process.returncode or 0, output
 
 
-#: What a child needs of our environment that is to know nothing of us.
+#: Variables that an isolated child needs.
 _HARMLESS = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV"})
-#: What no child needs: keys, and the way to the service manager.
+#: Variables that no child gets: keys, and the sockets of the service manager.
 _SECRET = frozenset(
     {"LLMATIC_LLM_TOKEN", "CREDENTIALS_DIRECTORY", "OPENAI_API_KEY"}
     | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"}
@@ -50,10 +50,10 @@ _SECRET = frozenset(
 
 
 def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of such a command, with our package in its path.
+    """Return the environment of a child, with this package in its path.
 
     Args:
-        only: All that it is told beside what Python needs; None: our own environment.
+        only: All variables in addition to those that Python needs; None: this process's environment.
     """
     path = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = (_HARMLESS if only is not None else os.environ.keys()) - _SECRET
@@ -62,7 +62,7 @@ def environment(only: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Child:
-    """A child in its own session. One conversation at a time; frames in, frames out."""
+    """A child in a session of its own that answers frames. One request at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
         self._process = process
@@ -77,19 +77,19 @@ class Child:
         *arguments: str,
         name: str,
         only: Mapping[str, str] | None = None,
-        inside: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> "Child":
         """Start `python -m module` with pipes, closed descriptors and a session of its own.
 
         Args:
-            module: Of ours.
-            arguments: Of the command.
-            name: For people.
+            module: A module of this package.
+            arguments: Arguments of the command.
+            name: Used in messages.
             only: As for `environment`.
-            inside: What is put before the command, to run it inside of something.
+            prefix: Put before the command, to run it in a sandbox.
         """
         process = await asyncio.create_subprocess_exec(
-            *inside,
+            *prefix,
             *python(module),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
@@ -116,31 +116,31 @@ class Child:
             self._process.stdin.write(frames.encode(header, *blobs))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise ChildGone(await self.epitaph()) from error
+            raise ChildGone(await self.exit_summary()) from error
 
     async def receive(self) -> frames.Frame:
         """Wait for one frame.
 
         Raises:
-            ChildGone: the child has ended, or sent something else.
+            ChildGone: the child has ended, or sent a bad frame.
         """
         assert self._process.stdout is not None
         try:
             return await frames.read(self._process.stdout)
         except asyncio.IncompleteReadError as error:
-            raise ChildGone(await self.epitaph()) from error
+            raise ChildGone(await self.exit_summary()) from error
         except frames.FrameError as error:
             raise ChildGone(f"{self._name} sent a bad frame: {error}") from error
 
-    async def epitaph(self) -> str:
-        """Kill what is left and say how the child ended, with its last lines of stderr."""
+    async def exit_summary(self) -> str:
+        """Kill what is left; return how the child ended, with its last lines of stderr."""
         code = await self.kill()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         last = " | ".join(line for line in self._stderr if line)
         return f"{self._name} (process {self.pid}) ended with {how}" + (f": {last}" if last else "")
 
-    async def dismiss(self, grace_s: float) -> int:
-        """Close its input, so that it can end what it started itself; kill it after `grace_s`."""
+    async def shut_down(self, grace_s: float) -> int:
+        """Close its input, so that it can kill its own children; kill it after `grace_s`."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -164,11 +164,11 @@ class Child:
         return code
 
     async def _close_pipes(self) -> None:
-        """Read what the dead child had still said: at its end the loop closes the pipe."""
+        """Read what the dead child has written: at the end of it the loop closes the pipe."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        with contextlib.suppress(RuntimeError):  # somebody still receives, and meets the end
+        with contextlib.suppress(RuntimeError):  # `receive` still waits, and will see the end
             await self._process.stdout.read()
 
     async def _keep_stderr(self) -> None:
@@ -180,5 +180,5 @@ class Child:
         assert self._process.stderr is not None
         try:
             return await self._process.stderr.readline()
-        except ValueError:  # a line beyond the stream's limit: what was buffered is dropped
+        except ValueError:  # a line beyond the stream's limit, whose buffer is dropped
             return b"(a very long line)\n"

@@ -1,4 +1,4 @@
-"""The lifter: warm parents that fork a process for each candidate; a dead one is replaced."""
+"""The lifter: warm parent processes that fork a process for each candidate; a dead one is replaced."""
 
 import asyncio
 import json
@@ -17,28 +17,28 @@ from llmatic_daemon.domain import Candidate, Measures, Network, Outcome, Rejecti
 from llmatic_daemon.domain.errors import ConfigurationError, LifterUnavailable
 from llmatic_daemon.domain.frames import Frame
 from llmatic_daemon.domain.ports import Lifter
-from llmatic_daemon.domain.sandbox import Layer, Sandbox
+from llmatic_daemon.domain.sandbox import Layer, Sandbox, Violation
 
 logger = logging.getLogger(__name__)
 
 MODULE = "llmatic_daemon.worker.lifting.lift_server"
-#: torch needs no GPU to trace, and one thread is all that a candidate gets.
+#: torch needs no GPU to trace, and a candidate may use one thread.
 _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # A source that walks over a set of names must give the same network in every parent.
+    # A source that iterates over a set of names must give the same network in every parent.
     "PYTHONHASHSEED": "0",
-    # What is shown is read-only.
+    # The sandbox shows files read-only.
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-#: How long a parent may take to end its candidate after its input is closed.
-_DISMISSAL_S = 5.0
+#: How long a parent may take to kill its candidate after its input is closed.
+_SHUT_DOWN_S = 5.0
 
 
-class _WarmParent:
-    """Room for one lift at a time, and the warm parent that does it."""
+class LiftWorker:
+    """Lifts one candidate at a time with a warm parent process."""
 
     def __init__(self, number: int) -> None:
         self.name = f"lifter {number}"
@@ -47,7 +47,7 @@ class _WarmParent:
 
 
 class ProcessLifter(Lifter):
-    """Hands each candidate to the first free warm parent. Use it as an async context manager."""
+    """Lifts each candidate with the first free warm parent. Use it as an async context manager."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class ProcessLifter(Lifter):
         """Describe the lifter; entering it starts its parents.
 
         Args:
-            num_parents: Lifts at the same time.
-            timeout_s: Of one candidate, from its fork to its result.
+            num_parents: Number of lifts at the same time.
+            timeout_s: Limit of one candidate, from its fork to its result.
             memory_bytes: Address space that a candidate may add to its parent's.
             limits: What a network may cost: `max_parameters`, `max_flops` of one image,
-                `max_activation_bytes` of one image; the worker's defaults where left out.
-            sandbox: Which layers are around each candidate; None: all that the machine offers.
-            hidden: Folders that no candidate may see, wherever they lie.
+                `max_activation_bytes` of one image; the worker's default for each that is missing.
+            sandbox: Settings of the sandbox; None: all layers that the machine offers.
+            hidden: Folders that no candidate may see.
             start_timeout_s: From start to ready; importing torch takes seconds.
             grace_s: How far beyond `timeout_s` an answer may be late before the parent is replaced.
             module: What to run; tests run others.
@@ -84,34 +84,34 @@ class ProcessLifter(Lifter):
         self._memory_bytes = memory_bytes
         self._sandbox = sandbox or Sandbox()
         self._hidden = tuple(hidden)
-        self._surroundings = asyncio.Lock()
-        self._inside: tuple[str, ...] | None = None
+        self._probing = asyncio.Lock()
+        self._prefix: tuple[str, ...] | None = None
         self._cgroup: Cgroup | None = None
         self._missing: dict[Layer, str] = {}
-        #: Layers whose absence was said.
-        self._told: set[Layer] = set()
-        self._patience_s = timeout_s + grace_s
+        #: Missing layers that were logged.
+        self._reported: set[Layer] = set()
+        self._answer_timeout_s = timeout_s + grace_s
         self._start_timeout_s = start_timeout_s
         self._module = module
-        self._places = [_WarmParent(number) for number in range(num_parents)]
-        self._free: asyncio.Queue[_WarmParent] = asyncio.Queue()
+        self._workers = [LiftWorker(number) for number in range(num_parents)]
+        self._free: asyncio.Queue[LiftWorker] = asyncio.Queue()
         self._warming: list[asyncio.Task[None]] = []
         self._closed = False
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Processes of the warm parents that run now."""
-        return tuple(place.child.pid for place in self._places if place.child)
+        return tuple(worker.child.pid for worker in self._workers if worker.child)
 
     async def __aenter__(self) -> "ProcessLifter":
-        """Start to warm up all parents, side by side; returns before they are ready.
+        """Start all parents, side by side; return before they are warm.
 
-        Where a layer is required it waits for them.
+        If a layer is required, wait until they are.
 
         Raises:
             ConfigurationError: a required layer is missing.
         """
-        self._warming = [asyncio.create_task(self._warm_up(place)) for place in self._places]
+        self._warming = [asyncio.create_task(self._warm_up(worker)) for worker in self._workers]
         if self._sandbox.require:
             try:
                 await self.warmed_up()
@@ -134,17 +134,17 @@ class ProcessLifter(Lifter):
         return {layer: self._missing[layer] for layer in Layer if layer in self._missing}
 
     async def close(self) -> None:
-        """End all parents and their candidates, and wait until they are gone."""
+        """Shut down all parents and their candidates, and wait until they are gone."""
         self._closed = True
         for warming in self._warming:
             warming.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
-        await asyncio.gather(*(self._dismiss(place) for place in self._places))
+        await asyncio.gather(*(self._shut_down(worker) for worker in self._workers))
 
     async def lift(self, candidate: Candidate) -> Network | Rejection:
         """Build and export one candidate in a process of its own, and check the graph.
 
-        Cancelled, it ends the candidate with its parent; the next lift on this place starts a new one.
+        If it is cancelled, the parent is shut down with its candidate; the next lift starts a new one.
 
         Raises:
             LifterUnavailable: the parent died or cannot start; it is replaced by the next lift.
@@ -152,33 +152,33 @@ class ProcessLifter(Lifter):
         """
         if self._closed:
             raise LifterUnavailable("the lifter has been closed")
-        place = await self._free.get()
+        worker = await self._free.get()
         try:
-            return await self._lift_at(place, candidate)
+            return await self._lift_with(worker, candidate)
         except ChildGone as error:
             raise LifterUnavailable(str(error)) from error
         finally:
-            self._free.put_nowait(place)
+            self._free.put_nowait(worker)
 
-    async def _lift_at(self, place: _WarmParent, candidate: Candidate) -> Network | Rejection:
-        child = await self._opened(place)
+    async def _lift_with(self, worker: LiftWorker, candidate: Candidate) -> Network | Rejection:
+        child = await self._ready_child(worker)
         answered = False
         try:
             header, blobs = await self._ask(child, candidate)
             answered = True
         finally:
-            if not answered:  # died, late or cancelled: nothing of this conversation may be left
-                await self._dismiss(place)
+            if not answered:  # died, late or cancelled: nothing of this request may be left
+                await self._shut_down(worker)
         return _result(header, blobs)
 
     async def _ask(self, child: Child, candidate: Candidate) -> Frame:
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._answer_timeout_s):
                 await child.send(self._request(candidate))
                 return await child.receive()
         except TimeoutError as error:
             raise LifterUnavailable(
-                f"a lift must be answered within {self._patience_s:g} s, process {child.pid} was not"
+                f"a lift must be answered within {self._answer_timeout_s:g} s, process {child.pid} was not"
             ) from error
 
     def _request(self, candidate: Candidate) -> dict[str, Any]:
@@ -191,58 +191,58 @@ class ProcessLifter(Lifter):
             "limits": self._limits,
         }
 
-    async def _warm_up(self, place: _WarmParent) -> None:
-        """Open a place before it is asked for; when that fails, the next lift tries again."""
+    async def _warm_up(self, worker: LiftWorker) -> None:
+        """Start a parent before the first lift; if that fails, the next lift tries again."""
         try:
-            await self._opened(place)
+            await self._ready_child(worker)
         except LifterUnavailable as fault:
             logger.warning("%s", fault, extra={"action": "warm-up"})
         finally:
-            self._free.put_nowait(place)
+            self._free.put_nowait(worker)
 
-    async def _opened(self, place: _WarmParent) -> Child:
-        """Return the warm parent of a place, started if there is none."""
-        if place.child is not None:
-            return place.child
+    async def _ready_child(self, worker: LiftWorker) -> Child:
+        """Return the warm parent of a worker; start one if there is none."""
+        if worker.child is not None:
+            return worker.child
         try:
-            place.child = child = await self._start(place)
+            worker.child = child = await self._start(worker)
         except OSError as error:  # no memory, processes or descriptors left
-            raise LifterUnavailable(f"{place.name} could not be started: {error}") from error
+            raise LifterUnavailable(f"{worker.name} could not be started: {error}") from error
         ready = False
         try:
             async with asyncio.timeout(self._start_timeout_s):
                 header, _ = await child.receive()
-            self._take_note(header["missing"])
+            self._report_missing(header["missing"])
             self._check_required()
             ready = True
         except TimeoutError as error:
             raise LifterUnavailable(
-                f"{place.name} must be ready within {self._start_timeout_s:g} s of its start"
+                f"{worker.name} must be ready within {self._start_timeout_s:g} s of its start"
             ) from error
         except ChildGone as error:
             raise LifterUnavailable(str(error)) from error
         finally:
             if not ready:
-                await self._dismiss(place)
-        logger.debug("%s is warm, process %d", place.name, child.pid)
+                await self._shut_down(worker)
+        logger.debug("%s is warm, process %d", worker.name, child.pid)
         return child
 
-    async def _start(self, place: _WarmParent) -> Child:
-        async with self._surroundings:
-            if self._inside is None:
-                self._inside = await self._look_around()
-        inside = self._inside
+    async def _start(self, worker: LiftWorker) -> Child:
+        async with self._probing:
+            if self._prefix is None:
+                self._prefix = await self._probe()
+        prefix = self._prefix
         if self._cgroup is not None:
-            inside = (*self._cgroup.inside(place.group, self._memory_bytes), *inside)
+            prefix = (*self._cgroup.prefix(worker.group, self._memory_bytes), *prefix)
         asked = {"user": self._user(), "without": sorted(self._sandbox.without)}
         return await Child.start(
-            self._module, json.dumps(asked), name=place.name, only=_ENVIRONMENT, inside=inside
+            self._module, json.dumps(asked), name=worker.name, only=_ENVIRONMENT, prefix=prefix
         )
 
     # --- the sandbox ------------------------------------------------------------------------------
 
-    async def _look_around(self) -> tuple[str, ...]:
-        """Find what this machine offers to put around a warm parent."""
+    async def _probe(self) -> tuple[str, ...]:
+        """Find the layers around a warm parent that this machine offers."""
         without = self._sandbox.without
         if Layer.CGROUP not in without:
             try:
@@ -257,7 +257,7 @@ class ProcessLifter(Lifter):
         return ()
 
     def _user(self) -> tuple[int, int] | None:
-        """Return whom the parent becomes, if we may switch."""
+        """Return the ids of the user that the parent switches to; None if it may not switch."""
         if Layer.USER in self._sandbox.without:
             return None
         if os.geteuid() != 0:
@@ -270,34 +270,39 @@ class ProcessLifter(Lifter):
             return None
         return entry.pw_uid, entry.pw_gid
 
-    def _take_note(self, missing: Mapping[str, str]) -> None:
-        """Name what is missing, once for all parents."""
+    def _report_missing(self, missing: Mapping[str, str]) -> None:
+        """Log the layers that are missing, once for all parents."""
         self._missing.update((Layer(name), why) for name, why in missing.items())
-        if self._missing.keys() - self._told:
-            self._told |= self._missing.keys()
+        if self._missing.keys() - self._reported:
+            self._reported |= self._missing.keys()
             what = "; ".join(f"{layer}: {why}" for layer, why in self._missing.items())
             logger.warning("the sandbox lacks %s", what, extra={"action": "sandbox"})
 
     def _check_required(self) -> None:
         for layer in sorted(self._sandbox.require & self._missing.keys()):
             raise ConfigurationError(
-                f"sandbox.require names {layer}, which is not to be had: {self._missing[layer]}"
+                f"sandbox.require names {layer}, which is missing here: {self._missing[layer]}"
             )
 
-    async def _dismiss(self, place: _WarmParent) -> None:
-        """End a place's parent and, by closing its input first, whatever it has forked."""
-        if place.child is not None:
+    async def _shut_down(self, worker: LiftWorker) -> None:
+        """Shut down a worker's parent and, by closing its input first, what it has forked."""
+        if worker.child is not None:
             try:
-                await place.child.dismiss(_DISMISSAL_S)
+                await worker.child.shut_down(_SHUT_DOWN_S)
             finally:
-                place.child = None  # killed in any case, even when cancelled here
+                worker.child = None  # killed in any case, even when cancelled here
                 if self._cgroup is not None:
-                    self._cgroup.end(place.group)
+                    self._cgroup.end(worker.group)
 
 
 def _result(header: dict[str, Any], blobs: list[bytes]) -> Network | Rejection:
     if header["outcome"] != "lifted":
-        return Rejection(cause=Outcome(header["outcome"]), detail=header["detail"])
+        kind = header["violation"]
+        return Rejection(
+            cause=Outcome(header["outcome"]),
+            detail=header["detail"],
+            violation=None if kind is None else Violation(kind),
+        )
     graph, weights = blobs
     return Network(
         graph=graph,

@@ -1,21 +1,18 @@
-"""The trainers: one warm, trusted child for each device place; a dead one is replaced."""
+"""The trainers: one warm, trusted child process for each device worker; a dead one is replaced."""
 
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmatic_daemon.adapters.processes.child import Child, ChildGone
-from llmatic_daemon.adapters.processes.devices import Place, chosen, named
+from llmatic_daemon.adapters.processes.child import ChildGone
+from llmatic_daemon.adapters.processes.device_queue import DeviceQueue
+from llmatic_daemon.adapters.processes.devices import DeviceWorker, choose, named, read_result
 from llmatic_daemon.domain import (
     DevicePhase,
-    Epoch,
     Failure,
     Network,
-    Outcome,
     Progress,
     Report,
     RestartReason,
@@ -23,7 +20,7 @@ from llmatic_daemon.domain import (
     Task,
     Training,
 )
-from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError, TrainerUnavailable
+from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
 from llmatic_daemon.domain.ports import Observer, Trainer
 
 logger = logging.getLogger(__name__)
@@ -32,12 +29,12 @@ MODULE = "llmatic_daemon.worker.training.train_server"
 
 
 class TrainerPool(Trainer):
-    """Hands each network to the first free place. Use it as an async context manager."""
+    """Trains each network on the first free device worker. Use it as an async context manager."""
 
     def __init__(
         self,
         *,
-        places: Sequence[str],
+        devices: Sequence[str],
         configuration: Mapping[str, Any],
         start_timeout_s: float = 600.0,
         grace_s: float = 30.0,
@@ -48,8 +45,8 @@ class TrainerPool(Trainer):
         """Describe the pool; entering it starts the trainers.
 
         Args:
-            places: Device of each place, such as ("cuda:0", "cuda:0"); "cpu" may stand more than once.
-            configuration: What each trainer is told, its device aside; `timeout_s` must be in it.
+            devices: Device of each worker, such as ("cuda:0", "cuda:0"); each may stand more than once.
+            configuration: Sent to each trainer with its device; it must hold `timeout_s`.
             start_timeout_s: From start to ready; a data set may have to be downloaded in it.
             grace_s: How far beyond `timeout_s` a training may go before its trainer is killed.
             first_backoff_s: Pause after a start that failed; doubled after each further one.
@@ -57,46 +54,42 @@ class TrainerPool(Trainer):
             module: What to run; tests run others.
         """
         self._configuration = dict(configuration)
-        self._patience_s = self._configuration["timeout_s"] + grace_s
+        self._training_timeout_s = self._configuration["timeout_s"] + grace_s
         self._start_timeout_s = start_timeout_s
         self._backoff_s = (first_backoff_s, max_backoff_s)
         self._module = module
-        self._places = named(places)
-        #: Ended as soon as the training on them has; until then they may be wished for again.
-        self._leaving: list[Place] = []
-        self._free: deque[Place] = deque()
-        #: Who waits for a place, and who does so only while nobody of those does.
-        self._waiters: deque[asyncio.Future[Place]] = deque()
-        self._spare_waiters: deque[asyncio.Future[Place]] = deque()
+        self._workers = named(devices)
+        #: Ended as soon as the training on them has; until then `resize` can take them back.
+        self._leaving: list[DeviceWorker] = []
+        self._queue = DeviceQueue(give_back=self._give)
         self._openings: set[asyncio.Task[None]] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._resizing = asyncio.Lock()
         self._task: Task | None = None
-        self._bug: BaseException | None = None
-        #: Why nobody gets a place any more.
-        self._fault: LLMaticError | None = None
         self._observers: Sequence[Observer] = ()
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """Names of the places; a device that has several is numbered."""
-        return tuple(place.name for place in self._places)
+    def devices(self) -> tuple[str, ...]:
+        """Names of the workers; a device that has several is numbered."""
+        return tuple(worker.name for worker in self._workers)
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process of each place that has one now."""
-        places = (*self._places, *self._leaving)
-        return {place.name: place.child.pid for place in places if place.child}
+        """Process of each worker that has one now."""
+        return {worker.name: worker.child.pid for worker in self._all_workers() if worker.child}
 
     def overdue(self) -> tuple[str, ...]:
-        """Name the places whose training or start should have ended, or been ended, before now."""
+        """Name the workers whose training or start should have ended before now."""
         now = time.monotonic()
-        return tuple(place.name for place in (*self._places, *self._leaving) if place.due and place.due < now)
+        return tuple(worker.name for worker in self._all_workers() if worker.due and worker.due < now)
+
+    def _all_workers(self) -> tuple[DeviceWorker, ...]:
+        return (*self._workers, *self._leaving)
 
     async def __aenter__(self) -> "TrainerPool":
         """Start all trainers, side by side; returns before they are ready."""
-        for place in self._places:
-            self._replace(place)
+        for worker in self._workers:
+            self._replace(worker)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,371 +97,233 @@ class TrainerPool(Trainer):
         await self.close()
 
     async def close(self) -> None:
-        """End all trainers and wait until they are gone; whoever waits for a place is refused."""
-        self._fault = TrainerUnavailable("a trainer must be running, and all have been closed")
-        self._refuse(self._fault)
+        """Kill all trainers and wait until they are gone; waiting calls are rejected."""
+        self._queue.close(TrainerUnavailable("a trainer must be running, and all have been closed"))
         for opening in self._openings:
             opening.cancel()
         await asyncio.gather(*self._openings, return_exceptions=True)
-        await asyncio.gather(*(place.kill() for place in (*self._places, *self._leaving)))
+        await asyncio.gather(*(worker.kill() for worker in self._all_workers()))
         await asyncio.gather(*self._endings)
 
     async def task(self) -> Task:
         """Describe the data set; waits until a trainer has loaded it."""
         if self._task is None:
-            self._give(await self._take())
-        assert self._task is not None  # a place is free only after its child has told the task
+            self._give(await self._queue.take())
+        assert self._task is not None  # a worker is free only after its child has described the task
         return self._task
 
     async def wait_until_idle(self) -> None:
-        """Wait until a place is free and nobody waits for it; another may take it first."""
-        self._give(await self._take(low_priority=True))
+        """Wait until a worker is free and no call waits for it; another may take it first."""
+        self._give(await self._queue.take(low_priority=True))
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure | StoppedEarly:
-        """Train and measure one network on the first free place.
+        """Train and measure one network on the first free worker.
 
         A trainer that dies, hangs or is cancelled is killed and replaced.
 
         Raises:
             TrainerUnavailable: the trainer died, none could be started, or the pool is closed.
-            ConfigurationError: a place could not be set up at all.
+            ConfigurationError: a device could not be set up at all.
         """
-        asked = time.monotonic()
-        place = await self._take(low_priority=training.low_priority)
-        held = time.monotonic()
-        self._show(place, DevicePhase.AUDIT if training.low_priority else DevicePhase.TRAIN)
-        fault: RestartReason | None = RestartReason.CANCELLED
-        place.hold(self._patience_s)
+        requested = time.monotonic()
+        worker = await self._queue.take(low_priority=training.low_priority)
+        started = time.monotonic()
+        self._show(worker, DevicePhase.AUDIT if training.low_priority else DevicePhase.TRAIN)
+        reason: RestartReason | None = RestartReason.CANCELLED
+        worker.set_deadline(self._training_timeout_s)
         try:
-            async with asyncio.timeout(self._patience_s):
-                said, blobs = await _converse(place, network, training, watch)
-            fault = None
+            async with asyncio.timeout(self._training_timeout_s):
+                header, blobs = await worker.train(network, training, watch)
+            reason = None
         except (ChildGone, TimeoutError) as error:
-            is_gone = isinstance(error, ChildGone)
-            fault = RestartReason.DIED if is_gone else RestartReason.HUNG
-            raise TrainerUnavailable(await self._obituary(place, held, error)) from error
+            reason = RestartReason.DIED if isinstance(error, ChildGone) else RestartReason.HUNG
+            raise TrainerUnavailable(await self._failure_summary(worker, started, error)) from error
         finally:
-            # Cancelled or broken off, the child still trains for nobody.
-            self._give(place) if fault is None else self._replace(place, fault)
-        times = {"wait_s": held - asked, "train_s": time.monotonic() - held}
-        return _result(said, blobs, place.name, times, is_trained=training.epochs != 0)
+            # A child whose training was cancelled or broken off would train on for no caller.
+            self._give(worker) if reason is None else self._replace(worker, reason)
+        times = {"wait_s": started - requested, "train_s": time.monotonic() - started}
+        return read_result(header, blobs, worker.name, times, is_trained=training.epochs != 0)
 
-    async def resize(self, places: Sequence[str]) -> None:
-        """Train on these devices from now on; who trains on a place that goes finishes first.
+    async def _failure_summary(self, worker: DeviceWorker, started: float, error: Exception) -> str:
+        seconds = time.monotonic() - started
+        if isinstance(error, ChildGone) or worker.child is None:
+            return f"after {seconds:.1f} s of training: {error}"
+        return (
+            f"a training must end within {self._training_timeout_s:g} s, and trainer on {worker.name} was "
+            f"killed after {seconds:.1f} s: {await worker.child.exit_summary()}"
+        )
 
-        New places are there on return. One that still trains, and is wished for again, stays.
+    def watched_by(self, observers: Sequence[Observer]) -> None:
+        """Report the phase of each worker to these observers: now, and at each change."""
+        self._observers = tuple(observers)
+        for worker in self._workers:
+            self._show(worker, worker.phase)
+
+    def _show(self, worker: DeviceWorker, phase: DevicePhase | None) -> None:
+        worker.phase = phase
+        for observer in self._observers:
+            observer.device_changed(worker.name, phase)
+
+    def _report_restart(self, worker: DeviceWorker, reason: RestartReason) -> None:
+        for observer in self._observers:
+            observer.trainer_replaced(worker.name, reason)
+
+    # --- other devices ----------------------------------------------------------------------------
+
+    async def resize(self, devices: Sequence[str]) -> None:
+        """Use these devices from now on; a training on a worker that leaves is finished first.
+
+        New workers are ready on return. A leaving worker that is named again stays.
 
         Args:
-            places: Device of each place; at least one.
+            devices: Device of each worker; at least one.
 
         Raises:
             ConfigurationError: there is none, or a new one cannot be set up.
             TrainerUnavailable: a new one does not start, or the pool is closed. In all these cases
-                the places stay as they were.
+                the workers stay as they were.
         """
-        if not places:
-            raise ConfigurationError("training.places must name at least one device, found none")
+        if not devices:
+            raise ConfigurationError("training.devices must name at least one device, found none")
         async with self._resizing:
-            self._check()
-            staying, new = chosen([*self._places, *self._leaving], places)
-            back = [place for place in self._leaving if place in staying]
-            self._leaving = [place for place in self._leaving if place not in staying]
-            self._places += back
+            self._queue.check()
+            staying, new = choose(self._all_workers(), devices)
+            back = [worker for worker in self._leaving if worker in staying]
+            self._leaving = [worker for worker in self._leaving if worker not in staying]
+            self._workers += back
             try:
                 await self._open_all(new)
             except BaseException:
-                for place in back:
-                    self._retire(place)
+                for worker in back:
+                    self._retire(worker)
                 raise
-            for place in [place for place in self._places if place not in staying]:
-                self._retire(place)
-            self._places += new
-            for place in new:
-                self._give(place)
+            for worker in [worker for worker in self._workers if worker not in staying]:
+                self._retire(worker)
+            self._workers += new
+            for worker in new:
+                self._give(worker)
 
-    async def _obituary(self, place: Place, held: float, error: Exception) -> str:
-        seconds = time.monotonic() - held
-        if isinstance(error, ChildGone) or place.child is None:
-            return f"after {seconds:.1f} s of training: {error}"
-        return (
-            f"a training must end within {self._patience_s:g} s, and trainer on {place.name} was "
-            f"killed after {seconds:.1f} s: {await place.child.epitaph()}"
-        )
-
-    # --- who watches --------------------------------------------------------------------------------
-
-    def watched_by(self, observers: Sequence[Observer]) -> None:
-        """Tell these what the device places do: how they are now, and each change from now on."""
-        self._observers = tuple(observers)
-        for place in self._places:
-            self._show(place, place.phase)
-
-    def _show(self, place: Place, phase: DevicePhase | None) -> None:
-        place.phase = phase
-        for observer in self._observers:
-            observer.device_changed(place.name, phase)
-
-    def _tell_of_restart(self, place: Place, why: RestartReason) -> None:
-        for observer in self._observers:
-            observer.trainer_replaced(place.name, why)
-
-    # --- who gets which place ---------------------------------------------------------------------
-
-    async def _take(self, *, low_priority: bool = False) -> Place:
-        """Wait for a free place; first come, first served, and those who want a spare one last."""
-        self._check()
-        if self._free:
-            return self._free.popleft()
-        waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        (self._spare_waiters if low_priority else self._waiters).append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            # Given a place and cancelled in the same turn of the loop: the place goes to the next.
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give(waiter.result())
-            raise
-
-    def _check(self) -> None:
-        """Refuse whoever asks of a pool that is closed, or was never good."""
-        if self._bug is not None:
-            raise self._bug
-        if self._fault is not None:
-            raise type(self._fault)(str(self._fault))
-
-    def _give(self, place: Place) -> None:
-        self._show(place, None)
-        place.due = None
-        if self._lets_go(place):
-            return
-        for waiter in self._called_up():
-            if not waiter.done():
-                waiter.set_result(place)
-                return
-        self._free.append(place)
-
-    def _refuse(self, fault: LLMaticError) -> None:
-        """Tell all who wait that nothing will come soon."""
-        for waiter in self._called_up():
-            if not waiter.done():
-                waiter.set_exception(type(fault)(str(fault)))
-
-    def _called_up(self) -> Iterator[asyncio.Future[Place]]:
-        """Take those who wait out of their queues, in the order in which they are served."""
-        for queue in (self._waiters, self._spare_waiters):
-            while queue:
-                yield queue.popleft()
-
-    # --- coming and going -------------------------------------------------------------------------
-
-    async def _open_all(self, places: Sequence[Place]) -> None:
-        """Start the children of new places, side by side: all of them, or none."""
-        openings = [asyncio.create_task(self._open_once(place)) for place in places]
-        for place, opening in zip(places, openings, strict=True):
-            place.opening = opening
+    async def _open_all(self, workers: Sequence[DeviceWorker]) -> None:
+        """Start the children of new workers, side by side: all of them, or none."""
+        openings = [asyncio.create_task(self._open_once(worker)) for worker in workers]
+        for worker, opening in zip(workers, openings, strict=True):
+            worker.opening = opening
             self._openings.add(opening)
             opening.add_done_callback(self._openings.discard)
         try:
             await asyncio.gather(*openings)
-            self._check()
+            self._queue.check()
         except BaseException as error:
-            for place in places:
-                self._end(place)
-            if self._fault is not None and isinstance(error, asyncio.CancelledError):
-                self._check()  # it is `close` that has cancelled them
+            for worker in workers:
+                self._end(worker)
+            if isinstance(error, asyncio.CancelledError):
+                self._queue.check()  # `close` has cancelled them
             raise
 
-    async def _open_once(self, place: Place) -> None:
-        self._show(place, DevicePhase.START)
-        place.hold(self._start_timeout_s)
+    async def _open_once(self, worker: DeviceWorker) -> None:
+        self._show(worker, DevicePhase.START)
         try:
-            async with asyncio.timeout(self._start_timeout_s):
-                self._task = await self._start(place)
-        except (ChildGone, OSError) as error:  # a TimeoutError is an OSError
-            why = self._why(error)
-            raise TrainerUnavailable(f"trainer on {place.name} did not start: {why}") from error
-        place.was_ready = True
+            await self._start(worker)
+        except (ChildGone, OSError) as error:
+            raise TrainerUnavailable(f"trainer on {worker.name} did not start: {error}") from error
 
-    def _retire(self, place: Place) -> None:
-        """Take a place out of service: at once, or when the training on it has ended."""
-        self._places.remove(place)
-        if place in self._free:
-            self._free.remove(place)
-            self._end(place)
-        elif place.is_opening:
-            self._end(place)
+    def _retire(self, worker: DeviceWorker) -> None:
+        """Remove a worker: now, or when the training on it has ended."""
+        self._workers.remove(worker)
+        if self._queue.remove(worker) or worker.is_opening:
+            self._end(worker)
         else:
-            self._leaving.append(place)
+            self._leaving.append(worker)
 
-    def _lets_go(self, place: Place) -> bool:
-        """End a place that was wished away while somebody trained on it; tell whether it was."""
-        leaves = place in self._leaving
+    def _retire_if_leaving(self, worker: DeviceWorker) -> bool:
+        """End a worker that `resize` removed during a training; return whether it did."""
+        leaves = worker in self._leaving
         if leaves:
-            self._leaving.remove(place)
-            self._end(place)
+            self._leaving.remove(worker)
+            self._end(worker)
         return leaves
 
-    def _end(self, place: Place) -> None:
-        """End a place in a task that `close` awaits."""
+    def _end(self, worker: DeviceWorker) -> None:
+        """End a worker in a task that `close` awaits."""
         for observer in self._observers:
-            observer.device_gone(place.name)
-        ending = asyncio.create_task(place.end())
+            observer.device_gone(worker.name)
+        ending = asyncio.create_task(worker.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
 
     # --- starting ---------------------------------------------------------------------------------
 
-    def _replace(self, place: Place, why: RestartReason | None = None) -> None:
-        """Kill what a place has and start anew, in a task that `close` awaits."""
-        if self._fault is not None:
+    def _give(self, worker: DeviceWorker) -> None:
+        """Hand a worker that has nothing to do to the next waiter, or end it if it is leaving."""
+        self._show(worker, None)
+        worker.due = None
+        if not self._retire_if_leaving(worker):
+            self._queue.give(worker)
+
+    def _replace(self, worker: DeviceWorker, reason: RestartReason | None = None) -> None:
+        """Kill the child of a worker and start another, in a task that `close` awaits."""
+        if self._queue.is_closed:
             return
-        if why is not None:
-            self._tell_of_restart(place, why)
-        if self._lets_go(place):
+        if reason is not None:
+            self._report_restart(worker, reason)
+        if self._retire_if_leaving(worker):
             return
-        opening = place.opening = asyncio.create_task(self._open(place))
+        opening = worker.opening = asyncio.create_task(self._open(worker))
         self._openings.add(opening)
-        opening.add_done_callback(self._has_opened)
+        opening.add_done_callback(self._finish_opening)
 
-    def _has_opened(self, opening: asyncio.Task[None]) -> None:
-        """Let a bug of ours end the search: a place that is silently gone would never be missed."""
+    def _finish_opening(self, opening: asyncio.Task[None]) -> None:
+        """Close the queue at a bug: a worker lost without an error would never be missed."""
         self._openings.discard(opening)
-        bug = None if opening.cancelled() else opening.exception()
-        if bug is None:
-            return
-        self._bug = bug
-        for waiter in self._called_up():
-            if not waiter.done():
-                waiter.set_exception(bug)
+        if not opening.cancelled() and (bug := opening.exception()) is not None:
+            self._queue.close(bug)
 
-    async def _open(self, place: Place) -> None:
-        """Start a place's child, again and again, until it is ready or told to stop."""
-        self._show(place, DevicePhase.START)
+    async def _open(self, worker: DeviceWorker) -> None:
+        """Start a worker's child, again and again, until it is ready or the task is cancelled."""
+        self._show(worker, DevicePhase.START)
         while True:
-            place.hold(self._start_timeout_s)
-            await place.kill()
             try:
-                async with asyncio.timeout(self._start_timeout_s):
-                    self._task = await self._start(place)
-            except ConfigurationError as error:
-                if not place.was_ready:  # it never worked: only a person can help
-                    self._fault = error
-                    self._refuse(error)
-                    place.due = None
+                await self._start(worker)
+            except (ChildGone, ConfigurationError, OSError) as error:
+                if isinstance(error, ConfigurationError) and not worker.was_ready:
+                    self._queue.close(error)  # it never worked: only a person can help
+                    worker.due = None
                     return
-                await self._back_off(place, error)
-            except (ChildGone, OSError) as error:  # a TimeoutError is an OSError
-                await self._back_off(place, error)
+                await self._back_off(worker, error)
             else:
-                place.num_failed, place.was_ready = 0, True
-                self._give(place)
+                worker.num_failed = 0
+                self._give(worker)
                 return
 
-    async def _start(self, place: Place) -> Task:
-        """Start a child and wait until it has loaded the data set."""
-        place.child = await Child.start(self._module, name=f"trainer on {place.name}")
-        await place.child.send({**self._configuration, "device": place.device})
-        said, _ = await place.child.receive()
-        if "error" in said:
-            raise ConfigurationError(said["error"]["detail"])
-        ready = said["ready"]
-        return Task(**{**ready, "input_shape": tuple(ready["input_shape"])})
+    async def _start(self, worker: DeviceWorker) -> None:
+        """Kill what is left of a worker's child, and start another within the time limit."""
+        worker.set_deadline(self._start_timeout_s)
+        await worker.kill()
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                self._task = await worker.start(self._module, self._configuration)
+        except TimeoutError as error:
+            raise ChildGone(f"no answer in {self._start_timeout_s:g} s") from error
+        worker.was_ready = True
 
-    async def _back_off(self, place: Place, error: Exception) -> None:
+    async def _back_off(self, worker: DeviceWorker, error: Exception) -> None:
         """Pause after a start that failed, longer each time."""
-        self._tell_of_restart(place, RestartReason.NOT_STARTED)
+        self._report_restart(worker, RestartReason.NOT_STARTED)
         first_s, longest_s = self._backoff_s
-        doublings = min(place.num_failed, 32)  # after 17 hours no float holds the number
+        doublings = min(worker.num_failed, 32)  # after 17 hours no float holds the number
         pause_s = min(longest_s, first_s * 2**doublings)
-        place.num_failed += 1
-        why = self._why(error)
+        worker.num_failed += 1
         logger.warning(
             "trainer on %s did not start: %s; next try in %g s",
-            place.name,
-            why,
+            worker.name,
+            error,
             pause_s,
-            extra={"action": "start_trainer", "place": place.name},
+            extra={"action": "start_trainer", "device": worker.name},
         )
-        if all(other.num_failed for other in self._places):
-            self._refuse(TrainerUnavailable(f"no trainer could be started; {place.name}: {why}"))
-        await place.kill()
-        place.due = None
+        if all(other.num_failed for other in self._workers):
+            self._queue.reject(TrainerUnavailable(f"no trainer could be started; {worker.name}: {error}"))
+        await worker.kill()
+        worker.due = None
         await asyncio.sleep(pause_s)
-
-    def _why(self, error: Exception) -> str:
-        """Tell why a start failed."""
-        is_late = isinstance(error, TimeoutError)
-        return f"no answer in {self._start_timeout_s:g} s" if is_late else str(error)
-
-
-# --- one conversation -----------------------------------------------------------------------------
-
-
-async def _converse(
-    place: Place, network: Network, training: Training, watch: Callable[[Progress], None]
-) -> tuple[dict[str, Any], list[bytes]]:
-    """Send a network, pass its epochs on, and return the last frame."""
-    if place.child is None:
-        raise ChildGone(f"trainer on {place.name} has been closed")
-    asked = {
-        "seed": training.seed,
-        "epochs": training.epochs,
-        "keep_weights": training.keep_weights,
-        "measures": asdict(network.measures),
-        "order": network.order,
-        "rung_ratio": training.rung.ratio if training.rung else None,
-    }
-    await place.child.send({"train": asked}, network.graph, network.weights)
-    while True:
-        said, blobs = await place.child.receive()
-        if "epoch" not in said:
-            return said, blobs
-        watch(_progress(place.name, said["epoch"]))
-        if said.get("at_rung"):
-            assert training.rung is not None
-            await place.child.send(
-                {"should_continue": training.rung.should_continue(said["epoch"]["accuracy"])}
-            )
-
-
-def _progress(place: str, epoch: Mapping[str, Any]) -> Progress:
-    return Progress(
-        device=place,
-        epoch=epoch["number"],
-        num_epochs=epoch["num_epochs"],
-        accuracy=epoch["accuracy"],
-    )
-
-
-def _result(
-    said: Mapping[str, Any],
-    blobs: list[bytes],
-    place: str,
-    times: Mapping[str, float],
-    *,
-    is_trained: bool,
-) -> Report | Failure | StoppedEarly:
-    if "stopped" in said:
-        return StoppedEarly(**said["stopped"], device=place, **times)
-    if "failure" in said:
-        failure = said["failure"]
-        cause = Outcome(failure["cause"])
-        spent = failure["cost"]
-        return Failure(cause=cause, detail=failure["detail"], device=place, cost=spent, **times)
-    report = said["report"]
-    return Report(
-        objective=report["objective"],
-        test_accuracy=report["test_accuracy"],
-        test_loss=report["test_loss"],
-        curve=tuple(Epoch(number=n, train_loss=x, accuracy=a) for n, x, a in report["curve"]),
-        device=place,
-        weights=blobs[0] if blobs else None,
-        normalisation=tuple((mean, deviation) for mean, deviation in report["normalisation"])
-        if blobs
-        else None,
-        rung_accuracy=report["rung_accuracy"],
-        cost=float(is_trained),
-        **times,
-    )

@@ -1,1 +1,1 @@
-"""Prompt files, and their edits while a search runs."""
+"""Prompt files: parser and folder watcher."""

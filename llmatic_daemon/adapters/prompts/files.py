@@ -1,6 +1,7 @@
-"""Prompt files: one Markdown file each, its stem the prompt's id for ever; a folder is one set."""
+"""Prompt files: one Markdown file for each prompt, its stem the prompt's id; a folder is one prompt set."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,37 +14,37 @@ from typing import Any
 from llmatic_daemon.domain import PLACEHOLDERS, Prompt, PromptKind
 from llmatic_daemon.domain.errors import ConfigurationError
 
-#: A prompt is a few sentences; more would not fit into the context of an LLM of 2,048 tokens.
+#: A prompt is a few sentences; a longer one would not fit into a context of 2,048 tokens.
 MAX_PROMPT_BYTES = 16 << 10
 
 _FENCE = "+++"
 _KEYS = ("kind", "enabled", "weight")
-#: Its place in a completion model's text is between these, unless it places the source itself.
+#: Quotes around a prompt in a completion model's text, unless the prompt contains `{source}`.
 _QUOTES = '"""'
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSnapshot:
-    """The files of a folder at one moment, read whole."""
+    """The content of all files of a folder at one moment."""
 
     folder: Path
-    #: What each prompt file holds, or why it cannot be read; sorted by path.
+    #: Content of each prompt file, or the reason why it cannot be read; sorted by path.
     files: tuple[tuple[Path, bytes | str], ...]
 
 
 def default_folder(for_cells: bool = False) -> Path:
-    """Find the prompts that are shipped in the package: for networks, or for a benchmark's cells."""
+    """Return the folder of the default prompts in the package: for networks, or for a benchmark's cells."""
     folder = resources.files("llmatic_daemon.adapters.prompts") / "defaults"
     return Path(str(folder / "cells" if for_cells else folder))
 
 
 def read_prompts(folder: Path) -> tuple[Prompt, ...]:
-    """Read the prompts of a folder as it is now; see `parse_prompts`."""
+    """Read the prompts of a folder; see `parse_prompts`."""
     return parse_prompts(snapshot(folder))
 
 
 def snapshot(folder: Path) -> FolderSnapshot:
-    """Read all prompt files of a folder: `*.md`, hidden files aside.
+    """Read all prompt files of a folder: `*.md`, except hidden files.
 
     Raises:
         ConfigurationError: the folder cannot be read.
@@ -59,49 +60,49 @@ def snapshot(folder: Path) -> FolderSnapshot:
 
 
 def _content(path: Path) -> bytes | str:
-    """Read a file, a little beyond its limit; or say why that cannot be."""
+    """Return the content of a file, up to one byte above its limit, or the reason why it cannot be read."""
     if not path.name.isprintable():
         return "must have a name of printable Unicode; rename it"
     try:
-        if not path.resolve().is_relative_to(path.parent.resolve()):
-            return f"must lie in its folder, found a link to {path.resolve()}; copy it there"
+        found = Path(os.path.realpath(path, strict=True))  # `Path.resolve` differs between Pythons
+        if not found.is_relative_to(path.parent.resolve()):
+            return f"must lie in its folder, found a link to {found}; copy it there"
         if not path.is_file():
             return "must be a file; move it elsewhere"
         with path.open("rb") as file:
             return file.read(MAX_PROMPT_BYTES + 1)
-    except (OSError, RuntimeError) as error:  # the latter for a link to itself
-        return f"must be readable: {getattr(error, 'strerror', None) or error}"
+    except OSError as error:
+        return f"must be readable: {error.strerror or error}"
 
 
-def parse_prompts(taken: FolderSnapshot) -> tuple[Prompt, ...]:
-    """Read prompts from their files, disabled ones left out, sorted by id.
+def parse_prompts(files: FolderSnapshot) -> tuple[Prompt, ...]:
+    """Parse prompt files, without disabled prompts, sorted by id.
 
     Returns:
-        At least one for mutation and exactly one for crossover, none of them numbered.
+        At least one mutation prompt and exactly one crossover prompt, all of version 0.
 
     Raises:
-        ConfigurationError: a file is no prompt, or they make no set; says which file, which line,
-            why.
+        ConfigurationError: a file or the set is not valid; names the file, the line and the reason.
     """
-    parsed = [_parsed(path, content) for path, content in taken.files]
+    parsed = [_parsed(path, content) for path, content in files.files]
     prompts = [prompt for prompt in parsed if prompt is not None]
     if not any(prompt.kind is PromptKind.MUTATION for prompt in prompts):
         raise ConfigurationError(
-            f"{taken.folder}: there must be at least one mutation prompt (*.md), found none; "
-            "'llmatic-daemon init' writes the ones that we ship"
+            f"{files.folder}: there must be at least one mutation prompt (*.md), found none; "
+            "'llmatic-daemon init' writes the default prompts"
         )
     crossover = [prompt for prompt in prompts if prompt.kind is PromptKind.CROSSOVER]
     if len(crossover) != 1:
         found = ", ".join(repr(f"{prompt.id}.md") for prompt in crossover) or "none"
         raise ConfigurationError(
-            f'{taken.folder}: there must be exactly one prompt with kind = "crossover" between '
+            f'{files.folder}: there must be exactly one prompt with kind = "crossover" between '
             f"'{_FENCE}' lines, found {found}"
         )
     return tuple(prompts)
 
 
 def _parsed(path: Path, content: bytes | str) -> Prompt | None:
-    """Read one file: optional TOML between two `+++` lines, then the text; None: it is disabled."""
+    """Parse one file: optional TOML between two `+++` lines, then the text. Return None if disabled."""
     if isinstance(content, str):
         shown = path if path.name.isprintable() else repr(str(path))
         raise ConfigurationError(f"{shown}: {content}")
@@ -134,7 +135,7 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def _parted(path: Path, content: str) -> tuple[str, str, int]:
-    """Part a file into the TOML at its head and the text, with the line where that begins."""
+    """Split a file into its TOML head, its text and the line number where the text begins."""
     lines = content.split("\n")
     if lines[0].strip() != _FENCE:
         return "", *_trimmed(lines, 1)
@@ -154,7 +155,7 @@ def _settings(path: Path, head: str) -> Mapping[str, Any]:
         settings = tomllib.loads(head)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
-            f"{path}: what is between the '{_FENCE}' lines must be TOML: {_shifted(str(error))}"
+            f"{path}: the lines between '{_FENCE}' must be TOML: {_shifted(str(error))}"
         ) from error
     for key in settings:
         if key not in _KEYS:
@@ -167,7 +168,7 @@ def _settings(path: Path, head: str) -> Mapping[str, Any]:
 
 
 def _shifted(message: str) -> str:
-    """Count lines from the file's first, which is the fence."""
+    """Shift line numbers by one, because the file's first line is the fence."""
     return re.sub(r"line (\d+)", lambda found: f"line {int(found[1]) + 1}", message)
 
 
@@ -196,21 +197,21 @@ def _weight(settings: Mapping[str, Any], where: str) -> float:
     if not is_number or not 0 < weight <= 1e6:
         raise ConfigurationError(
             f"{where}: weight must be above 0 and at most 1e6, got {weight!r}; "
-            "use enabled = false for a prompt that is not to be drawn"
+            "use enabled = false to exclude a prompt"
         )
     return float(weight)
 
 
 def _check_placeholders(path: Path, text: str, first_line: int) -> None:
-    """Refuse braces that mean nothing, and a layout of one's own that leaves the source out."""
+    """Reject unknown placeholders, and a prompt with quotes but without `{source}`."""
     found: set[str] = set()
     for number, content in enumerate(text.split("\n"), first_line):
         found |= _placeholders(f"{path}, line {number}", content)
     if _QUOTES in text and "source" not in found:
         line = first_line + text[: text.index(_QUOTES)].count("\n")
         raise ConfigurationError(
-            f"{path}, line {line}: a prompt with {_QUOTES} lays out the whole request, and must "
-            "place the network by {source}, found no {source}; or write it without the quotes"
+            f"{path}, line {line}: a prompt with {_QUOTES} is the whole request and must contain "
+            "{source}, found none; add it, or remove the quotes"
         )
 
 

@@ -1,4 +1,4 @@
-"""The prompt folder while it is edited: watched, and read when it has settled."""
+"""Watcher of the prompt folder: it reports changes, and reads the files when they are stable."""
 
 import asyncio
 import os
@@ -10,34 +10,33 @@ from llmatic_daemon.adapters.prompts.files import FolderSnapshot, parse_prompts,
 from llmatic_daemon.domain import Prompt
 from llmatic_daemon.domain.errors import ConfigurationError
 
-#: Events that come within this time of each other are one.
+#: Events within this time are combined.
 _DEBOUNCE_MS = 50
-#: How many times `settle_s` a folder gets to come to rest before it is given up.
+#: Maximum number of readings, `settle_s` apart, until a folder must be stable.
 _MAX_READINGS = 25
 
 
 class PromptFolder:
-    """A folder of prompts that people edit with whatever editor they like.
+    """A folder of prompts that a person may edit at any time.
 
     Args:
-        folder: Need not be there yet.
-        settle_s: For how long its files must stay the same before they count: an editor writes in
-            several steps, and half a file is not an edit.
-        rescan_s: How often to look without being told: a watch ends silently with its folder.
+        folder: The folder; it may not exist yet.
+        settle_s: How long the files must stay unchanged, because an editor saves a file in several steps.
+        rescan_s: Interval between scans without an event, because a watch ends silently with its folder.
     """
 
     def __init__(self, folder: Path, *, settle_s: float, rescan_s: float) -> None:
         self._folder = folder
         self._settle_s = settle_s
         self._rescan_s = rescan_s
-        #: What `settled` gave last, so that nothing is read twice.
+        #: Last result of `settled`, so that unchanged files are read once only.
         self._last: FolderSnapshot | None = None
 
     async def settled(self) -> FolderSnapshot:
-        """Read the folder until two readings in a row are the same.
+        """Read the folder until two readings in a row are equal.
 
         Raises:
-            ConfigurationError: it cannot be read, or does not come to rest.
+            ConfigurationError: the folder cannot be read, or keeps changing.
         """
         before = await asyncio.to_thread(snapshot, self._folder)
         if before == self._last:
@@ -50,12 +49,12 @@ class PromptFolder:
                 return now
             before = now
         raise ConfigurationError(
-            f"{self._folder}: prompts must stay unchanged for {self._settle_s:g} s, found them "
-            "changing all the time; let whoever writes there come to rest"
+            f"{self._folder}: prompts must stay unchanged for {self._settle_s:g} s, found changes in "
+            f"{_MAX_READINGS} readings; stop the program that writes there"
         )
 
     async def read(self) -> tuple[Prompt, ...]:
-        """Read the settled folder as one set of prompts.
+        """Read and parse the stable folder.
 
         Raises:
             ConfigurationError: as `settled` and `parse_prompts`.
@@ -63,28 +62,25 @@ class PromptFolder:
         return parse_prompts(await self.settled())
 
     async def stirrings(self) -> AsyncGenerator[None, None]:
-        """Tell whenever the folder may have changed, however its files are saved; for ever."""
+        """Yield whenever the folder may have changed, until cancelled."""
         while True:
-            yield  # whatever has come while nobody watched
+            yield  # there may have been changes while there was no watch
             try:
                 async with aclosing(self._watched()) as changes:
                     async for _ in changes:
                         yield
-            except (
-                OSError,
-                RuntimeError,
-            ):  # it is not there, or cannot be watched: inotify has limits
+            except (OSError, RuntimeError):  # no such folder, or no inotify watch is left
                 await asyncio.sleep(self._rescan_s)
-            except ExceptionGroup as errors:  # a name that is not UTF-8, which ended the daemon
+            except ExceptionGroup as errors:  # watchfiles fails on a name that is not UTF-8
                 if errors.split(RuntimeError)[1]:
                     raise
                 await asyncio.sleep(self._rescan_s)
 
     async def _watched(self) -> AsyncGenerator[None, None]:
-        """Tell of changes until the folder is another one than at the beginning."""
-        from watchfiles import awatch  # 0.1 s, that a start need not wait for
+        """Yield at each change, until another folder replaces this one."""
+        from watchfiles import awatch  # takes 0.1 s, and a start need not wait for it
 
-        with _held(self._folder) as held:
+        with _opened(self._folder) as opened:
             async for _ in awatch(
                 self._folder,
                 watch_filter=None,
@@ -95,15 +91,15 @@ class PromptFolder:
                 recursive=False,
             ):
                 yield
-                if not os.path.samestat(os.fstat(held), os.stat(self._folder)):
+                if not os.path.samestat(os.fstat(opened), os.stat(self._folder)):
                     return
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[int]:
-    """Hold a folder open: ext4 gives the number of a deleted inode to the next one that is made."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _opened(folder: Path) -> Iterator[int]:
+    """Keep a folder open, because ext4 reuses the inode number of a deleted folder."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield held
+        yield opened
     finally:
-        os.close(held)
+        os.close(opened)

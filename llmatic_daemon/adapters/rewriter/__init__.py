@@ -1,1 +1,1 @@
-"""What the offline rewriter does to a network's syntax tree: read it, edit it, fit it, print it."""
+"""The rule-based writer: parses a network's syntax tree, edits it, repairs it and prints it."""

@@ -1,4 +1,4 @@
-"""What an edit works with: the task, the limits, the freedom and the dice."""
+"""The context of an edit: the task, the size limits, the strength of changes and the random numbers."""
 
 from dataclasses import dataclass, replace
 from math import exp, log, prod
@@ -13,14 +13,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeLimits:
-    """How large a network may get."""
+    """Upper limits of a network's size."""
 
     num_parameters: int
     flops: int
     depth: int
     #: Elements of one tensor of one image.
     largest: int
-    #: Multiply-adds below which a network has too little to learn with, and shrinks no more.
+    #: Multiply-adds below which a network has too few weights to learn; it is not shrunk further.
     fewest_flops: int
 
     @classmethod
@@ -36,15 +36,13 @@ class SizeLimits:
         )
 
     def times(self, factor: float) -> "SizeLimits":
-        """Loosen the limits of parameters and multiply-adds."""
+        """Return limits with more parameters and multiply-adds."""
         return replace(
-            self,
-            num_parameters=int(self.num_parameters * min(factor, 1.9)),
-            flops=int(self.flops * factor),
+            self, num_parameters=int(self.num_parameters * min(factor, 1.9)), flops=int(self.flops * factor)
         )
 
     def sparing(self, size: Size) -> "SizeLimits":
-        """Loosen the limits for a parent that is above them, so that it need not shrink."""
+        """Return limits that a network of this size keeps, so that a large parent is not shrunk."""
         return replace(
             self,
             num_parameters=max(self.num_parameters, size.num_parameters),
@@ -54,7 +52,7 @@ class SizeLimits:
         )
 
     def excess(self, size: Size) -> str:
-        """Name the first limit that a network breaks; empty when it keeps all."""
+        """Return the name of the first limit that a network breaks, or an empty text."""
         for name in ("depth", "largest", "num_parameters", "flops"):
             if getattr(size, name) > getattr(self, name):
                 return name
@@ -62,18 +60,18 @@ class SizeLimits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workbench:
-    """The task, the limits, the freedom and the dice of one rewrite."""
+class EditContext:
+    """The task, the limits, the strength and the random numbers of one rewrite."""
 
     shape: Shape
     num_classes: int
     limits: SizeLimits
     #: The temperature, in [0, 1].
-    freedom: float
+    strength: float
     rng: Random
 
     def chance(self, probability: float) -> bool:
-        """Throw a coin."""
+        """Return True with a probability."""
         return self.rng.random() < probability
 
     def pick(self, *choices: _T) -> _T:
@@ -81,17 +79,17 @@ class Workbench:
         return self.rng.choice(choices)
 
     def factor(self) -> float:
-        """Draw by how much a size changes: from 1.25 up to 1.6 when calm and 4.5 when bold."""
-        return exp(self.rng.uniform(log(1.25), log(1.5 + 3 * self.freedom)))
+        """Draw the factor by which a size changes: at least 1.25, at most 1.5 to 4.5 by strength."""
+        return exp(self.rng.uniform(log(1.25), log(1.5 + 3 * self.strength)))
 
     def width(self, near: int, smallest: int = 8, largest: int = 256) -> int:
         """Draw a width near another one, within bounds."""
-        spread = 0.3 + self.freedom
+        spread = 0.3 + self.strength
         drawn = near * exp(self.rng.uniform(-spread, spread))
         return tidy_width(min(max(drawn, smallest), largest))
 
     def sites(self, chain: Chain) -> list[Site]:
-        """Follow the shapes through a chain that fits."""
+        """List the steps of a chain with their shapes; every step must accept its input."""
         return trace(chain, self.shape)
 
 
@@ -102,5 +100,5 @@ def tidy_width(width: float) -> int:
 
 
 def openers(sites: list[Site], rank: int) -> list[Site]:
-    """Find where a new unit may be put: before each unit whose input has so many dimensions."""
+    """List where a new unit may be inserted: before each unit whose input has `rank` dimensions."""
     return [site for site in sites if len(site.before) == rank and not isinstance(site.step, TRAILING)]

@@ -1,9 +1,9 @@
-"""Crossover: layers of one network in another one."""
+"""Crossover: combine the layers of two networks."""
 
 from dataclasses import replace
 
-from llmatic_daemon.adapters.rewriter.context import Workbench
-from llmatic_daemon.adapters.rewriter.repair import fit, starves
+from llmatic_daemon.adapters.rewriter.context import EditContext
+from llmatic_daemon.adapters.rewriter.repair import repair, starves
 from llmatic_daemon.adapters.rewriter.shape_inference import measure
 from llmatic_daemon.adapters.rewriter.steps import (
     TRAILING,
@@ -17,23 +17,23 @@ from llmatic_daemon.adapters.rewriter.steps import (
 )
 
 
-def graft(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
-    """Put layers of a donor into a network, or join the start of one and the end of the other.
+def crossover(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
+    """Insert layers of a donor into a network, or join the start of one and the end of the other.
 
     Returns:
-        None when the donor has nothing to give, or the two do not grow together.
+        None if the donor has no suitable layers, or the result cannot be repaired.
     """
-    parent = measure(chain, bench.shape)
-    bench = replace(bench, limits=bench.limits.sparing(parent))
-    joined = _crossed(chain, donor, bench) if bench.chance(0.35) else _inserted(chain, donor, bench)
-    child = None if joined is None else fit(joined, bench)
-    if child is None or starves(child, parent, bench):
+    parent = measure(chain, context.shape)
+    context = replace(context, limits=context.limits.sparing(parent))
+    joined = _crossed(chain, donor, context) if context.chance(0.35) else _inserted(chain, donor, context)
+    child = None if joined is None else repair(joined, context)
+    if child is None or starves(child, parent, context):
         return None
     return child
 
 
 def _maps_end(chain: Chain) -> int:
-    """Find where the feature maps end: the first step that makes them a vector or a sequence."""
+    """Return the index of the first step that turns feature maps into a vector or a sequence."""
     for index, step in enumerate(chain):
         if isinstance(step, Flatten | Rows | Dense):
             return index
@@ -41,7 +41,7 @@ def _maps_end(chain: Chain) -> int:
 
 
 def _cuts(chain: Chain, start: int, stop: int) -> list[int]:
-    """Find the borders between units."""
+    """List the indices between units."""
     return [
         index
         for index in range(start, stop + 1)
@@ -49,45 +49,44 @@ def _cuts(chain: Chain, start: int, stop: int) -> list[int]:
     ]
 
 
-def _inserted(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
-    """Put a run of the donor's units on feature maps among those of the network."""
-    piece = _piece(donor, _cuts(donor, 0, _maps_end(donor)), bench)
+def _inserted(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
+    """Insert a run of the donor's units among those of the network."""
+    piece = _piece(donor, _cuts(donor, 0, _maps_end(donor)), context)
     start, stop = 0, _maps_end(chain)
-    if not piece or bench.chance(0.15):
-        piece = _piece(donor, _cuts(donor, _maps_end(donor) + 1, len(donor) - 1), bench) or piece
+    if not piece or context.chance(0.15):
+        piece = _piece(donor, _cuts(donor, _maps_end(donor) + 1, len(donor) - 1), context) or piece
         if piece and isinstance(piece[0], Dense):
             start, stop = stop + 1, len(chain) - 1
     if not piece:
         return None
-    places = _cuts(chain, min(start, stop), stop)
-    place = bench.rng.choice(places)
-    end = place
-    if bench.chance(0.4):
-        # In place of some of the network's own units rather than beside them.
-        end = bench.rng.choice([cut for cut in places if cut >= place][:3])
-    replaced = (*chain[:place], *piece, *chain[end:])
+    cuts = _cuts(chain, min(start, stop), stop)
+    cut = end = context.rng.choice(cuts)
+    if context.chance(0.4):
+        # Replace some of the network's own units.
+        end = context.rng.choice([other for other in cuts if other >= cut][:3])
+    replaced = (*chain[:cut], *piece, *chain[end:])
     own = {id(layer) for layer in layers(chain[:-1])}
     if any(id(layer) in own for layer in layers(replaced)):
         return replaced
-    return (*chain[:place], *piece, *chain[place:])
+    return (*chain[:cut], *piece, *chain[cut:])
 
 
-def _piece(donor: Chain, cuts: list[int], bench: Workbench) -> Chain:
-    """Draw a run of up to four units that has a layer in it; longer ones when bold."""
+def _piece(donor: Chain, cuts: list[int], context: EditContext) -> Chain:
+    """Draw a run of units that contains a layer: at most 2 to 6 units, by strength."""
     runs = [
         donor[start:stop]
         for start in cuts
         for stop in cuts
-        if start < stop and cuts.index(stop) - cuts.index(start) <= 2 + round(4 * bench.freedom)
+        if start < stop and cuts.index(stop) - cuts.index(start) <= 2 + round(4 * context.strength)
     ]
     runs = [run for run in runs if any(isinstance(step, Layer | Residual) for step in run)]
-    return bench.rng.choice(runs) if runs else ()
+    return context.rng.choice(runs) if runs else ()
 
 
-def _crossed(chain: Chain, donor: Chain, bench: Workbench) -> Chain | None:
-    """Join the first units of the network with the donor's last ones, cut on feature maps."""
+def _crossed(chain: Chain, donor: Chain, context: EditContext) -> Chain | None:
+    """Join the first units of the network with the donor's last ones, both cut at feature maps."""
     heads = [cut for cut in _cuts(chain, 0, _maps_end(chain)) if any(layers(chain[:cut]))]
     tails = [cut for cut in _cuts(donor, 0, _maps_end(donor)) if any(layers(donor[cut:-1]))]
     if not heads or not tails:
-        return _inserted(chain, donor, bench)
-    return (*chain[: bench.rng.choice(heads)], *donor[bench.rng.choice(tails) :])
+        return _inserted(chain, donor, context)
+    return (*chain[: context.rng.choice(heads)], *donor[context.rng.choice(tails) :])

@@ -1,4 +1,4 @@
-"""Calls such as `nn.Conv2d(3, 16, 3)` in a constructor, as steps."""
+"""Parser for layer constructors such as `nn.Conv2d(3, 16, 3)`."""
 
 import ast
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Step,
 )
 
-#: Layers of `torch.nn` and the functions of `torch.nn.functional` that they stand for.
+#: Layers of `torch.nn` and the equivalent functions of `torch.nn.functional`.
 ACTIVATIONS = {
     "ReLU": "relu",
     "ReLU6": "relu6",
@@ -39,10 +39,10 @@ ACTIVATIONS = {
 
 
 def read(call: ast.Call, numbers: Numbers, name: str = "") -> Chain:
-    """Read the construction of a layer, or of a `Sequential` of layers.
+    """Parse the constructor call of a layer, or of a `Sequential` of layers.
 
     Raises:
-        Unreadable: not a layer that we know, or not with these arguments.
+        Unreadable: the layer or its arguments are not supported.
     """
     kind = dotted(call.func).split(".")[-1]
     if kind == "Identity":
@@ -50,11 +50,11 @@ def read(call: ast.Call, numbers: Numbers, name: str = "") -> Chain:
     if kind == "Sequential":
         return _sequential(call, numbers)
     if kind in ACTIVATIONS:
-        # Slopes and approximations are left at their defaults: they matter little to a rewrite.
+        # Slopes and approximations are ignored, because they matter little to a rewrite.
         return (Activation(name=name, function=ACTIVATIONS[kind]),)
     reader = _READERS.get(kind.removeprefix("Lazy"))
     if reader is None:
-        raise Unreadable(f"nn.{kind} is not a layer that we know")
+        raise Unreadable(f"nn.{kind} is not a supported layer")
     return (replace(reader(call, numbers, kind), name=name),)
 
 
@@ -62,13 +62,13 @@ def _sequential(call: ast.Call, numbers: Numbers) -> Chain:
     chain: Chain = ()
     for argument in call.args:
         if not isinstance(argument, ast.Call):
-            raise Unreadable("a Sequential must be of plain layers")
+            raise Unreadable("a Sequential must contain plain layers only")
         chain += read(argument, numbers)
     return chain
 
 
 def _parameters(kind: str, first: str, *others: str) -> tuple[str, ...]:
-    """Leave the input size out of the parameters of a lazy layer."""
+    """Return the parameters of a layer, without the input size if it is a lazy one."""
     return others if kind.startswith("Lazy") else (first, *others)
 
 
@@ -105,15 +105,24 @@ def _recurrent(call: ast.Call, numbers: Numbers, kind: str) -> Step:
     names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first")
     arguments = Arguments(call, names, numbers)
     if arguments.integer("num_layers", 1) != 1 or not arguments.value("batch_first", False):
-        raise Unreadable("a recurrent layer must be single and have the batch first")
+        raise Unreadable("a recurrent layer must have one level and the batch first")
     return Recurrent(kind=kind, out=arguments.integer("hidden_size"))
 
 
 def _dropout(call: ast.Call, numbers: Numbers, kind: str) -> Step:
-    p = Arguments(call, ("p", "inplace"), numbers).value("p", 0.5)
+    return dropout(kind == "Dropout2d", Arguments(call, ("p", "inplace"), numbers))
+
+
+def dropout(channels: bool, arguments: Arguments) -> Dropout:
+    """Parse the arguments of a dropout layer or function.
+
+    Raises:
+        Unreadable: the probability is not a number.
+    """
+    p = arguments.value("p", 0.5)
     if not isinstance(p, int | float):
         raise Unreadable("the probability of a dropout must be a number")
-    return Dropout(p=float(p), channels=kind == "Dropout2d")
+    return Dropout(p=float(p), channels=channels)
 
 
 def _pool(call: ast.Call, numbers: Numbers, kind: str) -> Step:
@@ -121,17 +130,14 @@ def _pool(call: ast.Call, numbers: Numbers, kind: str) -> Step:
 
 
 def pool(kind: str, call: ast.Call, numbers: Numbers, *leading: str) -> Pool:
-    """Read the arguments of a pooling layer, or after `leading` ones those of its function.
+    """Parse the arguments of a pooling layer, or of its function, which has `leading` ones.
 
     Raises:
-        Unreadable: not with these arguments.
+        Unreadable: the arguments are not supported.
     """
     arguments = Arguments(call, (*leading, "kernel_size", "stride", "padding"), numbers)
     kernel = arguments.integer("kernel_size")
-    stride, padding = (
-        arguments.integer("stride", kernel),
-        arguments.integer("padding", 0, smallest=0),
-    )
+    stride, padding = (arguments.integer("stride", kernel), arguments.integer("padding", 0, smallest=0))
     return Pool(kind=kind, kernel=kernel, stride=stride, padding=padding)
 
 

@@ -1,4 +1,4 @@
-"""Plain values in a syntax tree: names, numbers and the arguments of a call."""
+"""Evaluation of plain values in a syntax tree: names, numbers and the arguments of a call."""
 
 import ast
 
@@ -6,11 +6,11 @@ _LARGEST = 1_000_000
 
 
 class Unreadable(Exception):
-    """A source, or a part of it, that we do not understand."""
+    """A source, or a part of it, that the parser does not support."""
 
 
 def dotted(node: ast.expr) -> str:
-    """Spell `a.b.c` as text; the empty text when it is no plain name."""
+    """Return `a.b.c` as text, or an empty text if the node is no plain name."""
     match node:
         case ast.Name():
             return node.id
@@ -21,13 +21,13 @@ def dotted(node: ast.expr) -> str:
 
 
 class Numbers:
-    """The plain values that names stand for in a constructor."""
+    """The values of the names in a constructor."""
 
     def __init__(self) -> None:
         self._known: dict[str, object] = {}
 
     def define(self, name: str, node: ast.expr) -> None:
-        """Remember what a name stands for; forget it when that is not understood."""
+        """Store the value of a name; forget the name if its value is not supported."""
         self._known.pop(name, None)
         try:
             self._known[name] = self.value(node)
@@ -88,41 +88,30 @@ class Arguments:
         if len(call.args) > len(parameters) or any(
             isinstance(argument, ast.Starred) for argument in call.args
         ):
-            raise Unreadable(f"'{ast.unparse(call)}' has arguments that we do not know")
+            raise Unreadable(f"'{ast.unparse(call)}' has unknown arguments")
         self._given = dict(zip(parameters, call.args, strict=False))
         for keyword in call.keywords:
             if keyword.arg not in parameters:
-                raise Unreadable(f"'{ast.unparse(call)}' has arguments that we do not know")
+                raise Unreadable(f"'{ast.unparse(call)}' has unknown arguments")
             self._given[keyword.arg] = keyword.value
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._given
-
-    def node(self, name: str) -> ast.expr:
-        """Return the expression of an argument.
-
-        Raises:
-            Unreadable: it was not given.
-        """
-        if name not in self._given:
-            raise Unreadable(f"argument {name!r} is missing")
-        return self._given[name]
-
     def integer(self, name: str, default: int | None = None, smallest: int = 1) -> int:
-        """Read a whole number.
+        """Return a whole number.
 
         Raises:
             Unreadable: it is something else, too small, or missing without a default.
         """
-        if name not in self._given and default is not None:
+        if name not in self._given:
+            if default is None:
+                raise Unreadable(f"argument {name!r} is missing")
             return default
-        number = self._numbers.integer(self.node(name))
+        number = self._numbers.integer(self._given[name])
         if not smallest <= number <= _LARGEST:
             raise Unreadable(f"{name} must be from {smallest} to {_LARGEST}, got {number}")
         return number
 
     def value(self, name: str, default: object) -> object:
-        """Read a plain value.
+        """Return a plain value.
 
         Raises:
             Unreadable: it is something else.

@@ -1,7 +1,7 @@
-"""A network's syntax tree as a chain of steps: read, never run.
+"""Parser from a network's syntax tree to a chain of steps. The code is never run.
 
-Understands straight-line networks in the usual spellings of PyTorch (layers as attributes, in a
-`Sequential` or functional, sums of two branches). Whatever it is not sure of is `Unreadable`.
+It supports straight-line networks as PyTorch code usually writes them. Layers are attributes, parts of a
+`Sequential` or functions; sums join two branches. For anything else it raises `Unreadable`.
 """
 
 import ast
@@ -19,17 +19,17 @@ def parse(source: str) -> ast.Module:
     """Parse a source without warnings about its style.
 
     Raises:
-        Unreadable: it is no Python.
+        Unreadable: it is not valid Python.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Unreadable(f"no Python: {error}") from error
+        raise Unreadable(f"not valid Python: {error}") from error
 
 
 def find_network(tree: ast.Module) -> ast.ClassDef:
-    """Find the last class of a file that inherits from `nn.Module`.
+    """Return the last class of a file that inherits from `nn.Module`.
 
     Raises:
         Unreadable: there is none.
@@ -43,7 +43,7 @@ def find_network(tree: ast.Module) -> ast.ClassDef:
 
 
 def find_method(network: ast.ClassDef, name: str) -> ast.FunctionDef:
-    """Find a method of a class.
+    """Return a method of a class.
 
     Raises:
         Unreadable: there is none.
@@ -55,10 +55,10 @@ def find_method(network: ast.ClassDef, name: str) -> ast.FunctionDef:
 
 
 def read_network(network: ast.ClassDef, shape: Shape, num_classes: int) -> Chain:
-    """Read a network's class as a chain of steps, for images of a shape.
+    """Parse a network's class to a chain of steps, for images of a shape.
 
     Raises:
-        Unreadable: something in it is not understood, or the shapes do not work out.
+        Unreadable: a part of it is not supported, or the shapes do not match.
     """
     constructor = find_method(network, "__init__")
     numbers, layers = Numbers(), dict[str, Chain]()
@@ -87,7 +87,7 @@ def _defaults(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _define(statement: ast.stmt, numbers: Numbers, layers: dict[str, Chain]) -> None:
-    """Take note of one assignment of `__init__`; what is not understood must not be used later."""
+    """Store the layer or value of one assignment in `__init__`."""
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         if isinstance(statement, ast.Expr | ast.Pass):
             return
@@ -101,7 +101,7 @@ def _define(statement: ast.stmt, numbers: Numbers, layers: dict[str, Chain]) -> 
 
 
 class _Forward:
-    """Follows tensors through `forward`; a tensor is the chain of steps that led to it."""
+    """Interpreter of `forward`; it represents a tensor by the chain of steps that computes it."""
 
     def __init__(self, layers: dict[str, Chain], numbers: Numbers) -> None:
         self._layers = layers
@@ -110,10 +110,10 @@ class _Forward:
         self._tensors: dict[str, Chain] = {}
 
     def run(self, forward: ast.FunctionDef) -> Chain:
-        """Follow the input to the returned tensor.
+        """Return the chain from the input to the returned tensor.
 
         Raises:
-            Unreadable: not straight-line code on one input, or something unknown.
+            Unreadable: this is not straight-line code on one input, or a part is not supported.
         """
         if len(forward.args.args) != 2:
             raise Unreadable("forward must take one input")
@@ -132,7 +132,7 @@ class _Forward:
             target = statement.targets[0]
             value = self._value(statement.value)
             if isinstance(target, ast.Tuple):
-                # `x, _ = self.lstm(x)`: only the sequence is followed, not the state.
+                # Of `x, _ = self.lstm(x)`, only the sequence is supported, not the state.
                 if not (value and isinstance(value[-1], Recurrent)):
                     raise Unreadable("only a recurrent layer returns a pair")
                 target = target.elts[0]
@@ -175,10 +175,10 @@ class _Forward:
 def _sum(left: Chain, right: Chain) -> Chain:
     """Join two branches behind their common stem; the longer one is the body."""
     stem = 0
-    # By identity: two equal layers in two branches are not one layer.
+    # Compare by identity, because two equal layers in two branches are not the same layer.
     while stem < min(len(left), len(right)) and left[stem] is right[stem]:
         stem += 1
     body, shortcut = sorted((left[stem:], right[stem:]), key=len, reverse=True)
     if not body or not tensor_calls.is_simple(shortcut):
-        raise Unreadable("a sum must be of a tensor and a branch beside it")
+        raise Unreadable("a sum must join a tensor and one branch")
     return (*left[:stem], Residual(body=body, shortcut=shortcut))

@@ -1,6 +1,7 @@
-"""A chain of steps as Python source: imports and one `nn.Module` without constructor arguments."""
+"""Printer of a chain of steps: Python source of one `nn.Module` without constructor arguments."""
 
 import ast
+from itertools import count
 
 from llmatic_daemon.adapters.rewriter.shape_inference import (
     Shape,
@@ -42,7 +43,7 @@ class {class_name}(nn.Module):
 """
 
 _NAMES: dict[type[Step], str] = {Conv: "conv", Dense: "fc", Norm: "norm", Dropout: "drop"}
-#: Attributes that a module has anyway.
+#: Attributes of every module.
 _RESERVED = {"forward", "training", "train", "eval", "half", "float", "double", "apply", "type"}
 
 
@@ -50,7 +51,7 @@ def print_network(chain: Chain, shape: Shape, class_name: str = "Net") -> str:
     """Print a network for images of a shape, as `ast.unparse` formats it.
 
     Raises:
-        Misfit: a step cannot take what comes to it.
+        Misfit: a step does not accept its input shape.
     """
     printer = _Printer({step.name for step in steps(chain) if step.name})
     printer.chain(chain, shape)
@@ -66,13 +67,13 @@ def _indented(lines: list[str]) -> str:
 
 
 class _Printer:
-    """Collects the lines of both methods; `value` is the expression not yet assigned."""
+    """Collector of the lines of both methods; `value` is the pending expression."""
 
     def __init__(self, wanted: set[str]) -> None:
         self.layers: list[str] = []
         self.forward: list[str] = []
         self.value = "x"
-        self._taken: set[str] = set(_RESERVED)
+        self._used: set[str] = set(_RESERVED)
         self._wanted = wanted
         self._depth = 0
         self._composing = False
@@ -91,7 +92,10 @@ class _Printer:
             case Norm() | Dropout():
                 self._layer(step, shape)
             case Recurrent():
-                self._recurrent(step, shape)
+                self._assign()
+                self._layer(step, shape)
+                self.forward.append(f"x, _ = {self.value}")
+                self.value = "x"
             case Residual():
                 self._residual(step, shape)
             case Activation():
@@ -110,12 +114,6 @@ class _Printer:
         self.layers.append(f"self.{name} = nn.{_constructor(step, shape)}")
         self.value = f"self.{name}({self.value})"
 
-    def _recurrent(self, step: Recurrent, shape: Shape) -> None:
-        self._assign()
-        name = self._name(step)
-        self.layers.append(f"self.{name} = nn.{_constructor(step, shape)}")
-        self.forward.append(f"x, _ = self.{name}(x)")
-
     def _residual(self, step: Residual, shape: Shape) -> None:
         self._assign()
         self._depth += 1
@@ -132,15 +130,13 @@ class _Printer:
         self._depth -= 1
 
     def _name(self, step: Step) -> str:
-        if step.name and step.name not in self._taken:
-            self._taken.add(step.name)
-            return step.name
-        stem = step.kind.lower() if isinstance(step, Recurrent) else _NAMES[type(step)]
-        number = 1
-        while f"{stem}{number}" in self._taken | self._wanted:
-            number += 1
-        self._taken.add(f"{stem}{number}")
-        return f"{stem}{number}"
+        name = step.name
+        if not name or name in self._used:
+            stem = step.kind.lower() if isinstance(step, Recurrent) else _NAMES[type(step)]
+            names = (f"{stem}{number}" for number in count(1))
+            name = next(name for name in names if name not in self._used | self._wanted)
+        self._used.add(name)
+        return name
 
 
 def _constructor(step: Step, shape: Shape) -> str:

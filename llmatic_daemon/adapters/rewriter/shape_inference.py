@@ -1,4 +1,4 @@
-"""Shape inference without torch: what goes in and out of each step, and what it costs."""
+"""Shape inference without torch: the input and output shape of each step, and its cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ from llmatic_daemon.adapters.rewriter.steps import (
     layers,
 )
 
-#: Of one image: (channels, height, width), a sequence (length, features), or (features,).
+#: Shape of one image: (channels, height, width), a sequence (length, features), or (features,).
 Shape = tuple[int, ...]
 
 _GATES = {"LSTM": 4, "GRU": 3}
 
 
 class Misfit(Exception):
-    """A step cannot take what comes to it."""
+    """A step does not accept its input shape."""
 
     def __init__(self, step: Step, before: Shape, path: Path = ()) -> None:
-        super().__init__(f"{type(step).__name__} cannot take {before}")
+        super().__init__(f"{type(step).__name__} does not accept the shape {before}")
         self.step = step
         self.before = before
         self.path = path
@@ -41,7 +41,7 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A step in its place, with the shapes around it."""
+    """A step with its path and its input and output shape."""
 
     path: Path
     step: Step
@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """What a network costs."""
+    """The cost of a network."""
 
     num_parameters: int
     #: Multiply-adds of the layers for one image.
@@ -63,13 +63,13 @@ class Size:
 
 
 def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
-    """Follow the shape of one image through a chain.
+    """Infer the shapes of a chain for one image.
 
     Returns:
-        Every step in order; the steps in the body of a residual before the residual itself.
+        Every step in order; the steps in the body of a residual block before the block itself.
 
     Raises:
-        Misfit: a step cannot take what comes to it; names the first.
+        Misfit: a step does not accept its input shape; names the first.
     """
     sites: list[Site] = []
     for index, step in enumerate(chain):
@@ -86,10 +86,10 @@ def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
 
 
 def shape_after(step: Step, before: Shape) -> Shape:
-    """Tell the shape of one image after a step.
+    """Return the shape of one image after a step.
 
     Raises:
-        Misfit: the step cannot take it.
+        Misfit: the step does not accept its input shape.
     """
     match step, before:
         case Conv(), (channels, _, _):
@@ -115,11 +115,9 @@ def shape_after(step: Step, before: Shape) -> Shape:
         case Residual(), _:
             return _residual_after(step, before)
         case Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
-            # A single value, less its own mean, is always 0.
+            # The normalisation of a single value is always 0.
             raise Misfit(step, before)
-        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | SplitStep(), _:
-            raise Misfit(step, before)
-        case Collapse(), _:
+        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | SplitStep() | Collapse(), _:
             raise Misfit(step, before)
     return before
 
@@ -141,10 +139,10 @@ def _residual_after(step: Residual, before: Shape) -> Shape:
 
 
 def end(chain: Chain, shape: Shape) -> Shape:
-    """Tell the shape of one image after a whole chain.
+    """Return the shape of one image after a whole chain.
 
     Raises:
-        Misfit: a step cannot take what comes to it.
+        Misfit: a step does not accept its input shape.
     """
     for step in chain:
         shape = shape_after(step, shape)
@@ -152,19 +150,19 @@ def end(chain: Chain, shape: Shape) -> Shape:
 
 
 def num_parts(step: SplitStep, features: int) -> int:
-    """Tell into how many equal parts a vector is split: the largest divisor that is allowed."""
+    """Return the number of equal parts of a vector: its largest divisor up to `step.parts`."""
     return max(parts for parts in range(1, step.parts + 1) if features % parts == 0)
 
 
 def groups_of(step: Conv, channels: int) -> int:
-    """Tell the number of groups of a convolution on so many input channels."""
+    """Return the number of groups of a convolution, given its input channels."""
     return channels if step.depthwise else gcd(step.groups, channels, step.out)
 
 
 def norm_groups(shape: Shape) -> int:
-    """Tell the number of groups that a group normalisation of such maps has.
+    """Return the number of groups of a group normalisation: 1, 2, 4 or 8.
 
-    A group of few values, less their mean, says little; one of a single value nothing at all.
+    A group has at least 4 values, because the normalisation of fewer loses information.
     """
     channels, height, width = shape
     fits = [n for n in (2, 4, 8) if channels % n == 0 and channels // n * height * width >= 4]
@@ -186,15 +184,15 @@ def cost(step: Layer, before: Shape, after: Shape) -> tuple[int, int]:
 
 
 def measure(chain: Chain, shape: Shape) -> Size:
-    """Count what a network costs for one image of a shape.
+    """Return the cost of a network for one image of a shape.
 
     Raises:
-        Misfit: a step cannot take what comes to it.
+        Misfit: a step does not accept its input shape.
     """
     num_parameters, flops, largest = 0, 0, prod(shape)
     for step, before, after in _everything(chain, shape):
         largest = max(largest, prod(after))
-        if isinstance(step, Conv | Dense | Recurrent):
+        if isinstance(step, Layer):
             parameters, multiply_adds = cost(step, before, after)
             num_parameters, flops = num_parameters + parameters, flops + multiply_adds
         elif isinstance(step, Norm):

@@ -1,18 +1,18 @@
-"""The steps of a network's forward pass, as values: what a rewrite reads, edits and prints.
+"""The steps of a network's forward pass, as immutable values.
 
-A network is a chain of steps on one tensor; a residual connection holds a chain of its own. Input
-sizes are not kept: they follow from the step before, so an edit never leaves a stale number.
+A network is a chain of steps on one tensor; a residual connection holds a chain of its own. Steps store
+no input sizes. These follow from the step before, so an edit never leaves a stale number.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One operation on the tensor that flows through a network."""
+    """One operation on a tensor."""
 
-    #: Attribute that held the layer in the parent's source, kept for a readable difference.
+    #: Attribute of the layer in the parent's source, kept for a readable difference.
     name: str = field(default="", compare=False)
 
 
@@ -27,7 +27,7 @@ class Conv(Step):
     dilation: int = 1
     #: Lowered to a common divisor of input and output channels where it does not divide them.
     groups: int = 1
-    #: One filter a channel: `out` and `groups` follow the input.
+    #: One filter for each channel; then `out` and `groups` follow the input.
     depthwise: bool = False
     bias: bool = True
 
@@ -90,24 +90,24 @@ class Activation(Step):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flatten(Step):
-    """Anything to one vector."""
+    """Conversion of any shape to one vector."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows(Step):
-    """Feature maps (channels, height, width) to the sequence of their rows."""
+    """Conversion of feature maps (channels, height, width) to the sequence of their rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitStep(Step):
-    """A vector to a sequence of at most `parts` equal parts."""
+    """Conversion of a vector to a sequence of at most `parts` equal parts."""
 
     parts: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collapse(Step):
-    """A sequence to one vector: its "last" element or its "mean"."""
+    """Conversion of a sequence to one vector: its "last" element or its "mean"."""
 
     kind: str = "last"
 
@@ -121,26 +121,26 @@ class Residual(Step):
 
 
 Chain = tuple[Step, ...]
-#: Where a step stands: its index, or the index of a residual and the index in its body, and so on.
+#: Position of a step: its index, or the index of a residual block and the index in its body, and so on.
 Path = tuple[int, ...]
 Layer = Conv | Dense | Recurrent
 
-#: What belongs to the layer before it; everything else opens a unit of its own.
+#: Steps that belong to the layer before them. Every other step begins a unit.
 TRAILING = (Norm, Activation, Dropout)
 
 
 def layers(chain: Chain) -> Iterator[Layer]:
-    """Walk through all layers with weights, those in residual connections included."""
+    """Yield all layers with weights, including those in residual connections."""
     for step in chain:
         if isinstance(step, Residual):
             yield from layers(step.body)
             yield from layers(step.shortcut)
-        elif isinstance(step, Conv | Dense | Recurrent):
+        elif isinstance(step, Layer):
             yield step
 
 
 def steps(chain: Chain) -> Iterator[Step]:
-    """Walk through all steps, residual connections before what they hold."""
+    """Yield all steps, each residual connection before its contents."""
     for step in chain:
         yield step
         if isinstance(step, Residual):
@@ -149,7 +149,7 @@ def steps(chain: Chain) -> Iterator[Step]:
 
 
 def unit_end(chain: Chain, start: int) -> int:
-    """Tell where the unit that a step opens ends: behind what belongs to the step."""
+    """Return the end index of the unit that begins at `start`."""
     stop = start + 1
     while stop < len(chain) and isinstance(chain[stop], TRAILING):
         stop += 1
@@ -157,12 +157,11 @@ def unit_end(chain: Chain, start: int) -> int:
 
 
 def splice(chain: Chain, path: Path, new: Chain, num_removed: int = 0) -> Chain:
-    """Put new steps at a path, in place of the `num_removed` steps from there on."""
+    """Insert new steps at a path, and remove the `num_removed` steps that were there."""
     index, *deeper = path
     if not deeper:
         return chain[:index] + new + chain[index + num_removed :]
     residual = chain[index]
     assert isinstance(residual, Residual)
-    body = splice(residual.body, tuple(deeper), new, num_removed)
-    changed = Residual(name=residual.name, body=body, shortcut=residual.shortcut)
+    changed = replace(residual, body=splice(residual.body, tuple(deeper), new, num_removed))
     return (*chain[:index], changed, *chain[index + 1 :])

@@ -1,14 +1,13 @@
-"""Calls on tensors in `forward`, such as `F.relu(x)` or `x.flatten(1)`, as steps."""
+"""Parser for calls on tensors in `forward`, such as `F.relu(x)` or `x.flatten(1)`."""
 
 import ast
 
-from llmatic_daemon.adapters.rewriter.layer_calls import ACTIVATIONS, pool
+from llmatic_daemon.adapters.rewriter.layer_calls import ACTIVATIONS, dropout, pool
 from llmatic_daemon.adapters.rewriter.literals import Arguments, Numbers, Unreadable, dotted
 from llmatic_daemon.adapters.rewriter.steps import (
     Activation,
     Chain,
     Collapse,
-    Dropout,
     Flatten,
     GlobalPool,
     Norm,
@@ -21,16 +20,16 @@ from llmatic_daemon.adapters.rewriter.steps import (
 )
 
 _FUNCTIONS = {"F", "nn.functional", "torch.nn.functional", "torch"}
-#: A longer sequence takes a recurrent layer too long.
+#: A recurrent layer would be too slow on a longer sequence.
 _MAX_PARTS = 1024
 _SOFTMAX = ("softmax", "log_softmax")
 
 
 def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
-    """Read one call as the tensor that it takes and the steps that it adds.
+    """Parse one call. Return the expression of its input tensor, and the steps that it adds.
 
     Raises:
-        Unreadable: not a call that we know, or not with these arguments.
+        Unreadable: the function or its arguments are not supported.
     """
     owner, _, function = dotted(call.func).rpartition(".")
     if owner in _FUNCTIONS and call.args:
@@ -41,7 +40,7 @@ def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
 
 
 def read_slice(node: ast.Subscript) -> Chain:
-    """Read `x[:, -1]`, the last element of a sequence.
+    """Parse `x[:, -1]`, the last element of a sequence.
 
     Raises:
         Unreadable: it is another slice.
@@ -53,10 +52,10 @@ def read_slice(node: ast.Subscript) -> Chain:
 
 
 def scores(chain: Chain) -> Chain:
-    """Leave a softmax at the very end out: the loss has one of its own.
+    """Remove a softmax at the end of a chain, because the loss includes one.
 
     Raises:
-        Unreadable: there is another one in between.
+        Unreadable: there is another softmax between layers.
     """
     while chain and isinstance(chain[-1], Activation) and chain[-1].function in _SOFTMAX:
         chain = chain[:-1]
@@ -66,12 +65,12 @@ def scores(chain: Chain) -> Chain:
 
 
 def has_weights(chain: Chain) -> bool:
-    """Tell whether a chain has anything to learn."""
+    """Return whether a chain has trainable weights."""
     return any(layers(chain)) or any(isinstance(step, Norm) for step in steps(chain))
 
 
 def is_simple(chain: Chain) -> bool:
-    """Tell whether a chain can be printed as one expression."""
+    """Return whether a chain can be printed as one expression."""
     return not any(isinstance(step, Residual | Recurrent) for step in chain)
 
 
@@ -83,7 +82,8 @@ def _function(function: str, call: ast.Call, numbers: Numbers) -> Chain:
             arguments = Arguments(call, ("input", "output_size"), numbers)
             return (GlobalPool(size=arguments.integer("output_size")),)
         case "dropout" | "dropout2d":
-            return (_dropout(function, call, numbers),)
+            arguments = Arguments(call, ("input", "p", "training", "inplace"), numbers)
+            return (dropout(function == "dropout2d", arguments),)
         case "flatten" if _plain(call, 1, numbers) == (1,):
             return (Flatten(),)
     if function in ACTIVATIONS.values():
@@ -91,16 +91,8 @@ def _function(function: str, call: ast.Call, numbers: Numbers) -> Chain:
     raise Unreadable(f"'{ast.unparse(call)}' is not understood")
 
 
-def _dropout(function: str, call: ast.Call, numbers: Numbers) -> Dropout:
-    arguments = Arguments(call, ("input", "p", "training", "inplace"), numbers)
-    p = arguments.value("p", 0.5)
-    if not isinstance(p, int | float):
-        raise Unreadable("the probability of a dropout must be a number")
-    return Dropout(p=float(p), channels=function == "dropout2d")
-
-
 def _plain(call: ast.Call, num_skipped: int, numbers: Numbers) -> tuple[object, ...]:
-    """Read the positional arguments after the first ones, then the keywords."""
+    """Evaluate the positional arguments after the skipped ones, then the keywords."""
     given = [*call.args[num_skipped:], *(keyword.value for keyword in call.keywords)]
     return tuple(numbers.value(node) for node in given)
 
@@ -133,7 +125,7 @@ def _keeps_batch(node: ast.expr) -> bool:
 
 
 def _rows(node: ast.expr) -> ast.expr:
-    """Find what is permuted in `x.permute(0, 2, 1, 3).flatten(2)`."""
+    """Return the permuted tensor `x` of `x.permute(0, 2, 1, 3).flatten(2)`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         arguments = [ast.unparse(argument) for argument in node.args]
         if node.func.attr == "permute" and arguments == ["0", "2", "1", "3"]:

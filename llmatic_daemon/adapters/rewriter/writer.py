@@ -1,19 +1,19 @@
-"""The offline rewriter: a writer without an LLM, which edits the parent's syntax tree."""
+"""The rule-based writer, which edits the parent's syntax tree without an LLM."""
 
 from dataclasses import replace
 from random import Random
 from time import monotonic
 
-from llmatic_daemon.adapters.rewriter.context import SizeLimits, Workbench
-from llmatic_daemon.adapters.rewriter.crossover import graft
-from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of, rewrite, small_change
+from llmatic_daemon.adapters.rewriter.context import EditContext, SizeLimits
+from llmatic_daemon.adapters.rewriter.crossover import crossover
+from llmatic_daemon.adapters.rewriter.intents import Intent, intent_of, rewrite, small_change
 from llmatic_daemon.adapters.rewriter.literals import Unreadable
 from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network
 from llmatic_daemon.adapters.rewriter.printer import print_network
-from llmatic_daemon.adapters.rewriter.repair import fit
+from llmatic_daemon.adapters.rewriter.repair import repair
 from llmatic_daemon.adapters.rewriter.shape_inference import measure
 from llmatic_daemon.adapters.rewriter.steps import Activation, Chain, Conv, Dense, Flatten
-from llmatic_daemon.adapters.rewriter.unparsed import edit_foreign
+from llmatic_daemon.adapters.rewriter.unparsed import edit_unparsed
 from llmatic_daemon.domain import (
     CHANGE_PROMPT_ID,
     SAMPLE_PROMPT_ID,
@@ -25,53 +25,52 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.domain.ports import Writer
 
 _MAX_TRIES = 12
-#: Edits between the initial network and one that is drawn at random, at most.
+#: Maximum number of edits between the initial network and one that is drawn at random.
 _MAX_EDITS = 12
 
 
 class OfflineRewriter(Writer):
-    """Rewrites networks by rule, as the prompt asks. There is no LLM in it, and it learns nothing.
+    """Rule-based writer that changes the parent network as the prompt asks. It does not learn.
 
-    It reads the parent's syntax tree as a chain of steps, edits the chain, makes it fit the task's
-    shapes, and prints it. So the daemon runs without a network or a GPU server, and a search has a
-    control arm: what an LLM is worth is what it finds beyond this. It can also stand in for an LLM
-    that does not answer. One completion costs a few milliseconds of CPU in the caller's process.
+    It parses the parent to a chain of steps, edits and repairs the chain, and prints it. It serves as the
+    writer of searches without an LLM, as the control arm, and as the fallback while no LLM is available.
+    One completion costs a few milliseconds of CPU time in the calling process.
 
-    The same request gives the same text; the number and size of changes grow with the temperature. The
-    prompt `SAMPLE_PROMPT_ID` gets a network that is many edits of any kind away.
+    The same request gives the same text; the number and size of changes grow with the temperature. For the
+    prompt `SAMPLE_PROMPT_ID` it applies up to 12 edits of any kind.
     """
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request with a whole file; never raises for what a parent's source is."""
+        """Return a whole file for one request. No parent source makes it raise an error."""
         started = monotonic()
         text = _Rewrite(request).text()
         return Completion(text=text, writer="offline", model="rewriter", duration_s=monotonic() - started)
 
 
 class _Rewrite:
-    """One request on its way to a text."""
+    """The rewrite for one request."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._rng = Random(request.seed)
-        self._intention = (
-            self._rng.choice(list(Intention))
+        self._intent = (
+            self._rng.choice(list(Intent))
             if request.prompt.id == CHANGE_PROMPT_ID
-            else intention_of(request.prompt.id, request.prompt.text)
+            else intent_of(request.prompt.id, request.prompt.text)
         )
-        self._bench = Workbench(
+        self._context = EditContext(
             shape=request.task.input_shape,
             num_classes=request.task.num_classes,
             limits=SizeLimits.for_shape(request.task.input_shape),
-            freedom=min(max(request.temperature, 0.0), 1.0),
+            strength=min(max(request.temperature, 0.0), 1.0),
             rng=self._rng,
         )
 
     def text(self) -> str:
-        """Rewrite the first parent that is understood; else edit the first one as it stands."""
+        """Rewrite the first parent that can be parsed; if there is none, edit the first one's text."""
         readable = [network for network in map(self._read, self._request.parents) if network]
         if not readable:
-            return self._foreign()
+            return self._unparsed()
         chain, class_name = readable[0]
         if self._request.prompt.id == SAMPLE_PROMPT_ID:
             changed = self._drawn(chain)
@@ -79,7 +78,7 @@ class _Rewrite:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])
         else:
             changed = self._changed(chain)
-        return print_network(changed, self._bench.shape, class_name)
+        return print_network(changed, self._context.shape, class_name)
 
     @property
     def _is_crossover(self) -> bool:
@@ -89,44 +88,44 @@ class _Rewrite:
     def _read(self, source: str) -> tuple[Chain, str] | None:
         try:
             network = find_network(parse(source))
-            chain = read_network(network, self._bench.shape, self._bench.num_classes)
+            chain = read_network(network, self._context.shape, self._context.num_classes)
         except (RecursionError, Unreadable):
             return None
-        # Our own offspring fit as they are; another's may end without a dense layer.
-        size = measure(chain, self._bench.shape)
-        fitted = fit(chain, replace(self._bench, limits=self._bench.limits.sparing(size)))
+        # A network by another writer may end without a dense layer.
+        size = measure(chain, self._context.shape)
+        fitted = repair(chain, replace(self._context, limits=self._context.limits.sparing(size)))
         return None if fitted is None else (fitted, network.name)
 
     def _changed(self, chain: Chain) -> Chain:
-        """Do what the prompt asks for, else anything, so that the child is not its parent."""
+        """Carry out the prompt's intent; if six tries change nothing, improve the network in any way."""
         for attempt in range(_MAX_TRIES):
-            intention = self._intention if attempt < _MAX_TRIES // 2 else Intention.IMPROVE
-            changed = rewrite(chain, intention, self._bench)
+            intent = self._intent if attempt < _MAX_TRIES // 2 else Intent.IMPROVE
+            changed = rewrite(chain, intent, self._context)
             if changed is not None and changed != chain:
                 return changed
-        return small_change(chain, self._bench) or chain
+        return small_change(chain, self._context) or chain
 
     def _drawn(self, chain: Chain) -> Chain:
-        """Walk away from a network by edits of any kind."""
+        """Apply 1 to 12 edits of any kind."""
         for _ in range(1 + self._rng.randrange(_MAX_EDITS)):
-            chain = rewrite(chain, self._rng.choice(list(Intention)), self._bench) or chain
+            chain = rewrite(chain, self._rng.choice(list(Intent)), self._context) or chain
         return chain
 
     def _crossed(self, chain: Chain, donors: list[Chain]) -> Chain:
         parents = [chain, *donors]
         for _ in range(_MAX_TRIES):
-            child = graft(chain, self._rng.choice(donors), self._bench)
+            child = crossover(chain, self._rng.choice(donors), self._context)
             if child is not None and child not in parents:
                 return child
         return self._changed(chain)
 
-    def _foreign(self) -> str:
-        """Edit what is not understood, or the initial network when there is nothing to edit."""
-        shape, num_classes = self._bench.shape, self._bench.num_classes
+    def _unparsed(self) -> str:
+        """Edit a parent that cannot be parsed; if none can be edited, change the initial network."""
+        shape, num_classes = self._context.shape, self._context.num_classes
         for source in self._request.parents:
             try:
                 tree = parse(source)
-                return edit_foreign(tree, self._intention, shape, num_classes, self._rng)
+                return edit_unparsed(tree, self._intent, shape, num_classes, self._rng)
             except (RecursionError, Unreadable):
                 continue
         _, height, width = shape

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import schema
@@ -41,13 +42,14 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
         check_same_thread=False,
     )
     # Checkpoints are the writer's own, between transactions: see Database.
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "wal_autocheckpoint = 0",
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+    with closed_on_error(connection):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "wal_autocheckpoint = 0",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
 
 
@@ -70,6 +72,16 @@ def connect_read_only(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Con
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Close a connection when the block raises, leave it open otherwise."""
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmatic_daemon.adapters.storage.database_file import closed_on_error
 from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, StoreUnavailable
 
 DATABASE = "experiment.sqlite"
@@ -234,25 +235,28 @@ def _lock(lock: int, folder: Path) -> None:
 
 def _connect(file: Path) -> sqlite3.Connection:
     try:
-        connection = sqlite3.connect(file, isolation_level=None)
-        connection.execute("PRAGMA foreign_keys = ON")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if empty:
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-        elif (application, version) != (_APPLICATION, _VERSION):
-            connection.close()
-            raise ConfigurationError(
-                f"{str(file)!r} must be an experiment's database of this version; choose another "
-                "folder by --out, or delete it"
-            )
+        with closed_on_error(sqlite3.connect(file, isolation_level=None)) as connection:
+            _make_or_check(connection, file)
     except sqlite3.Error as error:
         raise ConfigurationError(
             f"{str(file)!r} must be an experiment's database that we can write, got: {error}; "
             "choose another folder by --out, or delete it"
         ) from error
     return connection
+
+
+def _make_or_check(connection: sqlite3.Connection, file: Path) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if empty:
+        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+    elif (application, version) != (_APPLICATION, _VERSION):
+        raise ConfigurationError(
+            f"{str(file)!r} must be an experiment's database of this version; choose another "
+            "folder by --out, or delete it"
+        )
 
 
 @contextmanager

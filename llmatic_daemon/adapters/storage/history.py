@@ -13,9 +13,9 @@ from typing import Any, Literal, Self, TypeVar
 
 from llmatic_daemon.adapters.storage import database_file, schema, verification
 from llmatic_daemon.adapters.storage.history_records import (
+    ActivePrompts,
     Ancestor,
     PromptCredit,
-    PromptsInForce,
     PromptVersion,
     RunningJob,
     Status,
@@ -286,21 +286,16 @@ class History:
         return float(rows[0][0]) if rows else 1.0
 
     def _open(self) -> sqlite3.Connection:
-        connection = None
         try:
-            connection = database_file.connect_read_only(self._path)
-            database_file.check_version(connection, self._path)
-            if len(schema.applied(connection)) < schema.VERSION:
-                raise StateVersionError(
-                    f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
-                    "older one; start the daemon on it once, which brings it up to date"
-                )
+            with database_file.closed_on_error(database_file.connect_read_only(self._path)) as connection:
+                database_file.check_version(connection, self._path)
+                if len(schema.applied(connection)) < schema.VERSION:
+                    raise StateVersionError(
+                        f"{str(self._path)!r} must be of schema version {schema.VERSION}, found an "
+                        "older one; start the daemon on it once, which brings it up to date"
+                    )
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
-        except ConfigurationError:
-            if connection is not None:
-                connection.close()
-            raise
         return connection
 
     def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -351,7 +346,7 @@ class History:
             num_prompt_cells=cells.get("prompt", 0),
             num_queued=num_queued,
             running=self._running(),
-            prompts=self._prompts_in_force(),
+            prompts=self._active_prompts(),
             num_stand_ins=self._rows(_STAND_INS)[0][0],
             num_audits=num_audits,
             num_unstable=num_unstable,
@@ -367,13 +362,13 @@ class History:
             paused_since=pause_note.read(self._folder),
         )
 
-    def _prompts_in_force(self) -> PromptsInForce | None:
+    def _active_prompts(self) -> ActivePrompts | None:
         rows = self._rows(_IN_FORCE)
         if not rows:
             return None
         edition, adopted_at, num_prompts = rows[0]
         refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
-        return PromptsInForce(
+        return ActivePrompts(
             edition=edition,
             num_prompts=num_prompts,
             adopted_at=adopted_at,

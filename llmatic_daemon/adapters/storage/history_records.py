@@ -20,7 +20,7 @@ class RunningJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PromptsInForce:
+class ActivePrompts:
     """The prompt set that a search uses."""
 
     edition: int
@@ -50,7 +50,7 @@ class Status:
     num_queued: int
     running: tuple[RunningJob, ...]
     #: None before the first start has taken any.
-    prompts: PromptsInForce | None
+    prompts: ActivePrompts | None
     #: Settled candidates that were written by rule while no LLM answered.
     num_stand_ins: int
     #: Second trainings, and how many of them told of an unstable network.

@@ -1,4 +1,4 @@
-"""The journal's own protocol: a datagram of fields for each record, so that they can be asked for."""
+"""Client for journald's native protocol: one datagram of fields for each log record."""
 
 import contextlib
 import logging
@@ -8,16 +8,16 @@ from typing import Any
 
 SOCKET = "/run/systemd/journal/socket"
 _PREFIX = "LLMATIC_"
-#: Longest message, in characters: far below what a datagram holds.
+#: Maximum length of a message, in characters; far below the maximum size of a datagram.
 _MOST = 16_384
 
 
 class JournalHandler(logging.Handler):
-    """Sends records to journald: the message, its priority, and our fields as `LLMATIC_...`.
+    """Handler that sends records to journald: message, priority, and extra fields as `LLMATIC_...`.
 
     Args:
-        fields_of: What was said of a record beside its message.
-        path: Of journald's socket.
+        fields_of: Returns the extra fields of a record.
+        path: Path of journald's socket.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class JournalHandler(logging.Handler):
         self._socket.setblocking(False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; while journald is far behind, it is lost rather than the loop held up."""
+        """Send a record without blocking; drop it if journald's queue is full."""
         try:
             with contextlib.suppress(BlockingIOError):
                 self._socket.sendto(_encoded(self._fields(record)), self._path)
-        except Exception:  # as logging's own handlers do: a log that fails must not end a search
+        except Exception:  # like logging's own handlers, because an error here must not end a search
             self.handleError(record)
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class JournalHandler(logging.Handler):
 
 
 def _encoded(fields: Mapping[str, str]) -> bytes:
-    """Write fields: `NAME=value`, or the name and the value's length where it has several lines."""
+    """Encode fields: `NAME=value`, or the name and the value's length if it has several lines."""
     parts = []
     for name, value in fields.items():
         content = value.encode(errors="replace")
@@ -68,7 +68,7 @@ def _encoded(fields: Mapping[str, str]) -> bytes:
 
 
 def _priority(level: int) -> int:
-    """Translate a level into syslog's: 3 error, 4 warning, 6 info, 7 debug; above error 2."""
+    """Return syslog's level: 2 critical, 3 error, 4 warning, 6 info, 7 debug."""
     for least, priority in ((50, 2), (40, 3), (30, 4), (20, 6)):
         if level >= least:
             return priority

@@ -1,13 +1,14 @@
-"""Where log lines go, and in which form: the journal, JSON, or text; a complaint is logged once, then counted."""
+"""Logging: output as journal fields, JSON or text; a repeated warning is logged once, then counted."""
 
 import json
 import logging
+import math
 import os
 import re
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,27 +20,27 @@ from llmatic_daemon.adapters.system.journal import JournalHandler
 Format = Literal["auto", "text", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
-#: For how long a complaint is counted before it is told again, in seconds.
+#: How long a repeated warning is counted before it is logged again, in seconds.
 COUNTED_S = 600.0
-#: Complaints that are remembered at once.
+#: Maximum number of warnings that are counted at once.
 _MOST = 256
 #: Libraries that log a line for each request.
-_TALKATIVE = ("httpx", "httpx2", "openai", "watchfiles")
+_NOISY_LOGGERS = ("httpx", "httpx2", "openai", "watchfiles")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
-#: What a terminal or a log viewer might obey; a candidate's own words may hold it.
+#: Control characters, which a candidate's message may contain and a terminal would obey.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
 
 def configure(form: Format = "auto", *, level: int = logging.INFO, console: Console | None = None) -> None:
-    """Send what is logged to stderr, or to the journal when that is where stderr leads.
+    """Configure logging to stderr, or to the journal if stderr is connected to it.
 
     Args:
-        form: "json": an object a line; "text": a line for a person; "auto": the journal's own fields
-            under systemd, else text.
-        level: Least severe level that is shown.
-        console: A terminal that is drawn on: lines are printed above the drawing.
+        form: "json": one object a line; "text": one line for a person; "auto": journal fields under
+            systemd, else text.
+        level: Lowest level that is logged.
+        console: Terminal with a live display; lines are printed above it.
     """
-    for library in _TALKATIVE:
+    for library in _NOISY_LOGGERS:
         logging.getLogger(library).setLevel(logging.WARNING)
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, Counting)]:
@@ -63,7 +64,7 @@ def _target(form: Format, console: Console | None) -> logging.Handler:
 
 
 def leads_to_the_journal(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether systemd has connected our stderr to its journal."""
+    """Return whether systemd has connected stderr to its journal."""
     try:
         at = os.fstat(2)
     except OSError:
@@ -71,30 +72,30 @@ def leads_to_the_journal(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("JOURNAL_STREAM") == f"{at.st_dev}:{at.st_ino}"
 
 
-# --- what is in a line ---------------------------------------------------------------------------
+# --- content of a line ---------------------------------------------------------------------------
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what was said beside the message: `action`, `job`, `slot` and their like."""
+    """Return the extra fields of a record, such as `action`, `job` and `slot`."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person; what a candidate has put into it moves no cursor and forges no line."""
+    """Formatter of a line for a person; it escapes control characters."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Write the line; a traceback that follows it is ours, and keeps its lines."""
+        """Return the line; a traceback after it keeps its line breaks."""
         return super().formatMessage(record).translate(_CONTROLS)
 
 
 class JSONFormatter(logging.Formatter):
-    """An object a line: time, level, logger, message, and the fields."""
+    """Formatter of one JSON object a line: time, level, logger, message, and the extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the object."""
-        said = {
+        """Return the object as JSON."""
+        values = {
             "time": round(record.created, 6),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -102,31 +103,30 @@ class JSONFormatter(logging.Formatter):
             **fields_of(record),
         }
         if record.exc_info:
-            said["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(said, default=str)
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values, default=str)
 
 
-# --- once, and then counted ----------------------------------------------------------------------
+# --- repeated warnings ---------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class _Complaint:
+class _Warning:
     since: float
     record: logging.LogRecord
     num_more: int = 0
 
 
 class Counting(logging.Handler):
-    """Passes records on; a complaint that comes again is counted, and told of after a while.
+    """Handler that passes records on, and counts repeated warnings instead of logging each.
 
-    Two warnings are the same complaint when their words are the same, whatever the numbers in them.
-    How often one came again is told by the first record of any kind after its time, so that no
-    timer is needed.
+    Two warnings are equal if they differ in numbers only. The count is logged with the next record after
+    `counted_s`, or at shutdown. This needs no timer.
 
     Args:
-        target: Where records go.
-        counted_s: For how long a complaint is counted.
-        clock: Seconds that never go back.
+        target: Handler of the output.
+        counted_s: How long a repeated warning is counted, in seconds.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -139,49 +139,44 @@ class Counting(logging.Handler):
         self._target = target
         self._counted_s = counted_s
         self._clock = clock
-        #: In the order in which they were told.
-        self._complaints: OrderedDict[tuple[str, int, str], _Complaint] = OrderedDict()
+        #: In the order in which they were logged.
+        self._warnings: OrderedDict[tuple[str, int, str], _Warning] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on, or count it."""
         now = self._clock()
-        for summary in self._due(now):
-            self._target.handle(summary)
+        self._log_counts(now, now - self._counted_s, _MOST - 1)
         if record.levelno < logging.WARNING or record.exc_info:
             self._target.handle(record)
             return
         key = (record.name, record.levelno, _NUMBER.sub("#", record.getMessage()))
-        known = self._complaints.get(key)
+        known = self._warnings.get(key)
         if known is not None:
             known.num_more += 1
             known.record = record
             return
-        self._complaints[key] = _Complaint(now, record)
+        self._warnings[key] = _Warning(now, record)
         self._target.handle(record)
 
-    def _due(self, now: float) -> Iterator[logging.LogRecord]:
-        """Forget complaints whose time is over, or that are too many; say how often they came."""
-        while self._complaints:
-            oldest = next(iter(self._complaints.values()))
-            if now - oldest.since < self._counted_s and len(self._complaints) < _MOST:
+    def _log_counts(self, now: float, until: float, most: int) -> None:
+        """Forget warnings that were logged before a time, or that exceed a number; log their counts."""
+        while self._warnings:
+            oldest = next(iter(self._warnings.values()))
+            if oldest.since > until and len(self._warnings) <= most:
                 return
-            self._complaints.popitem(last=False)
+            self._warnings.popitem(last=False)
             if oldest.num_more:
-                yield _summary(oldest, now)
+                self._target.handle(_summary(oldest, now))
 
     def close(self) -> None:
-        """Tell what was counted."""
-        now = self._clock()
-        while self._complaints:
-            _, complaint = self._complaints.popitem(last=False)
-            if complaint.num_more:
-                self._target.handle(_summary(complaint, now))
+        """Log all counts, and close the output."""
+        self._log_counts(self._clock(), math.inf, 0)
         self._target.close()
         super().close()
 
 
-def _summary(complaint: _Complaint, now: float) -> logging.LogRecord:
-    """Say how often a complaint came again, in the words in which it came last."""
-    times = "once more" if complaint.num_more == 1 else f"{complaint.num_more} times more"
-    said = f"{complaint.record.getMessage()} ({times} in {now - complaint.since:.0f} s)"
-    return logging.makeLogRecord({**vars(complaint.record), "msg": said, "args": None})
+def _summary(warning: _Warning, now: float) -> logging.LogRecord:
+    """Return a record with the count of a repeated warning and its last message."""
+    times = "once more" if warning.num_more == 1 else f"{warning.num_more} times more"
+    message = f"{warning.record.getMessage()} ({times} in {now - warning.since:.0f} s)"
+    return logging.makeLogRecord({**vars(warning.record), "msg": message, "args": None})

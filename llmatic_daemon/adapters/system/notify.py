@@ -1,4 +1,4 @@
-"""What is said to the service manager (sd_notify), in datagrams; nothing where there is none."""
+"""Client for systemd's sd_notify protocol; does nothing outside systemd."""
 
 import logging
 import os
@@ -13,59 +13,59 @@ _USEC = 1_000_000
 
 
 class ServiceManager:
-    """The manager that started us; every word is lost where nobody listens.
+    """The service manager that started the daemon.
 
     Args:
-        environment: Where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
+        environment: Variables with NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._socket: socket.socket | None = None
         self._is_ready = False
-        #: Seconds within which the watchdog must be fed; None: there is none.
+        #: Time limit between two calls of `feed`, in seconds; None: there is no watchdog.
         self.watchdog_s = _watchdog_s(environment)
 
     @property
     def is_there(self) -> bool:
-        """Tell whether somebody listens."""
+        """Whether a service manager is there."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """Say that jobs can be dispatched."""
+        """Report that the daemon is ready."""
         self._is_ready = True
-        self.tell("READY=1")
+        self.send("READY=1")
 
     def show(self, status: str) -> None:
-        """Show one line to whoever asks `systemctl status`."""
-        self.tell(f"STATUS={' '.join(status.split())}")
+        """Set the line that `systemctl status` shows."""
+        self.send(f"STATUS={' '.join(status.split())}")
 
     def feed(self) -> None:
-        """Feed the watchdog."""
-        self.tell("WATCHDOG=1")
+        """Reset the watchdog's timer."""
+        self.send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
-        self.tell("STOPPING=1")
+        """Report that the daemon is stopping."""
+        self.send("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
-        """Ask for this much time from now on, while starting or stopping."""
-        self.tell(f"EXTEND_TIMEOUT_USEC={int(seconds * _USEC)}")
+        """Extend the time limit of the start or stop, in seconds from now."""
+        self.send(f"EXTEND_TIMEOUT_USEC={int(seconds * _USEC)}")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Say that we reload while the context lasts, whatever comes of it."""
+        """Report a reload while the context lasts."""
         if not self._is_ready:
             yield
             return
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(_CLOCK) // 1000}")
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(_CLOCK) // 1000}")
         try:
             yield
         finally:
-            self.tell("READY=1")
+            self.send("READY=1")
 
-    def tell(self, *assignments: str) -> None:
-        """Send assignments in one datagram; one that does not get through is lost."""
+    def send(self, *assignments: str) -> None:
+        """Send assignments in one datagram; drop them if that fails."""
         if not self._address:
             return
         try:
@@ -73,11 +73,11 @@ class ServiceManager:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
             self._socket.sendto("\n".join(assignments).encode(), self._address)
-        except OSError as error:  # a manager that does not listen must not end a search
-            logger.debug("the service manager was not told: %s", error)
+        except OSError as error:  # an absent service manager must not end a search
+            logger.debug("the message to the service manager was dropped: %s", error)
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Close the socket; later messages are dropped."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.close()
@@ -88,12 +88,12 @@ _CLOCK = time.CLOCK_MONOTONIC
 
 
 def _address(name: str) -> str:
-    """Read a socket's name; `@` stands for the zero byte of an abstract one."""
+    """Return a socket's address; a leading `@` marks an abstract one."""
     return f"\0{name[1:]}" if name.startswith("@") else name
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    """Read the watchdog's time; None where it is not ours to feed."""
+    """Return the watchdog's time limit in seconds, or None if it watches no process or another one."""
     try:
         time_s = int(environment.get("WATCHDOG_USEC", "0")) / _USEC
     except ValueError:

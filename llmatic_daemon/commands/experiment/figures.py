@@ -124,7 +124,9 @@ def _values(run: Finished, archive: str) -> dict[int, float]:
 def _slots(settings: Settings) -> dict[int, str]:
     prompts = read_prompts(build.prompt_path(settings))
     taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
-    return {slot: prompt.id for prompt, slot in zip(taken.mutation, taken.slots, strict=True)}
+    return {
+        position: prompt.id for prompt, position in zip(taken.mutation, taken.axis_positions, strict=True)
+    }
 
 
 def _trainable(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:

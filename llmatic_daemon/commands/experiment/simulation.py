@@ -87,7 +87,7 @@ async def simulate(
         sources=store.memory.sources,
         evolution=engine.evolution,
         num_queries=getattr(trainer, "num_queries", engine.evolution.num_evaluations),
-        num_looks=getattr(trainer, "num_looks", 0),
+        num_looks=getattr(trainer, "num_rungs", 0),
         end=end,
         duration_s=time.monotonic() - started,
     )

@@ -41,10 +41,7 @@ def write_cell_request(proposal: Proposal, cells: Sequence[str], task: Task) -> 
     told = [f"  # accuracy {result:.4f}" for result in proposal.results] or [""] * len(cells)
     listed = "".join(f"{cell.strip()}{result}\n" for cell, result in zip(cells, told, strict=True))
     values = {"task": task.name.removeprefix(TASK_PREFIX), "source": listed}
-    values |= {
-        "shape": " x ".join(map(str, task.input_shape)),
-        "num_classes": str(task.num_classes),
-    }
+    values |= {"shape": " x ".join(map(str, task.input_shape)), "num_classes": str(task.num_classes)}
     text = filled(proposal.prompt.text, values)
     head = filled(_HEAD, {**values, "operations": ", ".join(OPERATIONS)})
     return Request(

@@ -18,6 +18,10 @@ MAX_ANSWER_BYTES = 256 << 10
 #: take 0.1 s to parse in the event loop; 64 KiB of `a` lines would take 0.3 s, and more to walk.
 MAX_SOURCE_BYTES = 64 << 10
 _MAX_TOKENS = 20_000
+#: Levels of a statement's syntax tree, however many more this Python's own parser would take; a network
+#: has about 20.
+_MAX_DEPTH = 200
+_TOO_DEEP = f"code must be nested at most {_MAX_DEPTH} levels deep"
 #: Python takes the square of the length of a dotted module name, 2 s for 60 kB of `from a.a.a`.
 _MAX_IMPORT_LINE = 4096
 #: What is parsed of one answer, all tries together: the longest block may be tried twice, short
@@ -32,8 +36,7 @@ _MAX_CLOSINGS = 4
 
 #: A line that opens or closes a block, or the fence that a model glued to its last line of code.
 _FENCE = re.compile(
-    r"^[ \t]*+(?:(?:[-*+]|\d{1,3}[.)])[ \t]++)?(?:`{3,}+|~{3,}+)[^`\n]*+$|(?<!`)`{3,}+[ \t]*+$",
-    re.MULTILINE,
+    r"^[ \t]*+(?:(?:[-*+]|\d{1,3}[.)])[ \t]++)?(?:`{3,}+|~{3,}+)[^`\n]*+$|(?<!`)`{3,}+[ \t]*+$", re.MULTILINE
 )
 #: What Python begins with in the first column, and prose hardly ever does.
 _CODE = re.compile(
@@ -61,9 +64,10 @@ class Block(NamedTuple):
 class Parser:
     """Parses while its budget lasts, which bounds the time that any text can take."""
 
-    def __init__(self, num_bytes: int = _MAX_PARSED) -> None:
-        """Give it a number of bytes to parse, all tries together."""
+    def __init__(self, num_bytes: int = _MAX_PARSED, max_depth: int = _MAX_DEPTH) -> None:
+        """Give it a number of bytes to parse, all tries together, and the levels of a statement."""
         self._left = num_bytes
+        self._max_depth = max_depth
         #: Why the last text that did not parse did not.
         self.problem = "there is no code"
 
@@ -80,15 +84,29 @@ class Parser:
         self._left -= len(text) + _TRY_BYTES
         try:
             with warnings.catch_warnings(action="ignore"):  # of invalid escapes and the like
-                return ast.parse(text)
+                tree = ast.parse(text)
         except SyntaxError as error:
             return self._failed(f"line {error.lineno}: {error.msg}", error.lineno)
-        except (ValueError, RecursionError, MemoryError) as error:
-            return self._failed(f"{type(error).__name__}: {error}")
+        except (RecursionError, MemoryError):  # of its C code, far beyond the depth that we take
+            return self._failed(_TOO_DEEP)
+        except ValueError as error:
+            return self._failed(f"ValueError: {error}")
+        deep = (statement.lineno for statement in tree.body if _is_deeper(statement, self._max_depth))
+        line = next(deep, None)
+        return self._failed(_TOO_DEEP, line) if line else tree
 
     def _failed(self, problem: str, line: int | None = None) -> int | None:
         self.problem = problem
         return line
+
+
+def _is_deeper(statement: ast.stmt, max_depth: int) -> bool:
+    """Decide whether a statement is nested too deeply; level by level, since recursion has its own limit."""
+    level, depth = list[ast.AST]([statement]), 0
+    while level and depth < max_depth:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    return bool(level)
 
 
 def read_blocks(answer: str, parser: Parser, *, cut: bool) -> list[Block]:

@@ -77,15 +77,6 @@ def read_text(
     Returns:
         The candidate, or a rejection as NOT_CODE or NO_CLASS.
     """
-    try:
-        return _candidate(text, parents, seed, task, cut)
-    except RecursionError:  # `ast` is recursive: a thousand minus signs in a row are enough
-        return _rejection(Outcome.NOT_CODE, "expressions are nested too deeply")
-
-
-def _candidate(
-    text: str, parents: tuple[str, ...], seed: int, task: Task, cut: bool
-) -> Candidate | Rejection:
     parser = Parser()
     blocks = read_blocks(text, parser, cut=cut)
     answer = [found for n, block in enumerate(blocks, 1) for found in _found(n, block)]
@@ -197,11 +188,16 @@ def _needs_no_arguments(node: ast.ClassDef) -> bool:
 
 def _has_forward(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
     """Tell whether a class has a forward that returns at its end, of its own or of a base's."""
-    for member in node.body:
-        if isinstance(member, ast.FunctionDef) and member.name == "forward":
-            return returns(member.body)
-    bases = [classes.pop(base.id, None) for base in node.bases if isinstance(base, ast.Name)]
-    return any(_has_forward(base, classes) for base in bases if base)
+    unseen = [node]
+    while unseen:
+        current = unseen.pop()
+        forward = [m for m in current.body if isinstance(m, ast.FunctionDef) and m.name == "forward"]
+        if forward and returns(forward[0].body):
+            return True
+        if not forward:
+            bases = [classes.pop(base.id, None) for base in current.bases if isinstance(base, ast.Name)]
+            unseen += filter(None, bases)
+    return False
 
 
 def _echoes(modules: list[ast.ClassDef], given: list[ast.ClassDef]) -> set[int]:
@@ -332,7 +328,7 @@ def class_name_of(source: str) -> str:
     Raises:
         ValueError: there is no class, so `read_source` has not written it.
     """
-    tree = Parser().parse(source)
+    tree = Parser(max_depth=len(source)).parse(source)  # an older version may have stored a deeper one
     body = tree.body if isinstance(tree, ast.Module) else []
     names = [node.name for node in body if isinstance(node, ast.ClassDef)]
     if not names:

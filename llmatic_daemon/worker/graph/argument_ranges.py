@@ -1,4 +1,4 @@
-"""What arguments of operations may be: one table of ranges, looked up by the name of the argument."""
+"""Ranges of the arguments of operations: one table, by the name of the argument."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class RangeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers that an argument, or each of a list, may be; both ends included."""
+    """The interval of an argument, or of each number in a list; both ends included."""
 
     low: float
     high: float
@@ -49,9 +49,9 @@ _FINITE = Range(-3.4e38, 3.4e38)
 _SIZE = Range(1, 1 << 31)
 _PROBABILITY = Range(0.0, _BELOW_1)
 
-#: By name, in every operation that has it.
+#: By name of the argument, in every operation.
 RANGES: Mapping[str, Range | Words] = {
-    # chance, and numbers that keep a norm from dividing by 0 (smaller than 1e-20 is 0 when squared)
+    # probabilities, and the terms that keep a norm from dividing by 0 (below 1e-20 a square is 0)
     "p": _PROBABILITY,
     "dropout_p": _PROBABILITY,
     "dropout": _PROBABILITY,
@@ -83,7 +83,7 @@ RANGES: Mapping[str, Range | Words] = {
     "normalized_shape": _SIZE,
     "upscale_factor": Range(1, 64),
     "downscale_factor": Range(1, 64),
-    # places
+    # dimensions and positions
     "dim": Range(-16, 15),
     "dims": Range(-16, 15),
     "dim0": Range(-16, 15),
@@ -109,7 +109,7 @@ RANGES: Mapping[str, Range | Words] = {
     "other": Range(-math.inf, math.inf),
     "self": Range(-math.inf, math.inf),
 }
-#: Where a name means something else.
+#: Ranges of arguments whose name means something else in one operation.
 EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
     ("norm.ScalarOpt_dim", "p"): Range(-math.inf, math.inf),
     ("tile.default", "dims"): Range(1, 1 << 16),
@@ -118,7 +118,7 @@ EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
     ("conv1d.padding", "padding"): Words(("same", "valid")),
     ("conv2d.padding", "padding"): Words(("same", "valid")),
 }
-#: Arguments that may grow with the batch: sizes, and as many groups as images.
+#: Arguments that may grow with the batch: sizes, and a group for each image.
 _MAY_NAME_THE_BATCH = frozenset(
     [
         ("new_full.default", "size"),
@@ -131,7 +131,7 @@ _MAY_NAME_THE_BATCH = frozenset(
         ("conv2d.default", "groups"),
     ]
 )
-#: An equation of einsum names at most 16 dimensions of some operands.
+#: Longest word: an einsum equation names at most 16 dimensions of some operands.
 MAX_WORD = 256
 
 
@@ -139,7 +139,7 @@ def check_ranges(graph: Graph) -> None:
     """Compare every number and word of a graph with its range.
 
     Raises:
-        RangeError: the first that is out of it, in one line.
+        RangeError: names the first that is out of range, in one line.
     """
     for number, node in enumerate(graph.nodes):
         for arg, argument in zip(node.args, table()[node.op].arguments, strict=False):

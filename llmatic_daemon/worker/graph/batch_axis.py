@@ -1,13 +1,14 @@
-"""Which dimension of each value carries the images: proof that no image sees another one.
+"""Batch axis: the dimension of each value that carries the images; proof that no image sees another one.
 
-The images of a batch travel in lanes: a value either has none (weights, and what is made of them) or one dimension
-of size `outer * batch * inner`, whose position `(o * batch + b) * inner + i` belongs to image b. An operation keeps the
-lanes apart, or is refused: sums, sorts, softmax and shifts over the lane's dimension, a product that contracts it, a
-reshape that tears it, norms that use a batch's statistics in evaluation too. What is not in the tables below is
-refused where it meets a lane.
+A value without a batch axis is the same for all images: weights, and what is computed from them alone. The
+batch axis of any other value has size `outer * batch * inner`, and its position `(o * batch + b) * inner + i`
+belongs to image b. A rule for each operation keeps the images separate or raises `MixedBatchError`. It raises
+at sums, sorts, softmax and shifts over the batch axis, products that contract it, and reshapes that split it.
+It also raises at norms that use a batch's statistics in evaluation. An operation without a rule must not meet
+a batch axis.
 
-Because lanes never mix, every size is linear in the batch, whatever the batch. The one exception is batch
-norm in training, whose statistics are the trainer's.
+Images never mix, so every size is linear in the batch, for any batch. The one exception is batch norm in
+training: its statistics are the trainer's.
 """
 
 import math
@@ -22,24 +23,24 @@ from llmatic_daemon.worker.graph.shapes import Shapes
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Where a value carries the images: `shape[dim] == outer * batch * inner`."""
+class BatchAxis:
+    """The dimension that carries the images: `shape[dim] == outer * batch * inner`."""
 
     dim: int
     inner: int = 1
     outer: int = 1
 
 
-#: One for each result, where they differ; else the lane of all results.
-Lanes = Lane | None | tuple[Lane, ...]
+#: One for each result, or one for all results.
+BatchAxes = BatchAxis | None | tuple[BatchAxis, ...]
 
 
-class LaneError(Exception):
-    """An operation mixes images, or asks how many there are; one line."""
+class MixedBatchError(Exception):
+    """An operation mixes images, or depends on their number; one line."""
 
 
-def trace(graph: Graph, shapes: Shapes, batch: int) -> Lane | None:
-    """Follow the images through a graph.
+def propagate(graph: Graph, shapes: Shapes, batch: int) -> BatchAxis | None:
+    """Propagate the batch axis from the input to the output of a graph.
 
     Args:
         graph: A graph whose shapes were inferred.
@@ -47,34 +48,34 @@ def trace(graph: Graph, shapes: Shapes, batch: int) -> Lane | None:
         batch: Number of images.
 
     Returns:
-        The lane of the output.
+        The batch axis of the output; None if it has none.
 
     Raises:
-        LaneError: images may be mixed.
+        MixedBatchError: an operation may mix images.
     """
-    found: list[Lanes] = []
+    found: list[BatchAxes] = []
     for number, node in enumerate(graph.nodes):
         step = _Step(graph, node, shapes, batch, found)
         try:
-            found.append(_lanes(step))
-        except LaneError as error:
-            raise LaneError(f"n{number} ({node.op}): {error}") from error
-    return _lane_of(graph.output, found)
+            found.append(_axes_of_results(step))
+        except MixedBatchError as error:
+            raise MixedBatchError(f"n{number} ({node.op}): {error}") from error
+    return _axis_of(graph.output, found)
 
 
-def _lane_of(ref: Arg, found: list[Lanes]) -> Lane | None:
+def _axis_of(ref: Arg, found: list[BatchAxes]) -> BatchAxis | None:
     if isinstance(ref, Input):
-        return Lane(0)
+        return BatchAxis(0)
     if not isinstance(ref, NodeResult):
         return None
-    lanes = found[ref.node]
-    return lanes[ref.item or 0] if isinstance(lanes, tuple) else lanes
+    axes = found[ref.node]
+    return axes[ref.item or 0] if isinstance(axes, tuple) else axes
 
 
 class _Step:
-    """One operation, its arguments by name, and what is known of them."""
+    """One operation: its arguments by name, their shapes and batch axes."""
 
-    def __init__(self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[Lanes]) -> None:
+    def __init__(self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[BatchAxes]) -> None:
         self.node, self.batch = node, batch
         self._graph, self._shapes, self._found = graph, shapes, found
         arguments = table()[node.op].arguments
@@ -85,14 +86,14 @@ class _Step:
     def __getitem__(self, name: str) -> Any:
         return self._args[name]
 
-    def lane(self, name: str) -> Lane | None:
-        return self.lane_of(self._args[name])
+    def axis(self, name: str) -> BatchAxis | None:
+        return self.axis_of(self._args[name])
 
-    def lane_of(self, arg: Arg) -> Lane | None:
-        return _lane_of(arg, self._found)
+    def axis_of(self, arg: Arg) -> BatchAxis | None:
+        return _axis_of(arg, self._found)
 
     def shape(self, arg: Any) -> tuple[int, ...]:
-        """Say the shape of a value."""
+        """Return the shape of a value."""
         if isinstance(arg, Input):
             return (self.batch, *self._graph.input_shape)
         if isinstance(arg, NodeResult):
@@ -104,33 +105,33 @@ class _Step:
     def tensors(self) -> list[Ref]:
         return list(refs(self.node.args))
 
-    def first(self) -> tuple[Lane, tuple[int, ...]]:
-        """Take the lane and shape of the first tensor; no other one may have a lane."""
+    def first(self) -> tuple[BatchAxis, tuple[int, ...]]:
+        """Return the batch axis and shape of the first tensor; no other tensor may have one."""
         data, *others = self.tensors()
-        _require(not any(map(self.lane_of, others)), "its weights must be the same for all images")
-        lane = self.lane_of(data)
-        _require(lane is not None, "its input must carry the images")
-        assert lane is not None
-        return lane, self.shape(data)
+        _require(not any(map(self.axis_of, others)), "its weights must be the same for all images")
+        axis = self.axis_of(data)
+        _require(axis is not None, "its input must carry the images")
+        assert axis is not None
+        return axis, self.shape(data)
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise LaneError(message)
+        raise MixedBatchError(message)
 
 
 _MIXES = "an image's output may not depend on the other images of its batch"
 
 
-def _apart(condition: bool) -> None:
+def _require_separate(condition: bool) -> None:
     _require(condition, _MIXES)
 
 
-def _lanes(step: _Step) -> Lanes:
-    made = _MADE.get(step.node.op)
-    if made is not None:
-        return made(step)
-    if not any(map(step.lane_of, step.tensors())):
+def _axes_of_results(step: _Step) -> BatchAxes:
+    create = _CREATING_RULES.get(step.node.op)
+    if create is not None:
+        return create(step)
+    if not any(map(step.axis_of, step.tensors())):
         return None
     rule = _RULES.get(step.node.op)
     _require(rule is not None, "it is not known how it treats the images of a batch")
@@ -139,200 +140,205 @@ def _lanes(step: _Step) -> Lanes:
 
 
 def _dims(given: Any, rank: int) -> set[int]:
-    """Read a list of dimensions; none given means all."""
+    """Return dimensions counted from 0; none given means all."""
     listed = given if isinstance(given, tuple) else () if given is None else (given,)
     return {each % max(1, rank) for each in listed} if listed else set(range(rank))
 
 
-# --- values without a lane that may get one -------------------------------------------------------
+# --- operations that can create a batch axis --------------------------------------------------------
 
 
-def _laid_out(step: _Step, size: tuple[Any, ...]) -> Lane | None:
-    """Find the dimension that grows with the batch in a size that is written out."""
+def _growing_axis(step: _Step, size: tuple[Any, ...]) -> BatchAxis | None:
+    """Return the axis of a written size: the dimension that grows with the batch."""
     grows = [n for n, each in enumerate(size) if isinstance(each, Extent)]
     _require(len(grows) <= 1, "at most one dimension may grow with the batch")
     if not grows:
         return None
     extent = size[grows[0]]
     _require(extent.plus == 0 and extent.batch > 0, "a size must be a multiple of the batch")
-    return Lane(grows[0], extent.batch)
+    return BatchAxis(grows[0], extent.batch)
 
 
-def _new_full(step: _Step) -> Lane | None:
-    return _laid_out(step, step["size"])
+def _new_full(step: _Step) -> BatchAxis | None:
+    return _growing_axis(step, step["size"])
 
 
-def _expand(step: _Step) -> Lane | None:
-    size, lane = step["size"], step.lane("self")
-    grown = _laid_out(step, size)
-    if lane is None:
+def _expand(step: _Step) -> BatchAxis | None:
+    size, axis = step["size"], step.axis("self")
+    grown = _growing_axis(step, size)
+    if axis is None:
         return grown
-    moved = replace(lane, dim=lane.dim + len(size) - len(step.shape(step["self"])))
+    moved = replace(axis, dim=axis.dim + len(size) - len(step.shape(step["self"])))
     _require(grown is None or grown.dim == moved.dim, "at most one dimension may grow with the batch")
     return moved
 
 
-def _repeat(step: _Step) -> Lane | None:
+def _repeat(step: _Step) -> BatchAxis | None:
     times = step["repeats" if step.node.op.startswith("repeat") else "dims"]
-    shape, lane, grown = step.shape(step["self"]), step.lane("self"), _laid_out(step, times)
+    shape, axis, grown = step.shape(step["self"]), step.axis("self"), _growing_axis(step, times)
     added = len(step.result.shape) - len(shape)
-    if lane is None:
+    if axis is None:
         if grown is None:
             return None
         dim = grown.dim + len(step.result.shape) - len(times)
-        return Lane(dim, grown.inner * (shape[dim - added] if dim >= added else 1))
-    dim = lane.dim + added
+        return BatchAxis(dim, grown.inner * (shape[dim - added] if dim >= added else 1))
+    dim = axis.dim + added
     position = dim - (len(step.result.shape) - len(times))
-    _apart(grown is None and (position < 0 or times[position] == 1))
-    return replace(lane, dim=dim)
+    _require_separate(grown is None and (position < 0 or times[position] == 1))
+    return replace(axis, dim=dim)
 
 
-# --- one lane that is kept ------------------------------------------------------------------------
+# --- operations that keep the axis ------------------------------------------------------------------------
 
 
-def _elementwise(step: _Step) -> Lane:
-    """Line operands up from the right, as broadcasting does."""
-    shapes = [step.shape(ref) for ref in step.tensors()]
-    rank = max(map(len, shapes))
+def _elementwise(step: _Step) -> BatchAxis:
+    operands = step.tensors()
+    return _broadcast_axis(step, operands, max(len(step.shape(ref)) for ref in operands))
+
+
+def _broadcast_axis(step: _Step, operands: list[Ref], rank: int) -> BatchAxis:
+    """Return the axis of operands that are aligned from the right, as broadcasting does.
+
+    An operand without the axis must not have its dimension, or have size 1 there.
+    """
     found = {
-        replace(lane, dim=lane.dim + rank - len(shape))
-        for ref, shape in zip(step.tensors(), shapes, strict=True)
-        if (lane := step.lane_of(ref)) is not None
+        replace(axis, dim=axis.dim + rank - len(step.shape(ref)))
+        for ref in operands
+        if (axis := step.axis_of(ref)) is not None
     }
-    _apart(len(found) == 1)
-    (lane,) = found
-    for ref, shape in zip(step.tensors(), shapes, strict=True):
-        dim = lane.dim - (rank - len(shape))
-        _apart(step.lane_of(ref) is not None or dim < 0 or shape[dim] == 1)
-    return lane
+    _require_separate(len(found) == 1)
+    (axis,) = found
+    for ref in operands:
+        _require_separate(step.axis_of(ref) is not None or _is_broadcast(step.shape(ref), axis.dim, rank))
+    return axis
 
 
-def _spared(*names: str) -> Callable[[_Step], Lane]:
-    """Keep a lane that none of the named dimensions is."""
+def _is_broadcast(shape: tuple[int, ...], dim: int, rank: int) -> bool:
+    """Decide whether a shape has no dimension, or size 1, at `dim` of a larger rank."""
+    own = dim - (rank - len(shape))
+    return own < 0 or shape[own] == 1
 
-    def rule(step: _Step) -> Lane:
-        lane, shape = step.first()
+
+def _outside_dims(*names: str) -> Callable[[_Step], BatchAxis]:
+    """Keep an axis outside the named dimensions."""
+
+    def rule(step: _Step) -> BatchAxis:
+        axis, shape = step.first()
         for name in names:
-            _apart(lane.dim not in _dims(step[name], len(shape)))
-        return lane
+            _require_separate(axis.dim not in _dims(step[name], len(shape)))
+        return axis
 
     return rule
 
 
-def _reduction(step: _Step) -> Lane:
-    lane, shape = step.first()
+def _reduction(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
     dims = _dims(step["dim"], len(shape))
-    _apart(lane.dim not in dims)
+    _require_separate(axis.dim not in dims)
     if step["keepdim"]:
-        return lane
-    return replace(lane, dim=lane.dim - sum(dim < lane.dim for dim in dims))
+        return axis
+    return replace(axis, dim=axis.dim - sum(dim < axis.dim for dim in dims))
 
 
-def _total(step: _Step) -> Lane:
-    raise LaneError(_MIXES)
+def _mixing(step: _Step) -> BatchAxis:
+    raise MixedBatchError(_MIXES)
 
 
-def _last(count: int) -> Callable[[_Step], Lane]:
-    """Keep a lane that lies before the last dimensions."""
+def _before_last(count: int) -> Callable[[_Step], BatchAxis]:
+    """Keep an axis before the last `count` dimensions."""
 
-    def rule(step: _Step) -> Lane:
-        lane, shape = step.first()
-        _apart(lane.dim < len(shape) - count)
-        return lane
+    def rule(step: _Step) -> BatchAxis:
+        axis, shape = step.first()
+        _require_separate(axis.dim < len(shape) - count)
+        return axis
 
     return rule
 
 
-def _whole_norm(step: _Step) -> Lane:
-    return _last(len(step["normalized_shape"]))(step)
+def _layer_norm(step: _Step) -> BatchAxis:
+    return _before_last(len(step["normalized_shape"]))(step)
 
 
-def _padded(step: _Step) -> Lane:
-    lane, shape = step.first()
-    _apart(lane.dim < len(shape) - len(step["pad"]) // 2)
-    return lane
+def _padded(step: _Step) -> BatchAxis:
+    return _before_last(len(step["pad"]) // 2)(step)
 
 
-def _per_image(step: _Step) -> Lane:
-    """Convolutions, and norms of each image by itself."""
-    lane, shape = step.first()
-    _apart(lane.dim == 0 and len(shape) == len(step.result.shape))
-    return lane
+def _per_image(step: _Step) -> BatchAxis:
+    """Norm each image by itself."""
+    axis, shape = step.first()
+    _require_separate(axis.dim == 0 and len(shape) == len(step.result.shape))
+    return axis
 
 
-def _convolution(step: _Step) -> Lane:
+def _convolution(step: _Step) -> BatchAxis:
     if isinstance(step["groups"], Extent):
         return _grouped_by_image(step)
-    lane, shape = step.first()
-    _apart(lane.dim == 0 and len(shape) == (3 if "1d" in step.node.op else 4))
-    return lane
+    axis, shape = step.first()
+    _require_separate(axis.dim == 0 and len(shape) == (3 if "1d" in step.node.op else 4))
+    return axis
 
 
-def _grouped_by_image(step: _Step) -> Lane:
-    """As many groups as images: each image lies in the channels of its group, with kernels of its own."""
+def _grouped_by_image(step: _Step) -> BatchAxis:
+    """Convolve in one group for each image: each has its own channels and kernels."""
     _require(step["groups"] == Extent(1, 0), "there must be as many groups as images, or a number")
-    channels, kernels = step.lane("input"), step.lane("weight")
-    _apart(channels is not None and channels == Lane(1, channels.inner))
-    _apart(kernels is not None and kernels == Lane(0, kernels.inner))
+    channels, kernels = step.axis("input"), step.axis("weight")
+    _require_separate(channels is not None and channels == BatchAxis(1, channels.inner))
+    _require_separate(kernels is not None and kernels == BatchAxis(0, kernels.inner))
     assert kernels is not None
-    biases = step.lane("bias")
-    _apart(step["bias"] is None or biases == kernels)
-    return Lane(1, kernels.inner)
+    biases = step.axis("bias")
+    _require_separate(step["bias"] is None or biases == kernels)
+    return BatchAxis(1, kernels.inner)
 
 
-def _im2col(step: _Step) -> Lane:
-    lane, shape = step.first()
-    _apart(lane.dim == 0 and len(shape) == 4)
-    return lane
+def _im2col(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
+    _require_separate(axis.dim == 0 and len(shape) == 4)
+    return axis
 
 
-def _batch_norm(step: _Step) -> Lane:
-    """Statistics of the batch are the trainer's, and only in training."""
-    lane, _ = step.first()
-    _apart(lane.dim != 1)
+def _batch_norm(step: _Step) -> BatchAxis:
+    """Allow statistics of the batch where running statistics replace them in evaluation."""
+    axis, _ = step.first()
+    _require_separate(axis.dim != 1)
     _require(
         step["running_mean"] is not None,
         "a norm over the batch must keep running statistics: " + _MIXES,
     )
-    return lane
+    return axis
 
 
-def _channelwise(step: _Step) -> Lane:
-    lane, _ = step.first()
-    _apart(lane.dim != 1)
-    return lane
+def _channelwise(step: _Step) -> BatchAxis:
+    axis, _ = step.first()
+    _require_separate(axis.dim != 1)
+    return axis
 
 
 # --- products -------------------------------------------------------------------------------------
 
 
-def _linear(step: _Step) -> Lane:
-    return _last(1)(step)
-
-
-def _matmul(step: _Step) -> Lane:
+def _matmul(step: _Step) -> BatchAxis:
     left, right = step.tensors()[-2:]
     return _product(step, left, right)
 
 
-def _product(step: _Step, left: Ref, right: Ref) -> Lane:
+def _product(step: _Step, left: Ref, right: Ref) -> BatchAxis:
     """Contract the last dimension of the left with the last but one of the right."""
-    (a, b) = step.lane_of(left), step.lane_of(right)
+    (a, b) = step.axis_of(left), step.axis_of(right)
     ranks = len(step.shape(left)), len(step.shape(right))
-    _apart(a is None or a.dim != ranks[0] - 1)
-    _apart(b is None or b.dim != max(0, ranks[1] - 2))
+    _require_separate(a is None or a.dim != ranks[0] - 1)
+    _require_separate(b is None or b.dim != max(0, ranks[1] - 2))
     if min(ranks) == 1:
         return _product_with_vector(a, b, ranks)
     rank = max(ranks)
     a = a and replace(a, dim=a.dim + rank - ranks[0])
     b = b and replace(b, dim=b.dim + rank - ranks[1])
-    lane = a or b
-    assert lane is not None
-    _apart(a is None or b is None or (a == b and a.dim < rank - 2))
-    return lane
+    axis = a or b
+    assert axis is not None
+    _require_separate(a is None or b is None or (a == b and a.dim < rank - 2))
+    return axis
 
 
-def _product_with_vector(a: Lane | None, b: Lane | None, ranks: tuple[int, int]) -> Lane:
+def _product_with_vector(a: BatchAxis | None, b: BatchAxis | None, ranks: tuple[int, int]) -> BatchAxis:
     if ranks[1] == 1:
         assert a is not None
         return a
@@ -340,198 +346,188 @@ def _product_with_vector(a: Lane | None, b: Lane | None, ranks: tuple[int, int])
     return replace(b, dim=b.dim - (b.dim == ranks[1] - 1))
 
 
-def _added_product(step: _Step) -> Lane:
-    """A product, to which something is added that has its lane, or none and no such dimension."""
+def _added_product(step: _Step) -> BatchAxis:
+    """Add to a product a value with the same axis, or one that is broadcast along it."""
     added, left, right = step.tensors()
-    if step.lane_of(left) is None and step.lane_of(right) is None:
-        raise LaneError("the images must be in the product")
-    lane = _product(step, left, right)
-    own, shape = step.lane_of(added), step.shape(added)
-    dim = lane.dim - (len(step.result.shape) - len(shape))
+    if step.axis_of(left) is None and step.axis_of(right) is None:
+        raise MixedBatchError("the images must be in the product")
+    axis = _product(step, left, right)
+    own, shape = step.axis_of(added), step.shape(added)
+    dim = axis.dim - (len(step.result.shape) - len(shape))
     if own is None:
-        _apart(dim < 0 or shape[dim] == 1)
+        _require_separate(_is_broadcast(shape, axis.dim, len(step.result.shape)))
     else:
-        _apart(own == replace(lane, dim=dim))
-    return lane
+        _require_separate(own == replace(axis, dim=dim))
+    return axis
 
 
-def _bilinear(step: _Step) -> Lane:
+def _bilinear(step: _Step) -> BatchAxis:
     first, second, weight, *bias = step.tensors()
-    a, b = step.lane_of(first), step.lane_of(second)
-    _apart(a == b and a is not None and a.dim < len(step.shape(first)) - 1)
-    _apart(not any(map(step.lane_of, (weight, *bias))))
+    a, b = step.axis_of(first), step.axis_of(second)
+    _require_separate(a == b and a is not None and a.dim < len(step.shape(first)) - 1)
+    _require_separate(not any(map(step.axis_of, (weight, *bias))))
     assert a is not None
     return a
 
 
-def _einsum(step: _Step) -> Lane:
-    """The images must go by one letter, which the result keeps."""
+def _einsum(step: _Step) -> BatchAxis:
+    """Require that one letter names the axis in all operands and in the result."""
     words = re.fullmatch(r"([A-Za-z,]+)->([A-Za-z]*)", step["equation"].replace(" ", ""))
     _require(words is not None, "an equation must be written out, with letters and an arrow")
     assert words is not None
     operands, result = words[1].split(","), words[2]
     letters = set()
     for ref, names in zip(step.tensors(), operands, strict=True):
-        lane = step.lane_of(ref)
-        if lane is not None:
-            letters.add((names[lane.dim], replace(lane, dim=0)))
-            _apart(names.count(names[lane.dim]) == 1)
-    _apart(len(letters) == 1)
-    ((letter, lane),) = letters
-    _apart(letter in result)
+        axis = step.axis_of(ref)
+        if axis is not None:
+            letters.add((names[axis.dim], replace(axis, dim=0)))
+            _require_separate(names.count(names[axis.dim]) == 1)
+    _require_separate(len(letters) == 1)
+    ((letter, axis),) = letters
+    _require_separate(letter in result)
     for ref, names in zip(step.tensors(), operands, strict=True):
         shape = step.shape(ref)
-        _apart(step.lane_of(ref) is not None or letter not in names or shape[names.index(letter)] == 1)
-    return replace(lane, dim=result.index(letter))
+        _require_separate(
+            step.axis_of(ref) is not None or letter not in names or shape[names.index(letter)] == 1
+        )
+    return replace(axis, dim=result.index(letter))
 
 
-def _attention(step: _Step) -> Lane:
-    """Queries, keys and values of an image stay together, in a dimension before the last two."""
+def _attention(step: _Step) -> BatchAxis:
+    """Require one axis for queries, keys and values, before the last two dimensions."""
     rank = len(step.result.shape)
-    found = set()
-    for name in ("query", "key", "value", "attn_mask"):
-        if step[name] is None:
-            continue
-        shape, lane = step.shape(step[name]), step.lane(name)
-        if lane is not None:
-            found.add(replace(lane, dim=lane.dim + rank - len(shape)))
-    _apart(len(found) == 1)
-    (lane,) = found
-    _apart(lane.dim < rank - 2)
-    for name in ("query", "key", "value", "attn_mask"):
-        if step[name] is not None and step.lane(name) is None:
-            shape = step.shape(step[name])
-            dim = lane.dim - (rank - len(shape))
-            _apart(dim < 0 or shape[dim] == 1)
-    return lane
+    given = [step[name] for name in ("query", "key", "value", "attn_mask") if step[name] is not None]
+    axis = _broadcast_axis(step, given, rank)
+    _require_separate(axis.dim < rank - 2)
+    return axis
 
 
-def _recurrent(step: _Step) -> tuple[Lane, ...]:
-    lane = step.lane("input")
-    _apart(lane is not None and lane.dim == (0 if step["batch_first"] else 1))
-    assert lane is not None
+def _recurrent(step: _Step) -> tuple[BatchAxis, ...]:
+    axis = step.axis("input")
+    _require_separate(axis is not None and axis.dim == (0 if step["batch_first"] else 1))
+    assert axis is not None
     states = step["hx"] if isinstance(step["hx"], tuple) else (step["hx"],)
-    state = replace(lane, dim=1)
-    _apart(all(step.lane_of(each) == state for each in states))
-    _apart(not any(map(step.lane_of, step["params"])))
-    return (lane, *(state for _ in states))
+    state = replace(axis, dim=1)
+    _require_separate(all(step.axis_of(each) == state for each in states))
+    _require_separate(not any(map(step.axis_of, step["params"])))
+    return (axis, *(state for _ in states))
 
 
-def _single_cell(step: _Step) -> Lanes:
+def _single_cell(step: _Step) -> BatchAxes:
     data, *others = step.tensors()
     is_pair = isinstance(step["hx"], tuple)
     states, weights = others[: 1 + is_pair], others[1 + is_pair :]
-    lane = step.lane_of(data)
-    _apart(lane is not None and lane.dim == 0)
-    assert lane is not None
-    _apart(all(step.lane_of(each) == lane for each in states))
-    _apart(not any(map(step.lane_of, weights)))
-    return (lane, lane) if is_pair else lane
+    axis = step.axis_of(data)
+    _require_separate(axis is not None and axis.dim == 0)
+    assert axis is not None
+    _require_separate(all(step.axis_of(each) == axis for each in states))
+    _require_separate(not any(map(step.axis_of, weights)))
+    return (axis, axis) if is_pair else axis
 
 
 # --- shapes ---------------------------------------------------------------------------------------
 
 
-def _permute(step: _Step) -> Lane:
-    lane, shape = step.first()
+def _permute(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
     order = [each % len(shape) for each in step["dims"]]
-    return replace(lane, dim=order.index(lane.dim))
+    return replace(axis, dim=order.index(axis.dim))
 
 
-def _transpose(step: _Step) -> Lane:
-    lane, shape = step.first()
+def _transpose(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
     one, other = (step[name] % len(shape) for name in ("dim0", "dim1"))
-    return replace(lane, dim={one: other, other: one}.get(lane.dim, lane.dim))
+    return replace(axis, dim={one: other, other: one}.get(axis.dim, axis.dim))
 
 
-def _reshape(step: _Step) -> Lane:
-    """Find the dimension that the images fall into; it must hold them whole."""
-    lane, shape = step.first()
-    before, passed = math.prod(shape[: lane.dim]) * lane.outer, 1
+def _reshape(step: _Step) -> BatchAxis:
+    """Find the new dimension of the axis, which must hold whole images."""
+    axis, shape = step.first()
+    before, passed = math.prod(shape[: axis.dim]) * axis.outer, 1
     for dim, size in enumerate(step.result.shape):
         if before < passed * size:
             outer, rest = divmod(before, passed)
             inner, torn = divmod(size, step.batch * outer)
-            _apart(not rest and not torn)
-            return Lane(dim, inner, outer)
+            _require_separate(not rest and not torn)
+            return BatchAxis(dim, inner, outer)
         passed *= size
-    raise LaneError(_MIXES)
+    raise MixedBatchError(_MIXES)
 
 
-def _cat(step: _Step) -> Lane:
-    lane = _elementwise_alike(step)
+def _cat(step: _Step) -> BatchAxis:
+    axis = _common_axis(step)
     rank = len(step.shape(step.tensors()[0]))
-    _apart(lane.dim != step["dim"] % rank)
-    return lane
+    _require_separate(axis.dim != step["dim"] % rank)
+    return axis
 
 
-def _stack(step: _Step) -> Lane:
-    lane = _elementwise_alike(step)
+def _stack(step: _Step) -> BatchAxis:
+    axis = _common_axis(step)
     dim = step["dim"] % len(step.result.shape)
-    return replace(lane, dim=lane.dim + (dim <= lane.dim))
+    return replace(axis, dim=axis.dim + (dim <= axis.dim))
 
 
-def _elementwise_alike(step: _Step) -> Lane:
-    found = {step.lane_of(ref) for ref in step.tensors()}
-    _apart(len(found) == 1)
-    (lane,) = found
-    assert lane is not None
-    return lane
+def _common_axis(step: _Step) -> BatchAxis:
+    found = {step.axis_of(ref) for ref in step.tensors()}
+    _require_separate(len(found) == 1)
+    (axis,) = found
+    assert axis is not None
+    return axis
 
 
-def _dropped(step: _Step) -> Lane:
-    """One position of a dimension is taken, and the dimension goes."""
-    lane, shape = step.first()
+def _select(step: _Step) -> BatchAxis:
+    """Pick one position of another dimension, which is removed."""
+    axis, shape = step.first()
     dim = step["dim"] % len(shape)
-    _apart(dim != lane.dim)
-    return replace(lane, dim=lane.dim - (dim < lane.dim))
+    _require_separate(dim != axis.dim)
+    return replace(axis, dim=axis.dim - (dim < axis.dim))
 
 
-def _slice(step: _Step) -> Lane:
-    lane, shape = step.first()
-    whole = step.result.shape[lane.dim] == shape[lane.dim] and step["step"] == 1
-    _apart(step["dim"] % len(shape) != lane.dim or whole)
-    return lane
+def _slice(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
+    whole = step.result.shape[axis.dim] == shape[axis.dim] and step["step"] == 1
+    _require_separate(step["dim"] % len(shape) != axis.dim or whole)
+    return axis
 
 
-def _narrow(step: _Step) -> Lane:
-    lane, shape = step.first()
-    _apart(step["dim"] % len(shape) != lane.dim)
-    return lane
+def _narrow(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
+    _require_separate(step["dim"] % len(shape) != axis.dim)
+    return axis
 
 
-def _repeat_interleave(step: _Step) -> Lane:
-    lane, shape = step.first()
-    _apart(step["dim"] is not None)
-    longer = step["dim"] % len(shape) == lane.dim
-    return replace(lane, inner=lane.inner * (step["repeats"] if longer else 1))
+def _repeat_interleave(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
+    _require_separate(step["dim"] is not None)
+    longer = step["dim"] % len(shape) == axis.dim
+    return replace(axis, inner=axis.inner * (step["repeats"] if longer else 1))
 
 
-def _roll(step: _Step) -> Lane:
-    lane, shape = step.first()
-    _apart(bool(step["dims"]) and lane.dim not in _dims(step["dims"], len(shape)))
-    return lane
+def _roll(step: _Step) -> BatchAxis:
+    axis, shape = step.first()
+    _require_separate(bool(step["dims"]) and axis.dim not in _dims(step["dims"], len(shape)))
+    return axis
 
 
-def _grid(step: _Step) -> Lane:
-    """Each image has a grid of its own, and is sampled by it."""
-    lane = _elementwise_alike(step)
-    _apart(lane.dim == 0)
-    return lane
+def _grid(step: _Step) -> BatchAxis:
+    """Sample each image by its own grid."""
+    axis = _common_axis(step)
+    _require_separate(axis.dim == 0)
+    return axis
 
 
-def _prelu(step: _Step) -> Lane:
-    lane, _ = step.first()
-    _apart(lane.dim != 1 or math.prod(step.shape(step["weight"])) == 1)
-    return lane
+def _prelu(step: _Step) -> BatchAxis:
+    axis, _ = step.first()
+    _require_separate(axis.dim != 1 or math.prod(step.shape(step["weight"])) == 1)
+    return axis
 
 
-def _names(text: str, rule: Callable[[_Step], Lanes]) -> dict[str, Callable[[_Step], Lanes]]:
+def _each(text: str, rule: Callable[[_Step], BatchAxes]) -> dict[str, Callable[[_Step], BatchAxes]]:
     return dict.fromkeys(text.split(), rule)
 
 
-#: They make a lane where there was none.
-_MADE: Mapping[str, Callable[[_Step], Lanes]] = {
+#: Rules of operations that can create a batch axis.
+_CREATING_RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
     "new_full.default": _new_full,
     "expand.default": _expand,
     "repeat.default": _repeat,
@@ -571,42 +567,42 @@ _CONVOLUTIONS = """
 conv1d.default conv1d.padding conv2d.default conv2d.padding conv_transpose1d.default
 conv_transpose2d.input
 """
-_RULES: Mapping[str, Callable[[_Step], Lanes]] = {
-    **_names(_ELEMENTWISE, _elementwise),
-    **_names(_REDUCTIONS, _reduction),
-    **_names("mean.default sum.default dot.default _weight_norm.default", _total),
-    **_names(_CONVOLUTIONS, _convolution),
-    **_names(_PLANE, _last(2)),
-    **_names(_LINE, _last(1)),
-    **_names("affine_grid_generator.default grid_sampler.default", _grid),
-    **_names("pixel_shuffle.default pixel_unshuffle.default avg_pool3d.default", _last(3)),
-    **_names("softmax.int log_softmax.int cumsum.default glu.default", _spared("dim")),
-    **_names("flip.default", _spared("dims")),
-    **_names("unfold.default", _spared("dimension")),
-    **_names("layer_norm.default rms_norm.default", _whole_norm),
-    **_names("group_norm.default instance_norm.default", _per_image),
-    **_names("batch_norm.default", _batch_norm),
-    **_names("channel_shuffle.default", _channelwise),
-    **_names("im2col.default", _im2col),
-    **_names("pad.default constant_pad_nd.default", _padded),
-    **_names("prelu.default", _prelu),
-    **_names("linear.default", _linear),
-    **_names("matmul.default mm.default bmm.default mv.default", _matmul),
-    **_names("addmm.default baddbmm.default", _added_product),
-    **_names("bilinear.default", _bilinear),
-    **_names("einsum.default", _einsum),
-    **_names("scaled_dot_product_attention.default", _attention),
-    **_names("lstm_cell.default gru_cell.default", _single_cell),
-    **_names("rnn_tanh_cell.default rnn_relu_cell.default", _single_cell),
-    **_names("lstm.input gru.input rnn_tanh.input rnn_relu.input", _recurrent),
-    **_names("permute.default", _permute),
-    **_names("transpose.int", _transpose),
-    **_names("reshape.default", _reshape),
-    **_names("cat.default", _cat),
-    **_names("stack.default", _stack),
-    **_names("select.int unbind.int", _dropped),
-    **_names("split.Tensor split_with_sizes.default chunk.default narrow.default", _narrow),
-    **_names("slice.Tensor", _slice),
-    **_names("repeat_interleave.self_int", _repeat_interleave),
-    **_names("roll.default", _roll),
+_RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
+    **_each(_ELEMENTWISE, _elementwise),
+    **_each(_REDUCTIONS, _reduction),
+    **_each("mean.default sum.default dot.default _weight_norm.default", _mixing),
+    **_each(_CONVOLUTIONS, _convolution),
+    **_each(_PLANE, _before_last(2)),
+    **_each(_LINE, _before_last(1)),
+    **_each("affine_grid_generator.default grid_sampler.default", _grid),
+    **_each("pixel_shuffle.default pixel_unshuffle.default avg_pool3d.default", _before_last(3)),
+    **_each("softmax.int log_softmax.int cumsum.default glu.default", _outside_dims("dim")),
+    **_each("flip.default", _outside_dims("dims")),
+    **_each("unfold.default", _outside_dims("dimension")),
+    **_each("layer_norm.default rms_norm.default", _layer_norm),
+    **_each("group_norm.default instance_norm.default", _per_image),
+    **_each("batch_norm.default", _batch_norm),
+    **_each("channel_shuffle.default", _channelwise),
+    **_each("im2col.default", _im2col),
+    **_each("pad.default constant_pad_nd.default", _padded),
+    **_each("prelu.default", _prelu),
+    **_each("linear.default", _before_last(1)),
+    **_each("matmul.default mm.default bmm.default mv.default", _matmul),
+    **_each("addmm.default baddbmm.default", _added_product),
+    **_each("bilinear.default", _bilinear),
+    **_each("einsum.default", _einsum),
+    **_each("scaled_dot_product_attention.default", _attention),
+    **_each("lstm_cell.default gru_cell.default", _single_cell),
+    **_each("rnn_tanh_cell.default rnn_relu_cell.default", _single_cell),
+    **_each("lstm.input gru.input rnn_tanh.input rnn_relu.input", _recurrent),
+    **_each("permute.default", _permute),
+    **_each("transpose.int", _transpose),
+    **_each("reshape.default", _reshape),
+    **_each("cat.default", _cat),
+    **_each("stack.default", _stack),
+    **_each("select.int unbind.int", _select),
+    **_each("split.Tensor split_with_sizes.default chunk.default narrow.default", _narrow),
+    **_each("slice.Tensor", _slice),
+    **_each("repeat_interleave.self_int", _repeat_interleave),
+    **_each("roll.default", _roll),
 }

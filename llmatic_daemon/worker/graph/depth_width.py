@@ -1,53 +1,32 @@
-"""Depth and width of a network: which operations are layers.
+"""Depth and width of a network, by the operations that are layers.
 
-A layer is a convolution, a linear layer, a recurrent layer, or a product with a parameter by matmul,
-einsum and their like, also where the parameter was reshaped, split, scaled, normalised or otherwise computed
-from parameters alone. A stack of recurrent layers counts each of its layers, both directions as one; a recurrent cell
-counts each time it runs. Of an attention block the projections
-are linear layers; the attention itself, which has no weights, is none. A layer that is used twice counts
-twice: depth is about what an image passes. All layers count, also those side by side.
+Depth is the number of layers, parallel ones included. A layer is
+- a convolution or a linear layer;
+- each layer of a recurrent stack, both directions as one; a recurrent cell counts each time it runs;
+- a product (matmul, einsum and similar) with a parameter, or with a value computed from parameters alone.
+The projections of an attention block are linear layers. The attention itself has no weights and is no layer.
+A layer that is used twice counts twice, because an image passes it twice.
 
-Width is the largest number of output features or channels of any layer: channels of a convolution, features of
-a linear layer, hidden size times directions of a recurrent layer; of a product the dimension that the
-parameter brings: rows where it is the left factor, columns where it is the right one, and of einsum
-the dimensions that only the parameter has.
+Width is the largest number of output features of any layer:
+- channels of a convolution, features of a linear layer;
+- hidden size times directions of a recurrent layer;
+- for a product, the dimension of the parameter: its rows if it is the left factor, else its columns;
+- for einsum, the product of the dimensions that only the parameter has.
 """
 
 from typing import Any
 
 from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, NodeResult, WeightRef, refs
+from llmatic_daemon.worker.graph.operations import CONVOLUTIONS, RECURRENT, RECURRENT_CELLS, names
 from llmatic_daemon.worker.graph.shapes import Shapes
 
-_CONVOLUTIONS = frozenset(
-    [
-        "conv1d.default",
-        "conv1d.padding",
-        "conv2d.default",
-        "conv2d.padding",
-        "conv_transpose1d.default",
-        "conv_transpose2d.input",
-    ]
-)
-_RECURRENT = frozenset(["lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input"])
-_CELLS = frozenset(
-    ["lstm_cell.default", "gru_cell.default", "rnn_tanh_cell.default", "rnn_relu_cell.default"]
-)
-#: Products whose two factors are matrices: rows of the left one, columns of the right one.
-_MATRICES = frozenset(
-    [
-        "matmul.default",
-        "mm.default",
-        "bmm.default",
-        "mv.default",
-        "addmm.default",
-        "baddbmm.default",
-    ]
-)
+#: Products of two matrices: rows of the left one, columns of the right one.
+_MATRICES = names("matmul.default mm.default bmm.default mv.default addmm.default baddbmm.default")
 _PRODUCTS = _MATRICES | {"linear.default", "einsum.default", "bilinear.default"}
 
 
 def depth_and_width(graph: Graph, shapes: Shapes) -> tuple[int, int]:
-    """Count the layers of a graph, and find the widest one."""
+    """Return the number of layers of a graph, and the largest number of output features."""
     weights = _Weights(graph)
     depth, width = 0, 0
     for node, result in zip(graph.nodes, shapes.results, strict=True):
@@ -58,10 +37,10 @@ def depth_and_width(graph: Graph, shapes: Shapes) -> tuple[int, int]:
 
 
 class _Weights:
-    """Knows which values are parameters, or computed from parameters alone.
+    """The values that are parameters, or computed from parameters alone.
 
-    What a layer puts out is no parameter, not even where its input is one: the score of a learned query
-    that was projected is as little a layer as that of any other.
+    The output of a layer is no parameter, even if its input is one. So the scores of a projected, learned
+    query are no layer, as for any other query.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -80,15 +59,15 @@ class _Weights:
 
 
 def _layers(weights: _Weights, node: Node, result: Any) -> tuple[int, int]:
-    """Tell how many layers an operation is, and its number of output features."""
-    if node.op in _CONVOLUTIONS:
+    """Return how many layers an operation is, and its number of output features."""
+    if node.op in CONVOLUTIONS:
         channels = -2 if "1d" in node.op else -3
         return 1, int(result.shape[channels])
-    if node.op in _RECURRENT:
+    if node.op in RECURRENT:
         num_layers = node.args[4]
         assert isinstance(num_layers, int)
         return num_layers, int(result[0].shape[-1])
-    if node.op in _CELLS:
+    if node.op in RECURRENT_CELLS:
         return 1, int((result[0] if isinstance(result, tuple) else result).shape[-1])
     operands = _operands(node)
     if node.op == "linear.default" or (
@@ -99,7 +78,7 @@ def _layers(weights: _Weights, node: Node, result: Any) -> tuple[int, int]:
 
 
 def _operands(node: Node) -> tuple[Arg, ...]:
-    """List what is multiplied: not the bias."""
+    """Return the factors of a product, without the bias."""
     if node.op == "einsum.default":
         operands = node.args[1]
         return operands if isinstance(operands, tuple) else ()
@@ -109,7 +88,7 @@ def _operands(node: Node) -> tuple[Arg, ...]:
 
 
 def _features(weights: _Weights, node: Node, operands: tuple[Arg, ...], result: Any) -> int:
-    """Find the output features that a product with a parameter has."""
+    """Return the number of output features of a product with a parameter."""
     if node.op == "einsum.default" and "->" in str(node.args[0]):
         return _letters(weights, str(node.args[0]), operands, result)
     left_only = operands[0] in weights and operands[1] not in weights
@@ -128,6 +107,6 @@ def _letters(weights: _Weights, equation: str, operands: tuple[Arg, ...], result
     )
     before, _, after = output.partition("...")
     features = 1
-    for place, letter in [*enumerate(before), *enumerate(after, -len(after))]:
-        features *= 1 if letter in given else int(result.shape[place])
+    for dim, letter in [*enumerate(before), *enumerate(after, -len(after))]:
+        features *= 1 if letter in given else int(result.shape[dim])
     return features

@@ -1,14 +1,14 @@
-"""Multiply-adds, exact, by ptflops' counter of ATen operations with our hooks.
+"""Exact multiply-adds, by ptflops' counter of ATen operations with additional hooks.
 
-ptflops is right about convolutions and plain products but errs on LSTM and fused attention (it does not see them),
-counts biases, and has no hook for some products. We extend it in two ways, both its own:
-- `HOOKS` replace or add the count of each ATen product (`custom_hooks`), biases aside;
-- `shapes` runs the graph on meta tensors below the counter, and writes recurrent layers and fused attention out as
-  the products that they consist of, so that nothing that multiplies is hidden.
+ptflops counts convolutions and plain products correctly. It does not count LSTM and fused attention, it counts
+biases, and it has no hook for some products. Two extensions correct that:
+- `HOOKS` replace or add the count of each ATen product (`custom_hooks`), without biases;
+- `shapes` runs the graph on meta tensors under the counter. It replaces recurrent layers and fused attention by
+  the products that they consist of.
 
-One multiply-add counts as one. Counted are convolutions, linear layers, matrix products, attention
-and recurrent layers, padding included and causal masks ignored. Not counted, as in fvcore: biases, norms,
-activations, poolings, and everything elementwise.
+One multiply-add counts as one. Counted are convolutions, linear layers, matrix products, attention and
+recurrent layers. Padding counts; causal masks are ignored. Not counted, as in fvcore: biases, norms,
+activations, poolings, and all elementwise operations.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ _aten = torch.ops.aten
 
 
 def _convolution(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int:
-    """Each weight of a filter multiplies at every position: of the input where it is transposed."""
+    """Count each weight of a filter at every output position; a transposed one at every input position."""
     data, weight, transposed = inputs[0], inputs[1], inputs[6]
     positions = data if transposed else outputs[0]
     return int(positions.numel() * weight[0].numel())
 
 
 def _product(first: int) -> Hook:
-    """Count a product of matrices, of which `first` is the position of the left one."""
+    """Return a hook for a product of matrices; `first` is the position of the left one."""
 
     def count(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int:
         return int(outputs[0].numel() * inputs[first].shape[-1])
@@ -47,7 +47,7 @@ def _dot(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int:
 
 
 def _trilinear(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int:
-    """Count nn.Bilinear: every output feature weighs all pairs of input features."""
+    """Count nn.Bilinear: every output feature weights all pairs of input features."""
     return int(outputs[0].numel() * inputs[1].shape[-1] * inputs[1].shape[-2])
 
 
@@ -68,5 +68,5 @@ HOOKS: Mapping[Any, Hook] = {
 
 
 def counter() -> Any:
-    """Make a context that counts; its `complexity` holds the multiply-adds after it."""
+    """Return a counting context; after it, its `complexity` holds the multiply-adds."""
     return FlopCounterMode(custom_hooks=dict(HOOKS))

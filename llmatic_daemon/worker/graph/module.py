@@ -1,4 +1,4 @@
-"""From a graph back to an `nn.Module`: straight generated calls, as fast as the eager network."""
+"""Build an `nn.Module` from a graph: generated calls, as fast as the eager network."""
 
 import operator
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from llmatic_daemon.worker.graph.nodes import (
 
 
 class _Builder:
-    """Writes one `fx.Graph`; every value is named once."""
+    """Writes one `fx.Graph`; each value is created once."""
 
     def __init__(self, graph: Graph) -> None:
         self._fx = fx.Graph()
@@ -43,17 +43,13 @@ class _Builder:
         return self._fx.create_node("get_attr", name)
 
     def _call(self, node: Node) -> fx.Node:
-        operation = operations.table()[node.op]
         args = [self._value(arg) for arg in node.args]
         self._follow_training(node, args)
-        num_positional = sum(not argument.keyword_only for argument in operation.arguments)
-        names = [argument.name for argument in operation.arguments]
-        keywords = dict(zip(names[num_positional:], args[num_positional:], strict=False))
-        function = operations.function(node.op)
-        return self._fx.call_function(function, tuple(args[:num_positional]), keywords)
+        positional, keywords = operations.split_arguments(node.op, args)
+        return self._fx.call_function(operations.function(node.op), tuple(positional), keywords)
 
     def _follow_training(self, node: Node, args: list[Any]) -> None:
-        """Let `module.training` stand for the literals that were True at export."""
+        """Replace the literals that were True at export by `module.training`."""
         flag = operations.TRAINING_FLAG.get(node.op)
         if flag is not None and args[flag] is True and _has_two_modes(node):
             args[flag] = self._is_training()
@@ -100,16 +96,16 @@ class _Builder:
 
 
 def _has_two_modes(node: Node) -> bool:
-    """Tell whether evaluation differs; a norm without running statistics always uses the batch's."""
+    """Decide whether evaluation differs; a norm without running statistics always uses the batch's."""
     statistics = operations.RUNNING_STATISTICS.get(node.op)
     return statistics is None or node.args[statistics[0]] is not None
 
 
 def build(graph: Graph, weights: Mapping[str, torch.Tensor]) -> fx.GraphModule:
-    """Make a module that runs the graph; it owns copies of the weights, named `w0`, `w1`, ...
+    """Return a module that runs the graph; it owns copies of the weights, named `w0`, `w1`, ...
 
-    `train()` and `eval()` switch dropout and batch norm, running statistics are updated in training,
-    and any batch size works. Give it only what `validate` has accepted.
+    `train()` and `eval()` switch dropout and batch norm. Training updates running statistics. Any batch
+    size works. The caller must validate the graph first.
 
     Args:
         graph: A validated graph.

@@ -1,4 +1,4 @@
-"""The nouns of a graph - values, operations, weights - and its canonical order."""
+"""Values, operations and weights of a graph, and its canonical order."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class WeightRef:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What an operation returned; `item` picks from several results, None is the only one."""
+    """The result of an operation; `item` picks one of several, None is the only one."""
 
     node: int
     item: int | None = None
@@ -74,7 +74,7 @@ def weight_name(number: int) -> str:
 
 
 def refs(args: Iterable[Arg]) -> Iterator[Ref]:
-    """Walk over all values that arguments name, left to right."""
+    """Iterate over all values that arguments name, left to right."""
     for arg in args:
         if isinstance(arg, tuple):
             yield from refs(arg)
@@ -82,10 +82,10 @@ def refs(args: Iterable[Arg]) -> Iterator[Ref]:
             yield arg
 
 
-def renamed(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
-    """Write an argument with the new numbers of operations and weights."""
+def renumbered(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
+    """Return an argument with the new numbers of operations and weights."""
     if isinstance(arg, tuple):
-        return tuple(renamed(each, nodes, weights) for each in arg)
+        return tuple(renumbered(each, nodes, weights) for each in arg)
     if isinstance(arg, WeightRef):
         return WeightRef(weights[arg.number])
     if isinstance(arg, NodeResult):
@@ -94,7 +94,7 @@ def renamed(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> A
 
 
 def _post_order(graph: Graph) -> list[int]:
-    """List the live operations, each after its arguments; without recursion, for deep networks."""
+    """List the operations that the output needs, each after its arguments; deep networks allow no recursion."""
     order: dict[int, None] = {}
     stack = [(graph.output.node, False)] if isinstance(graph.output, NodeResult) else []
     while stack:
@@ -112,17 +112,17 @@ def _post_order(graph: Graph) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canonical:
-    """A graph in canonical form, and what that form leaves out."""
+    """A graph in canonical form, with the former weights and order."""
 
     graph: Graph
-    #: For each weight, the number that it had before.
+    #: For each weight, its former number.
     weights: tuple[int, ...]
-    #: The operations in the order that they had before (see `ordered`); empty: the same.
+    #: The operations in their former order (see `ordered`); empty: the same.
     order: tuple[int, ...]
 
 
 def canonical(graph: Graph) -> Canonical:
-    """Drop what is dead and number the rest in post-order."""
+    """Remove unused operations and weights, and number the rest in post-order."""
     order = _post_order(graph)
     weights: dict[int, int] = {}
     for ref in refs((*(arg for number in order for arg in graph.nodes[number].args), graph.output)):
@@ -133,10 +133,10 @@ def canonical(graph: Graph) -> Canonical:
         graph,
         weights=tuple(graph.weights[old] for old in weights),
         nodes=tuple(
-            Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+            Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
             for old in order
         ),
-        output=next(refs(_renamed_all((graph.output,), nodes, weights))),
+        output=next(refs(_renumbered_all((graph.output,), nodes, weights))),
     )
     before = tuple(nodes[old] for old in sorted(order))
     return Canonical(
@@ -147,17 +147,17 @@ def canonical(graph: Graph) -> Canonical:
 
 
 def ordered(graph: Graph, order: Sequence[int]) -> Graph:
-    """Number the operations in another order, in which they are then computed.
+    """Return a graph with the operations in another order, in which they are computed.
 
-    What a network computes does not depend on it; which random number a dropout draws, and in which
-    order the gradients of a shared value are added, does. So each network keeps its source's order.
+    The function of a network does not depend on the order. The random numbers of dropouts and the sums of
+    gradients of a shared value do, so each network keeps its source's order.
 
     Args:
         graph: Any graph.
-        order: The number of each operation once, after those that it uses; empty: as they are.
+        order: The number of each operation once, after those that it uses; empty: unchanged.
 
     Raises:
-        ValueError: it is no such order.
+        ValueError: the order is invalid.
     """
     if not order:
         return graph
@@ -166,18 +166,18 @@ def ordered(graph: Graph, order: Sequence[int]) -> Graph:
     nodes = {old: new for new, old in enumerate(order)}
     weights = {number: number for number in range(len(graph.weights))}
     made = tuple(
-        Node(op=graph.nodes[old].op, args=_renamed_all(graph.nodes[old].args, nodes, weights))
+        Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
         for old in order
     )
     for number, node in enumerate(made):
         for ref in refs(node.args):
             if isinstance(ref, NodeResult) and ref.node >= number:
                 raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
-    output = next(refs(_renamed_all((graph.output,), nodes, weights)))
+    output = next(refs(_renumbered_all((graph.output,), nodes, weights)))
     return replace(graph, nodes=made, output=output)
 
 
-def _renamed_all(
+def _renumbered_all(
     args: tuple[Arg, ...], nodes: Mapping[int, int], weights: Mapping[int, int]
 ) -> tuple[Arg, ...]:
-    return tuple(renamed(arg, nodes, weights) for arg in args)
+    return tuple(renumbered(arg, nodes, weights) for arg in args)

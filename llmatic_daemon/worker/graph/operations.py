@@ -1,12 +1,12 @@
-"""The operations that a graph may use, and the types of their arguments.
+"""The allow-list: the operations that a graph may use, and the types of their arguments.
 
-Every operation is pure: what changes its input in place, or only renames a shape, is written in another
-way by `export`, so that a network has one spelling (`relu_` is `relu`; `view`, `flatten` and `squeeze`
-are `reshape`; `zeros` is `new_full`). None reads a file, a clock, or randomness other than dropout's.
+Every operation is pure. `export` replaces in-place operations and aliases, so that a network has one
+canonical form: `relu_` becomes `relu`; `view`, `flatten` and `squeeze` become `reshape`; `zeros` becomes
+`new_full`. No operation reads a file, a clock, or random numbers other than dropout's.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType
 from typing import Any
@@ -22,10 +22,8 @@ _PRODUCTS = """
 linear.default matmul.default mm.default bmm.default mv.default dot.default addmm.default
 baddbmm.default einsum.default bilinear.default scaled_dot_product_attention.default
 """
-_RECURRENT = """
-lstm.input gru.input rnn_tanh.input rnn_relu.input
-lstm_cell.default gru_cell.default rnn_tanh_cell.default rnn_relu_cell.default
-"""
+_RECURRENT = "lstm.input gru.input rnn_tanh.input rnn_relu.input"
+_CELLS = "lstm_cell.default gru_cell.default rnn_tanh_cell.default rnn_relu_cell.default"
 _POOLINGS = """
 max_pool1d.default max_pool2d.default avg_pool1d.default avg_pool2d.default avg_pool3d.default
 adaptive_avg_pool1d.default adaptive_avg_pool2d.default
@@ -65,10 +63,32 @@ eq.Scalar eq.Tensor ne.Scalar ne.Tensor logical_not.default bitwise_not.default
 masked_fill.Scalar tril.default triu.default argmax.default
 """
 _ALL = " ".join(
-    (_CONVOLUTIONS, _PRODUCTS, _RECURRENT, _POOLINGS, _NORMS, _ACTIVATIONS, _DROPOUTS, _SHAPES, _ARITHMETIC)
+    (
+        _CONVOLUTIONS,
+        _PRODUCTS,
+        _RECURRENT,
+        _CELLS,
+        _POOLINGS,
+        _NORMS,
+        _ACTIVATIONS,
+        _DROPOUTS,
+        _SHAPES,
+        _ARITHMETIC,
+    )
 )
 
-#: Position of the literal that follows `module.training`. Where it is False at export it stays False.
+
+def names(text: str) -> frozenset[str]:
+    """Return the names of operations in a text."""
+    return frozenset(text.split())
+
+
+CONVOLUTIONS = names(_CONVOLUTIONS)
+#: Stacks of recurrent layers, and single steps of them.
+RECURRENT = names(_RECURRENT)
+RECURRENT_CELLS = names(_CELLS)
+
+#: Position of the literal that follows `module.training`. If it is False at export it stays False.
 TRAINING_FLAG: Mapping[str, int] = {
     "batch_norm.default": 5,
     "instance_norm.default": 5,
@@ -86,15 +106,15 @@ RUNNING_STATISTICS: Mapping[str, tuple[int, int]] = {
     "batch_norm.default": (3, 4),
     "instance_norm.default": (3, 4),
 }
-#: Position of a dropout probability that is to be 0 outside training.
+#: Position of a dropout probability that is 0 in evaluation.
 TRAINING_PROBABILITY: Mapping[str, int] = {"scaled_dot_product_attention.default": 4}
 
-#: Arguments that a graph may not set: they would choose a device, a type or a random generator.
+#: Arguments that a graph may not set: they choose a device, a type or a random generator.
 _UNSET = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format", "generator"})
-#: Arguments that only choose a kernel; the trainer's business, so always True.
+#: Arguments that only choose a kernel, which the trainer decides; always True.
 _KERNEL_CHOICE = frozenset({"cudnn_enabled", "cudnn_enable"})
 
-#: Python bindings of these parse their arguments in C, and save 1 to 3 us a call.
+#: Python bindings of these modules parse their arguments in C, and save 1 to 3 us a call.
 _BOUND = (torch, torch._C._nn)
 
 
@@ -103,14 +123,14 @@ class Argument:
     """One argument of an operation."""
 
     name: str
-    #: As torch's schemas spell it: Tensor, int, float, bool, str, number, List[...], Optional[...].
+    #: As in torch's schemas: Tensor, int, float, bool, str, number, List[...], Optional[...].
     type: str
     keyword_only: bool
     has_default: bool
     default: Any
-    #: Set by nobody: left out of the graph.
+    #: Left out of the graph.
     unset: bool
-    #: True whatever the source says.
+    #: Always True.
     kernel_choice: bool
 
 
@@ -121,7 +141,7 @@ class Operation:
     name: str
     overload: OpOverload[..., Any]
     arguments: tuple[Argument, ...]
-    #: 1 when it returns a tensor, None when it returns a list, else the length of its tuple.
+    #: 1 for a tensor, None for a list, else the length of the tuple.
     num_outputs: int | None
 
 
@@ -156,16 +176,24 @@ def _operation(name: str) -> Operation | None:
 
 @functools.cache
 def table() -> Mapping[str, Operation]:
-    """List the operations that this version of torch knows, by `name.overload`."""
+    """Return the operations that this version of torch knows, by `name.overload`."""
     return {op.name: op for op in map(_operation, _ALL.split()) if op is not None}
+
+
+def split_arguments(name: str, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Split the arguments of a call into positional and keyword ones, as the schema does."""
+    arguments = table()[name].arguments
+    count = sum(not argument.keyword_only for argument in arguments)
+    keywords = [argument.name for argument in arguments[count:]]
+    return args[:count], dict(zip(keywords, args[count:], strict=False))
 
 
 @functools.cache
 def function(name: str) -> Callable[..., Any]:
-    """Find the fastest callable for an operation.
+    """Return the fastest callable for an operation.
 
-    A Python binding chooses among overloads by the types of its arguments, so one is taken only
-    where the operation has a single signature on tensors.
+    A Python binding chooses an overload by the types of its arguments. It is used only if the operation
+    has a single signature on tensors.
     """
     operation = table()[name]
     base, _, overload_name = name.partition(".")

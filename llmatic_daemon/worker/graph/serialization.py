@@ -1,13 +1,13 @@
-"""The graph of a network: our own canonical JSON of allow-listed operations, and its strict reader.
+"""Canonical JSON of a graph of allow-listed operations: its writer and its strict reader.
 
-A graph is a straight line of operations. Values are named by position: `x` is the input batch, `w3` the
-fourth weight, `n5` the result of the sixth operation and `n5.1` its second result. Sizes that grow with
-the batch are written `{"batch": a, "plus": c}` for `a * batch + c`; there is no other symbol.
+A graph is a list of operations without branches. Values are named by position: `x` is the input batch, `w3`
+the fourth weight, `n5` the result of the sixth operation and `n5.1` its second result. A size that grows with
+the batch is `{"batch": a, "plus": c}` for `a * batch + c`; there is no other symbol.
 
-Canonical means: operations in post-order of a walk from the output (so nothing is dead), weights
-numbered by first use, arguments in the order of the operation's schema, trailing defaults left out.
-Two sources of the same network, with other names, another order, or unused layers, give the same bytes.
-The order in which a source computes them travels beside the graph (`ordered`).
+In canonical form the operations are in post-order from the output, so none is unused. Weights are numbered by
+first use, arguments follow the operation's schema, and trailing defaults are left out. Two sources of one
+network give the same bytes, also with other names, another order, or unused layers. The order in which a
+source computes the operations is stored separately (`ordered`).
 """
 
 import json
@@ -43,26 +43,26 @@ __all__ = [
     "weight_name",
 ]
 
-#: A reader refuses every other version.
+#: The reader rejects every other version.
 VERSION = 1
-#: A graph beyond this is refused unread.
+#: The reader rejects a larger graph unread.
 MAX_GRAPH_BYTES = 16 << 20
 MAX_NODES = 50_000
 MAX_RANK = 16
 MAX_DIMENSION = 1 << 31
-#: Of a weight or an image; torch cannot even describe a tensor of more than 2^63 bytes.
+#: Numbers in a weight or an image; torch cannot describe a tensor of more than 2^63 bytes.
 MAX_ELEMENTS = 1 << 40
 _MAX_INT = (1 << 63) - 1
 
 
 class GraphError(Exception):
-    """It is no graph, or not in canonical form; the text says what is wrong, in one line."""
+    """The bytes are no graph in canonical form; the text gives the reason in one line."""
 
 
 # --- writing -------------------------------------------------------------------------------------
 
 
-def _spell_ref(ref: Ref) -> str:
+def _ref_name(ref: Ref) -> str:
     if isinstance(ref, Input):
         return "x"
     if isinstance(ref, WeightRef):
@@ -70,26 +70,26 @@ def _spell_ref(ref: Ref) -> str:
     return f"n{ref.node}" + ("" if ref.item is None else f".{ref.item}")
 
 
-def _spell(arg: Arg) -> Any:
+def _to_json(arg: Arg) -> Any:
     if isinstance(arg, tuple):
-        return [_spell(each) for each in arg]
+        return [_to_json(each) for each in arg]
     if isinstance(arg, Extent):
         return {"batch": arg.batch, "plus": arg.plus}
     if isinstance(arg, Input | WeightRef | NodeResult):
-        return {"value": _spell_ref(arg)}
+        return {"value": _ref_name(arg)}
     if isinstance(arg, float) and not math.isfinite(arg):
         return {"float": repr(arg)}
     return arg
 
 
 def dumps(graph: Graph) -> bytes:
-    """Write a graph as canonical JSON; bring it into canonical form first (`canonical`)."""
+    """Return a graph as JSON; the caller must bring it into canonical form first (`canonical`)."""
     document = {
         "version": VERSION,
         "input": list(graph.input_shape),
         "weights": [{"shape": list(weight.shape), "trainable": weight.trainable} for weight in graph.weights],
-        "nodes": [[node.op, *map(_spell, node.args)] for node in graph.nodes],
-        "output": _spell_ref(graph.output),
+        "nodes": [[node.op, *map(_to_json, node.args)] for node in graph.nodes],
+        "output": _ref_name(graph.output),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
@@ -176,7 +176,7 @@ def _read_weight(value: Any, number: int) -> Weight:
 
 
 def _fits(arg: Arg, kind: str) -> bool:
-    """Tell whether an argument has the type that a schema asks for."""
+    """Decide whether an argument has the type of the schema."""
     if kind.startswith("Optional["):
         return arg is None or _fits(arg, kind[9:-1])
     if kind.startswith("List["):
@@ -204,7 +204,7 @@ def check_args(operation: Operation, args: tuple[Arg, ...], where: str) -> None:
     """Compare arguments with the operation's schema.
 
     Raises:
-        GraphError: too few, too many, of a wrong type, or a trailing default that is spelt out.
+        GraphError: too few, too many, of a wrong type, or a trailing default that is written out.
     """
     allowed = operation.arguments
     _expect(len(args) <= len(allowed), f"{where} has {len(args)} arguments of {len(allowed)}")
@@ -212,11 +212,11 @@ def check_args(operation: Operation, args: tuple[Arg, ...], where: str) -> None:
         _check_arg(arg, argument, where)
     missing = [argument.name for argument in allowed[len(args) :] if not argument.has_default]
     _expect(not missing, f"{where} lacks {', '.join(missing)}")
-    _expect(trimmed(operation, args) == args, f"{where} spells out a default")
+    _expect(trimmed(operation, args) == args, f"{where} writes out a default")
 
 
 def trimmed(operation: Operation, args: tuple[Arg, ...]) -> tuple[Arg, ...]:
-    """Leave out trailing arguments that have their default."""
+    """Return the arguments without trailing defaults."""
     end = len(args)
     while end and _is_default(args[end - 1], operation.arguments[end - 1]):
         end -= 1
@@ -254,7 +254,7 @@ def _check_ref(ref: Ref, num_nodes: int, num_weights: int, where: str) -> None:
 
 
 def _check_items(graph: Graph) -> None:
-    """Compare what is picked from an operation with the number of its results."""
+    """Check the picked results against the number of results of each operation."""
     for ref in refs((graph.output, *(arg for node in graph.nodes for arg in node.args))):
         if isinstance(ref, NodeResult):
             num_outputs = table()[graph.nodes[ref.node].op].num_outputs
@@ -284,14 +284,14 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def read_order(graph: Graph, order: Any) -> Graph:
-    """Put the operations of a graph in the order that comes beside it, from anybody.
+    """Return a graph with its operations in an untrusted order.
 
     Args:
         graph: A canonical graph.
-        order: As `nodes.ordered` wants it; canonical: one that changes nothing is an empty list.
+        order: As for `nodes.ordered`; an order that changes nothing must be an empty list.
 
     Raises:
-        GraphError: it is no such order.
+        GraphError: the order is invalid.
     """
     _expect(
         isinstance(order, list | tuple)
@@ -310,7 +310,7 @@ def read_order(graph: Graph, order: Any) -> Graph:
 
 
 def loads(data: bytes) -> Graph:
-    """Read a graph, strictly: only canonical bytes are accepted.
+    """Read a graph strictly; only canonical bytes are accepted.
 
     Raises:
         GraphError: not JSON, unknown operation or argument, dangling name, or not canonical.

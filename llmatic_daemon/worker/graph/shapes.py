@@ -1,4 +1,4 @@
-"""Every shape of a graph, inferred again on meta tensors: nothing is computed, nothing is believed."""
+"""Infer every shape of a graph on meta tensors: nothing is computed, no claim of the graph is trusted."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,51 +11,20 @@ from llmatic_daemon.worker.graph import operations
 from llmatic_daemon.worker.graph.flops import counter
 from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, NodeResult, WeightRef, refs
 
-#: What torch raises when shapes or arguments do not fit.
+#: Exceptions of torch for shapes or arguments that do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError)
-#: An operation may return at most so many tensors, and a whole graph.
+#: Most tensors that one operation, and a whole graph, may return.
 _MAX_PIECES = 4096
 _MAX_RESULTS = 1 << 16
 _DTYPES = (torch.float32, torch.bool, torch.int64)
 
-#: These return a tensor of their first argument's shape; told here because it is 100 times faster.
-_SAME_SHAPE = frozenset(
-    [
-        "relu",
-        "relu6",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "celu",
-        "gelu",
-        "silu",
-        "mish",
-        "hardtanh",
-        "hardswish",
-        "hardsigmoid",
-        "sigmoid",
-        "log_sigmoid",
-        "tanh",
-        "softplus",
-        "softshrink",
-        "hardshrink",
-        "threshold",
-        "dropout",
-        "feature_dropout",
-        "alpha_dropout",
-        "feature_alpha_dropout",
-        "detach",
-        "neg",
-        "abs",
-        "exp",
-        "expm1",
-        "sqrt",
-        "rsqrt",
-        "square",
-        "sin",
-        "cos",
-        "erf",
-    ]
+#: Operations that return the shape of their first argument; this table is 100 times faster than torch.
+_SAME_SHAPE = operations.names(
+    """
+    relu relu6 leaky_relu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid log_sigmoid
+    tanh softplus softshrink hardshrink threshold dropout feature_dropout alpha_dropout
+    feature_alpha_dropout detach neg abs exp expm1 sqrt rsqrt square sin cos erf
+    """
 )
 _GATES = {"lstm.input": 4, "gru.input": 3, "rnn_tanh.input": 1, "rnn_relu.input": 1}
 _CELL_GATES = {
@@ -64,42 +33,32 @@ _CELL_GATES = {
     "rnn_tanh_cell.default": 1,
     "rnn_relu_cell.default": 1,
 }
-#: They hold no new memory.
-_VIEWS = frozenset(
-    [
-        "reshape.default",
-        "permute.default",
-        "expand.default",
-        "slice.Tensor",
-        "select.int",
-        "narrow.default",
-        "split.Tensor",
-        "split_with_sizes.default",
-        "chunk.default",
-        "unbind.int",
-        "detach.default",
-        "unfold.default",
-    ]
+#: Operations whose result uses no new memory.
+_VIEWS = operations.names(
+    """
+    reshape.default permute.default expand.default slice.Tensor select.int narrow.default split.Tensor
+    split_with_sizes.default chunk.default unbind.int detach.default unfold.default
+    """
 )
 
 
 class ShapeError(Exception):
-    """An operation does not fit what it is given; one line."""
+    """An operation does not fit its arguments; one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """What one batch size needs."""
+    """Shapes and costs of one batch size."""
 
     #: Meta tensors, in the order of the operations; a tuple where there are several results.
     results: tuple[Any, ...]
     output: torch.Tensor
     flops: int
-    #: Of all results that are no views, and of what attention and recurrent layers keep inside, in bytes.
+    #: All results that are no views, and internal values of attention and recurrent layers, in bytes.
     activation_bytes: int
-    #: The most that one operation puts out.
+    #: Largest result of one operation, in bytes.
     largest_bytes: int
-    #: The most that is needed at once in evaluation, where a result goes with its last use.
+    #: Peak of live results in evaluation, where each is freed after its last use, in bytes.
     live_bytes: int
 
 
@@ -109,7 +68,7 @@ def infer(graph: Graph, batch: int, max_elements: int) -> Shapes:
     Args:
         graph: Any graph that `loads` accepts.
         batch: Number of images.
-        max_elements: No result may have more.
+        max_elements: Most numbers in a result.
 
     Raises:
         ShapeError: an operation does not fit, or is too large.
@@ -146,7 +105,9 @@ class _Pass:
             live_bytes=_live_bytes(
                 self._graph,
                 [
-                    size if node.op not in _GATES else _bytes(node, result)  # kept for training alone
+                    size
+                    if node.op not in _GATES
+                    else _bytes(node, result)  # internal values are kept in training only
                     for size, node, result in zip(sizes, self._graph.nodes, self._results, strict=True)
                 ],
             ),
@@ -178,18 +139,11 @@ class _Pass:
         if base in _SAME_SHAPE and args[0].dtype is torch.float32:
             return args[0]
         rule = _RULES.get(node.op)
-        result = rule(node.op, args) if rule is not None else self._by_torch(node, args)
+        result = rule(node.op, args) if rule is not None else _by_torch(node.op, args)
         inner = _INNER.get(node.op)
         if inner is not None:
             self._inner_bytes[len(self._results)] = inner(node.op, args, result)
         return result
-
-    def _by_torch(self, node: Node, args: list[Any]) -> Any:
-        operation = operations.table()[node.op]
-        num_positional = sum(not argument.keyword_only for argument in operation.arguments)
-        names = [argument.name for argument in operation.arguments]
-        keywords = dict(zip(names[num_positional:], args[num_positional:], strict=False))
-        return operation.overload(*args[:num_positional], **keywords)
 
     def _value(self, arg: Arg) -> Any:
         if isinstance(arg, tuple):
@@ -202,6 +156,11 @@ class _Pass:
             result = self._results[arg.node]
             return result if arg.item is None else _item(result, arg)
         return arg.batch * self._batch + arg.plus if isinstance(arg, Extent) else arg
+
+
+def _by_torch(op: str, args: list[Any]) -> Any:
+    positional, keywords = operations.split_arguments(op, args)
+    return operations.table()[op].overload(*positional, **keywords)
 
 
 def _meta(shape: Any) -> torch.Tensor:
@@ -223,7 +182,7 @@ def _bytes(node: Node, result: Any) -> int:
 
 
 def _live_bytes(graph: Graph, sizes: list[int]) -> int:
-    """Walk over the operations; a result is kept until the last use of it, or of a view of it."""
+    """Return the peak of live bytes; a result lives until the last use of it, or of a view of it."""
     owner: list[int] = []
     last = list(range(len(graph.nodes)))
     for number, node in enumerate(graph.nodes):
@@ -231,33 +190,33 @@ def _live_bytes(graph: Graph, sizes: list[int]) -> int:
         owner.append(used[0] if used and node.op in _VIEWS else number)
         for each in used:
             last[each] = number
-    goes: dict[int, int] = {}
+    freed: dict[int, int] = {}
     for number, end in enumerate(last):
-        goes[end] = goes.get(end, 0) + sizes[number]
+        freed[end] = freed.get(end, 0) + sizes[number]
     live = peak = 0
     for number, size in enumerate(sizes):
         live += size
         peak = max(peak, live)
-        live -= goes.get(number, 0)
+        live -= freed.get(number, 0)
     return peak
 
 
-# --- what operations keep inside, in bytes --------------------------------------------------------
+# --- internal values of operations, in bytes --------------------------------------------------------
 
 
 def _scores(op: str, args: list[Any], result: Any) -> int:
-    """Scores of attention, before and after softmax; a fused kernel may keep fewer."""
+    """Return the size of attention scores, before and after softmax; a fused kernel may keep fewer."""
     return int(2 * 4 * result[..., 0].numel() * args[1].shape[-2])
 
 
 def _gates(op: str, args: list[Any], result: Any) -> int:
-    """Gates and states of each cell at each step."""
+    """Return the size of gates and states of each cell at each step."""
     data, num_cells, hidden = args[0], result[1].shape[0], args[2][1].shape[-1]
     return int(4 * data.shape[0] * data.shape[1] * num_cells * hidden * (_GATES[op] + 2))
 
 
 def _positions(op: str, args: list[Any], result: Any) -> int:
-    """Where each maximum was found, as int64."""
+    """Return the size of the position of each maximum, as int64."""
     return int(8 * result.numel()) if isinstance(result, torch.Tensor) else 0
 
 
@@ -268,7 +227,7 @@ _INNER: Mapping[str, Callable[[str, list[Any], Any], int]] = {
 }
 
 
-# --- rules of our own, where torch's are slow, loose, or hide products ----------------------------
+# --- rules that replace torch's where they are slow, do not check, or hide products ----------------------------
 
 
 def _require(condition: bool, message: str) -> None:
@@ -306,10 +265,10 @@ def _group_norm(op: str, args: list[Any]) -> Any:
 
 
 def _weight_norm(op: str, args: list[Any]) -> Any:
-    """Check what torch's kernel does not, and would read beyond its end."""
+    """Check the sizes: torch's kernel does not, and would read beyond its input."""
     direction, scale, dim = args[0], args[1], args[2] if len(args) > 2 else 0
     _require(-1 <= dim < direction.ndim, "a weight norm's dimension does not fit")
-    kept = [size if place == dim else 1 for place, size in enumerate(direction.shape)]
+    kept = [size if position == dim else 1 for position, size in enumerate(direction.shape)]
     _require(list(scale.shape) in (kept, [] if dim == -1 else kept), "a weight norm does not fit")
     return direction
 
@@ -346,7 +305,7 @@ def _attention(op: str, args: list[Any]) -> Any:
 
 
 def _recurrent(op: str, args: list[Any]) -> Any:
-    """Write a recurrent layer out as the products of its gates with inputs and states."""
+    """Run a recurrent layer as the products of its gates with inputs and states."""
     data, state, params, has_biases, num_layers, _, _, both_ways, batch_first = args
     states = state if op == "lstm.input" else [state]
     per_cell, directions = (4 if has_biases else 2), (2 if both_ways else 1)
@@ -369,7 +328,7 @@ def _recurrent(op: str, args: list[Any]) -> Any:
 
 
 def _single_cell(op: str, args: list[Any]) -> Any:
-    """Write one step of a recurrent layer out as its two products."""
+    """Run one step of a recurrent layer as its two products."""
     data, state, *weights = args
     states = state if op == "lstm_cell.default" else [state]
     _require(len(states) == (2 if op == "lstm_cell.default" else 1), "states do not fit")
@@ -395,7 +354,7 @@ def _cell(weights: list[Any], rows: int, features: int, hidden: int, gates: int)
 
 
 def _pieces(op: str, args: list[Any]) -> Any:
-    """Bound the number of results before torch makes them."""
+    """Limit the number of results before torch makes them."""
     if op == "chunk.default":
         number = args[1]
     elif op == "split_with_sizes.default":
@@ -407,7 +366,7 @@ def _pieces(op: str, args: list[Any]) -> Any:
         _require(size >= 1, "pieces must have a size above 0")
         number = -(-extent // size)
     _require(number <= _MAX_PIECES, f"at most {_MAX_PIECES} pieces, got {number}")
-    return operations.table()[op].overload(*args)
+    return _by_torch(op, args)
 
 
 _RULES: Mapping[str, Callable[[str, list[Any]], Any]] = {

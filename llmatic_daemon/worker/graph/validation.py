@@ -1,13 +1,13 @@
-"""Judge a graph and its weights before any device second is spent; runs nothing of the candidate.
+"""Validate a graph and its weights before any device time is spent; no candidate code runs here.
 
-Pure and cheap (milliseconds): whoever receives a graph calls it again. Every shape is inferred anew for three batch
-sizes, which must lie on one line, and `lanes` follows the images through the graph: no image's output
-depends on another image, nor on how many there are. So what holds for these sizes holds for all.
+Validation is pure and takes milliseconds, so every process that receives a graph repeats it. It infers all
+shapes for three batch sizes; the costs must be linear in them. `batch_axis` proves that no image's output
+depends on another image, nor on their number. So what holds for these sizes holds for all.
 
-What a source can smuggle in is bounded by its size. Constants (tensors that are neither trained nor running
-statistics) hold at most as much information as a source may be long. Trained weights cannot be told from a
-random draw: a source that computes good ones from a short formula is stopped by nothing here. That
-is what `training.initial_weights = "reseed"` is for: the trainer then draws all of them anew.
+The size of a source bounds the information that it can bring. Constants are tensors that are neither trained
+nor running statistics; they may hold at most as much information as a source may be long. Good trained weights
+computed by a short formula look like a random draw, and validation cannot detect them. Against these,
+`training.initial_weights = "reseed"` makes the trainer draw all trained weights again.
 """
 
 import zlib
@@ -20,54 +20,39 @@ from safetensors import SafetensorError
 
 from llmatic_daemon.domain import Measures, Outcome
 from llmatic_daemon.worker.graph.argument_ranges import RangeError, check_ranges
-from llmatic_daemon.worker.graph.batch_axis import Lane, LaneError, trace
+from llmatic_daemon.worker.graph.batch_axis import BatchAxis, MixedBatchError, propagate
 from llmatic_daemon.worker.graph.depth_width import depth_and_width
 from llmatic_daemon.worker.graph.nodes import Extent, Graph, Node, NodeResult, WeightRef, refs
-from llmatic_daemon.worker.graph.operations import RUNNING_STATISTICS
+from llmatic_daemon.worker.graph.operations import RUNNING_STATISTICS, names
 from llmatic_daemon.worker.graph.serialization import GraphError, loads, read_order, weight_name
 from llmatic_daemon.worker.graph.shapes import ShapeError, Shapes, infer
 
-#: Two batch sizes that no network has as another size by accident, and the smallest one.
+#: Two batch sizes that are no other size of a network by accident, and the smallest batch.
 _BATCHES = (5, 11, 1)
-#: Beyond this, constants are not even looked at; compressing so many zeros takes 0.2 s.
+#: Most bytes of constants that are compressed; so many zeros take 0.2 s.
 _MAX_RAW_CONSTANTS = 64 << 20
-#: Through these no gradient flows.
-_FLAT = frozenset(
-    [
-        "detach.default",
-        "argmax.default",
-        "sign.default",
-        "gt.Scalar",
-        "gt.Tensor",
-        "ge.Scalar",
-        "ge.Tensor",
-        "lt.Scalar",
-        "lt.Tensor",
-        "le.Scalar",
-        "le.Tensor",
-        "eq.Scalar",
-        "eq.Tensor",
-        "ne.Scalar",
-        "ne.Tensor",
-        "logical_not.default",
-        "bitwise_not.default",
-        "new_full.default",
-    ]
+#: Operations that stop gradients.
+_FLAT = names(
+    """
+    detach.default argmax.default sign.default gt.Scalar gt.Tensor ge.Scalar ge.Tensor lt.Scalar lt.Tensor
+    le.Scalar le.Tensor eq.Scalar eq.Tensor ne.Scalar ne.Tensor logical_not.default bitwise_not.default
+    new_full.default
+    """
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GraphLimits:
-    """What a network may cost."""
+    """Limits of a network."""
 
     #: Trainable numbers.
     max_parameters: int = 50_000_000
     #: Multiply-adds of one forward pass of one image.
     max_flops: int = 20_000_000_000
-    #: Of one image, forward, all results together.
+    #: All results of the forward pass of one image.
     max_activation_bytes: int = 256 << 20
     max_nodes: int = 5_000
-    #: Of a source; and of what all constants together say, raw or compressed.
+    #: Length of a source, and size of all constants together, raw or compressed.
     max_source_bytes: int = 64 << 10
 
 
@@ -84,13 +69,13 @@ class InvalidNetwork(Exception):
 class Validated:
     """A network that may be trained."""
 
-    #: In the order of its source: not canonical.
+    #: In the order of the source, not canonical.
     graph: Graph
     weights: dict[str, torch.Tensor]
     measures: Measures
-    #: Of one image, forward, all results together.
+    #: All results of the forward pass of one image.
     activation_bytes: int
-    #: Of one image: the most that one operation puts out, and that evaluation holds at once.
+    #: For one image: the largest result of one operation, and the peak of evaluation.
     largest_bytes: int
     live_bytes: int
 
@@ -103,16 +88,16 @@ def validate(
     num_classes: int,
     order: Sequence[int] = (),
 ) -> Validated:
-    """Check a graph and its weights, and measure the network.
+    """Check an untrusted graph and its weights, and measure the network.
 
     Args:
         graph: Canonical JSON, as `dumps` writes it.
         weights: Safetensors, float32, named `w0`, `w1`, ...
-        limits: What the network may cost.
+        limits: Limits of the network.
         input_shape: (channels, height, width) of the task.
         num_classes: Width of the output.
-        order: In which the source computes the operations, a list of their numbers; empty: as they
-            are numbered. It may come from anybody, as all of these.
+        order: Numbers of the operations in the order in which the source computes them; empty: as
+            they are numbered.
 
     Raises:
         InvalidNetwork: with the cause `invalid_graph`, or `nan` where a weight is not finite.
@@ -126,7 +111,7 @@ def validate(
     _check_output(passes, num_classes)
     _check_line(small, large, least)
     for batch, shapes in zip(_BATCHES[:2], (small, large), strict=True):
-        _check_lanes(network, shapes, batch)
+        _check_batch_axis(network, shapes, batch)
     measures = _measure(network, small, large)
     activation_bytes = _per_image(small.activation_bytes, large.activation_bytes)
     _check_limits(measures, activation_bytes, limits)
@@ -171,7 +156,7 @@ def _check_numbers(graph: Graph) -> None:
 
 
 def running_statistics(graph: Graph) -> dict[int, float]:
-    """Find the running statistics, by the number of their weight, and what they begin with."""
+    """Return the initial value of each running statistic, by the number of its weight."""
     return {
         arg.number: begin
         for node in graph.nodes
@@ -181,7 +166,7 @@ def running_statistics(graph: Graph) -> dict[int, float]:
 
 
 def _check_statistics(graph: Graph) -> None:
-    """Running statistics are changed without a gradient, so none may be a parameter, or read."""
+    """Check that running statistics, which change without a gradient, are buffers used by norms alone."""
     for number, node in enumerate(graph.nodes):
         for position in RUNNING_STATISTICS.get(node.op, ()):
             arg = node.args[position]
@@ -189,10 +174,10 @@ def _check_statistics(graph: Graph) -> None:
             _expect(arg is None or fixed, f"n{number}: running statistics must be buffers")
     found = running_statistics(graph)
     roles = [
-        (ref.number, RUNNING_STATISTICS.get(node.op, ()).index(place) if is_role else None)
+        (ref.number, RUNNING_STATISTICS.get(node.op, ()).index(position) if is_role else None)
         for node in graph.nodes
-        for place, arg in enumerate(node.args)
-        for is_role in (place in RUNNING_STATISTICS.get(node.op, ()),)
+        for position, arg in enumerate(node.args)
+        for is_role in (position in RUNNING_STATISTICS.get(node.op, ()),)
         for ref in refs((arg,))
         if isinstance(ref, WeightRef) and ref.number in found
     ]
@@ -203,7 +188,7 @@ def _check_statistics(graph: Graph) -> None:
 
 
 def _check_constants(graph: Graph) -> None:
-    """Refuse tensors made inside forward that could stand for weights."""
+    """Reject tensors made inside forward that could replace weights."""
     for number, node in enumerate(graph.nodes):
         if node.op == "new_full.default":
             size = node.args[1]
@@ -255,7 +240,7 @@ def _check_output(passes: Iterable[Shapes], num_classes: int) -> None:
 
 
 def _check_line(small: Shapes, large: Shapes, least: Shapes) -> None:
-    """What a batch costs must grow with it by the same amount for each image."""
+    """Check that the cost of a batch grows by the same amount for each image."""
     for name, *costs in (
         ("multiply-adds", small.flops, large.flops, least.flops),
         ("activations", small.activation_bytes, large.activation_bytes, least.activation_bytes),
@@ -267,16 +252,16 @@ def _check_line(small: Shapes, large: Shapes, least: Shapes) -> None:
         )
 
 
-def _check_lanes(graph: Graph, shapes: Shapes, batch: int) -> None:
+def _check_batch_axis(graph: Graph, shapes: Shapes, batch: int) -> None:
     try:
-        lane = trace(graph, shapes, batch)
-    except LaneError as error:
+        axis = propagate(graph, shapes, batch)
+    except MixedBatchError as error:
         raise InvalidNetwork(str(error)) from error
-    _expect(lane == Lane(0), "the output must have one row for each image, in their order")
+    _expect(axis == BatchAxis(0), "the output must have one row for each image, in their order")
 
 
 def _per_image(small: int, large: int) -> int:
-    """Split off what one image costs, and add what every batch costs once."""
+    """Return the cost of one image plus the fixed cost of a batch."""
     slope = (large - small) // (_BATCHES[1] - _BATCHES[0])
     return slope + max(0, small - slope * _BATCHES[0])
 
@@ -308,7 +293,7 @@ def _check_limits(measures: Measures, activation_bytes: int, limits: GraphLimits
 
 
 def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits: GraphLimits) -> None:
-    """Bound what constants say: raw, or compressed where they are longer than that."""
+    """Limit the information in constants: by their size, or by their compressed size."""
     statistics = running_statistics(graph)
     constants = [
         tensors[weight_name(number)]
@@ -325,7 +310,7 @@ def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits
 
 
 def _compresses(tensors: Iterable[torch.Tensor], limit: int) -> bool:
-    """Tell whether tensors have at most so many bytes when compressed; stops as soon as they do not."""
+    """Decide whether compressed tensors have at most `limit` bytes; stop as soon as they have more."""
     packer, size = zlib.compressobj(1), 0
     for tensor in tensors:
         numbers = tensor.reshape(-1).numpy()

@@ -1,9 +1,10 @@
-"""What a candidate's process gives up before its first line runs.
+"""Confine a candidate's process before its first line runs.
 
-The warm parent prepares once: it becomes another user where it may, and lays out the rules of Landlock and
-seccomp. Each child then confines itself by them within a millisecond. Always: its own session, no descriptors
-but the result pipe, no environment, an empty folder, the life of the parent. Bubblewrap and the cgroup are
-around the warm parent already, when the daemon could have them. Processes that escape are killed by the supervisor.
+The warm parent prepares once: it switches to another user where it may, and makes the rules of Landlock and
+seccomp. Each child applies them to itself within a millisecond. Every child gets a session of its own, no
+descriptor but the result pipe, no environment and an empty folder, and dies with its parent. Bubblewrap and
+the cgroup, if the machine offers them, are already around the warm parent. The supervisor kills processes
+that escape.
 """
 
 import ctypes
@@ -26,13 +27,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
 _CAPABILITIES_VERSION = 0x20080522
-#: Where a candidate's process finds its result pipe; 0, 1 and 2 are /dev/null.
+#: The result pipe in a candidate's process; 0, 1 and 2 are /dev/null.
 RESULT_DESCRIPTOR = 3
-#: Above all that the kernel hands out: the limit of this process says nothing of what is open already.
+#: Above every descriptor: the limit of this process does not bound those that are open already.
 _NO_DESCRIPTOR = 1 << 30
-#: Where libraries lie, beside Python's own folders.
+#: Folders of libraries, in addition to Python's own.
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
-#: Lists of libraries, and devices that hold nothing.
+#: Lists of libraries, and devices without content.
 _SYSTEM = (
     "/etc/ld.so.cache",
     "/etc/alternatives",
@@ -42,17 +43,17 @@ _SYSTEM = (
 )
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
-#: Loaded before any fork: looking for it later would need files.
+#: Loaded before any fork: a later search for it would need files.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """What a candidate's process may use."""
+    """Limits of a candidate's process."""
 
-    #: Wall-clock time until the result is there.
+    #: Wall-clock time until the result.
     time_s: float
-    #: Address space beyond what the warm parent has.
+    #: Address space in addition to the warm parent's.
     memory_bytes: int
     #: Open descriptors, for lazy imports.
     num_files: int = 64
@@ -60,9 +61,9 @@ class Bounds:
 
 @dataclass(kw_only=True, slots=True)
 class Confinement:
-    """What the warm parent has prepared for its children."""
+    """The rules that the warm parent has prepared for its children."""
 
-    #: Layers that are not there, and why; one line each.
+    #: Missing layers, with the reason in one line.
     missing: dict[Layer, str] = field(default_factory=dict)
     rlimits: bool = True
     #: Descriptor of Landlock's rules.
@@ -71,14 +72,14 @@ class Confinement:
 
     @classmethod
     def prepare(cls, user: tuple[int, int] | None, without: frozenset[Layer]) -> "Confinement":
-        """Become another user, and lay out what each child obeys; called once, after all imports.
+        """Switch to another user and make the rules for each child; called once, after all imports.
 
         Args:
-            user: Ids of user and group to become; None: stay who we are.
+            user: Ids of user and group to switch to; None: no switch.
             without: Layers to leave out.
 
         Raises:
-            OSError: a layer that is there cannot be used.
+            OSError: a layer that the machine offers cannot be used.
         """
         made = cls(rlimits=Layer.RLIMITS not in without)
         if Layer.USER not in without:
@@ -86,7 +87,7 @@ class Confinement:
                 try:
                     made._become(*user)
                 except OSError as error:  # root of a container that knows no other user
-                    made.missing[Layer.USER] = f"we may not switch users: {error.strerror}"
+                    made.missing[Layer.USER] = f"the lifter may not switch users: {error.strerror}"
             if os.geteuid() == 0:
                 _drop_capabilities()
             forbid_tracing()
@@ -107,9 +108,9 @@ class Confinement:
 
     def _write_rules(self) -> None:
         if landlock.version():
-            self.rules = landlock.read_only(_readable_places())
+            self.rules = landlock.read_only(_readable_paths())
         else:
-            self.missing[Layer.LANDLOCK] = "the kernel has none, or it is not among its lsm="
+            self.missing[Layer.LANDLOCK] = "the kernel has none, or its lsm= does not name it"
 
     def _make_filter(self) -> None:
         try:
@@ -118,17 +119,17 @@ class Confinement:
             self.missing[Layer.SECCOMP] = str(error)
 
     def confine(self, bounds: Bounds, folder: str, result: int) -> None:
-        """Leave the parent's world; called in the fresh child, once.
+        """Confine the fresh child; called in it, once.
 
         Args:
-            bounds: Its resource limits.
-            folder: An empty folder of its own.
+            bounds: Resource limits.
+            folder: An empty folder of the child.
             result: Descriptor of the result pipe; becomes `RESULT_DESCRIPTOR`.
 
         Raises:
             OSError: a step failed; nothing of the candidate may run.
         """
-        # Before setsid: at each moment either this or the signal to our parent's group ends us.
+        # Before setsid: at each moment either this or the signal to the parent's group kills the child.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         os.environ.clear()
@@ -159,7 +160,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _unreadable_to(user: int, group: int) -> str | None:
-    """Name a module of ours that this user could not import; candidates import lazily."""
+    """Return a module file that this user could not read, or None; candidates import lazily."""
     groups = os.getgroups()
     try:
         os.setgroups([])
@@ -178,7 +179,7 @@ def _readable(file: str) -> bool:
 
 
 def _drop_capabilities() -> None:
-    """Keep none of root's powers but that of an owner of files."""
+    """Drop all capabilities; root then has only the rights of an owner of files."""
     _prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
     nothing = (ctypes.c_uint32 * 6)()
@@ -190,17 +191,17 @@ def _drop_capabilities() -> None:
 # --- what may be read ----------------------------------------------------------------------------
 
 
-def _readable_places() -> Iterator[Path]:
-    """Python, its packages without those that carry data sets, and the system's libraries."""
+def _readable_paths() -> Iterator[Path]:
+    """List Python, its packages without those that hold data sets, and the system's libraries."""
     yield from map(Path, _SYSTEM)
     yield PACKAGE_ROOT
     for folder in map(Path, _LIBRARIES):
-        # Python's folders are looked through below.
-        yield from (place for place in _listed(folder) if not place.name.startswith("python"))
+        # Python's folders are listed below.
+        yield from (path for path in _listed(folder) if not path.name.startswith("python"))
     for library in (*_loader_path(), Path(sys.base_prefix) / "lib"):
         yield from library.glob("*.so*")
     for folder in _python_folders():
-        yield from (place for place in _listed(folder) if place.name not in HIDDEN_PACKAGES)
+        yield from (path for path in _listed(folder) if path.name not in HIDDEN_PACKAGES)
 
 
 def _python_folders() -> set[Path]:
@@ -215,7 +216,7 @@ def _loader_path() -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        return [place for place in folder.iterdir() if place.name not in _PACKAGE_FOLDERS]
+        return [path for path in folder.iterdir() if path.name not in _PACKAGE_FOLDERS]
     except OSError:
         return []
 
@@ -242,12 +243,12 @@ def _limit(bounds: Bounds) -> None:
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
-    # The kernel looks at the hard limit first, and its SIGKILL would not tell time from a crash.
+    # The kernel checks the hard limit first, and its SIGKILL would look like a crash.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
 
 
 def _address_space() -> int:
-    """Measure what the warm parent handed on: a CUDA build of torch maps gigabytes."""
+    """Return the address space inherited from the warm parent; torch for CUDA maps gigabytes."""
     with open("/proc/self/statm", encoding="ascii") as file:
         pages = int(file.read().split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")

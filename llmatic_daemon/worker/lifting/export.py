@@ -1,7 +1,7 @@
-"""From source to graph, inside the process of the candidate: import, build, export, translate, compare.
+"""Export a candidate's source to a graph, inside its process: import, build, trace, translate, compare.
 
-Everything here runs beside untrusted code, so nothing it says is believed: `validate` decides. What
-raises in the candidate's code is its own fault and becomes one line for a person.
+This code runs in one process with untrusted code, so nothing that it returns is trusted: `validate` decides.
+An exception of the candidate's code becomes one line for a person.
 """
 
 import linecache
@@ -22,13 +22,13 @@ from llmatic_daemon.worker.lifting.translate import Translation, Translator
 
 #: Name of the candidate's source in tracebacks.
 FILE_NAME = "<candidate>"
-#: The examples that the program is traced with; the graph works for any number.
+#: Number of images that the program is traced with; the graph works for any number.
 _BATCH = 4
 #: Largest difference between the graph and the module, relative to the largest number.
 _TOLERANCE = 1e-3
 
-#: What torch.export says of these fills pages.
-_PLAIN_WORDS = {
+#: Replacements for messages of torch.export that fill pages.
+_SHORT_MESSAGES = {
     "GuardOnDataDependentSymNode": "forward must not branch on the values of a tensor",
     "UserError": "forward must work for any batch size, and not depend on the values of a tensor",
 }
@@ -44,21 +44,21 @@ class ExportedNetwork:
 
     graph: bytes
     weights: dict[str, torch.Tensor]
-    #: In which the source computes the operations; empty: as they are numbered.
+    #: Order in which the source computes the operations; empty: as they are numbered.
     order: tuple[int, ...]
 
 
 def export(source: str, class_name: str, input_shape: tuple[int, ...], num_classes: int) -> ExportedNetwork:
-    """Build a network from source and write it as a graph; seed the generators first.
+    """Build a network from source and export it as a graph; seed the generators first.
 
     Args:
         source: Untrusted code.
-        class_name: Which of its classes is the network.
+        class_name: Class of the network.
         input_shape: (channels, height, width).
         num_classes: Width of the output.
 
     Raises:
-        ExportError: it is no network that can be lifted.
+        ExportError: the source has no network that can be lifted.
         Exception: whatever the candidate's code raises.
     """
     network = _instantiate(_load(source), class_name)
@@ -82,7 +82,7 @@ def export(source: str, class_name: str, input_shape: tuple[int, ...], num_class
 
 
 def _load(source: str) -> types.ModuleType:
-    """Execute the source as a module of its own; its lines stay readable for tracebacks."""
+    """Execute the source as a module; its lines stay readable for tracebacks."""
     module = types.ModuleType("candidate")
     module.__file__ = FILE_NAME
     sys.modules["candidate"] = module
@@ -99,7 +99,7 @@ def _instantiate(module: types.ModuleType, class_name: str) -> nn.Module:
 
 
 def _try_forward(network: nn.Module, images: torch.Tensor, num_classes: int) -> None:
-    """Run once: lazy layers get their shapes, and a wrong output is told in plain words."""
+    """Run forward once: lazy layers get their shapes, and a wrong output gets a clear message."""
     network.eval()  # so that no running statistics change
     with torch.no_grad():
         output = network(images)
@@ -124,7 +124,7 @@ def _trace(network: nn.Module, images: torch.Tensor) -> ExportedProgram:
         )
 
 
-# --- does the graph do what the module does? ------------------------------------------------------
+# --- comparison of the graph with the module -------------------------------------------------------
 
 
 def _compare(
@@ -132,8 +132,8 @@ def _compare(
 ) -> None:
     """Compare one forward and backward pass of the graph with the module.
 
-    In training mode with the same seed first; where a dropout that nothing depends on is left out,
-    the others draw other numbers, and the two must still agree outside training.
+    First in training mode with the same seed. If the graph leaves out a dropout without effect, the other
+    dropouts draw other numbers; the two must still agree in evaluation.
     """
     rebuilt = build(ordered(translation.graph, translation.order), exported.weights)
     theirs = dict(network.named_parameters(remove_duplicate=False))
@@ -188,7 +188,7 @@ def _close(mine: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def candidate_line(error: BaseException) -> int | None:
-    """Find the last line of the candidate's own source on an exception's way."""
+    """Return the last line of the candidate's source in a traceback, or None."""
     line, frame = None, error.__traceback__
     while frame is not None:
         if frame.tb_frame.f_code.co_filename == FILE_NAME:
@@ -200,12 +200,12 @@ def candidate_line(error: BaseException) -> int | None:
 
 
 def describe(error: BaseException) -> str:
-    """Say in one line what the candidate raised, and where in its source."""
+    """Describe in one line what the candidate raised, and where in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, ExportError):
         text = lines[0]
-    elif type(error).__name__ in _PLAIN_WORDS:
-        text = _PLAIN_WORDS[type(error).__name__]
+    elif type(error).__name__ in _SHORT_MESSAGES:
+        text = _SHORT_MESSAGES[type(error).__name__]
     else:
         text = type(error).__name__ + (f": {lines[0]}" if lines else "")
     line = candidate_line(error)

@@ -1,7 +1,7 @@
-"""Landlock: the kernel's own rules on what a process may open, connect to and signal, kept by its children.
+"""Landlock: rules of the kernel for what a process and its children may open, connect to and signal.
 
-Only what is allowed here can be done: the rules name rights, and every right that the kernel knows and
-no rule grants is refused. The C library has no functions for it, so the three system calls are made here.
+The rules grant rights; the kernel denies every right that it knows and no rule grants. The C library has no
+functions for Landlock, so this module makes the three system calls itself.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-#: By version of the interface: how many rights on files and ports, and how many scopes, there are.
+#: Number of rights on files, by version of the interface.
 _NUM_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _ALL_FILE_RIGHTS = 16
 _PORT_RIGHTS = 0b11
@@ -37,19 +37,19 @@ class _PathRule(ctypes.Structure):
 
 
 def version() -> int:
-    """Return the version of the kernel's interface; 0 where there is none, or it is switched off."""
+    """Return the version of the kernel's interface; 0 if there is none, or it is switched off."""
     answer = int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION))
     return max(0, answer)
 
 
-def read_only(places: Iterable[Path]) -> int:
-    """Make a set of rules: these files and folders may be read, and nothing else done.
+def read_only(paths: Iterable[Path]) -> int:
+    """Make a set of rules that allows to read these files and folders, and nothing else.
 
-    No file may be written, made, removed or run; no TCP port bound or connected to (from version 4 on);
-    no process outside signalled, no abstract socket outside reached (from version 6 on).
+    No file can be written, made, removed or run. From version 4 on, no TCP port can be bound or connected to.
+    From version 6 on, no process outside can be signalled, and no abstract socket outside reached.
 
     Returns:
-        A descriptor for `restrict`, also of processes forked from this one.
+        A descriptor for `restrict`, valid in forked processes too.
 
     Raises:
         OSError: the kernel offers no Landlock.
@@ -62,18 +62,18 @@ def read_only(places: Iterable[Path]) -> int:
     )
     size = 8 * (1 + (known >= 4) + (known >= 6))
     ruleset = _call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
-    for place in places:
-        _allow_reading(ruleset, place)
+    for path in paths:
+        _allow_reading(ruleset, path)
     return ruleset
 
 
-def _allow_reading(ruleset: int, place: Path) -> None:
+def _allow_reading(ruleset: int, path: Path) -> None:
     try:
-        folder = os.open(place, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # what is not there needs no rule
+        folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # a missing file needs no rule
         return
     try:
-        rights = _READ_FILE | (_READ_DIR if place.is_dir() else 0)
+        rights = _READ_FILE | (_READ_DIR if path.is_dir() else 0)
         rule = _PathRule(rights=rights, folder=folder)
         _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0)
     finally:
@@ -81,10 +81,10 @@ def _allow_reading(ruleset: int, place: Path) -> None:
 
 
 def restrict(ruleset: int) -> None:
-    """Obey a set of rules from now on, for good; needs no-new-privileges.
+    """Apply a set of rules to this process for the rest of its life; needs no-new-privileges.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel rejects it.
     """
     _call(_RESTRICT_SELF, ruleset, 0)
 

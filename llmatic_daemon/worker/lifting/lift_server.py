@@ -1,17 +1,19 @@
-"""The warm parent that lifts candidates: `python -m llmatic_daemon.worker.lifting.lift_server SANDBOX`, frames on its pipes.
+"""The warm parent that lifts candidates: `python -m llmatic_daemon.worker.lifting.lift_server SANDBOX`.
 
-SANDBOX is JSON: {"user": null or [user id, group id], "without": [layers to leave out]}. It has imported torch
-and exported a network once, so that a fork of it starts in milliseconds. First it answers
-    {"ready": true, "missing": {layer: why it is not there}}
-Then for each request
+SANDBOX is JSON: {"user": null or [user id, group id], "without": [layers to leave out]}. The parent has
+imported torch and exported a network once, so that a fork of it starts in milliseconds. It speaks frames on
+its pipes. The first frame is
+    {"ready": true, "missing": {layer: reason}}
+Each request
     {"source", "class_name", "seed", "input_shape", "num_classes",
      "limits": {"time_s", "memory_bytes", "max_parameters", "max_flops", "max_activation_bytes",
                 "max_source_bytes"}}
-one answer, in the order of the requests:
+gets one answer, in the order of the requests:
     {"outcome": "lifted", "measures": {...}, "activation_bytes", "order", "lift_s"} with the blobs graph,
     weights
-    {"outcome": cause, "detail", "lift_s"}
-The candidate runs in a fork that can only write to one pipe. What it writes is judged here, from the bytes.
+    {"outcome": cause, "violation": kind or null, "detail", "lift_s"}
+The candidate runs in a fork that can only write to one pipe. The parent judges the bytes that it wrote:
+outcome and kind of violation are the parent's decision, never a claim of the candidate.
 """
 
 import errno
@@ -35,7 +37,7 @@ import safetensors.torch
 import torch
 
 from llmatic_daemon.domain import Outcome, frames
-from llmatic_daemon.domain.sandbox import BEGINNINGS, Layer, Violation
+from llmatic_daemon.domain.sandbox import Layer, Violation
 from llmatic_daemon.worker.graph.serialization import MAX_GRAPH_BYTES
 from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, validate
 from llmatic_daemon.worker.lifting.confinement import RESULT_DESCRIPTOR, Bounds, Confinement, adopt_orphans
@@ -43,18 +45,18 @@ from llmatic_daemon.worker.lifting.export import describe, export
 from llmatic_daemon.worker.lifting.supervisor import Ending, run
 from llmatic_daemon.worker.pipes import own_pipes
 
-#: Beside the graph and the weights, a result has a header, with a number for each operation.
+#: A result also has a header, with a number for each operation.
 _HEADER_BYTES = 1 << 19
 _DETAIL_CHARACTERS = 500
-#: Kept by a candidate's process so that it can still say that it has no memory left.
+#: Reserved in a candidate's process so that it can still report that no memory is left.
 _RESERVE_BYTES = 32 << 20
-#: What the kernel says to a file too large, too many open files or processes, and to what is not allowed.
+#: Errors of the kernel for a file too large, too many open files or processes, and forbidden calls.
 _LIMITS_MET = (errno.EFBIG, errno.EMFILE, errno.EAGAIN, errno.EPERM, errno.EACCES, errno.EROFS)
-#: What a candidate's process may say of itself; it can only do harm to itself.
-_CONFESSIONS = (Outcome.OOM, Outcome.SANDBOX)
-#: Signals by which the kernel ends a process that has used its time.
+#: Causes that a candidate's process may report of itself; each harms only the candidate.
+_SELF_REPORTED = (Outcome.OOM, Outcome.SANDBOX)
+#: Signals by which the kernel ends a process that has used its CPU time.
 _OUT_OF_TIME = (-signal.SIGXCPU,)
-#: Lifted once at start, so that forks find every module that a network usually needs already there.
+#: Lifted once at start, so that forks find the modules that a network usually needs already imported.
 _WARM_UP = """
 import torch
 from torch import nn
@@ -77,7 +79,7 @@ class WarmUp(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiftRequest:
-    """One candidate, as asked for."""
+    """One candidate, and what it may cost."""
 
     source: str
     class_name: str
@@ -89,7 +91,7 @@ class LiftRequest:
 
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> "LiftRequest":
-        """Read a request; it comes from the daemon, so a mistake in it is a bug and may raise."""
+        """Read a request of the daemon; a mistake in it is a bug and may raise."""
         given = header["limits"]
         known = {each.name for each in fields(GraphLimits)}
         return cls(
@@ -104,11 +106,16 @@ class LiftRequest:
 
 
 class Rejected(Exception):
-    """The candidate's own fault."""
+    """The parent rejects the candidate, which is at fault."""
 
-    def __init__(self, cause: Outcome, detail: str) -> None:
+    def __init__(self, cause: Outcome, detail: str, violation: Violation | None = None) -> None:
         super().__init__(detail)
         self.cause = cause
+        self.violation = violation
+
+
+def _violation(kind: Violation, detail: str) -> Rejected:
+    return Rejected(Outcome.SANDBOX, detail, kind)
 
 
 def main() -> NoReturn:
@@ -118,7 +125,7 @@ def main() -> NoReturn:
     adopt_orphans()
     warm_up()
     confinement = _prepare(json.loads(sys.argv[1]))
-    tempfile.tempdir = None  # what was found while we were another user may be closed to us
+    tempfile.tempdir = None  # the folder found as the former user may be closed to this one
     gc.collect()
     gc.freeze()  # forks share these pages as long as no collection touches them
     answers.write(frames.encode({"ready": True, "missing": confinement.missing}))
@@ -127,12 +134,12 @@ def main() -> NoReturn:
         try:
             header, _ = frames.read_file(requests)
         except EOFError:
-            os._exit(0)  # nothing to clean up, and torch takes a second for it
-        answers.write(answer(LiftRequest.from_header(header), confinement, asker=requests.fileno()))
+            os._exit(0)  # nothing to clean up, and the normal exit of torch takes a second
+        answers.write(answer(LiftRequest.from_header(header), confinement, client=requests.fileno()))
 
 
 def _stay_single_threaded() -> None:
-    """Keep every thread out: a fork inherits none, and a confined process may start none.
+    """Prevent all threads: a fork inherits none, and a confined process may start none.
 
     Without a GPU, export pretends that there are 8 CUDA devices so that it can trace for them; autograd
     then starts a thread for each, and half of the forks die in `set_num_threads`.
@@ -157,26 +164,31 @@ def _prepare(asked: dict[str, Any]) -> Confinement:
     )
 
 
-def answer(request: LiftRequest, confinement: Confinement, asker: int) -> bytes:
-    """Lift one candidate and lay out the answer."""
+def answer(request: LiftRequest, confinement: Confinement, client: int) -> bytes:
+    """Lift one candidate and return the answer frame."""
     started = time.monotonic()
     try:
-        header, blobs = lift(request, confinement, asker)
+        header, blobs = lift(request, confinement, client)
     except Rejected as rejected:
-        header, blobs = {"outcome": rejected.cause.value, "detail": _one_line(str(rejected))}, ()
+        header = {
+            "outcome": rejected.cause.value,
+            "violation": rejected.violation,
+            "detail": _one_line(str(rejected)),
+        }
+        blobs = ()
     return frames.encode({**header, "lift_s": time.monotonic() - started}, *blobs)
 
 
 def lift(
-    request: LiftRequest, confinement: Confinement, asker: int
+    request: LiftRequest, confinement: Confinement, client: int
 ) -> tuple[dict[str, Any], tuple[bytes, ...]]:
     """Run the candidate in a process of its own, and judge what it wrote.
 
     Raises:
-        Rejected: with the cause.
+        Rejected: with its cause, and the kind of violation where the sandbox stopped it.
     """
     _check_source(request.source, request.limits)
-    ending = _run_confined(request, confinement, asker)
+    ending = _run_confined(request, confinement, client)
     _check_ending(ending, request.bounds)
     graph, weights, order = _read_result(ending.output, request.limits)
     shape, num_classes = request.input_shape, request.num_classes
@@ -196,29 +208,29 @@ def lift(
 # --- the candidate's side of the fork -------------------------------------------------------------
 
 
-def _run_confined(request: LiftRequest, confinement: Confinement, asker: int) -> Ending:
+def _run_confined(request: LiftRequest, confinement: Confinement, client: int) -> Ending:
     folder = tempfile.mkdtemp(prefix="llmatic-lift-")
     try:
         return run(
             functools.partial(_be_candidate, request, confinement, folder),
             time_s=request.bounds.time_s,
             max_bytes=_max_bytes(request.limits),
-            asker=asker,
+            client=client,
         )
     finally:
         _remove(folder)
 
 
 def _remove(folder: str) -> None:
-    """Remove what a candidate has written, however deep it has nested folders."""
+    """Remove what a candidate has written, also folders nested too deep for `shutil`."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:  # it calls itself for each level
+    except RecursionError:  # rmtree calls itself for each level
         subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def _be_candidate(request: LiftRequest, confinement: Confinement, folder: str, pipe: int) -> None:
-    """Confine, build, export, say the result, end; the only place where untrusted code runs."""
+    """Confine the process, build, export, write the result; untrusted code runs only here."""
     confinement.confine(request.bounds, folder, pipe)
     reserve = bytearray(_RESERVE_BYTES)
     _seed(request.seed)
@@ -236,11 +248,11 @@ def _be_candidate(request: LiftRequest, confinement: Confinement, folder: str, p
 def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - candidates use the global one
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - candidates use the global generator
 
 
 def _cause(error: BaseException) -> Outcome:
-    """Tell a limit that was met from a mistake."""
+    """Return whether an exception is a limit that was met, or a mistake of the candidate."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Outcome.OOM
     if isinstance(error, OSError) and error.errno in _LIMITS_MET:
@@ -254,11 +266,11 @@ def _write(result: bytes) -> None:
         view = view[os.write(RESULT_DESCRIPTOR, view) :]
 
 
-# --- the parent's judgement -----------------------------------------------------------------------
+# --- the parent's side of the fork -----------------------------------------------------------------------
 
 
 def _max_bytes(limits: GraphLimits) -> int:
-    """Bound a result: buffers may take as much as parameters."""
+    """Return the most bytes of a result: buffers may take as much as parameters."""
     return _HEADER_BYTES + MAX_GRAPH_BYTES + 8 * limits.max_parameters + (1 << 20)
 
 
@@ -271,21 +283,20 @@ def _check_source(source: str, limits: GraphLimits) -> None:
 
 def _check_ending(ending: Ending, bounds: Bounds) -> None:
     if ending.abandoned:
-        os._exit(0)  # the daemon is gone, and so is everything of the candidate
+        os._exit(0)  # the daemon is gone, and the candidate was killed
     if ending.timed_out or ending.exit_code in _OUT_OF_TIME:
         raise Rejected(Outcome.TIMEOUT, f"not lifted within {bounds.time_s:g} s")
     if ending.flooded:
-        raise Rejected(Outcome.SANDBOX, BEGINNINGS[Violation.FLOOD])
+        raise _violation(Violation.FLOOD, "wrote more than a network can have")
     if ending.exit_code < 0:
-        name = _signal_name(-ending.exit_code)
-        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.KILLED]} {name}")
+        raise _violation(Violation.KILLED, f"its process was ended by {_signal_name(-ending.exit_code)}")
     if ending.exit_code > 0 or not ending.output:
-        detail = f"{BEGINNINGS[Violation.EXITED]} exit code {ending.exit_code} and without a result"
-        raise Rejected(Outcome.SANDBOX, detail)
+        detail = f"its process ended with exit code {ending.exit_code} and without a result"
+        raise _violation(Violation.EXITED, detail)
 
 
 def _signal_name(number: int) -> str:
-    """Name a signal; most real-time signals have no name, and kill all the same."""
+    """Return the name of a signal; most real-time signals have none."""
     known = {each.value: each.name for each in signal.Signals}
     return known.get(number, f"signal {number}")
 
@@ -295,27 +306,25 @@ def _read_result(output: bytes, limits: GraphLimits) -> tuple[bytes, bytes, Any]
     try:
         header, blobs = frames.read_file(stream, _HEADER_BYTES, _max_bytes(limits))
     except (frames.FrameError, EOFError) as error:
-        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} is no frame: {error}") from error
+        raise _violation(Violation.FORGED, f"its result is no frame: {error}") from error
     if stream.read(1):
-        raise Rejected(
-            Outcome.SANDBOX,
-            f"{BEGINNINGS[Violation.FORGED]} must be one: it wrote more than one result",
-        )
+        raise _violation(Violation.FORGED, "its result must be one: it wrote more than one result")
     if "cause" in header:
-        raise _own_words(header)
+        raise _self_reported(header)
     if len(blobs) != 2:
-        raise Rejected(Outcome.SANDBOX, f"{BEGINNINGS[Violation.FORGED]} must be a graph and weights")
+        raise _violation(Violation.FORGED, "its result must be a graph and weights")
     return blobs[0], blobs[1], header.get("order", [])
 
 
-def _own_words(header: dict[str, Any]) -> Rejected:
-    """Take over what the candidate's process says of itself."""
-    cause = header["cause"] if header["cause"] in _CONFESSIONS else Outcome.LIFT_FAILED
-    return Rejected(Outcome(cause), str(header.get("detail", "")))
+def _self_reported(header: dict[str, Any]) -> Rejected:
+    """Return what the candidate's process reports of itself; its only violation is a limit."""
+    cause = Outcome(header["cause"] if header["cause"] in _SELF_REPORTED else Outcome.LIFT_FAILED)
+    violation = Violation.LIMIT if cause is Outcome.SANDBOX else None
+    return Rejected(cause, str(header.get("detail", "")), violation)
 
 
 def _one_line(detail: str) -> str:
-    """Bound what goes to logs and tables: also our own words may quote a graph of megabytes."""
+    """Shorten a detail for logs and tables: also our own messages may quote a graph of megabytes."""
     words = " ".join(detail[: 4 * _DETAIL_CHARACTERS].split())
     return "".join(filter(str.isprintable, words))[:_DETAIL_CHARACTERS]
 

@@ -1,4 +1,4 @@
-"""The system calls that a candidate may make; all others fail with EPERM, as if it had no right to."""
+"""Seccomp: the system calls that a candidate may make; all others fail with EPERM."""
 
 import errno
 import importlib
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from types import ModuleType
 
-#: To compute, to read files that are there, to import modules, to end.
+#: To compute, read files, import modules and exit.
 _ALLOWED = tuple(
     name
     for line in (
@@ -20,26 +20,26 @@ _ALLOWED = tuple(
     )
     for name in line.split()
 )
-#: glibc falls back to the older call, which is then judged.
+#: glibc falls back to the older call, which has its own rule.
 _UNKNOWN = ("clone3", "openat2")
 _GET_NAME, _SET_NAME = 16, 15
-#: What stops a process by itself: `abort` and `raise`.
+#: Signals to itself: `abort` and `raise` need them.
 _TO_ITSELF = ("kill", "tkill", "tgkill")
-#: Of `fcntl`: duplicate, get and set flags; no leases, no signals to others, no pipes of a gigabyte.
+#: Commands of `fcntl`: duplicate, get and set flags; no leases, signals to others, or huge pipes.
 _FCNTL = (0, 1, 2, 3, 4, 1030)
-#: Of `ioctl`: is it a terminal, how many bytes, close on exec.
+#: Requests of `ioctl`: terminal or not, number of bytes, close on exec.
 _IOCTL = (0x5401, 0x541B, 0x5450, 0x5451)
 
 
 class NoSeccomp(Exception):
-    """There is no library, or the kernel has no filters; the text says which."""
+    """The library is missing, or the kernel has no filters; the text gives the reason."""
 
 
 class Filter:
-    """A filter, compiled as far as it can be before a process is forked."""
+    """A filter of system calls, prepared before the fork."""
 
     def __init__(self) -> None:
-        """Name the calls.
+        """Add the allowed calls.
 
         Raises:
             NoSeccomp: libseccomp or its Python binding is missing, or too old.
@@ -58,11 +58,11 @@ class Filter:
         equal, masked = self._seccomp.EQ, self._seccomp.MASKED_EQ
         where = self._seccomp.Arg
         yield from ((name,) for name in _ALLOWED)
-        # Files are opened to be read, or not at all.
+        # Files may be opened for reading only.
         changes = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND | (os.O_TMPFILE & ~os.O_DIRECTORY)
         yield "open", where(1, masked, changes, os.O_RDONLY)
         yield "openat", where(2, masked, changes, os.O_RDONLY)
-        yield "prlimit64", where(2, equal, 0)  # asks, changes nothing
+        yield "prlimit64", where(2, equal, 0)  # reads a limit, changes nothing
         for command in _FCNTL:
             yield "fcntl", where(1, equal, command)
         for request in _IOCTL:
@@ -75,14 +75,14 @@ class Filter:
 
     def _add(self, action: int, name: object, *conditions: object) -> None:
         number = self._seccomp.resolve_syscall(self._seccomp.Arch.NATIVE, name)
-        if number >= 0:  # else not a call of this architecture, or younger than the library
+        if number >= 0:  # else not a call of this architecture, or newer than the library
             self._filter.add_rule(action, number, *conditions)
 
     def load(self) -> None:
-        """Obey from now on, for good; the process may still signal itself.
+        """Apply the filter to this process for the rest of its life; it may still signal itself.
 
         Raises:
-            OSError: the kernel refuses.
+            OSError: the kernel rejects it.
         """
         for name in _TO_ITSELF:
             self._allow(name, self._seccomp.Arg(0, self._seccomp.EQ, os.getpid()))

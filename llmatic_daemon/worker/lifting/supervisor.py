@@ -1,4 +1,4 @@
-"""Watch one candidate's process from outside: time, bytes, how it ends, and that nothing of it is left."""
+"""Supervise one candidate's process from outside: time, output, exit code, and all its descendants."""
 
 import contextlib
 import os
@@ -17,29 +17,29 @@ class Ending:
     """How a candidate's process ended, and all that it wrote to its result pipe."""
 
     output: bytes
-    #: As `os.waitstatus_to_exitcode` says: negative for a signal.
+    #: As from `os.waitstatus_to_exitcode`: negative for a signal.
     exit_code: int
     timed_out: bool
     flooded: bool
-    #: The one who asked is gone.
+    #: The daemon has closed its pipe.
     abandoned: bool
 
 
-def run(child: Callable[[int], None], *, time_s: float, max_bytes: int, asker: int) -> Ending:
-    """Fork, let `child` run with the write end of a pipe, and end it with all its descendants.
+def run(child: Callable[[int], None], *, time_s: float, max_bytes: int, client: int) -> Ending:
+    """Run `child` in a fork with the write end of a pipe; then kill it with all its descendants.
 
     Args:
         child: Runs in the fork and should not return; if it does, the exit code is 1.
         time_s: Deadline, on the monotonic clock.
-        max_bytes: Of output; a flood ends the process.
-        asker: Descriptor whose hang-up ends the process.
+        max_bytes: Most output; more ends the process.
+        client: Pipe of the daemon; if it hangs up, the process is killed.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         _run_child(child, write_end)
     os.close(write_end)
-    watch = _Watch(pid, read_end, asker, max_bytes)
+    watch = _Watch(pid, read_end, client, max_bytes)
     try:
         watch.until(time.monotonic() + time_s)
     finally:
@@ -56,7 +56,7 @@ def run(child: Callable[[int], None], *, time_s: float, max_bytes: int, asker: i
 
 
 def _run_child(child: Callable[[int], None], write_end: int) -> None:
-    """Never return into the parent's code, whatever the child raises."""
+    """Run the child, and never return into the parent's code."""
     try:
         child(write_end)
     finally:
@@ -64,25 +64,25 @@ def _run_child(child: Callable[[int], None], write_end: int) -> None:
 
 
 class _Watch:
-    """Waits for output, the end of the process, or the deadline; nothing polls."""
+    """Waits for output, the end of the process, or the deadline."""
 
-    def __init__(self, pid: int, pipe: int, asker: int, max_bytes: int) -> None:
+    def __init__(self, pid: int, pipe: int, client: int, max_bytes: int) -> None:
         self.output = bytearray()
         self.timed_out = self.flooded = self.abandoned = False
-        self._pipe, self._asker, self._max_bytes = pipe, asker, max_bytes
+        self._pipe, self._client, self._max_bytes = pipe, client, max_bytes
         self._process = os.pidfd_open(pid)
         os.set_blocking(pipe, False)
         self._poll = select.poll()
         self._poll.register(pipe, select.POLLIN)
         self._poll.register(self._process, select.POLLIN)
-        self._poll.register(asker, 0)  # hang-up is always reported
+        self._poll.register(client, 0)  # hang-up is always reported
 
     def until(self, deadline: float) -> None:
-        """Wait until the process has ended, or has to."""
+        """Wait until the process has ended, or must be killed."""
         while True:
             left_s = deadline - time.monotonic()
             events = dict(self._poll.poll(max(0, int(left_s * 1000) + 1)))
-            self.abandoned = self._asker in events
+            self.abandoned = self._client in events
             self.timed_out = not self.abandoned and time.monotonic() >= deadline
             if self._pipe in events:
                 self._read()
@@ -90,7 +90,7 @@ class _Watch:
                 return
 
     def drain(self) -> None:
-        """Take what the pipe still holds, after everyone who could write to it is dead."""
+        """Read what the pipe still holds, after all processes that could write to it are dead."""
         while not self.flooded and self._read():
             pass
 
@@ -104,13 +104,13 @@ class _Watch:
         except BlockingIOError:
             return False
         if not part:
-            self._poll_no_more()
+            self._unregister_pipe()
             return False
         self.output += part
         self.flooded = len(self.output) > self._max_bytes
         return True
 
-    def _poll_no_more(self) -> None:
+    def _unregister_pipe(self) -> None:
         with contextlib.suppress(KeyError):  # the end of the pipe can be seen twice
             self._poll.unregister(self._pipe)
 
@@ -118,10 +118,10 @@ class _Watch:
 def _end(pid: int) -> int:
     """Kill the process and all its descendants, reap them, return the exit code.
 
-    Its group first, in one stroke; then whatever has left the group. We are their subreaper, so
-    killing a parent makes its children ours, and the hunt ends when we have none.
+    First its group, at once; then all processes that have left the group. This process is their
+    subreaper: it inherits the children of each one that it kills, until none is left.
     """
-    # Not reaped before: its number is nobody else's. One that has ended keeps its exit code.
+    # Not reaped before, so no other process has its number. One that has ended keeps its exit code.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)  # it may not have made its own group yet
@@ -140,5 +140,5 @@ def _end(pid: int) -> int:
 
 
 def _children() -> list[int]:
-    """List our living children, orphans that we adopted among them."""
+    """List the living children of this process, adopted orphans included."""
     return [int(word) for word in Path("/proc/thread-self/children").read_text().split()]

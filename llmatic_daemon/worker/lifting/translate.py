@@ -1,8 +1,8 @@
-"""From the program that torch.export traced to our graph: pure operations, each in its one spelling.
+"""Translate the program that torch.export traced to a graph of pure, canonical operations.
 
 Runs in the process of the candidate. Nothing here is a boundary: `validate` judges the result.
-In-place operations become pure ones, names of shapes become `reshape`, sizes become explicit. What
-cannot be said in a graph becomes `Unsayable`, and only counts when the output depends on it.
+In-place operations become pure ones, all changes of shape become `reshape`, sizes become explicit. What
+a graph cannot represent becomes `Unsupported`, an error only if the output depends on it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,23 +17,23 @@ from torch.export.graph_signature import InputKind
 from llmatic_daemon.worker.graph.nodes import Graph, Input, NodeResult, Weight, WeightRef, canonical
 from llmatic_daemon.worker.lifting.canonicalize import (
     DTYPES,
-    Draft,
-    Positions,
+    GraphBuilder,
+    PositionIds,
     TracedCall,
     TranslationError,
+    canonicalize,
     extent,
-    spell,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Unsayable:
-    """A value that a graph cannot hold, and why."""
+class Unsupported:
+    """A value that a graph cannot represent, and the reason."""
 
-    why: str
+    reason: str
 
 
-Value = Any  # Arg | Unsayable | a list of them
+Value = Any  # Arg | Unsupported | a list of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Translation:
     #: For each weight of the graph: its qualified name in the module.
     names: tuple[str, ...]
     tensors: tuple[torch.Tensor, ...]
-    #: In which the source computes the operations; empty: as they are numbered.
+    #: Order in which the source computes the operations; empty: as they are numbered.
     order: tuple[int, ...]
 
 
@@ -54,9 +54,9 @@ class Translator:
     def __init__(self, program: ExportedProgram) -> None:
         self._program = program
         self._weights: list[tuple[str, torch.Tensor, bool]] = []
-        self._draft = Draft()
+        self._builder = GraphBuilder()
         self._values: dict[fx.Node, Value] = {}
-        #: Nodes that are one and the same tensor, and nodes that share its memory.
+        #: Nodes that are the same tensor, and nodes that share its memory.
         self._same: dict[fx.Node, list[fx.Node]] = {}
         self._memory: dict[fx.Node, list[fx.Node]] = {}
         self._changed_weights: set[int] = set()
@@ -65,7 +65,7 @@ class Translator:
         """Translate the whole program.
 
         Raises:
-            TranslationError: the output depends on what a graph cannot say.
+            TranslationError: the output depends on an unsupported value.
         """
         specs = {spec.arg.name: spec for spec in self._program.graph_signature.input_specs}
         for node in self._program.graph.nodes:
@@ -90,20 +90,20 @@ class Translator:
         if tensor is None:
             tensor = self._program.constants[spec.target]  # a buffer that is not persistent
         if tensor.dtype is torch.int64 and tensor.ndim and _counts(tensor):
-            return Positions(tensor.shape[-1])
+            return PositionIds(tensor.shape[-1])
         if tensor.dtype is torch.bool:
             self._weights.append((spec.target, tensor.float(), False))
-            return self._draft.emit("ne.Scalar", WeightRef(len(self._weights) - 1), 0.0)
+            return self._builder.emit("ne.Scalar", WeightRef(len(self._weights) - 1), 0.0)
         if tensor.dtype is not torch.float32:
-            return Unsayable(f"{spec.target} must be float32, is {_dtype_name(tensor.dtype)}")
+            return Unsupported(f"{spec.target} must be float32, is {_dtype_name(tensor.dtype)}")
         trainable = spec.kind is InputKind.PARAMETER and tensor.requires_grad
         self._weights.append((spec.target, tensor, trainable))
         return WeightRef(len(self._weights) - 1)
 
     def _constant(self, tensor: torch.Tensor) -> Value:
         if tensor.numel() == 1 and tensor.dtype.is_floating_point:
-            return self._draft.emit("new_full.default", Input(), tuple(tensor.shape), float(tensor.item()))
-        return Unsayable(
+            return self._builder.emit("new_full.default", Input(), tuple(tensor.shape), float(tensor.item()))
+        return Unsupported(
             f"a tensor of shape {tuple(tensor.shape)} must be a parameter or a registered buffer, "
             "not a constant"
         )
@@ -111,15 +111,15 @@ class Translator:
     def _finish(self, node: fx.Node) -> Translation:
         (outputs,) = node.args
         output = self._values[outputs[0]]  # type: ignore[index]
-        if isinstance(output, Unsayable):
-            raise TranslationError(output.why)
+        if isinstance(output, Unsupported):
+            raise TranslationError(output.reason)
         raw = Graph(
             input_shape=self._input_shape(),
             weights=tuple(
                 Weight(shape=tuple(tensor.shape), trainable=trainable)
                 for _, tensor, trainable in self._weights
             ),
-            nodes=tuple(self._draft.nodes),
+            nodes=tuple(self._builder.nodes),
             output=output,
         )
         made = canonical(raw)
@@ -147,33 +147,33 @@ class Translator:
         if isinstance(meta, int | torch.SymInt):
             return self._size(meta)
         if isinstance(meta, torch.SymFloat | torch.SymBool):
-            return Unsayable("the batch size is used as a number")
+            return Unsupported("the batch size is used as a number")
         value = self._compute(node)
-        if isinstance(value, Unsayable):
-            self._spoil(node, value)
+        if isinstance(value, Unsupported):
+            self._mark_changed_unsupported(node, value)
         else:
             self._remember_shape(value, meta)
         return value
 
     def _compute(self, node: fx.Node) -> Value:
         values = [self._value(arg) for arg in (*node.args, *node.kwargs.values())]
-        broken = next(_unsayable(values), None)
+        broken = next(_unsupported_in(values), None)
         if broken is not None:
             return broken
         if getattr(node.target, "__name__", "") == "getitem":
             return self._item(node, values)
         if not isinstance(node.target, torch._ops.OpOverload):
-            return Unsayable(f"{node.target} is not an allowed operation")
+            return Unsupported(f"{node.target} is not an allowed operation")
         try:
             return self._operation(node, node.target, values)
         except TranslationError as error:
-            return Unsayable(str(error))
+            return Unsupported(str(error))
 
-    def _spoil(self, node: fx.Node, value: Unsayable) -> None:
-        """Let what an unsayable operation changes in place be unsayable too."""
+    def _mark_changed_unsupported(self, node: fx.Node, value: Unsupported) -> None:
+        """Mark what an unsupported operation changes in place as unsupported."""
         schema = getattr(node.target, "_schema", None)
         if schema is not None and schema.is_mutable and node.args[0] in self._memory:
-            self._rename(node, node.args[0], value)
+            self._update_aliases(node, node.args[0], value)
             for other in self._memory[node]:
                 self._values[other] = value
 
@@ -181,14 +181,14 @@ class Translator:
         try:
             return extent(meta)
         except TranslationError as error:
-            return Unsayable(str(error))
+            return Unsupported(str(error))
 
     def _item(self, node: fx.Node, values: list[Value]) -> Value:
         source, index = values
         self._share_memory(node, node.args[0], same=False)
         if isinstance(source, NodeResult) and source.item is None:
             return NodeResult(source.node, int(index))
-        return Unsayable("an element is taken from what is no tuple")
+        return Unsupported("an element is taken from what is no tuple")
 
     def _operation(self, node: fx.Node, target: Any, values: list[Value]) -> Value:
         schema = target._schema
@@ -204,9 +204,9 @@ class Translator:
             inputs=_tensors(node),
             output=_output_meta(node),
         )
-        result = spell(call, self._draft)
+        result = canonicalize(call, self._builder)
         if in_place:
-            self._rename(node, node.args[0], result)
+            self._update_aliases(node, node.args[0], result)
         elif any(r.alias_info is not None for r in schema.returns):
             self._share_memory(node, node.args[0], same=False)
         else:
@@ -215,7 +215,7 @@ class Translator:
 
     def _remember_shape(self, value: Value, traced: Any) -> None:
         if isinstance(value, Input | WeightRef | NodeResult) and isinstance(traced, torch.Tensor):
-            self._draft.shapes[value] = tuple(extent(size) for size in traced.shape)
+            self._builder.shapes[value] = tuple(extent(size) for size in traced.shape)
 
     def _value(self, arg: Any) -> Value:
         if isinstance(arg, list | tuple):
@@ -226,7 +226,7 @@ class Translator:
             return arg
         if isinstance(arg, torch.dtype | torch.device | torch.layout | torch.memory_format):
             return None
-        return Unsayable(f"an argument of type {type(arg).__name__} cannot be written")
+        return Unsupported(f"an argument of type {type(arg).__name__} cannot be written")
 
     # --- memory: what an in-place operation changes ----------------------------------------------
 
@@ -243,8 +243,8 @@ class Translator:
         self._same[node] = self._same[source] if same else []
         self._same[node].append(node)
 
-    def _rename(self, node: fx.Node, source: Any, result: Value) -> None:
-        """Let all names of a changed tensor mean the result, and forbid views of it from now on."""
+    def _update_aliases(self, node: fx.Node, source: Any, result: Value) -> None:
+        """Set all aliases of a changed tensor to the result, and mark views of it as unsupported."""
         value = self._values[source]
         if isinstance(value, WeightRef):
             self._changed_weights.add(value.number)
@@ -254,30 +254,30 @@ class Translator:
             if other in same:
                 self._values[other] = result
             else:
-                self._values[other] = Unsayable(
+                self._values[other] = Unsupported(
                     "a tensor is changed in place and also used through a view of it; "
                     "write it without the in-place operation"
                 )
 
 
 def _counts(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is one row of 0, 1, ..."""
+    """Decide whether a tensor is one row of 0, 1, ..."""
     count = tensor.shape[-1]
     return tensor.numel() == count and tensor.flatten().tolist() == list(range(count))
 
 
-def _no_value(node: fx.Node) -> Unsayable:
-    if node.op == "get_attr":  # a part of forward that torch has wrapped up
-        return Unsayable("forward must not switch gradients on or off")
-    return Unsayable(f"{node} is not a value")
+def _no_value(node: fx.Node) -> Unsupported:
+    if node.op == "get_attr":  # torch has wrapped up a part of forward
+        return Unsupported("forward must not switch gradients on or off")
+    return Unsupported(f"{node} is not a value")
 
 
-def _unsayable(values: Sequence[Value]) -> Iterator[Unsayable]:
+def _unsupported_in(values: Sequence[Value]) -> Iterator[Unsupported]:
     for value in values:
-        if isinstance(value, Unsayable):
+        if isinstance(value, Unsupported):
             yield value
         elif isinstance(value, tuple):
-            yield from _unsayable(value)
+            yield from _unsupported_in(value)
 
 
 def _tensors(node: fx.Node) -> list[torch.Tensor]:

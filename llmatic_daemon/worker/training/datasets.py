@@ -30,10 +30,10 @@ class DataSet:
     name: str
     num_classes: int
     train: Split
-    #: Empty when the test split selects.
+    #: Empty if the test split selects.
     validation: Split
     test: Split
-    #: Mean and deviation of each channel of the training images; set when normalised by them.
+    #: Mean and deviation of each channel of the training images, once the images are normalised.
     normalisation: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -52,7 +52,7 @@ class DataSet:
 
         Args:
             device: Where the tensors stay.
-            dtype: Of the images; torch.bfloat16 halves the room and saves autocast its work.
+            dtype: Type of the images; torch.bfloat16 needs half the memory and no cast by autocast.
         """
         mean, deviation = _channel_statistics(self.train.images)
 
@@ -87,10 +87,10 @@ _CHUNK = 4096
 
 
 def _split(raw: Raw, source: Source) -> DataSet:
-    """Hold out test images where there are none, then validation images, then take a subset.
+    """Hold out test images if there is no test split, then validation images; then take a subset.
 
-    What is measured is mixed: with files sorted by class, a network that mixes the images of a batch
-    would see a batch of one class, and could tell it from their average.
+    Images that measure are shuffled: in files sorted by class a batch has one class. A network that mixes
+    the images of a batch could find the class from their average.
     """
     rng = np.random.default_rng(source.seed)
     images, labels, test = raw.images, raw.labels, raw.test
@@ -101,13 +101,13 @@ def _split(raw: Raw, source: Source) -> DataSet:
     num_train, num_validation = _sizes(len(labels), source)
     held, rest = stratified(labels, num_validation, rng)
     used = rest[stratified(labels[rest], num_train, rng)[0]]
-    mixed = rng.permutation(len(test[1]))
+    shuffled = rng.permutation(len(test[1]))
     data = DataSet(
         name=source.name,
         num_classes=raw.num_classes,
         train=_tensors(images[used], labels[used]),
         validation=_tensors(*_picked(images, labels, rng.permutation(held))),
-        test=_tensors(*_picked(*test, mixed)),
+        test=_tensors(*_picked(*test, shuffled)),
     )
     return _usable(data)
 
@@ -117,7 +117,7 @@ def _picked(images: Array, labels: Labels, chosen: Labels) -> tuple[Array, Label
 
 
 def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[Labels, Labels]:
-    """Draw positions so that each class keeps its share, within one image.
+    """Draw positions so that each class keeps its ratio, within one image.
 
     Returns:
         The `count` positions drawn, and all others, each sorted.
@@ -132,7 +132,7 @@ def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[La
 
 
 def _sizes(available: int, source: Source) -> tuple[int, int]:
-    """Count training and validation images; a subset keeps the ratio between them."""
+    """Return the numbers of training and validation images; a subset keeps their ratio."""
     ratio = source.validation_ratio
     if source.num_train is None:
         num_validation = round(ratio * available)
@@ -169,7 +169,7 @@ def _tensors(images: Array, labels: Labels) -> Split:
 
 
 def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each channel, in float64 chunks; a constant channel gets 1."""
+    """Return mean and deviation of each channel, in float64; a constant channel gets deviation 1."""
     total = torch.zeros(images.shape[-1], dtype=torch.float64)
     squares = torch.zeros_like(total)
     for start in range(0, len(images), _CHUNK):

@@ -1,8 +1,8 @@
-"""Write a trained network as a program that runs without us: a torch.export archive, or ONNX.
+"""Write a trained network as a program that needs no llmatic_daemon: a torch.export archive, or ONNX.
 
-`python -m llmatic_daemon.worker.training.export_program` reads one frame {"kind": "pt2" | "onnx", "file", "input_shape",
-"num_classes", "limits"} with the blobs graph and weights, writes the file, and answers {"done": true}
-or {"error": detail}. Trusted code: the graph is validated again and nothing of a candidate is run.
+`python -m llmatic_daemon.worker.training.export_program` reads one frame {"kind": "pt2" | "onnx", "file",
+"input_shape", "num_classes", "limits"} with the blobs graph and weights. It writes the file, and answers
+{"done": true} or {"error": detail}. It validates the graph again and runs no code of a candidate.
 """
 
 import sys
@@ -18,35 +18,35 @@ from llmatic_daemon.worker.graph.validation import GraphLimits, InvalidNetwork, 
 from llmatic_daemon.worker.pipes import own_pipes
 
 
-def write(asked: Mapping[str, Any], graph: bytes, weights: bytes) -> None:
+def write(request: Mapping[str, Any], graph: bytes, weights: bytes) -> None:
     """Write one network's evaluation graph, for any batch size.
 
     Raises:
         InvalidNetwork: the graph or the weights break a rule.
-        ImportError: ONNX was asked for and its packages are not installed.
+        ImportError: the packages for ONNX are not installed.
     """
-    shape = tuple(asked["input_shape"])
-    valid = validate(graph, weights, GraphLimits(**asked["limits"]), shape, asked["num_classes"])
+    shape = tuple(request["input_shape"])
+    valid = validate(graph, weights, GraphLimits(**request["limits"]), shape, request["num_classes"])
     network = build(valid.graph, valid.weights).eval()
     example = (torch.zeros(2, *shape),)
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(network, example, dynamic_shapes=({0: batch},))
-    if asked["kind"] == "onnx":
-        torch.onnx.export(program, f=asked["file"], verbose=False, external_data=False)
+    if request["kind"] == "onnx":
+        torch.onnx.export(program, f=request["file"], verbose=False, external_data=False)
     else:
-        torch.export.save(program, asked["file"])
+        torch.export.save(program, request["file"])
 
 
 def main() -> None:
-    """Serve one request."""
+    """Answer one request."""
     incoming, outgoing = own_pipes()
-    asked, (graph, weights) = frames.read_file(incoming)
+    request, (graph, weights) = frames.read_file(incoming)
     try:
-        write(asked, graph, weights)
-        said: dict[str, Any] = {"done": True, "bytes": Path(asked["file"]).stat().st_size}
+        write(request, graph, weights)
+        answer: dict[str, Any] = {"done": True, "bytes": Path(request["file"]).stat().st_size}
     except (InvalidNetwork, ImportError, OSError) as error:
-        said = {"error": str(error)}
-    outgoing.write(frames.encode(said))
+        answer = {"error": str(error)}
+    outgoing.write(frames.encode(answer))
     outgoing.flush()
     sys.exit(0)
 

@@ -1,9 +1,9 @@
-"""The weights that a training begins with.
+"""Initial weights of a training.
 
-Running statistics are the trainer's, always: mean 0, variance 1. With `initial_weights = "keep"` the others are the
-candidate's, drawn from generators that we seeded. With `"reseed"` all trained weights are drawn anew, as torch draws
-those of the layer that uses them, so that no source can bring trained ones along; a custom
-initialisation is lost. Constants stay as they are.
+The trainer always sets running statistics to mean 0 and variance 1. With `initial_weights = "keep"` the other
+weights are the candidate's, drawn from seeded generators. With `"reseed"` the trainer draws all trained weights
+again, as torch does for the layer that uses them. So no source can bring trained weights; a custom
+initialisation is lost. Constants do not change.
 """
 
 import math
@@ -13,37 +13,26 @@ from dataclasses import dataclass
 import torch
 
 from llmatic_daemon.worker.graph.nodes import Arg, Graph, Node, NodeResult, WeightRef, refs
-from llmatic_daemon.worker.graph.operations import table
+from llmatic_daemon.worker.graph.operations import names, table
 from llmatic_daemon.worker.graph.serialization import weight_name
 from llmatic_daemon.worker.graph.validation import Validated, running_statistics
 
 Shape = tuple[int, ...]
 
-#: Of embeddings, tokens and positions, as in ViT.
+#: Deviation for embeddings, tokens and positions, as in ViT.
 _STD = 0.02
-#: What leaves a parameter a parameter: its first use is looked for behind them.
-_RENAMES = frozenset(
-    [
-        "reshape.default",
-        "permute.default",
-        "transpose.int",
-        "expand.default",
-        "slice.Tensor",
-        "select.int",
-        "repeat.default",
-        "contiguous.default",
-        "unbind.int",
-        "chunk.default",
-        "split.Tensor",
-        "mul.Scalar",
-        "div.Scalar",
-    ]
+#: Operations after which a value is still the parameter: its first use comes after them.
+_ALIASES = names(
+    """
+    reshape.default permute.default transpose.int expand.default slice.Tensor select.int repeat.default
+    contiguous.default unbind.int chunk.default split.Tensor mul.Scalar div.Scalar
+    """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How a weight is drawn: uniform in [-bound, bound], normal, or one number."""
+    """Distribution of a weight: uniform in [-number, number], normal with deviation number, or constant."""
 
     kind: str
     number: float
@@ -57,13 +46,16 @@ class Draw:
         return torch.full(shape, self.number)
 
 
+Rule = Callable[[Graph, Shape, Node, str], Draw]
+
+
 def begin(valid: Validated, seed: int, *, reseed: bool) -> dict[str, torch.Tensor]:
-    """Give the weights that a training begins with.
+    """Return the initial weights of a training.
 
     Args:
         valid: The network, with the candidate's weights.
-        seed: Of the draw; same seed, same bits.
-        reseed: Draw what is trained anew.
+        seed: Seed of the draw; same seed, same bits.
+        reseed: Draw all trained weights again.
     """
     weights = dict(valid.weights)
     for number, first in running_statistics(valid.graph).items():
@@ -78,13 +70,13 @@ def begin(valid: Validated, seed: int, *, reseed: bool) -> dict[str, torch.Tenso
 
 
 def draws(graph: Graph) -> dict[int, Draw]:
-    """Say for each trained weight how it is drawn, by the first operation that uses it."""
+    """Return the distribution of each trained weight, by the first operation that uses it."""
     uses: dict[int, tuple[Node, str]] = {}
     origin: dict[int, int] = {}
     for number, node in enumerate(graph.nodes):
         for name, arg in _named(node):
             for source in _origins(arg, origin):
-                if node.op in _RENAMES:
+                if node.op in _ALIASES:
                     origin[number] = source
                 else:
                     uses.setdefault(source, (node, name))
@@ -101,7 +93,7 @@ def _named(node: Node) -> list[tuple[str, Arg]]:
 
 
 def _origins(arg: Arg, origin: Mapping[int, int]) -> list[int]:
-    """List the weights that an argument is, under whatever shape."""
+    """Return the weights that an argument is, in any shape."""
     found = []
     for ref in refs((arg,)):
         if isinstance(ref, WeightRef):
@@ -121,25 +113,23 @@ def _uniform(fan_in: int) -> Draw:
 
 
 def _shape_of(graph: Graph, node: Node, name: str) -> Shape | None:
-    """Say the shape of an argument, where it is a weight itself."""
+    """Return the shape of an argument that is a weight; None if it is none."""
     arg = dict(_named(node)).get(name)
     return graph.weights[arg.number].shape if isinstance(arg, WeightRef) else None
 
 
-def _convolution(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    """Kernels and biases by the inputs of one output; torch takes the second dimension for both kinds."""
-    kernel = shape if name == "weight" else _shape_of(graph, node, "weight")
-    return Draw("constant", 0.0) if kernel is None else _uniform(math.prod(kernel[1:]))
+def _by_fan_in(fan_in: Callable[[Shape], int]) -> Rule:
+    """Draw weights and biases of a layer by the number of inputs of one output."""
+
+    def rule(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
+        weight = shape if name == "weight" else _shape_of(graph, node, "weight")
+        return Draw("constant", 0.0) if weight is None else _uniform(fan_in(weight))
+
+    return rule
 
 
-def _linear(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    matrix = shape if name == "weight" else _shape_of(graph, node, "weight")
-    return Draw("constant", 0.0) if matrix is None else _uniform(matrix[-1])
-
-
-def _bilinear(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    matrix = shape if name == "weight" else _shape_of(graph, node, "weight")
-    return Draw("constant", 0.0) if matrix is None else _uniform(matrix[1])
+def _constant(number: float) -> Rule:
+    return lambda graph, shape, node, name: Draw("constant", number)
 
 
 def _norm(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
@@ -147,7 +137,7 @@ def _norm(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
 
 
 def _recurrent(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    """All by the hidden size; a first state that is learnt begins with 0."""
+    """Draw all weights by the hidden size; a learned first state is 0."""
     params = dict(_named(node))["params"]
     assert isinstance(params, tuple)
     state = params[1]
@@ -157,7 +147,7 @@ def _recurrent(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
 
 
 def _product(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    """The right matrix by its rows, the left one by its columns; what is added like any bias."""
+    """Draw a right matrix by its rows, a left one by its columns; an added bias is 0."""
     if name in ("mat2", "batch2", "other", "vec"):
         return _uniform(shape[-2] if len(shape) > 1 else shape[0])
     if node.op.startswith(("addmm", "baddbmm")) and name == "self":
@@ -165,28 +155,24 @@ def _product(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
     return _uniform(shape[-1] if shape else 1)
 
 
-def _prelu(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    return Draw("constant", 0.25)
-
-
-def _factor(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    return Draw("constant", 1.0)
-
-
 def _other(graph: Graph, shape: Shape, node: Node, name: str) -> Draw:
-    """Tokens and positions are drawn; a single row, such as a bias, begins with 0."""
+    """Draw tokens and positions; a single added row, such as a bias, is 0."""
     rows = [size for size in shape if size > 1]
     is_added = node.op.partition(".")[0] in ("add", "sub", "rsub")
     return Draw("constant", 0.0) if is_added and len(rows) <= 1 else Draw("normal", _STD)
 
 
-_RULES: Mapping[str, Callable[[Graph, Shape, Node, str], Draw]] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"), _convolution),
-    "linear": _linear,
-    "bilinear": _bilinear,
+_RULES: Mapping[str, Rule] = {
+    # torch takes the second dimension of transposed kernels too
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"),
+        _by_fan_in(lambda kernel: math.prod(kernel[1:])),
+    ),
+    "linear": _by_fan_in(lambda matrix: matrix[-1]),
+    "bilinear": _by_fan_in(lambda matrix: matrix[1]),
     **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"), _norm),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "einsum"), _product),
-    "prelu": _prelu,
-    **dict.fromkeys(("mul", "div"), _factor),
+    "prelu": _constant(0.25),
+    **dict.fromkeys(("mul", "div"), _constant(1.0)),
 }

@@ -1,4 +1,4 @@
-"""The training loop: one network on resident data, measured by nobody but us."""
+"""The training loop: trains and measures one network on resident data."""
 
 import contextlib
 import gc
@@ -15,15 +15,15 @@ from llmatic_daemon.domain import Epoch, Outcome
 from llmatic_daemon.worker.training.datasets import DataSet, Split
 from llmatic_daemon.worker.training.recipes import Recipe
 
-#: Images and activations of one batch of a measurement: more gain nothing, and cost memory.
+#: Images, and bytes of activations, in one batch of a measurement: more cost memory and gain nothing.
 MEASURED_AT_ONCE = {"cpu": 256, "cuda": 2048}
 MEASURED_BYTES = {"cpu": 512 << 20, "cuda": 4 << 30}
-#: Steps between looks at the loss: each look makes a GPU wait for its queue.
+#: Steps between checks of the loss: each check makes a GPU wait for its queue.
 STEPS_BETWEEN_CHECKS = 32
 
 
 class TrainingFailed(Exception):
-    """A network that cannot be trained or measured; its own fault."""
+    """The network cannot be trained or measured, and is at fault."""
 
     def __init__(self, cause: Outcome, detail: str) -> None:
         super().__init__(detail)
@@ -33,7 +33,7 @@ class TrainingFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingResult:
-    """What a training measured."""
+    """The measurements of a training."""
 
     #: Accuracy on the split that selects, in [0, 1].
     objective: float
@@ -44,23 +44,23 @@ class TrainingResult:
 
 
 class Deadline:
-    """When a training must be over, by the monotonic clock."""
+    """The end of a training's time limit, by the monotonic clock."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._end = time.monotonic() + timeout_s
 
     def check(self) -> None:
-        """Raise TrainingFailed when it has passed."""
+        """Raise TrainingFailed if it has passed."""
         if time.monotonic() > self._end:
             detail = f"training must end within {self._timeout_s:g} s, and did not"
             raise TrainingFailed(Outcome.TIMEOUT, detail)
 
 
 class TrainingRun:
-    """One training, in place: take its epochs, then its result.
+    """One training in place: iterate over its epochs, then get its result.
 
-    Every step may raise TrainingFailed: TIMEOUT, NAN, OOM, or INVALID_GRAPH when the network raises.
+    Every step may raise TrainingFailed: TIMEOUT, NAN, OOM, or INVALID_GRAPH if the network raises.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class TrainingRun:
             network: On the data's device; (n, channels, height, width) to (n, num_classes).
             data: Resident: `DataSet.resident`.
             recipe: With `epochs=0` the untrained network is measured.
-            seed: Of order, augmentation and dropout. Same seed, same bits on a CPU.
-            timeout_s: From now, for all of it, by the monotonic clock.
-            activation_bytes: Of one image, all results together; keeps measurements within memory.
+            seed: Seed of order, augmentation and dropout. Same seed, same bits on a CPU.
+            timeout_s: Limit from now to the result, by the monotonic clock.
+            activation_bytes: All results of one image; keeps measurements within memory.
         """
         self._network, self._data, self._recipe, self._seed = network, data, recipe, seed
         self._deadline = Deadline(timeout_s)
@@ -89,9 +89,9 @@ class TrainingRun:
         self._curve: list[Epoch] = []
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train; each epoch as it ends."""
+        """Train, and yield each epoch when it ends."""
         with failures_named():
-            self._recipe = bearable(self._network, self._data, self._recipe)
+            self._recipe = supported(self._network, self._data, self._recipe)
             torch.manual_seed(self._seed)
             steps = Steps(self._network, self._data.train, self._recipe, self._seed)
         for number in range(1, self._recipe.epochs + 1):
@@ -102,7 +102,7 @@ class TrainingRun:
             yield self._curve[-1]
 
     def result(self) -> TrainingResult:
-        """Measure what came of it."""
+        """Measure the trained network."""
         with failures_named():
             test_accuracy, test_loss = self._measure(self._data.test)
             objective = self._curve[-1].accuracy if self._curve else test_accuracy
@@ -119,11 +119,11 @@ class TrainingRun:
         return measure(self._network, split, self._recipe, self._deadline, self._at_once)
 
 
-def bearable(network: nn.Module, data: DataSet, recipe: Recipe) -> Recipe:
-    """Fall back to float32 for a network with an operation that autocast does not know.
+def supported(network: nn.Module, data: DataSet, recipe: Recipe) -> Recipe:
+    """Return the recipe, with float32 for a network with an operation that autocast does not know.
 
-    Such an operation meets a bfloat16 and a float32 argument, and raises. In evaluation mode one
-    step leaves nothing behind.
+    Such an operation gets a bfloat16 and a float32 argument, and raises. A trial step in evaluation mode
+    changes no state.
     """
     if recipe.precision == "float32":
         return recipe
@@ -164,7 +164,7 @@ class Steps:
         return len(_sizes(len(self._split), self._recipe.batch_size))
 
     def epoch(self, deadline: Deadline) -> float:
-        """Take every training image once; returns the mean loss."""
+        """Train on every image once; return the mean loss."""
         self._network.train()
         sizes = _sizes(len(self._split), self._recipe.batch_size)
         order = torch.randperm(len(self._split), generator=self._generator, device=self._device)
@@ -198,12 +198,12 @@ class Steps:
 
 
 def shifted(images: Tensor, chosen: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """Take images, each moved by up to an eighth of its side, borders repeated; in one gather.
+    """Return images, each moved by up to an eighth of its side, with repeated borders, in one gather.
 
     Args:
         images: (n, height, width, channels).
         chosen: (batch,) positions.
-        flip: Mirror every second one, by chance.
+        flip: Mirror each image with probability 0.5.
         generator: On the images' device.
 
     Returns:
@@ -224,7 +224,7 @@ def _moved(side: int, count: int, device: torch.device, generator: torch.Generat
 
 
 def _sizes(num_images: int, batch_size: int) -> list[int]:
-    """Cut an epoch into batches; a last batch of 1 is left out, BatchNorm cannot bear it."""
+    """Return the batch sizes of an epoch, without a last batch of 1: BatchNorm raises for it."""
     full, rest = divmod(num_images, batch_size)
     return [batch_size] * full + ([rest] if rest > 1 else [])
 
@@ -249,7 +249,7 @@ def _schedule(
 def measure(
     network: nn.Module, split: Split, recipe: Recipe, deadline: Deadline, at_once: int
 ) -> tuple[float, float]:
-    """Measure accuracy, in [0, 1], and mean cross-entropy of a network, in evaluation mode."""
+    """Return accuracy, in [0, 1], and mean cross-entropy of a network, in evaluation mode."""
     network.eval()
     device = split.images.device
     correct = torch.zeros((), device=device)
@@ -267,23 +267,23 @@ def measure(
 
 
 def at_once(device_type: str, recipe: Recipe, activation_bytes: int) -> int:
-    """Count the images to measure at once; never fewer than a step trains on, which needs more."""
+    """Return the batch size of measurements; at least that of training, which needs more memory."""
     fitting = MEASURED_BYTES.get(device_type, 512 << 20) // max(1, activation_bytes)
     return max(recipe.batch_size, min(MEASURED_AT_ONCE.get(device_type, 256), fitting))
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Enter the precision of a recipe."""
+    """Return the autocast context for the precision of a recipe."""
     enabled = recipe.precision == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def image_dtype(recipe: Recipe) -> torch.dtype:
-    """Choose how resident images are kept: as the first layer would cast them."""
+    """Return the type of resident images: the one that the first layer would cast them to."""
     return torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
 
 
-# --- what may go wrong ----------------------------------------------------------------------------
+# --- failures ----------------------------------------------------------------------------
 
 
 def _finite(total: Tensor) -> float:
@@ -293,13 +293,13 @@ def _finite(total: Tensor) -> float:
     return value
 
 
-#: How allocators other than CUDA's say it.
+#: Messages of allocators other than CUDA's.
 _NO_MEMORY = ("can't allocate", "not enough memory", "could not create a memory")
 
 
 @contextlib.contextmanager
 def failures_named() -> Iterator[None]:
-    """Turn what a step, or the making of a network, may raise into a TrainingFailed."""
+    """Convert exceptions of a step, or of building a network, to TrainingFailed."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -313,14 +313,14 @@ def failures_named() -> Iterator[None]:
 
 
 def free_memory() -> None:
-    """Give back what the last network held; nothing may refer to it, not even an exception."""
+    """Free the memory of the last network; no reference to it may be left, not even in an exception."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def device_is_lost(error: Exception) -> bool:
-    """Tell whether a CUDA error has spoilt the whole process; only a new one helps."""
+    """Decide whether a CUDA error has broken the whole process, so that only a new one helps."""
     accelerator_error = getattr(torch, "AcceleratorError", ())
     return isinstance(error, accelerator_error) or str(error).startswith("CUDA error")
 

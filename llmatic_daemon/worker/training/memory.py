@@ -1,8 +1,8 @@
-"""How much memory a training will take, told before a device is asked for it.
+"""Estimate the memory of a training before it starts, to reject networks that cannot fit.
 
-An estimate, to refuse what cannot fit: the allocator's own limit stays behind it. It counts weights, gradients,
-momentum and low-precision copies; all results of a batch, which the backward pass needs; its working
-space, which the largest result rules; and what evaluation holds at once.
+The allocator's own limit still applies. The estimate counts weights, gradients, momentum and low-precision
+copies; all results of a batch, which the backward pass needs; working space by the largest result; and the
+peak of evaluation.
 """
 
 from pathlib import Path
@@ -14,17 +14,17 @@ from llmatic_daemon.worker.training.recipes import Recipe
 
 #: Gradients of results, and buffers of a kernel, in units of the largest result, or weight.
 _WORKING_SPACE = 2
-#: What allocator and kernels take on top of results; by tests/benchmarks/bench_memory.py.
+#: Factor for allocator and kernels on top of results; by tests/benchmarks/bench_memory.py.
 _OVERHEAD = 1.25
 
 
 def needed_bytes(valid: Validated, recipe: Recipe, at_once: int) -> int:
-    """Estimate what a training takes beyond the images and the process itself.
+    """Estimate the memory of a training, without the images and the process itself.
 
     Args:
         valid: The network.
-        recipe: Its batch size, momentum and precision.
-        at_once: Images of one batch of a measurement.
+        recipe: Gives batch size, momentum and precision.
+        at_once: Batch size of measurements.
     """
     results = max(
         recipe.batch_size * (valid.activation_bytes + _WORKING_SPACE * valid.largest_bytes),
@@ -34,7 +34,7 @@ def needed_bytes(valid: Validated, recipe: Recipe, at_once: int) -> int:
 
 
 def weight_bytes(valid: Validated, recipe: Recipe) -> int:
-    """Count weights as read and as trained, gradients, momentum, copies, and a kernel's own."""
+    """Count weights as read and as trained, gradients, momentum, copies, and buffers of kernels."""
     all_weights = sum(tensor.numel() for tensor in valid.weights.values())
     trained = valid.measures.num_parameters
     largest = max((tensor.numel() for tensor in valid.weights.values()), default=0)
@@ -44,14 +44,14 @@ def weight_bytes(valid: Validated, recipe: Recipe) -> int:
 
 
 def free_bytes(device: torch.device, limit: int) -> int:
-    """Say how much of a place's memory is left, what it already holds taken off."""
+    """Return how much of a device's memory limit this process has left."""
     if device.type == "cuda":
         return limit - torch.cuda.memory_allocated(device)
     return limit - _data_bytes()
 
 
 def _data_bytes() -> int:
-    """Read the size of what RLIMIT_DATA counts; 0 where the system does not tell."""
+    """Return the size that RLIMIT_DATA limits; 0 if the system does not report it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Recipes: how a network is trained; `paper` by the letter, `fast` by measurement."""
+"""Recipes of training: `paper` follows the paper, `fast` was chosen by measurement."""
 
 import difflib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class RecipeError(Exception):
-    """A recipe that cannot be followed; the text is one line for a person."""
+    """The recipe is invalid; the text is one line for a person."""
 
 
 def _at_least(name: str, value: float, least: float) -> None:
@@ -42,7 +42,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
-    #: In [0, 1); of the training loss only, losses on other splits are plain.
+    #: In [0, 1); of the training loss only, not of losses on other splits.
     label_smoothing: float = 0.0
     #: none; shift (by up to an eighth of the side, borders repeated); shift-flip (mirrored too).
     augmentation: str = "none"
@@ -50,7 +50,7 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot train."""
+        """Reject numbers that cannot train."""
         _at_least("epochs", self.epochs, 0)
         _at_least("batch_size", self.batch_size, 1)
         _at_least("momentum", self.momentum, 0)
@@ -81,7 +81,7 @@ FAST_CPU = Recipe(
     nesterov=True,
 )
 
-#: Many small kernels leave a GPU idle: large batches, and a schedule that bears them.
+#: Many small kernels leave a GPU idle, so batches are large, with a schedule for them.
 FAST_CUDA = Recipe(
     epochs=16,
     batch_size=256,
@@ -99,13 +99,13 @@ PRESETS = ("paper", "fast")
 
 
 def choose(preset: str, overrides: Mapping[str, Any], device: torch.device, num_channels: int) -> Recipe:
-    """Take a preset as it fits a device and its images, and put single numbers over it.
+    """Return a preset for a device and its images, with single numbers replaced.
 
     Args:
         preset: `paper` or `fast`.
         overrides: Fields of `Recipe`; None leaves the preset's value.
-        device: Where networks are trained.
-        num_channels: Of an image; only images in colour are mirrored (a mirrored digit is none).
+        device: Device that trains.
+        num_channels: Channels of an image; only colour images are mirrored (a mirrored digit is none).
 
     Raises:
         RecipeError: an unknown name, or a number out of its range.
@@ -117,7 +117,7 @@ def choose(preset: str, overrides: Mapping[str, Any], device: torch.device, num_
         _one_of("recipe setting", name, known)
     try:
         return replace(recipe, **{k: v for k, v in overrides.items() if v is not None})
-    except TypeError as error:  # a word where a number must be
+    except TypeError as error:  # a word instead of a number
         raise RecipeError(f"a recipe needs numbers: {error}") from error
 
 
@@ -129,9 +129,9 @@ def _fast(device: torch.device, num_channels: int) -> Recipe:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Tell whether the processor multiplies bfloat16 itself (AVX-512 bf16 or AMX).
+    """Decide whether the processor has bfloat16 products (AVX-512 bf16 or AMX).
 
-    Without it bfloat16 is emulated, and slower than float32.
+    Without them bfloat16 is emulated, and slower than float32.
     """
     try:
         words = Path("/proc/cpuinfo").read_text().split()

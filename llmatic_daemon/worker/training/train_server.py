@@ -1,11 +1,13 @@
-"""The trainer process: warm, trusted, one for each device place; frames in, frames out.
+"""The trainer process: warm, trusted, one for each device worker; it answers frames.
 
-First in: {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...}, "limits": {...},
-"initial_weights", "timeout_s"}. First out: {"ready": {...}} or {"error": {"kind", "detail"}}, and then the process ends.
-Then for each {"train": {"seed", "epochs", "keep_weights", "measures", "order", "rung_ratio"}} with the blobs graph and
-weights: an {"epoch": {...}} at the start and after each epoch, and at last {"report": {...}}, with the weights as
-its blob when they are kept, or {"failure": {"cause", "detail", "cost"}}. An epoch that is "at_rung" at waits for
-{"should_continue": true or false}; false ends the training with {"stopped": {...}}.
+The first frame in is {"device", "threads", "memory_bytes", "data": {...}, "recipe": {"preset", ...},
+"limits": {...}, "initial_weights", "timeout_s"}. The answer is {"ready": {...}}, or {"error": {"kind", "detail"}}
+before the process ends.
+Each request is {"train": {"seed", "epochs", "keep_weights", "measures", "order", "rung_ratio"}} with the blobs
+graph and weights. The answers are an {"epoch": {...}} at the start and after each epoch, and last
+{"report": {...}}, with the weights as its blob if they are kept, or {"failure": {"cause", "detail", "cost"}}.
+After an epoch with "at_rung" the process waits for {"should_continue": true or false}; false ends the training
+with {"stopped": {...}}.
 """
 
 import gc
@@ -34,12 +36,12 @@ T = TypeVar("T")
 
 
 class SetupError(Exception):
-    """The configuration cannot be followed; the text is one line for a person."""
+    """The configuration is invalid; the text is one line for a person."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """All that stays the same from one network to the next."""
+    """Everything that all networks of this process share."""
 
     device: torch.device
     #: Resident on the device.
@@ -49,7 +51,7 @@ class Setup:
     #: keep or reseed.
     initial_weights: str
     timeout_s: float
-    #: That the device place may take; 0: no limit of ours.
+    #: Memory limit of the worker; 0: none.
     memory_bytes: int = 0
 
 
@@ -88,7 +90,7 @@ def _device(name: str) -> torch.device:
 
 
 def _limit_memory(device: torch.device, memory_bytes: int) -> None:
-    """Make too large a network fail by itself, instead of waking the kernel's OOM killer."""
+    """Limit memory, so that too large a network fails before the kernel's OOM killer acts."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / total), device)
@@ -108,7 +110,7 @@ def _build(kind: type[T], values: Mapping[str, Any], what: str) -> T:
 
 
 def ready(setup: Setup) -> dict[str, Any]:
-    """Describe the data set, as `records.Task` does."""
+    """Return the fields of `domain.Task` for the data set."""
     return {
         "name": setup.data.name,
         "input_shape": list(setup.data.input_shape),
@@ -124,53 +126,53 @@ def ready(setup: Setup) -> dict[str, Any]:
 
 def answer(
     setup: Setup,
-    asked: Mapping[str, Any],
+    request: Mapping[str, Any],
     graph: bytes,
     weights: bytes,
     should_continue: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
-    """Train one network; frames as they become known, the last one a report, a failure, or "stopped".
+    """Train one network; yield its frames: the last is a report, a failure, or "stopped".
 
     Args:
-        setup: What stays the same.
-        asked: See the head of this module.
+        setup: Shared by all networks.
+        request: See the docstring of this module.
         graph: Canonical JSON.
         weights: Safetensors.
-        should_continue: Waits for the answer to the frame that was yielded last.
+        should_continue: Waits for the answer to the last frame.
     """
     recipe = setup.recipe
-    if asked["epochs"] is not None:
-        recipe = replace(recipe, epochs=asked["epochs"])
+    if request["epochs"] is not None:
+        recipe = replace(recipe, epochs=request["epochs"])
     yield _epoch(None, recipe), []
     num_done = 0
     try:
-        for said, blobs in _train(setup, recipe, asked, graph, weights, should_continue):
-            num_done = said["epoch"]["number"] if "epoch" in said else num_done
-            yield said, blobs
+        for header, blobs in _train(setup, recipe, request, graph, weights, should_continue):
+            num_done = header["epoch"]["number"] if "epoch" in header else num_done
+            yield header, blobs
     except (InvalidNetwork, loop.TrainingFailed) as error:
         cost = num_done / max(1, recipe.epochs)
         failure = {"cause": error.cause.value, "detail": error.detail, "cost": cost}
     else:
         return
-    yield {"failure": failure}, []
+    yield {"failure": failure}, []  # outside of the handler: the exception keeps the network alive
 
 
 def _train(
     setup: Setup,
     recipe: recipes.Recipe,
-    asked: Mapping[str, Any],
+    request: Mapping[str, Any],
     graph: bytes,
     weights: bytes,
     should_continue: Callable[[], bool],
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     started = time.monotonic()
-    # Never trusts the lifter, nor the wire.
+    # The trainer trusts neither the lifter nor the wire.
     shape, num_classes = setup.data.input_shape, setup.data.num_classes
-    valid = validate(graph, weights, setup.limits, shape, num_classes, asked["order"])
-    if asked["measures"] != asdict(valid.measures):
-        raise InvalidNetwork(f"its measures are {valid.measures}, not {asked['measures']}")
+    valid = validate(graph, weights, setup.limits, shape, num_classes, request["order"])
+    if request["measures"] != asdict(valid.measures):
+        raise InvalidNetwork(f"its measures are {valid.measures}, not {request['measures']}")
     _check_memory(setup, recipe, valid)
-    weights_used = initial.begin(valid, asked["seed"], reseed=setup.initial_weights == "reseed")
+    weights_used = initial.begin(valid, request["seed"], reseed=setup.initial_weights == "reseed")
     with loop.failures_named():
         network = build(valid.graph, weights_used)
         network.to(setup.device).to(memory_format=torch.channels_last)
@@ -178,19 +180,19 @@ def _train(
         network,
         setup.data,
         recipe,
-        seed=asked["seed"],
+        seed=request["seed"],
         timeout_s=setup.timeout_s,
         activation_bytes=valid.activation_bytes,
     )
-    look_after = _rung_epoch(asked["rung_ratio"], recipe.epochs)
+    rung = _rung_epoch(request["rung_ratio"], recipe.epochs)
     rung_accuracy = None
     for epoch in run.epochs():
-        said = _epoch(epoch, recipe)
-        if epoch.number != look_after:
-            yield said, []
+        header = _epoch(epoch, recipe)
+        if epoch.number != rung:
+            yield header, []
             continue
         rung_accuracy = epoch.accuracy
-        yield {**said, "at_rung": True}, []
+        yield {**header, "at_rung": True}, []
         if not should_continue():
             yield {"stopped": {"rung_accuracy": rung_accuracy, "cost": epoch.number / recipe.epochs}}, []
             return
@@ -203,14 +205,14 @@ def _train(
         "train_s": time.monotonic() - started,
         "rung_accuracy": rung_accuracy,
     }
-    if not asked["keep_weights"]:
+    if not request["keep_weights"]:
         yield {"report": report}, []
         return
     yield {"report": {**report, "normalisation": setup.data.normalisation}}, [_saved(network)]
 
 
 def _rung_epoch(ratio: float | None, num_epochs: int) -> int | None:
-    """Choose the epoch after which there is a look; None when none would leave anything to save."""
+    """Return the epoch of the rung; None if there is none, or if it would be the last epoch."""
     if ratio is None:
         return None
     number = max(1, round(ratio * num_epochs))
@@ -218,7 +220,7 @@ def _rung_epoch(ratio: float | None, num_epochs: int) -> int | None:
 
 
 def _check_memory(setup: Setup, recipe: recipes.Recipe, valid: Validated) -> None:
-    """Refuse a network that would not fit, before the device sees it."""
+    """Reject a network that would not fit, before it reaches the device."""
     if not setup.memory_bytes:
         return
     at_once = loop.at_once(setup.device.type, recipe, valid.activation_bytes)
@@ -228,7 +230,7 @@ def _check_memory(setup: Setup, recipe: recipes.Recipe, valid: Validated) -> Non
         raise loop.TrainingFailed(
             Outcome.OOM,
             f"training it in batches of {recipe.batch_size} would take about {needed >> 20} MiB, "
-            f"and this place has {free >> 20} of {setup.memory_bytes >> 20} MiB left",
+            f"and this device has {free >> 20} of {setup.memory_bytes >> 20} MiB left",
         )
 
 
@@ -252,7 +254,7 @@ def _saved(network: torch.nn.Module) -> bytes:
 
 
 def _requests(file: BinaryIO) -> Iterator[frames.Frame]:
-    """Read frames in a thread of their own, so that the end of the daemon ends us at once."""
+    """Read frames in a thread, so that this process ends at once with the daemon."""
     waiting: queue.SimpleQueue[frames.Frame] = queue.SimpleQueue()
 
     def read() -> None:
@@ -260,7 +262,7 @@ def _requests(file: BinaryIO) -> Iterator[frames.Frame]:
             while True:
                 waiting.put(frames.read_file(file))
         except (EOFError, OSError):
-            os._exit(0)  # nobody would hear the rest of a training
+            os._exit(0)  # no daemon is left to read the result
         except frames.FrameError as error:
             print(f"the daemon sent a bad frame: {error}", file=sys.stderr, flush=True)
             os._exit(1)
@@ -271,17 +273,17 @@ def _requests(file: BinaryIO) -> Iterator[frames.Frame]:
 
 
 def _warm_up() -> None:
-    """Pay once for what the first network would pay, and a little for each."""
+    """Do once what would slow the first network, and a part of every network."""
     # The first optimizer imports torch._dynamo and sympy: 1.4 s.
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    # A collection then looks at one network, and no longer at all of torch: 0.3 ms, was 140.
+    # A collection then scans one network instead of all of torch: 0.3 ms instead of 140.
     gc.collect()
     gc.freeze()
 
 
 def main() -> None:
-    """Serve until the daemon closes the pipe."""
-    forbid_tracing()  # labels of the test split are in our memory
+    """Answer requests until the daemon closes the pipe."""
+    forbid_tracing()  # labels of the test split are in this process's memory
     incoming, outgoing = own_pipes()
 
     def send(header: dict[str, Any], *blobs: bytes) -> None:
@@ -302,8 +304,8 @@ def main() -> None:
     _warm_up()
     send({"ready": ready(setup)})
     for header, (graph, weights) in requests:
-        for said, blobs in answer(setup, header["train"], graph, weights, should_continue):
-            send(said, *blobs)
+        for frame, blobs in answer(setup, header["train"], graph, weights, should_continue):
+            send(frame, *blobs)
         loop.free_memory()
 
 

@@ -8,8 +8,8 @@ from llmatic_daemon.domain import Measures, frames
 from llmatic_daemon.worker.lifting import lift_server
 
 
-def _believe(request: Any, confinement: Any, asker: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
-    ending = lift_server._run_confined(request, confinement, asker)
+def _believe(request: Any, confinement: Any, client: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+    ending = lift_server._run_confined(request, confinement, client)
     said: dict[str, Any] = {"outcome": "lifted" if ending.exit_code == 0 else "sandbox"}
     if ending.output:
         said |= frames.read_file(io.BytesIO(ending.output))[0]

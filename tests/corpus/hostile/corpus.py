@@ -1,6 +1,7 @@
 """The corpus: each program with what is to become of it, as its header says.
 
-`ends` names the outcomes that it may have under the full stack, `says` is a pattern of the detail, and
+`ends` names the outcomes that it may have under the full stack, `says` is a pattern of the detail,
+`violates` is the kind of violation where the outcome is sandbox, and
 `stopped by` names what stops it, each alone: layers of the sandbox (joined by + where only both together
 do), or one of `ALWAYS`. `goal` is a pattern of "outcome: detail" when nothing stops it; GOT if not given.
 """
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from llmatic_daemon.domain import Candidate, Outcome, Rejection, Task
-from llmatic_daemon.domain.sandbox import Layer
+from llmatic_daemon.domain.sandbox import Layer, Violation
 from llmatic_daemon.search.candidates.source import read_text
 
 FOLDER = Path(__file__).parent / "programs"
@@ -44,6 +45,7 @@ class Program:
     kind: str
     ends: frozenset[Outcome | str]
     says: str = ""
+    violates: Violation | None = None
     goal: str = "GOT"
     #: Each of these sets of layers stops it alone.
     layers: frozenset[frozenset[Layer]]
@@ -98,6 +100,7 @@ def _read(path: Path) -> Program:
         kind=header["kind"],
         ends=frozenset(Outcome(e) if e != "lifted" else e for e in header["ends"].split(" or ")),
         says=header.get("says", ""),
+        violates=Violation(header["violates"]) if "violates" in header else None,
         goal=header.get("goal", "GOT"),
         layers=frozenset(_layers(stop) for stop in stops if stop not in ALWAYS),
         always=ALWAYS.intersection(stops),

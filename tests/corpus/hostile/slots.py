@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.domain import Candidate, Network
 from llmatic_daemon.domain.errors import LifterUnavailable
-from llmatic_daemon.domain.sandbox import Layer, Sandbox
+from llmatic_daemon.domain.sandbox import Layer, Sandbox, Violation
 
 T = TypeVar("T")
 #: What the tests may leave out; a machine without a cgroup of ours lacks it anyway.
@@ -66,8 +66,14 @@ def _python_for_everybody() -> tuple[str, ...]:
 class Ended:
     """What became of one program."""
 
-    def __init__(self, outcome: str, detail: str, network: Network | None = None) -> None:
-        self.outcome, self.detail, self.network = outcome, detail, network
+    def __init__(
+        self,
+        outcome: str,
+        detail: str,
+        network: Network | None = None,
+        violation: Violation | None = None,
+    ) -> None:
+        self.outcome, self.detail, self.network, self.violation = outcome, detail, network, violation
 
     def __str__(self) -> str:
         return f"{self.outcome}: {self.detail}"
@@ -82,8 +88,8 @@ class TimedLifter(ProcessLifter):
     #: Put around the parent where there is nothing else around it.
     opened: tuple[str, ...] = ()
 
-    async def _look_around(self) -> tuple[str, ...]:
-        return await super()._look_around() or self.opened
+    async def _probe(self) -> tuple[str, ...]:
+        return await super()._probe() or self.opened
 
     def _request(self, candidate: Candidate) -> dict[str, Any]:
         request = super()._request(candidate)
@@ -119,7 +125,7 @@ class Slot:
             return Ended("error", str(error))
         if isinstance(result, Network):
             return Ended("lifted", str(result.measures), result)
-        return Ended(result.cause.value, result.detail)
+        return Ended(result.cause.value, result.detail, violation=result.violation)
 
     def begin(self, candidate: Candidate, time_s: float) -> "Future[Any]":
         """Start to lift, and do not wait."""

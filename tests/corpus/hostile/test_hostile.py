@@ -43,6 +43,8 @@ def test_program_ends_as_expected_and_leaves_nothing(name: str, harness: Sandbox
     assert not orphans
     assert ended.outcome in program.ends, ended
     assert re.search(program.says, ended.detail), ended
+    assert (ended.violation is not None) == (ended.outcome == "sandbox"), ended
+    assert program.violates in (None, ended.violation), ended
     _check_network(program.name, ended, harness)
     for honest in (DENSE, MIXED) if name in _SEVERAL else (DENSE,):
         assert _bits(slot.lift(candidate(honest)).network) == _bits(harness.honest(honest))

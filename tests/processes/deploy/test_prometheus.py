@@ -135,13 +135,13 @@ def test_series_stay_few(scene: Scene):
 
 def test_gauges_agree_with_the_counters(scene: Scene):
     """A fresh state: what was counted since the start is what the search holds."""
-    expression = "sum(llmatic_evaluations_total) - on () llmatic_settled_jobs"
+    expression = "sum(llmatic_candidates_total) - on () llmatic_settled_jobs"
 
     assert scene.monitoring.values(expression) == [0.0]
 
 
 def test_edit_of_a_prompt_is_marked(scene: Scene):
-    assert scene.monitoring.values('llmatic_prompt_set_reloads_total{result="adopted"}') == [2.0]
+    assert scene.monitoring.values('llmatic_prompt_set_loads_total{result="loaded"}') == [2.0]
 
 
 def test_forgotten_pause_arrives_at_alertmanager_and_ends(scene: Scene):

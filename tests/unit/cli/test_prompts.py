@@ -201,7 +201,7 @@ def test_reload_without_a_daemon_says_so(state: Path):
     result = type_in("prompts", "reload", "--state", state)
 
     assert result.exit_code == 1
-    assert "a daemon must listen on" in result.stderr
+    assert "expected a daemon that listens on" in result.stderr
 
 
 @pytest.mark.slow

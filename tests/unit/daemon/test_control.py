@@ -25,7 +25,7 @@ from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable,
 from llmatic_daemon.engine.engine import Engine
 from tests.support.daemon import wait_until
 from tests.support.engine import EngineHarness, until
-from tests.support.fakes import NUM_SLOTS, ErrorScript, evolution
+from tests.support.fakes import AXIS_SIZE, ErrorScript, evolution
 from tests.support.metrics import SNAPSHOT, samples
 from tests.support.web import free_port, status_and_body
 
@@ -58,7 +58,7 @@ class DaemonHarness:
         self.write(f"[control]\nport = {self.port}")
         self.engine: Engine = self.harness.engine()
         watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
-        self.prompt_desk = PromptReloader(watch, self.engine, self.harness.store, num_slots=NUM_SLOTS)
+        self.prompt_desk = PromptReloader(watch, self.engine, self.harness.store, num_slots=AXIS_SIZE)
         settings = self.read()
         self.reloader = Reloader(
             settings,
@@ -233,7 +233,7 @@ async def test_changes_are_logged_and_looks_are_not(daemon: DaemonHarness, caplo
         await daemon.ask("status")
         await daemon.ask("pause")
 
-    said = [record.getMessage() for record in caplog.records if "asked for by" in record.message]
+    said = [record.getMessage() for record in caplog.records if "requested by" in record.message]
     assert [line.split(",")[0] for line in said] == ["pause"]
 
 
@@ -246,7 +246,7 @@ async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.Lo
     await listening.wait()
     attending.cancel()
 
-    assert "must be free for the control socket" in caplog.text
+    assert "control socket: expected" in caplog.text
     assert "going on without it" in caplog.text
 
 
@@ -273,7 +273,7 @@ async def test_wrong_tokens_are_counted_and_logged_and_change_nothing(
     assert found["llmatic_auth_failures_total",] == 4
     assert found["llmatic_http_requests_total", "/pause", "4xx"] == 4
     assert found["llmatic_http_requests_total", "/pause", "2xx"] == 1
-    assert caplog.text.count("denied: POST /pause: this needs the API's token") == 4
+    assert caplog.text.count("denied: POST /pause: expected the API token") == 4
     assert TOKEN[:-1] not in caplog.text
 
 
@@ -301,7 +301,7 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
-    assert daemon.harness.trainer.places == ("cpu", "cuda:0")
+    assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
 
 
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
@@ -340,7 +340,7 @@ async def test_bad_settings_change_nothing(daemon: DaemonHarness, text: str, why
     said = await daemon.refused("reload")
 
     assert why in said
-    assert (daemon.engine.num_slots, daemon.harness.trainer.places) == (1, ())
+    assert (daemon.engine.num_slots, daemon.harness.trainer.devices) == (1, ())
     assert daemon.prompt_desk.digest == before
 
 

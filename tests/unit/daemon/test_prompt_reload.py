@@ -15,7 +15,7 @@ from llmatic_daemon.search.summaries import describe
 from tests.support.engine import EngineHarness
 from tests.support.fakes import Barrier, ErrorScript, FakeObserver, FlakyStore, evolution
 
-NUM_SLOTS = 3
+AXIS_SIZE = 3
 BAD = "+++\nkid = 1\n+++\nWiden it."
 
 
@@ -54,7 +54,7 @@ class ReloadHarness:
             self.watch,
             self.engine,
             self.store,
-            num_slots=NUM_SLOTS,
+            num_slots=AXIS_SIZE,
             observers=(self.harness.observer,),
         )
 
@@ -208,7 +208,7 @@ async def test_refusal_of_an_earlier_life_ends_when_the_folder_is_found_good(rel
 
 async def test_more_prompts_than_slots_are_refused_as_a_whole(opened: ReloadHarness):
     before = opened.in_force
-    for number in range(NUM_SLOTS):
+    for number in range(AXIS_SIZE):
         opened.write(f"p{number}", f"Do {number}.")
 
     why = await opened.refused()
@@ -329,7 +329,7 @@ async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: Rel
 async def test_watch_takes_edits_and_survives_bad_ones_and_a_store_that_fails(opened: ReloadHarness):
     opened.store.adopt_faults = ErrorScript(StoreUnavailable("the disk is full"))
     news = opened.harness.observer = NewsObserver()
-    desk = PromptReloader(opened.watch, opened.engine, opened.store, num_slots=NUM_SLOTS, observers=(news,))
+    desk = PromptReloader(opened.watch, opened.engine, opened.store, num_slots=AXIS_SIZE, observers=(news,))
     opened.engine._ports = replace(opened.engine._ports, observers=(news,))
     watching = asyncio.create_task(desk.watch())
     try:

@@ -30,7 +30,7 @@ from llmatic_daemon.search.proposals import propose, rng_for
 from llmatic_daemon.search.summaries import describe
 from tests.support.engine import NEVER, EngineHarness
 from tests.support.fakes import (
-    NUM_SLOTS,
+    AXIS_SIZE,
     Barrier,
     Clock,
     ErrorScript,
@@ -184,7 +184,7 @@ async def test_prompt_that_changes_meanwhile_is_no_longer_offered():
     await barrier.arrivals()
     used = harness.writer.requests[0].prompt
 
-    await engine.take_prompts([p for p in prompts() if p.id != used.id], NUM_SLOTS)
+    await engine.take_prompts([p for p in prompts() if p.id != used.id], AXIS_SIZE)
     barrier.open()
     await running
 
@@ -200,7 +200,7 @@ async def test_search_with_editions_in_between_equals_the_fold_of_its_log():
 
     async with asyncio.TaskGroup() as group:
         harness.observer = _EditingObserver(
-            lambda files: group.create_task(engine.take_prompts(files, NUM_SLOTS))
+            lambda files: group.create_task(engine.take_prompts(files, AXIS_SIZE))
         )
         engine._ports = replace(engine._ports, observers=(harness.observer,))
         await engine.run()
@@ -217,7 +217,7 @@ async def test_next_proposal_uses_the_prompts_that_were_just_taken():
     harness = EngineHarness()
     engine = harness.engine(max_evaluations=3)
 
-    await engine.take_prompts([prompt("only", "do this"), *prompts(0)], NUM_SLOTS)
+    await engine.take_prompts([prompt("only", "do this"), *prompts(0)], AXIS_SIZE)
     await engine.run()
 
     assert {(p.prompt, p.prompt_version) for p in harness.store.memory.placements} == {("only", 1)}
@@ -228,7 +228,7 @@ async def test_set_that_is_in_use_is_not_taken_again():
     harness = EngineHarness()
     engine = harness.engine()
 
-    assert await engine.take_prompts(prompts(), NUM_SLOTS) is None
+    assert await engine.take_prompts(prompts(), AXIS_SIZE) is None
 
     assert harness.observer.editions == []
     assert len(harness.store.memory.editions) == 1
@@ -317,7 +317,7 @@ async def _crossed(
     job = await harness.store.dispatch(0)
     asked = propose(harness.start, job, rng_for(harness.start.rules.seed, job))
     if meanwhile:
-        await engine.take_prompts(meanwhile, NUM_SLOTS)
+        await engine.take_prompts(meanwhile, AXIS_SIZE)
     await engine.run_job(asked, 0)
     assert (asked.operator, len(asked.parents)) == (Operator.CROSSOVER, 4)
     return harness, asked, harness.store.memory.placements[-1]

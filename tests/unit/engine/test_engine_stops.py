@@ -19,7 +19,7 @@ from llmatic_daemon.engine.engine import RetryPolicy
 from llmatic_daemon.search.evolution import fold
 from tests.support.engine import NEVER, EngineHarness, until
 from tests.support.fakes import (
-    NUM_SLOTS,
+    AXIS_SIZE,
     Barrier,
     ErrorScript,
     FakeTrainer,
@@ -351,7 +351,7 @@ async def test_edition_in_doubt_is_kept_before_anything_follows_it_in_the_log():
     edited = [replace(prompt, text="now do this") for prompt in prompts(3)]
 
     with pytest.raises(StoreUnavailable):
-        await engine.take_prompts(edited, NUM_SLOTS)
+        await engine.take_prompts(edited, AXIS_SIZE)
     await engine.run()
 
     log = [entry async for entry in harness.store.log()]

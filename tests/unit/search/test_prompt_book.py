@@ -33,19 +33,19 @@ def empty() -> Evolution:
     return evolution(1000, num_prompts=1, window_size=1)
 
 
-def slots(search: Evolution) -> dict[str, int]:
+def axis_positions(search: Evolution) -> dict[str, int]:
     current = search.prompts.current
-    return dict(zip([p.id for p in current.mutation], current.slots, strict=True))
+    return dict(zip([p.id for p in current.mutation], current.axis_positions, strict=True))
 
 
 def versions(search: Evolution) -> dict[str, int]:
     return {p.id: p.version for p in search.prompts.current.all}
 
 
-def taken(*sets: Sequence[Prompt], num_slots: int = 4) -> Evolution:
+def taken(*sets: Sequence[Prompt], axis_size: int = 4) -> Evolution:
     search = Evolution(rules=empty().rules, networks=empty().networks, individuals=empty().individuals)
     for each in sets:
-        search = with_prompts(search, each, num_slots)
+        search = with_prompts(search, each, axis_size)
     return search
 
 
@@ -98,7 +98,7 @@ def test_prompt_that_becomes_the_crossover_prompt_is_a_new_version():
     search = taken(files("a"), changed)
 
     assert versions(search) == {"a": 2, "join": 2}
-    assert slots(search) == {"join": 1}
+    assert axis_positions(search) == {"join": 1}
 
 
 def test_edition_that_is_not_the_next_one_is_refused():
@@ -117,23 +117,23 @@ def test_edition_that_is_not_the_next_one_is_refused():
 def test_added_file_does_not_shift_the_others():
     search = taken(files("b", "d"), files("a", "b", "c", "d"))
 
-    assert slots(search) == {"b": 0, "d": 1, "a": 2, "c": 3}
+    assert axis_positions(search) == {"b": 0, "d": 1, "a": 2, "c": 3}
 
 
 def test_prompt_that_comes_back_has_its_slot_again():
     search = taken(files("a", "b"), files("b"), files("b", "c"), files("a", "b", "c"))
 
-    assert slots(search) == {"a": 0, "b": 1, "c": 2}
+    assert axis_positions(search) == {"a": 0, "b": 1, "c": 2}
 
 
 def test_slot_of_the_prompt_that_was_retired_first_is_given_away_when_all_are_used():
     search = taken(files("a", "b", "c", "d"), files("b", "c", "d"), files("c", "d"))
 
     search = with_prompts(search, files("c", "d", "new"), 4)
-    assert slots(search) == {"c": 2, "d": 3, "new": 0}
+    assert axis_positions(search) == {"c": 2, "d": 3, "new": 0}
 
     search = with_prompts(search, files("c", "d", "new", "newer"), 4)
-    assert slots(search) == {"c": 2, "d": 3, "new": 0, "newer": 1}
+    assert axis_positions(search) == {"c": 2, "d": 3, "new": 0, "newer": 1}
 
 
 def test_more_prompts_than_slots_are_refused():

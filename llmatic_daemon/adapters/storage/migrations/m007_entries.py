@@ -247,7 +247,7 @@ def _editions(connection: sqlite3.Connection) -> Iterator[tuple[_Row, _Row]]:
         prompts = {
             "mutation": list(map(_prompt, mutation)),
             "crossover": _prompt(crossover),
-            "slots": [each["slot"] for each in mutation],
+            "axis_positions": [each["slot"] for each in mutation],
         }
         emptied = json.loads(row["emptied"])
         yield row, {**_picked(row, "number", "num_settled"), "prompts": prompts, "emptied": emptied}

@@ -39,16 +39,16 @@ def add(connection: sqlite3.Connection, edition: Edition) -> None:
     if edition.number != last + 1:
         raise ValueError(f"the next edition's number must be {last + 1}, got {edition.number}")
     connection.execute(_ADD, (edition.number, entry))
-    for prompt, slot in _with_slots(edition.prompts):
+    for prompt, position in _with_positions(edition.prompts):
         _add_version(connection, prompt)
-        member = (edition.number, prompt.id, prompt.version, slot, prompt.weight)
+        member = (edition.number, prompt.id, prompt.version, position, prompt.weight)
         connection.execute(_ADD_PROMPT, member)
     connection.executemany(_EMPTY_CELL, [(cell,) for cell in edition.emptied])
     connection.execute(_END_REFUSALS)
 
 
-def _with_slots(prompts: PromptSet) -> list[tuple[Prompt, int | None]]:
-    return [*zip(prompts.mutation, prompts.slots, strict=True), (prompts.crossover, None)]
+def _with_positions(prompts: PromptSet) -> list[tuple[Prompt, int | None]]:
+    return [*zip(prompts.mutation, prompts.axis_positions, strict=True), (prompts.crossover, None)]
 
 
 def _add_version(connection: sqlite3.Connection, prompt: Prompt) -> None:

@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: SIGABRT
+# violates: killed
 # stopped by: process
 
 import torch

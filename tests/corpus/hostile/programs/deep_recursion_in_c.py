@@ -2,6 +2,7 @@
 # kind: resources
 # ends: sandbox
 # says: SIGSEGV
+# violates: killed
 # stopped by: process
 
 import torch

@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: must be a graph and weights
+# violates: forged
 # stopped by: parser
 
 import torch

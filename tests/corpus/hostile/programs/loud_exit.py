@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: exit code 7
+# violates: exited
 # stopped by: parser
 
 import torch

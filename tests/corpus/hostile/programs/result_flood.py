@@ -2,6 +2,7 @@
 # kind: resources
 # ends: sandbox
 # says: more than a network can have
+# violates: flood
 # stopped by: supervisor
 
 import torch

@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: no frame
+# violates: forged
 # stopped by: parser
 
 import torch

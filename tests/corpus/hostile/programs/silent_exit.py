@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: without a result
+# violates: exited
 # stopped by: parser
 
 import torch

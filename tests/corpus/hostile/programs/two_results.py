@@ -2,6 +2,7 @@
 # kind: cheating
 # ends: sandbox
 # says: more than one result
+# violates: forged
 # stopped by: parser
 
 import torch

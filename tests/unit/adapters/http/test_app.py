@@ -53,7 +53,7 @@ async def test_metrics_and_health_are_served(harness: Asked) -> None:
     async with harness.client.get("/-/healthy") as healthy, harness.client.get("/-/ready") as ready:
         statuses = healthy.status, ready.status
 
-    assert "llmatic_evaluations_total" in text
+    assert "llmatic_candidates_total" in text
     assert scraped.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert statuses == (200, 200)
 
@@ -81,7 +81,7 @@ async def test_status_is_read_from_memory(harness: Asked) -> None:
 async def test_pages_of_evaluations_give_each_candidate_once(harness: Asked, limit: int) -> None:
     numbers, cursor = [], ""
     while True:
-        _, page = await harness.get(f"/api/v1/evaluations?limit={limit}{cursor}")
+        _, page = await harness.get(f"/api/v1/candidates?limit={limit}{cursor}")
         assert isinstance(page, dict)
         assert len(page["items"]) <= limit
         numbers += [item["number"] for item in page["items"]]
@@ -96,14 +96,47 @@ async def test_cursor_holds_while_the_search_goes_on(tmp_path: Path) -> None:
     searched = Searched(tmp_path / "state")
     await searched.go_on(10)
     async with asked(searched.folder) as harness:
-        _, first = await harness.get("/api/v1/evaluations?limit=4")
+        _, first = await harness.get("/api/v1/candidates?limit=4")
         await searched.go_on(3)
-        _, second = await harness.get(f"/api/v1/evaluations?limit=4&cursor={first['next']}")  # type: ignore[index]
-        _, newest = await harness.get("/api/v1/evaluations?limit=1")
+        _, second = await harness.get(f"/api/v1/candidates?limit=4&cursor={first['next']}")  # type: ignore[index]
+        _, newest = await harness.get("/api/v1/candidates?limit=1")
 
     assert [item["number"] for item in first["items"]] == [10, 9, 8, 7]  # type: ignore[index]
     assert [item["number"] for item in second["items"]] == [6, 5, 4, 3]  # type: ignore[index]
     assert [item["number"] for item in newest["items"]] == [13]  # type: ignore[index]
+
+
+async def test_old_path_redirects_with_its_query(harness: Asked) -> None:
+    async with harness.client.get("/api/v1/evaluations?limit=2&cursor=9", allow_redirects=False) as moved:
+        assert moved.status == 308
+        assert moved.headers["Location"] == "/api/v1/candidates?limit=2&cursor=9"
+        assert moved.headers["X-Content-Type-Options"] == "nosniff"
+
+    _, found = await harness.get("/api/v1/evaluations?limit=2&cursor=9")
+
+    assert [item["number"] for item in found["items"]] == [8, 7]  # type: ignore[index]
+
+
+async def test_renamed_field_has_its_deprecated_name_too(harness: Asked, searched: Searched) -> None:
+    placement = next(p for p in searched.search.placements if p.report)
+
+    _, found = await harness.get(f"/api/v1/candidates/{placement.job.number}")
+    _, document = await harness.get("/api/v1/openapi.json")
+
+    shown = found["placement"]  # type: ignore[index]
+    schemas = document["components"]["schemas"]  # type: ignore[index]
+    for part, name, new, old in (
+        (shown, "Placement", "fallback", "stand_in"),
+        (shown, "Placement", "rung_accuracy", "look"),
+        (shown, "Placement", "rung_ratio", "look_ratio"),
+        (shown["report"], "Report", "device", "place"),
+        (shown["report"], "Report", "rung_accuracy", "look"),
+    ):
+        assert part[old] == part[new]
+        assert schemas[name]["properties"][old]["deprecated"] is True
+        assert "deprecated" not in schemas[name]["properties"][new]
+    assert schemas["CandidateSummary"]["properties"]["look"]["deprecated"] is True
+    assert shown["report"]["place"] == "cpu:0"
 
 
 @pytest.mark.parametrize("archive", ["network", "prompt"])
@@ -150,7 +183,7 @@ async def test_damaged_database_is_no_bug_of_the_daemon(tmp_path: Path) -> None:
     async with asked(tmp_path) as harness:
         (tmp_path / "llmatic.db").write_bytes(b"no database" * 1000)
 
-        status, found = await harness.get("/api/v1/evaluations")
+        status, found = await harness.get("/api/v1/candidates")
 
     assert status == 503
     assert "must be" in found["detail"]  # type: ignore[index]
@@ -158,7 +191,7 @@ async def test_damaged_database_is_no_bug_of_the_daemon(tmp_path: Path) -> None:
 
 async def test_taken_port_names_the_setting(searched: Searched) -> None:
     async with asked(searched.folder) as harness:
-        with pytest.raises(ConfigurationError, match=r"metrics\.port must be free"):
+        with pytest.raises(ConfigurationError, match=r"metrics\.port: expected a free port"):
             async with listening(harness.port, ROUTES):
                 pass
 
@@ -229,7 +262,7 @@ async def test_who_is_denied_is_logged(harness: Asked, caplog: pytest.LogCapture
     async with harness.client.get("/metrics", headers={"Host": "evil.example"}):
         pass
 
-    assert "denied: GET /metrics: the Host must be" in caplog.text
+    assert "denied: GET /metrics: expected a Host header" in caplog.text
 
 
 async def test_two_hosts_are_none(harness: Asked) -> None:
@@ -269,12 +302,12 @@ async def test_every_answer_tells_browsers_to_trust_nothing(harness: Asked, path
         "/api/v1/candidates/99999999999999999999",
         "/api/v1/candidates/1%00",
         "/api/v1/candidates/..%2f..%2fetc%2fpasswd",
-        "/api/v1/evaluations?limit=0",
-        "/api/v1/evaluations?limit=501",
-        "/api/v1/evaluations?limit=x",
-        "/api/v1/evaluations?cursor=-1",
-        "/api/v1/evaluations?limit=1&limit=2",
-        "/api/v1/evaluations?order=random",
+        "/api/v1/candidates?limit=0",
+        "/api/v1/candidates?limit=501",
+        "/api/v1/candidates?limit=x",
+        "/api/v1/candidates?cursor=-1",
+        "/api/v1/candidates?limit=1&limit=2",
+        "/api/v1/candidates?order=random",
         "/api/v1/archives/network?cursor=9223372036854775808",
         "/metrics?name=x",
     ],
@@ -322,7 +355,7 @@ async def small_server(text: str = "word", **limits: Any) -> AsyncIterator[int]:
 
 async def test_slow_head_is_cut_off() -> None:
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    async with small_server(patience_s=0.2) as port, asyncio.timeout(10):
+    async with small_server(timeout_s=0.2) as port, asyncio.timeout(10):
         silent = await raw(port)
         begun = await raw(port, request[:20])
         second = await raw(port, request, request[:9])
@@ -333,7 +366,7 @@ async def test_slow_head_is_cut_off() -> None:
 
 async def test_client_that_asks_again_in_time_is_kept() -> None:
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    async with small_server(patience_s=0.5) as port, asyncio.timeout(10):
+    async with small_server(timeout_s=0.5) as port, asyncio.timeout(10):
         answers = await raw(port, *[request] * 5, pause_s=0.2)
 
     assert answers.count(b"HTTP/1.1 200") == 5
@@ -342,7 +375,7 @@ async def test_client_that_asks_again_in_time_is_kept() -> None:
 async def test_client_that_never_reads_is_cut_off() -> None:
     """Also where much of an answer lies in our buffers: nobody waits until it is taken."""
     page = "x" * (32 << 20)
-    async with small_server(page, patience_s=0.2) as port, asyncio.timeout(20):
+    async with small_server(page, timeout_s=0.2) as port, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.sleep(1)
@@ -455,13 +488,14 @@ async def test_reader_hears_slots_and_prompts_as_they_change(harness: Asked) -> 
         stream.slot_changed(0, "llm", "widen\nevent: forged")
         stream.adopted(edition(1, "deepen"))
         stream.refused("widen.md, line 1: bad")
-        heard = await lines_until(response, b'data: {"why"')
+        heard = await lines_until(response, b"event: prompts-refused")
 
     assert b"event: slot" in heard
     assert b"event: forged" not in heard
     slot = next(line for line in heard if line.startswith(b'data: {"slot"'))
     assert json.loads(slot[6:])["detail"] == "widen\nevent: forged"
     assert b"event: prompts" in heard
+    assert b"event: prompts-rejected" in heard
 
 
 @pytest.mark.parametrize("last", ["-1", "x", "1" * 50])

@@ -86,7 +86,7 @@ async def test_refusal_has_a_status_and_its_one_line(tmp_path: Path, error: Exce
 
 async def test_bug_in_a_verb_is_told_as_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     async with listening(tmp_path, {"verb": failing(RuntimeError("oh"))}):
-        with pytest.raises(UserError, match=r"^the daemon answers 500; see its log$"):
+        with pytest.raises(UserError, match=r"^the daemon returned status 500; see its log$"):
             await ask(tmp_path, "verb")
 
     assert "RuntimeError: oh" in caplog.text
@@ -94,7 +94,7 @@ async def test_bug_in_a_verb_is_told_as_one(tmp_path: Path, caplog: pytest.LogCa
 
 async def test_unknown_verb_is_told_in_one_clear_line(tmp_path: Path):
     async with listening(tmp_path, {"verb": answer}):
-        with pytest.raises(UserError, match=r"^the daemon must know 'prompts/relaod', and does not"):
+        with pytest.raises(UserError, match=r"^the daemon does not know the command 'prompts/relaod'; check"):
             await ask(tmp_path, "prompts/relaod")
 
 
@@ -131,12 +131,12 @@ async def test_if_match_reaches_the_verb_whatever_the_body_says(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"[1]", "the body must be a JSON object, found list"),
-        (b"3", "the body must be a JSON object, found int"),
-        (b"null", "the body must be a JSON object, found NoneType"),
-        (b"slots=3", "the body must be a JSON object, and is no JSON: "),
-        (b"\xff\xfe\xfd", "the body must be a JSON object, and is no JSON: "),
-        (b"[" * 60_000, "the body must be a JSON object, and is no JSON: "),
+        (b"[1]", "the body must be a JSON object, got list"),
+        (b"3", "the body must be a JSON object, got int"),
+        (b"null", "the body must be a JSON object, got NoneType"),
+        (b"slots=3", "the body must be a JSON object, got invalid JSON: "),
+        (b"\xff\xfe\xfd", "the body must be a JSON object, got invalid JSON: "),
+        (b"[" * 60_000, "the body must be a JSON object, got invalid JSON: "),
     ],
 )
 async def test_body_that_is_no_object_is_refused(tmp_path: Path, body: bytes, why: str):
@@ -154,7 +154,7 @@ async def test_body_over_the_limit_is_refused(tmp_path: Path):
         too_long = await status_and_body(tmp_path, "POST", "verb", data=b"x" * (65 << 10))
         fits, _ = await status_and_body(tmp_path, "POST", "verb", data=b'{"a":' + longest + b'"}')
 
-    assert too_long == (413, {"error": "the body must have at most 65536 bytes"})
+    assert too_long == (413, {"error": "expected a body of at most 65536 bytes"})
     assert fits == 200
 
 
@@ -169,7 +169,7 @@ async def test_who_asks_for_a_change_is_logged_as_the_kernel_knows_them(
                 await status_and_body(tmp_path, "POST", verb)
 
     said = [record.getMessage() for record in caplog.records]
-    assert said == [f"pause, asked for by {me}: done", f"reload, asked for by {me}: bad"]
+    assert said == [f"pause, requested by {me}: done", f"reload, requested by {me}: bad"]
     assert (caplog.records[0].action, caplog.records[0].uid) == ("control", os.getuid())
 
 
@@ -189,7 +189,9 @@ async def test_garbage_is_refused_and_the_next_one_answered(tmp_path: Path):
 
 
 async def test_no_daemon_is_told_with_the_way_out(tmp_path: Path):
-    with pytest.raises(UserError, match=r"a daemon must listen on .*; start it, or name its folder"):
+    with pytest.raises(
+        UserError, match=r"expected a daemon that listens on .*; start it, or name its folder"
+    ):
         await ask(tmp_path, "verb")
 
 
@@ -203,7 +205,7 @@ async def test_daemon_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: 
 
     async with listening(tmp_path, {"verb": stuck}):
         try:
-            with pytest.raises(UserError, match=r"must listen on .*got: TimeoutError; start"):
+            with pytest.raises(UserError, match=r"listens on .*got: TimeoutError; start"):
                 await ask(tmp_path, "verb")
         finally:
             leave.set()
@@ -224,7 +226,7 @@ def killed_listener(state: Path) -> None:
 async def test_socket_of_a_killed_daemon_is_nobody(tmp_path: Path):
     killed_listener(tmp_path)
 
-    with pytest.raises(UserError, match=r"a daemon must listen on .*refused"):
+    with pytest.raises(UserError, match=r"expected a daemon that listens on .*refused"):
         await ask(tmp_path, "verb")
 
 
@@ -238,7 +240,7 @@ async def test_socket_of_a_killed_daemon_is_replaced(tmp_path: Path):
 async def test_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path):
     (tmp_path / SOCKET).write_text("precious")
 
-    with pytest.raises(ConfigurationError, match=r"must be free for the control socket, got: Addr"):
+    with pytest.raises(ConfigurationError, match=r"control socket: expected .* to be free, got: Addr"):
         async with listening(tmp_path, {}):
             pass
 
@@ -314,7 +316,7 @@ async def test_idle_connection_does_not_hold_up_the_end(tmp_path: Path):
 async def test_verb_under_way_holds_up_the_end_for_a_moment_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(control_socket, "_GRACE_S", 0.05)
+    monkeypatch.setattr(control_socket, "_SHUTDOWN_S", 0.05)
     arrived, cancelled = asyncio.Event(), asyncio.Event()
 
     async def stuck(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -329,7 +331,7 @@ async def test_verb_under_way_holds_up_the_end_for_a_moment_only(
         async with listening(tmp_path, {"verb": stuck}):
             asking = asyncio.create_task(ask(tmp_path, "verb"))
             await arrived.wait()
-        with pytest.raises(UserError, match="must listen on"):
+        with pytest.raises(UserError, match="listens on"):
             await asking
 
     assert cancelled.is_set()

@@ -55,7 +55,7 @@ async def test_holder_of_the_token_does_what_the_socket_does(harness, caplog) ->
 
     assert (response.status, found) == (200, {"before": 3, "slots": 6})
     assert verbs.asked == [{"slots": 6}]
-    assert "slots, asked for with the API's token: done" in caplog.text
+    assert "slots, requested with the API token: done" in caplog.text
     assert TOKEN not in caplog.text
 
 
@@ -121,7 +121,7 @@ async def test_taken_port_names_the_setting(harness) -> None:
     _, client = harness
     port = client._base_url.port
 
-    with pytest.raises(ConfigurationError, match=r"control\.port must be free"):
+    with pytest.raises(ConfigurationError, match=r"control\.port: expected a free port"):
         async with listening(port, TOKEN, {}):
             pass
 

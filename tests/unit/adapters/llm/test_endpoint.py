@@ -225,12 +225,12 @@ async def test_endpoint_is_left_alone_after_too_many_failures(caplog: pytest.Log
     with pytest.raises(EndpointOut, match="it broke"):
         await here.complete(mutation())
     for _ in range(5):
-        with pytest.raises(EndpointOut, match="held back"):
+        with pytest.raises(EndpointOut, match="circuit breaker is open"):
             await here.complete(mutation())
 
     assert len(client.asked) == 3
     assert [r.message for r in caplog.records] == [
-        "endpoint 'here' is held back after 3 failed calls, and probed now and then: it broke"
+        "endpoint 'here': circuit breaker open after 3 failed calls, probing it from time to time: it broke"
     ]
     assert caplog.records[0].levelno == logging.WARNING
 
@@ -307,7 +307,7 @@ async def test_probe_without_a_result_leaves_its_place_and_tells(clock: Clock, h
     """Else nobody would ever ask again: those who wait for the probe have no time-out."""
     barrier, client, told = Barrier(), Script(), []
     here = await opened(client, clock)
-    here.changed = lambda: told.append(here.breaker.wait_s)
+    here.on_change = lambda: told.append(here.breaker.wait_s)
     faults = {"a bug": ZeroDivisionError(), "overloaded": OVERLOADED, "too long": TOO_LONG}
     client.barrier, client.answers = barrier, [faults.get(how, WRITTEN)]
     probe = asyncio.create_task(here.complete(mutation()))

@@ -143,7 +143,7 @@ async def test_endpoints_are_shown_as_they_are():
 # --- outage = "offline" --------------------------------------------------------------------------
 
 
-async def test_stand_in_writes_while_no_llm_answers(caplog: pytest.LogCaptureFixture):
+async def test_fallback_writes_while_no_llm_answers(caplog: pytest.LogCaptureFixture):
     clock, client, rewriter = Clock(), Script(otherwise=FAILED), fallback()
     writer = LLMWriter([endpoint(client, breaker=QUICK, clock=clock)], fallback=rewriter)
 
@@ -155,12 +155,12 @@ async def test_stand_in_writes_while_no_llm_answers(caplog: pytest.LogCaptureFix
 
     assert all(answer.fallback and answer.writer == "fake" for answer in answers)
     assert len(rewriter.requests) == 200
-    assert lines_within == ["no LLM answers: the offline rewriter stands in until one does"]
+    assert lines_within == ["no LLM answers: the rule-based fallback writes until one does"]
     assert not any(answer.fallback for answer in after)
-    assert outage_lines(caplog)[1:] == ["an LLM answers again; 200 were written by rule"]
+    assert outage_lines(caplog)[1:] == ["an LLM answers again; 200 candidates by the fallback"]
 
 
-async def test_each_outage_is_told_of():
+async def test_each_outage_is_logged():
     clock, client = Clock(), Script()
     writer = LLMWriter([endpoint(client, breaker=QUICK, clock=clock)], fallback=fallback())
 
@@ -320,21 +320,21 @@ async def test_wait_ends_when_any_endpoint_answers():
 # --- connections ---------------------------------------------------------------------------------
 
 
-async def test_each_endpoint_is_greeted_at_start(caplog: pytest.LogCaptureFixture):
+async def test_each_endpoint_is_probed_at_start(caplog: pytest.LogCaptureFixture):
     good, bad = Script(), Script(describe_faults=[EndpointRefused("no", concerns_all=True)])
 
     async with LLMWriter([endpoint(bad, "bad"), endpoint(good, "good")], fallback=None):
         await until(lambda: len(caplog.records) == 2)
 
     assert outage_lines(caplog) == [
-        "no; asked again when it is needed",
+        "no; retried with the next request",
         "endpoint 'good' serves scripted, for requests of an unknown number of tokens",
     ]
     assert good.is_closed
     assert bad.is_closed
 
 
-async def test_greeting_that_hangs_keeps_nobody_waiting():
+async def test_probe_that_hangs_delays_no_request():
     client = Script()
     client.describe = asyncio.Event().wait  # type: ignore[assignment]
 
@@ -344,7 +344,7 @@ async def test_greeting_that_hangs_keeps_nobody_waiting():
     assert client.is_closed
 
 
-async def test_greeting_and_first_requests_ask_once():
+async def test_probe_and_first_requests_share_one_call():
     client = Script()
 
     async with LLMWriter([endpoint(client)], fallback=None) as writer:

@@ -285,7 +285,7 @@ def test_file_that_cannot_be_written_is_refused(tmp_path: Path, kind: str):
     (tmp_path / "file").write_text("")
     place = tmp_path if kind == "folder" else tmp_path / "file" / "record.jsonl"
 
-    with pytest.raises(ConfigurationError, match=r"writer\.record must name a file") as raised:
+    with pytest.raises(ConfigurationError, match=r"writer\.record must name a writable file") as raised:
         Recorder(FakeWriter(), place)
 
     assert str(place) in str(raised.value)

@@ -292,7 +292,9 @@ def test_compact_table_is_written_in_the_same_bytes_whatever_its_order(tmp_path,
 def test_table_without_the_columns_of_any_data_set_is_refused(tmp_path):
     (tmp_path / "cells.csv").write_text("arch,c10_valid_200\n")
 
-    with pytest.raises(ConfigurationError, match=r"columns of one of cifar10, .* has those of none"):
+    with pytest.raises(
+        ConfigurationError, match=r"columns of one of cifar10, .* found none of them complete"
+    ):
         convert(tmp_path / "cells.csv", tmp_path / "out.csv", watch=unwatched)
 
 
@@ -308,8 +310,8 @@ def test_target_is_replaced_only_when_asked_for(tmp_path, compact):
     assert target.read_text() == compact.read_text()
 
 
-def test_target_without_its_folder_is_told(tmp_path, compact):
-    with pytest.raises(UserError, match=r"must lie in a folder that there is; make .*no first"):
+def test_target_without_its_folder_is_rejected(tmp_path, compact):
+    with pytest.raises(UserError, match=r"must lie in an existing folder; make .*no first"):
         convert(compact, tmp_path / "no" / "cells.csv", watch=unwatched)
 
 

@@ -83,7 +83,7 @@ def test_table_is_read_packed_or_not(tmp_path, packed):
         ([HEAD, FIRST.replace("91.5", "nan")], "cifar10", "line 2: test_200 must be 0 to 100 %, got nan"),
         ([HEAD, FIRST.replace("100.0", "inf")], "cifar10", "line 2: train_s_200 must be seconds, got inf"),
         ([HEAD, line(-1, next(every_cell()))], "cifar10", "line 2: flops must be above 0, got 0"),
-        ([HEAD, FIRST, FIRST], "cifar10", r"line 3: \|none~0\|.* must stand there once, is there again"),
+        ([HEAD, FIRST, FIRST], "cifar10", r"line 3: \|none~0\|.* must occur once, found it again"),
         ([""], "mnist", "must be one of cifar10, cifar100, imagenet16-120, got 'mnist'"),
     ],
 )
@@ -262,7 +262,7 @@ async def test_first_look_at_a_cell_is_its_training_of_12_epochs(should_continue
     row = TABLE[INITIAL_CELL]
     assert asked == [row.valid_12 / 100]
     assert result.rung_accuracy == asked[0]
-    assert (trainer.num_looks, trainer.num_queries) == (1, int(should_continue))
+    assert (trainer.num_rungs, trainer.num_queries) == (1, int(should_continue))
     assert result.cost == pytest.approx(1.06 if should_continue else 0.06)
     assert result.train_s == pytest.approx(row.train_s * result.cost)
 

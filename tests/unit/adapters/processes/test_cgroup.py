@@ -35,7 +35,7 @@ def test_group_that_was_handed_over_is_divided(unit):
 
 
 def test_group_of_a_lifter_has_limits_of_memory_and_processes(unit):
-    prefix = found(unit).inside("lifter-0", memory_bytes=1 << 30)
+    prefix = found(unit).prefix("lifter-0", memory_bytes=1 << 30)
 
     assert (unit / "lifter-0" / "memory.max").read_text() == str(3 << 30)
     assert (unit / "lifter-0" / "memory.swap.max").read_text() == "0"
@@ -47,7 +47,7 @@ def test_daemon_that_has_moved_before_finds_the_group_again(unit):
     found(unit)
     (unit.parents[2] / "listing").write_text("0::/system.slice/llmatic-daemon.service/daemon\n")
 
-    found(unit).inside("lifter-0", memory_bytes=0)
+    found(unit).prefix("lifter-0", memory_bytes=0)
 
     assert (unit / "lifter-0").is_dir()
 

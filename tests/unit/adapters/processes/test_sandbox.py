@@ -40,7 +40,7 @@ async def test_what_is_missing_is_told_once_for_all_parents(caplog):
 
 @pytest.mark.slow
 async def test_required_layer_that_is_missing_forbids_the_start():
-    with pytest.raises(ConfigurationError, match=r"sandbox\.require names user, .* not to be had"):
+    with pytest.raises(ConfigurationError, match=r"sandbox\.require names user, .* missing here"):
         async with lifter(require=frozenset({Layer.USER})):
             pass
 

@@ -96,7 +96,7 @@ async def test_a_failure_is_a_value_and_the_trainer_stays():
 
 
 async def test_places_of_one_device_are_numbered():
-    assert trainer_pool("cuda:0", "cpu", "cuda:0").places == ("cuda:0/1", "cpu", "cuda:0/2")
+    assert trainer_pool("cuda:0", "cpu", "cuda:0").devices == ("cuda:0/1", "cpu", "cuda:0/2")
 
 
 async def test_each_place_trains_at_the_same_time():
@@ -141,7 +141,7 @@ async def test_who_stops_waiting_leaves_the_place_to_the_next():
 async def test_a_place_given_to_somebody_cancelled_at_once_is_not_lost():
     async with trainer_pool() as pool:
         await pool.task()
-        place = await pool._take()
+        place = await pool._queue.take()
         waiting = start_training(pool)
         await asyncio.sleep(0)
         pool._give(place)  # the waiter has it, and has not run yet
@@ -198,7 +198,7 @@ async def test_who_waits_for_a_spare_place_is_refused_at_the_end():
 async def test_who_stops_waiting_for_a_spare_place_leaves_it_to_the_next():
     async with trainer_pool() as pool:
         await pool.task()
-        place = await pool._take()
+        place = await pool._queue.take()
         spare = asyncio.create_task(pool.wait_until_idle())
         await asyncio.sleep(0)
         pool._give(place)  # it is granted, and has not run yet
@@ -239,7 +239,7 @@ async def test_a_trainer_that_hangs_is_killed_and_replaced():
         with pytest.raises(TrainerUnavailable, match=r"must end within 0\.2 s, .* signal 9"):
             await start_training(pool, b"hang")
         assert not is_alive(before)
-        await pool._take()  # the new one is there
+        await pool._queue.take()  # the new one is there
 
 
 async def test_a_cancelled_training_does_not_go_on():
@@ -307,7 +307,7 @@ async def test_no_trainer_at_all_is_told_and_tried_again(tmp_path, caplog):
 
 async def test_starts_that_have_failed_for_days_are_still_tried_again():
     pool = trainer_pool(module="no_such_module", max_backoff_s=0.01)
-    pool._places[0].num_failed = 5000
+    pool._workers[0].num_failed = 5000
 
     async with pool, asyncio.timeout(10):
         with pytest.raises(TrainerUnavailable, match="no trainer could be started"):
@@ -424,7 +424,7 @@ def _lifted(layers: str) -> Network:
     exported = export(source, "Net", (1, 8, 8), 10)
     weights = safetensors.save(exported.weights)
     validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
-    limits = validate.Limits()
+    limits = validate.GraphLimits()
     measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
     return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
 
@@ -444,7 +444,7 @@ async def test_the_real_trainer_trains_dies_and_comes_back():
     network = _lifted(LENET)
     watcher = ProgressWatcher()
 
-    async with TrainerPool(places=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
+    async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
         report = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
         endless = asyncio.create_task(pool.train(network, Training(seed=1, epochs=1_000_000), watcher))
         await watcher.holds.wait()
@@ -464,7 +464,7 @@ async def test_the_real_trainer_stops_after_the_first_look_and_stays():
     def answer(accuracy: float) -> bool:
         return False
 
-    async with TrainerPool(places=("cpu",), configuration=CONFIGURATION) as pool:
+    async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION) as pool:
         await pool.task()
         before = pool.pids
         training = Training(seed=1, epochs=8, rung=Rung(0.25, answer))
@@ -484,7 +484,7 @@ async def test_the_real_trainer_survives_a_network_that_is_too_large():
     recipe = {"preset": "fast", "batch_size": 256}
     configuration = {**CONFIGURATION, "recipe": recipe, "memory_bytes": 3 << 29}
 
-    async with TrainerPool(places=("cpu",), configuration=configuration) as pool:
+    async with TrainerPool(devices=("cpu",), configuration=configuration) as pool:
         await pool.task()
         before = pool.pids
         failure = await pool.train(_lifted(wide), Training(seed=1), lambda _: None)
@@ -500,7 +500,7 @@ async def test_the_real_trainer_survives_a_network_that_is_too_large():
 async def test_the_real_trainer_says_what_is_wrong_with_the_configuration():
     configuration = {"data": {"name": "cifar10", "folder": "/nowhere"}, "timeout_s": 60.0}
 
-    async with TrainerPool(places=("cpu",), configuration=configuration) as pool:
+    async with TrainerPool(devices=("cpu",), configuration=configuration) as pool:
         with pytest.raises(ConfigurationError, match="does not exist: /nowhere"):
             await pool.task()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.processes.devices import Place, chosen, named
+from llmatic_daemon.adapters.processes.devices import DeviceWorker, choose, named
 from llmatic_daemon.adapters.processes.trainer import TrainerPool
 from llmatic_daemon.domain import Report
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
@@ -68,7 +68,7 @@ async def test_new_place_trains_beside_the_others(tmp_path: Path):
         second = Held(pool, tmp_path / "second")
 
         assert await second.place() == "cpu/2"
-        assert pool.places == ("cpu", "cpu/2")
+        assert pool.devices == ("cpu", "cpu/2")
         await first.end()
         await second.end()
 
@@ -88,7 +88,7 @@ async def test_who_waits_gets_the_new_place(tmp_path: Path):
 
 async def test_place_that_is_free_goes_at_once():
     async with trainer_pool("cpu", "cpu") as pool:
-        taken = [await pool._take(), await pool._take()]
+        taken = [await pool._queue.take(), await pool._queue.take()]
         for place in taken:
             pool._give(place)
         before = pool.pids
@@ -106,7 +106,7 @@ async def test_place_that_goes_finishes_its_training(tmp_path: Path):
         leaving = pool.pids["cpu/2"]
 
         await pool.resize(["cpu"])
-        assert pool.places == ("cpu/1",)
+        assert pool.devices == ("cpu/1",)
         assert is_alive(leaving)
         report = await trainings["cpu/2"].end()
         await gone(pool)
@@ -184,13 +184,13 @@ async def test_places_are_exchanged_for_others():
         await pool.resize(["cuda:1"])
         await gone(pool)
 
-        assert pool.places == tuple(pool.pids) == ("cuda:1",)
+        assert pool.devices == tuple(pool.pids) == ("cuda:1",)
         assert (await start_training(pool)).device == "cuda:1"
 
 
 async def test_no_place_at_all_is_refused():
     async with trainer_pool("cpu") as pool:
-        with pytest.raises(ConfigurationError, match=r"^training\.places must name at least one"):
+        with pytest.raises(ConfigurationError, match=r"^training\.devices must name at least one"):
             await pool.resize([])
 
         assert isinstance(await start_training(pool), Report)
@@ -214,7 +214,7 @@ async def test_place_that_does_not_start_changes_nothing(
         await gone(pool)
 
         assert pool.pids == before
-        assert pool.places == ("cpu/1", "cpu/2")
+        assert pool.devices == ("cpu/1", "cpu/2")
         for held in trainings.values():
             await held.end()
         assert isinstance(await start_training(pool), Report)
@@ -268,7 +268,7 @@ async def test_wish_that_is_withdrawn_leaves_no_process(tmp_path: Path):
 
         assert wish.cancelled()
         assert not is_alive(pid)
-        assert pool.places == ("cpu/1",)
+        assert pool.devices == ("cpu/1",)
 
 
 async def test_closing_while_a_place_is_new_and_one_goes_leaves_no_process(tmp_path: Path):
@@ -284,17 +284,17 @@ async def test_closing_while_a_place_is_new_and_one_goes_leaves_no_process(tmp_p
 def test_first_places_of_a_device_stay_and_names_never_change():
     places = named(["cpu", "cuda:0", "cpu"])
 
-    staying, new = chosen(places, ["cpu", "cuda:0", "cuda:0", "cuda:1"])
+    staying, new = choose(places, ["cpu", "cuda:0", "cuda:0", "cuda:1"])
 
     assert _names(staying) == ["cpu/1", "cuda:0"]
     assert _names(new) == ["cuda:0/2", "cuda:1"]
 
 
 def test_name_that_is_free_again_is_used_again():
-    _, new = chosen([Place("cpu/2", "cpu")], ["cpu"] * 4)
+    _, new = choose([DeviceWorker("cpu/2", "cpu")], ["cpu"] * 4)
 
     assert _names(new) == ["cpu/1", "cpu/3", "cpu/4"]
 
 
-def _names(places: list[Place]) -> list[str]:
-    return [place.name for place in places]
+def _names(workers: list[DeviceWorker]) -> list[str]:
+    return [worker.name for worker in workers]

@@ -88,7 +88,7 @@ def test_link_within_the_folder_is_followed(folder: Path):
         (b"{source.__class__}", r"unknown placeholder \{source.__class__\}"),
         (b"{source!r}", "unknown placeholder"),
         (b"Widen {", ", line 1: a brace must be part of a placeholder"),
-        (b'Look:\n"""Widen it."""', r", line 2: .* must place the network by \{source\}, found no"),
+        (b'Look:\n"""Widen it."""', r", line 2: .* must contain \{source\}, found none"),
     ],
 )
 def test_bad_prompt_is_refused_with_its_file_line_and_reason(folder: Path, content: bytes, message: str):

@@ -289,8 +289,8 @@ async def test_folder_that_never_rests_is_given_up_with_one_line(
         await watched(folder, settle_s=0.001).read()
 
     assert str(caught.value) == (
-        f"{folder}: prompts must stay unchanged for 0.001 s, found them changing all the time; "
-        "let whoever writes there come to rest"
+        f"{folder}: prompts must stay unchanged for 0.001 s, found changes in 25 readings; "
+        "stop the program that writes there"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
 from llmatic_daemon.adapters.rewriter.context import SizeLimits
-from llmatic_daemon.adapters.rewriter.intents import Intention, intention_of
+from llmatic_daemon.adapters.rewriter.intents import Intent, intent_of
 from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network
 from llmatic_daemon.adapters.rewriter.printer import print_network
 from llmatic_daemon.adapters.rewriter.shape_inference import Misfit, end, measure, norm_groups
@@ -427,23 +427,23 @@ def test_group_normalisation_never_sees_single_values(channels):
 
 
 def test_shipped_ids_are_intentions():
-    assert {prompt.id for prompt in MUTATION} == {intention.value for intention in Intention}
+    assert {prompt.id for prompt in MUTATION} == {intent.value for intent in Intent}
 
 
 @pytest.mark.parametrize(
-    ("text", "intention"),
+    ("text", "intent"),
     [
-        ("Delete the convolution that does least", Intention.REMOVE_LAYER),
-        ("use an LSTM on top", Intention.ADD_RECURRENT),
-        ("add skip connections", Intention.ADD_RESIDUALS),
-        ("make it drastically smaller", Intention.IMPROVE_AND_SHRINK),
-        ("add a convolution", Intention.ADD_CONVOLUTION),
-        ("more channels, please", Intention.WIDEN),
-        ("surprise me", Intention.IMPROVE),
+        ("Delete the convolution that does least", Intent.REMOVE_LAYER),
+        ("use an LSTM on top", Intent.ADD_RECURRENT),
+        ("add skip connections", Intent.ADD_RESIDUALS),
+        ("make it drastically smaller", Intent.IMPROVE_AND_SHRINK),
+        ("add a convolution", Intent.ADD_CONVOLUTION),
+        ("more channels, please", Intent.WIDEN),
+        ("surprise me", Intent.IMPROVE),
     ],
 )
-def test_words_tell_the_intention_of_an_unknown_prompt(text, intention):
-    assert intention_of("my-own", text) is intention
+def test_words_tell_the_intention_of_an_unknown_prompt(text, intent):
+    assert intent_of("my-own", text) is intent
 
 
 async def test_unknown_prompt_changes_the_network():

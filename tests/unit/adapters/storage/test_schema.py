@@ -240,7 +240,7 @@ def test_log_of_version_1_is_read_with_one_edition_at_its_head(
     assert {p.operator for p in placements} == set(Operator)
     assert placements == [replace(p, finish_reason="") for p in as_they_were]
     assert (edition.number, edition.num_settled, edition.emptied) == (1, 0, ())
-    assert edition.prompts.slots == before.prompts.slots
+    assert edition.prompts.axis_positions == before.prompts.axis_positions
     assert [p.id for p in edition.prompts.all] == [p.id for p in before.prompts.all]
     assert {(p.version, p.text, p.weight) for p in edition.prompts.all} == {(1, "", 1.0)}
 
@@ -275,7 +275,7 @@ def test_migrated_search_goes_on_with_its_files_as_new_versions(
     (first, second), placements = log(old)
     assert (second.number, second.num_settled) == (2, len(log(searched)[1]))
     assert {p.version for p in second.prompts.all} == {2}
-    assert second.prompts.slots == first.prompts.slots
+    assert second.prompts.axis_positions == first.prompts.axis_positions
     assert second.emptied != ()
     later = placements[second.num_settled :]
     assert len([p for p in later if p.report]) == 30
@@ -337,7 +337,7 @@ def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
     (edition,), _ = log(tmp_path / "old")
 
     assert [p.name for p in edition.prompts.all] == ["deepen v1", "widen v1", "crossover v1"]
-    assert edition.prompts.slots == (1, 0)
+    assert edition.prompts.axis_positions == (1, 0)
 
 
 @pytest.mark.slow

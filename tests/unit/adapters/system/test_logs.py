@@ -139,7 +139,7 @@ def test_what_was_counted_is_told_at_the_end(kept: Kept, clock: Clock) -> None:
     assert kept.texts == ["no room", "no room (2 times more in 0 s)"]
 
 
-def test_complaints_that_are_all_different_take_no_memory(counting: logging.Logger, kept: Kept) -> None:
+def test_warnings_that_are_all_different_take_no_memory(counting: logging.Logger, kept: Kept) -> None:
     for number in range(1000):
         counting.warning("odd name %s", "x" * number)
 
@@ -147,7 +147,7 @@ def test_complaints_that_are_all_different_take_no_memory(counting: logging.Logg
 
     assert len(kept.texts) == 1000
     assert isinstance(handler, Counting)
-    assert len(handler._complaints) <= 256
+    assert len(handler._warnings) <= 256
 
 
 # --- forms ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmatic_daemon.domain import Candidate, Completion, Outcome, Rejection
-from llmatic_daemon.search.candidates.source import MAX_SOURCE_BYTES, read_source
+from llmatic_daemon.search.candidates.source import MAX_SOURCE_BYTES, class_name_of, read_source
 from llmatic_daemon.search.operators import initial_source
 from tests.support.fakes import TASK, proposal
 
@@ -296,6 +296,22 @@ def test_no_half_completion_makes_it_raise(cut: int):
 def test_deeply_nested_text_is_read_without_raising(text: str):
     """Each of these ended the daemon, or took seconds, when `ast` or we recursed into it."""
     assert isinstance(read(text), Candidate | Rejection)
+
+
+@pytest.mark.parametrize(("signs", "is_read"), [(197, True), (198, False), (2000, False), (15_000, False)])
+def test_depth_is_bounded_alike_by_every_python(signs: int, is_read: bool):
+    """A class, an assignment, its signs, a number: the parsers of newer Pythons take far more of them."""
+    result = read(f"{IMPORTS}class Net(nn.Module):\n    a = {'-' * signs}1\n")
+
+    assert isinstance(result, Candidate) is is_read
+    if not is_read:
+        assert result == Rejection(
+            cause=Outcome.NOT_CODE, detail="code must be nested at most 200 levels deep"
+        )
+
+
+def test_class_of_a_deeper_source_that_is_stored_is_still_found():
+    assert class_name_of(f"class Net(nn.Module):\n    a = {'-' * 1000}1\n") == "Net"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmatic_daemon.worker.graph.batch_axis import Lane, trace
+from llmatic_daemon.worker.graph.batch_axis import BatchAxis, propagate
 from llmatic_daemon.worker.graph.nodes import Extent
 from llmatic_daemon.worker.graph.operations import table
 from llmatic_daemon.worker.graph.serialization import build, loads
@@ -171,7 +171,7 @@ def test_honest_network_keeps_its_images_apart(name):
     exported = export(LIFTED[name], "Net", (3, 32, 32), 10)
     made = loads(exported.graph)
 
-    assert trace(made, infer(made, 5, 1 << 40), 5) == Lane(0)
+    assert propagate(made, infer(made, 5, 1 << 40), 5) == BatchAxis(0)
     rebuilt, images = build(made, exported.weights).eval(), torch.randn(6, 3, 32, 32)
     with torch.no_grad():
         together, alone = rebuilt(images), rebuilt(images[2:4])
@@ -181,4 +181,4 @@ def test_honest_network_keeps_its_images_apart(name):
 def test_every_operation_has_a_rule():
     from llmatic_daemon.worker.graph import batch_axis
 
-    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._MADE)
+    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._CREATING_RULES)

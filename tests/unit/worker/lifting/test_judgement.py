@@ -30,10 +30,10 @@ GRAPH = {"version": 1, "input": [1, 8, 8], "weights": [], "nodes": [], "output":
 def judged(monkeypatch):
     """Answer as if the candidate's process had ended so."""
 
-    def answered(output: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
-        ending = Ending(output=output, exit_code=exit_code, timed_out=False, flooded=False, abandoned=False)
-        monkeypatch.setattr(lift_server, "_run_confined", lambda request, confinement, asker: ending)
-        header, _ = frames.read_file(io.BytesIO(lift_server.answer(REQUEST, Confinement(), asker=-1)))
+    def answered(output: bytes = b"", exit_code: int = 0, flooded: bool = False) -> dict[str, Any]:
+        ending = Ending(output=output, exit_code=exit_code, timed_out=False, flooded=flooded, abandoned=False)
+        monkeypatch.setattr(lift_server, "_run_confined", lambda request, confinement, client: ending)
+        header, _ = frames.read_file(io.BytesIO(lift_server.answer(REQUEST, Confinement(), client=-1)))
         return header
 
     return answered
@@ -45,6 +45,36 @@ def test_signal_is_named_even_when_it_has_no_name(judged, number, name):
 
     assert header["outcome"] == "sandbox"
     assert header["detail"] == f"its process was ended by {name}"
+    assert header["violation"] == "killed"
+
+
+RESULT = frames.encode({}, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("ending", "violation"),
+    [
+        ({"flooded": True, "output": RESULT}, "flood"),
+        ({"exit_code": -11, "output": RESULT}, "killed"),
+        ({"exit_code": 7, "output": RESULT}, "exited"),
+        ({"exit_code": 0}, "exited"),
+        ({"output": b"no frame at all"}, "forged"),
+        ({"output": RESULT + RESULT}, "forged"),
+        ({"output": frames.encode({})}, "forged"),
+        ({"output": frames.encode({"cause": "sandbox", "detail": "its process was ended by"})}, "limit"),
+    ],
+)
+def test_violation_is_decided_by_how_the_process_ended(judged, ending, violation):
+    header = judged(**ending)
+
+    assert (header["outcome"], header["violation"]) == ("sandbox", violation)
+
+
+@pytest.mark.parametrize("cause", ["sandbox", "oom", "lift_failed", "trained"])
+def test_candidate_cannot_choose_its_violation(judged, cause):
+    header = judged(frames.encode({"cause": cause, "detail": "", "violation": "flood", "outcome": "lifted"}))
+
+    assert header["violation"] == ("limit" if cause == "sandbox" else None)
 
 
 def test_detail_that_quotes_a_graph_stays_one_short_line(judged):
@@ -84,7 +114,7 @@ def test_source_beyond_the_setting_is_not_run(monkeypatch):
     monkeypatch.setattr(lift_server, "_run_confined", None)
     request = replace(REQUEST, source="é" * 600, limits=replace(REQUEST.limits, max_source_bytes=1024))
 
-    header, _ = frames.read_file(io.BytesIO(lift_server.answer(request, Confinement(), asker=-1)))
+    header, _ = frames.read_file(io.BytesIO(lift_server.answer(request, Confinement(), client=-1)))
 
     assert header["outcome"] == "not_code"
     assert header["detail"] == "a source may have at most 1024 bytes, has 1200"
