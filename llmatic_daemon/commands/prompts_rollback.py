@@ -1,11 +1,10 @@
 """Put an older version of a prompt back into its file; the daemon takes it as any other edit."""
 
-import os
 from pathlib import Path
 
 from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
 from llmatic_daemon.adapters.storage.history_records import PromptVersion
-from llmatic_daemon.adapters.storage.state_folder import sync_folder
 from llmatic_daemon.domain import PromptKind
 from llmatic_daemon.domain.errors import UserError
 
@@ -36,16 +35,8 @@ def write_version(folder: Path, version: PromptVersion, weight: float = 1.0) -> 
             "llmatic-daemon that kept none"
         )
     file = folder / f"{version.prompt}.md"
-    new = folder / f".{version.prompt}.md.new"
-    try:
-        with new.open("w", encoding="utf-8") as opened:
-            opened.write(_head(version, weight) + version.text + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(file)
-        sync_folder(folder)
-    except OSError as error:
-        raise UserError(f"{file} must be writable, got: {error.strerror or error}") from error
+    with os_errors_as(UserError, f"{file} must be writable", "change its owner or mode, or make room"):
+        write_atomically(file, _head(version, weight) + version.text + "\n")
     return file
 
 
