@@ -9,7 +9,7 @@ from llmatic_daemon.domain.sandbox import Sandbox
 
 
 def limits(settings: Settings) -> dict[str, int]:
-    """Say what a network may cost, in the words of the lifter and the trainers."""
+    """Return the limits of a network, by the names of the lifter and the trainers."""
     return {
         "max_parameters": settings.lifter.max_parameters,
         "max_flops": settings.lifter.max_flops,
@@ -19,15 +19,15 @@ def limits(settings: Settings) -> dict[str, int]:
 
 
 def sandbox(settings: Settings) -> Sandbox:
-    """Say which layers are around the code that an LLM wrote."""
+    """Return the sandbox for the code that an LLM wrote."""
     return Sandbox(require=frozenset(settings.sandbox.require), user=settings.sandbox.user)
 
 
 def lifter(settings: Settings) -> ProcessLifter:
-    """Make the lifter; entering it starts its warm parents."""
+    """Build the lifter; entering its context starts its warm parents."""
     hidden = [settings.state_dir, *([settings.data.folder] if settings.data.folder.name else [])]
     return ProcessLifter(
-        num_parents=settings.lifter.places,
+        num_parents=settings.lifter.processes,
         timeout_s=settings.lifter.timeout_s,
         memory_bytes=settings.lifter.memory_mib << 20,
         limits=limits(settings),
@@ -37,9 +37,9 @@ def lifter(settings: Settings) -> ProcessLifter:
 
 
 def trainers(settings: Settings) -> TrainerPool:
-    """Make the trainers; entering the pool starts them."""
+    """Build the trainers; entering the context of the pool starts them."""
     return TrainerPool(
-        devices=settings.training.places,
+        devices=settings.training.devices,
         configuration={
             "data": _data(settings),
             "recipe": _recipe(settings),
@@ -53,35 +53,17 @@ def trainers(settings: Settings) -> TrainerPool:
 
 
 def _data(settings: Settings) -> dict[str, Any]:
-    data = settings.data
-    held_out = data.validation_ratio if data.fitness_split == "validation" else 0.0
-    return {
-        "name": data.name,
-        "folder": str(data.folder),
-        "download": data.download,
-        "num_train": data.num_train or None,
-        "image_size": data.image_size,
-        "validation_ratio": held_out,
-        "seed": settings.search.seed,
-    }
+    """Return the fields of the worker's `Source`."""
+    return {**settings.data.model_dump(mode="json"), "seed": settings.search.seed}
+
+
+#: Numbers of a recipe that may be 0; below 0 they are as the recipe says.
+_MAY_BE_ZERO = ("momentum", "weight_decay", "label_smoothing")
+_RECIPE = (*_MAY_BE_ZERO, "epochs", "batch_size", "learning_rate", "schedule", "augmentation", "precision")
 
 
 def _recipe(settings: Settings) -> dict[str, Any]:
-    """Read 0, a negative number or an empty word as what the recipe says."""
-    training = settings.training
-    return {
-        "preset": training.recipe,
-        "epochs": training.epochs or None,
-        "batch_size": training.batch_size or None,
-        "learning_rate": training.learning_rate or None,
-        "momentum": _unless_negative(training.momentum),
-        "weight_decay": _unless_negative(training.weight_decay),
-        "label_smoothing": _unless_negative(training.label_smoothing),
-        "schedule": training.schedule or None,
-        "augmentation": training.augmentation or None,
-        "precision": training.precision or None,
-    }
-
-
-def _unless_negative(number: float) -> float | None:
-    return None if number < 0 else number
+    """Return the name of the recipe, and the numbers that the settings change in it."""
+    values = settings.training.model_dump(include=set(_RECIPE))
+    chosen = {n: value for n, value in values.items() if (value >= 0 if n in _MAY_BE_ZERO else value)}
+    return {"preset": settings.training.recipe, **chosen}

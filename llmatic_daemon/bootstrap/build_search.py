@@ -1,54 +1,61 @@
-"""A search as settings describe it: its rules, cells and identity; and rebuilt from its log."""
+"""Build a search from the settings: its rules, cells and identity; and rebuild it from its log."""
 
 import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from llmatic_daemon.adapters.llm.recording import control_ratio_of
 from llmatic_daemon.adapters.processes.child import run_module
+from llmatic_daemon.config.renamed import OLD_NAMES
 from llmatic_daemon.config.settings import ArchiveSettings, Settings
 from llmatic_daemon.domain import Identity, Task, Tessellation
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import SearchStore
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.centroids import Centroids
-from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
-from llmatic_daemon.search.auditing import AuditRules
+from llmatic_daemon.search.archive.measures import MEASURES, Axis, Measure, MeasureSpace
 from llmatic_daemon.search.checkpoint import resumed
-from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.rules import Rules
 
 
 def rules(settings: Settings) -> Rules:
-    """Take the numbers of the search from the settings, which have the same names.
+    """Return the rules of the search; without an LLM there is no control arm.
 
-    Where no LLM writes there is nothing to compare with; a recording has the control arm that it was
-    made beside.
+    A recording has the control arm that it was made with.
     """
-    numbers, writer = settings.search.model_dump(), settings.writer
-    if writer.name == "replay":
-        numbers["control_ratio"] = control_ratio_of(Path(writer.replay))
-    elif not writer.servers:
-        numbers["control_ratio"] = 0.0
-    return Rules(**numbers)
+    writer = settings.writer
+    if writer.kind == "replay":
+        return replace(settings.search, control_ratio=control_ratio_of(Path(writer.replay)))
+    return settings.search if writer.servers else replace(settings.search, control_ratio=0.0)
 
 
 def identity(settings: Settings, task: Task) -> Identity:
-    """Name what a state folder belongs to: whatever would make its old results wrong."""
-    archives = settings.archives.model_dump()
-    fields = {f"archives.{name}": str(value) for name, value in archives.items()}
+    """Name what a state folder belongs to: all settings with another value of which old results are wrong.
+
+    The names are those of 0.5, and what was not there in 0.5 is named only if it is not the default.
+    """
+    archives = settings.archives.model_dump(exclude={"axes", "bounds"})
+    paths = {f"archives.{name}": str(value) for name, value in archives.items()}
+    fields = {OLD_NAMES.get(path, path): value for path, value in paths.items()}
     fields["data.fitness_split"] = settings.data.fitness_split
     fields["search.seed"] = str(settings.search.seed)
-    if settings.search.variant != "llmatic":  # older versions had no other
+    if settings.search.variant != "llmatic":
         fields["search.variant"] = settings.search.variant
+    if settings.archives.axes != ("width_to_depth", "flops"):
+        space, _ = spaces(settings.archives)
+        for number, (name, axis) in enumerate(
+            zip(settings.archives.axes, (space.first, space.second), strict=True)
+        ):
+            scale = "log" if axis.log else "linear"
+            fields[f"archives.axes.{number}"] = f"{name} from {axis.low} to {axis.high}, {scale}"
     fields["task"] = json.dumps(asdict(task))
     return Identity(fields=tuple(sorted(fields.items())))
 
 
 async def rebuild(settings: Settings, store: SearchStore) -> Evolution:
-    """Fold the log of a store, from its milestone on: what `verify` does from the beginning."""
+    """Fold the log of a store, from its checkpoint on."""
     evolution = empty(settings, await store.tessellation(lambda: _tessellation(settings)))
     checkpoint = await store.checkpoint()
     begun = resumed(evolution, checkpoint) if checkpoint else None
@@ -64,36 +71,44 @@ def parse_task(found: Identity) -> Task:
 
 
 def empty(settings: Settings, tessellation: Tessellation) -> Evolution:
-    """Make a search before its first placement."""
+    """Build a search before its first placement."""
     network_space, prompt_space = spaces(settings.archives)
     return Evolution(
         rules=rules(settings),
         networks=CVTArchive(space=network_space, centroids=Centroids(tessellation.network)),
         individuals=CVTArchive(space=prompt_space, centroids=Centroids(tessellation.prompt)),
-        audit_rules=AuditRules(**settings.audit.model_dump()),
-        early_stopping_rules=EarlyStoppingRules(**settings.fidelity.model_dump()),
+        audit_rules=settings.audit,
+        early_stopping_rules=settings.fidelity,
     )
 
 
 def spaces(archives: ArchiveSettings) -> tuple[MeasureSpace, MeasureSpace]:
-    """Make the measure spaces of the network archive and of the prompt archive.
+    """Build the measure spaces of the network archive and of the prompt archive.
 
-    Source: Nasir 2024, section 3; our digest's section 2 for bounds and scales.
+    Raises:
+        ConfigurationError: a measure's package is broken, or its bounds span nothing.
+
+    Source: Nasir 2024, section 3, for the default measures and the prompt archive.
     """
-    ratio = Axis(
-        name="width-to-depth ratio",
-        low=archives.ratio_low,
-        high=archives.ratio_high,
-        log=archives.ratio_scale == "log",
-    )
-    flops = Axis(
-        name="FLOPs",
-        low=archives.flops_low,
-        high=archives.flops_high,
-        log=archives.flops_scale == "log",
-    )
-    prompt = Axis(name="prompt", low=0.0, high=float(archives.prompt_slots))
-    return MeasureSpace(ratio, flops), MeasureSpace(prompt, Axis(name="temperature", low=0, high=1))
+    prompt = Axis(name="prompt", low=0.0, high=float(archives.prompt_axis_size))
+    temperature = Axis(name="temperature", low=0, high=1)
+    first, second = (_measure(name, archives) for name in archives.axes)
+    return MeasureSpace(first, second), MeasureSpace(prompt, temperature)
+
+
+def _measure(name: str, archives: ArchiveSettings) -> Measure:
+    """Return a measure with the bounds that the settings give it."""
+    measure = MEASURES.load(name)
+    if name in ("width_to_depth", "flops"):
+        low, high, scale = (getattr(archives, f"{name}_{what}") for what in ("low", "high", "scale"))
+        return replace(measure, low=low, high=high, log=scale == "log")
+    given = archives.bounds[name].model_dump(exclude_none=True) if name in archives.bounds else {}
+    if scale := given.pop("scale", None):
+        given["log"] = scale == "log"
+    try:
+        return replace(measure, **given)
+    except ValueError as error:
+        raise ConfigurationError(f"archives.bounds.{name} must span something: {error}") from error
 
 
 async def _tessellation(settings: Settings) -> Tessellation:
@@ -109,5 +124,5 @@ async def _centroids(num_cells: int, num_samples: int, seed: int) -> tuple[tuple
     module = "llmatic_daemon.search.archive.tessellation"
     status, output = await run_module(module, num_cells, num_samples, seed)
     if status != 0:
-        raise ConfigurationError(f"the {num_cells} cells could not be made; see the lines above")
+        raise ConfigurationError(f"the process that makes {num_cells} cells failed; see the lines above")
     return tuple((x, y) for x, y in json.loads(output))

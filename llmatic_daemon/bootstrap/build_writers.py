@@ -3,31 +3,29 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from llmatic_daemon.adapters.llm.circuit_breaker import BreakerRules
-from llmatic_daemon.adapters.llm.endpoint import CallPolicy, Client, Endpoint
+from llmatic_daemon.adapters.llm.endpoint import CallPolicy, Client, ClientOptions, Endpoint
 from llmatic_daemon.adapters.llm.ensemble import LLMWriter
-from llmatic_daemon.adapters.llm.openai_client import OpenAIClient
 from llmatic_daemon.adapters.llm.recording import Recorder, Replay
-from llmatic_daemon.adapters.llm.tgi_client import TGIClient
 from llmatic_daemon.adapters.nasbench.cell_rewriter import CellRewriter
 from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.bootstrap.build_search import rules
 from llmatic_daemon.config.credentials import token_of
 from llmatic_daemon.config.settings import EndpointSettings, Settings, WriterSettings
 from llmatic_daemon.domain.nasbench_cells import PATTERN
+from llmatic_daemon.domain.plugins import WRITERS
 from llmatic_daemon.domain.ports import Observer, Writer
 
 
 def rewriter(settings: Settings) -> Writer:
-    """Make the writer that needs no LLM."""
+    """Build the writer that needs no LLM."""
     return CellRewriter() if settings.is_benchmark else OfflineRewriter()
 
 
 @asynccontextmanager
 async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> AsyncIterator[Writer]:
-    """Make the writer; it has connections and files open while the context lasts.
+    """Build the writer; its connections and files are open while the context lasts.
 
     Raises:
         ConfigurationError: a key, a recording or a package is missing.
@@ -47,19 +45,19 @@ async def _writer(
     stack: AsyncExitStack,
     rewriter: Writer,
 ) -> Writer:
-    if settings.name == "replay":
+    if settings.kind == "replay":
         replay = Replay(Path(settings.replay))
         stack.callback(replay.close)
         return replay
     servers = endpoints(settings, observers)
     if not servers:
         return rewriter
-    fallback = rewriter if settings.outage == "offline" else None
+    fallback = rewriter if settings.on_outage == "fallback" else None
     return await stack.enter_async_context(LLMWriter(servers, fallback=fallback))
 
 
 def endpoints(settings: WriterSettings, observers: Sequence[Observer] = ()) -> list[Endpoint]:
-    """Make the LLM servers that are configured; whoever gets them closes them.
+    """Build the configured LLM endpoints; the caller closes them.
 
     Raises:
         ConfigurationError: a key or a package is missing.
@@ -82,7 +80,7 @@ def _endpoint(
             max_retry_s=settings.max_retry_s,
             breaker=BreakerRules(
                 num_failures=settings.breaker_failures,
-                # A call that hangs takes its whole time: that is not time between failures.
+                # A call that hangs takes its whole time-out, which is not time between failures.
                 window_s=settings.breaker_window_s + settings.breaker_failures * server.timeout_s,
                 pause_s=settings.breaker_pause_s,
                 max_pause_s=settings.max_breaker_pause_s,
@@ -95,19 +93,15 @@ def _endpoint(
 
 
 def _client(server: EndpointSettings, token: str | None) -> Client:
-    options: dict[str, Any] = {
-        "token": token,
-        "max_new_tokens": server.max_new_tokens,
-        "max_input_tokens": server.max_input_tokens,
-        "top_p": server.top_p,
-    }
-    if server.name == "tgi":
-        grammar = PATTERN if server.grammar == "cells" else ""
-        return TGIClient(server.url, grammar=grammar, **options)
-    return OpenAIClient(
-        server.url,
+    options = ClientOptions(
+        token=token,
         model=server.model,
         chat=server.style == "chat",
+        max_new_tokens=server.max_new_tokens,
+        max_input_tokens=server.max_input_tokens,
+        top_p=server.top_p,
+        grammar=PATTERN if server.grammar == "cells" else "",
         extra_body=server.extra_body,
-        **options,
     )
+    client: Client = WRITERS.load(server.kind)(server.url, options)
+    return client

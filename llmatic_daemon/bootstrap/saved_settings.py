@@ -13,12 +13,12 @@ from llmatic_daemon.domain.errors import StoreUnavailable, UserError
 
 
 def fingerprint(settings: Settings) -> str:
-    """Name settings by what they say: the same ones give the same 12 hexadecimal digits."""
+    """Return 12 hexadecimal digits that name the settings by their values."""
     return digest(json.dumps(_anywhere(settings), sort_keys=True).encode())[:12]
 
 
 def write_settings(settings: Settings) -> None:
-    """Keep the settings for the commands that look at a state folder later."""
+    """Save the settings for the commands that read a state folder later."""
     file = settings_path(settings.state_dir)
     expected = f"{str(file)!r} must be writable"
     with os_errors_as(StoreUnavailable, expected, "make room, and start again"):
@@ -26,7 +26,7 @@ def write_settings(settings: Settings) -> None:
 
 
 def _anywhere(settings: Settings) -> dict[str, Any]:
-    """Write settings out so that they mean the same from whatever folder they are read."""
+    """Return the settings with absolute paths, so that they mean the same in each current folder."""
     values = settings.model_dump(mode="json")
     for place, name in path_settings(values):
         if place[name]:
@@ -35,10 +35,10 @@ def _anywhere(settings: Settings) -> dict[str, Any]:
 
 
 def read_settings(state_dir: Path) -> Settings:
-    """Read the settings of the last start on a state folder, its place aside.
+    """Read the settings of the last start on a state folder, except its path.
 
     Raises:
-        UserError: there was none.
+        UserError: the file is missing or unreadable.
     """
     file = settings_path(state_dir)
     try:

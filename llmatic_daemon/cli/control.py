@@ -1,4 +1,4 @@
-"""Commands to a running daemon, through its control socket."""
+"""Commands that are sent to a running daemon through its control socket."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -19,13 +19,13 @@ Answer = Mapping[str, Any]
 @json_option
 @example("llmatic-daemon pause")
 def pause(state: Path, as_json: bool) -> None:
-    """Have the running daemon start no job until 'resume', over a restart too."""
+    """Pause the running daemon: no new job starts until 'resume', even after a restart."""
     _ask(state, "pause", _paused, as_json)
 
 
 def _paused(answer: Answer) -> str:
     was = "" if answer["changed"] else " already"
-    return f"the search is paused{was}: jobs under way go on, and none is started"
+    return f"the search is paused{was}: running jobs continue, no new job starts"
 
 
 @main.command()
@@ -33,12 +33,12 @@ def _paused(answer: Answer) -> str:
 @json_option
 @example("llmatic-daemon resume")
 def resume(state: Path, as_json: bool) -> None:
-    """Have the running daemon start jobs again after 'pause'."""
+    """Resume the running daemon after 'pause'."""
     _ask(state, "resume", _resumed, as_json)
 
 
 def _resumed(answer: Answer) -> str:
-    return "the search goes on" if answer["changed"] else "the search was not paused"
+    return "the search continues" if answer["changed"] else "the search was not paused"
 
 
 @main.command()
@@ -46,12 +46,12 @@ def _resumed(answer: Answer) -> str:
 @json_option
 @example("llmatic-daemon drain")
 def drain(state: Path, as_json: bool) -> None:
-    """Have the running daemon end when the jobs under way have, as SIGTERM does."""
+    """Stop the running daemon after its running jobs have ended, as SIGTERM does."""
     _ask(state, "drain", _draining, as_json)
 
 
 def _draining(answer: Answer) -> str:
-    return f"no job is started any more; those under way get {answer['drain_s']:g} s to finish"
+    return f"no new job starts; running jobs have {answer['drain_s']:g} s to end"
 
 
 @main.command("reload")
@@ -59,7 +59,7 @@ def _draining(answer: Answer) -> str:
 @json_option
 @example("llmatic-daemon reload")
 def reload(state: Path, as_json: bool) -> None:
-    """Have the running daemon read settings and prompts again, or say why not; as SIGHUP does."""
+    """Reload settings and prompts in the running daemon, or report why not; as SIGHUP does."""
     _ask(state, "reload", _reloaded, as_json)
 
 
@@ -67,8 +67,8 @@ def _reloaded(answer: Answer) -> str:
     changed = ", ".join(answer["changed"]) or "no setting"
     later = ", ".join(answer["needs_restart"])
     prompts = answer["prompts"]
-    taken = "prompts taken" if prompts["changed"] else "prompts unchanged"
-    return f"changed: {changed}; {taken}" + (f"; from the next start: {later}" if later else "")
+    loaded = "prompts loaded" if prompts["changed"] else "prompts unchanged"
+    return f"changed: {changed}; {loaded}" + (f"; after a restart: {later}" if later else "")
 
 
 @main.command()
@@ -77,20 +77,20 @@ def _reloaded(answer: Answer) -> str:
 @json_option
 @example("llmatic-daemon slots 6")
 def slots(number: int, state: Path, as_json: bool) -> None:
-    """Have the running daemon develop N candidates at once, until the next 'reload' or start."""
+    """Set how many candidates the running daemon develops at once, until 'reload' or restart."""
     _ask(state, "slots", _resized, as_json, {"slots": number})
 
 
 def _resized(answer: Answer) -> str:
-    return f"{answer['slots']} slots, before {answer['before']}"
+    return f"{answer['slots']} slots, previously {answer['before']}"
 
 
 def _ask(
     state: Path,
     verb: str,
-    say: Callable[[Answer], str],
+    describe: Callable[[Answer], str],
     as_json: bool,
     body: Answer | None = None,
 ) -> None:
     answer = asyncio.run(ask(state, verb, body or {}))
-    click.echo(views.as_json(answer) if as_json else say(answer))
+    click.echo(views.as_json(answer) if as_json else describe(answer))

@@ -1,4 +1,4 @@
-"""What `demo` prints before and after its search."""
+"""Output of `demo` before and after its search."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from llmatic_daemon.config.settings import Settings
 
 
 def introduce(settings: Settings, console: Console) -> None:
-    """Say what is going to happen."""
+    """Print what the demo will do."""
     console.print(
         f"[bold]LLMatic demo[/]: up to {settings.budget.max_evaluations} networks for scikit-learn's "
-        "digits, written by the offline rewriter (no LLM)"
+        "digits, written by the rule-based writer (no LLM)"
     )
 
 
 def conclude(folder: Path, console: Console) -> None:
-    """Show what a demo has found, where it lies, and what to type next."""
+    """Print the best networks of a demo, its files and the next command."""
     with History(folder) as history:
         best = history.elites()[:5]
         console.print("\n[bold]best networks[/]", views.elites(best), sep="\n")

@@ -1,4 +1,4 @@
-"""The command that looks before one leaves a search alone for a week."""
+"""The commands that check the environment: `doctor` and `sandbox test`."""
 
 import asyncio
 import sys
@@ -34,20 +34,20 @@ _STYLES = {CheckResult.OK: "green", CheckResult.WARNING: "yellow", CheckResult.F
 @json_option
 @example("llmatic-daemon doctor --config llmatic.toml")
 def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) -> None:
-    """Try all that must hold before a long search: state, data, devices, sandbox, each LLM (else 1)."""
+    """Check state, data, devices, sandbox and each LLM before a long search (exit code 1: a failure)."""
     checks = asyncio.run(_examine(settings_of(file, preset, state), quiet=as_json))
     if as_json:
         click.echo(views.as_json(checks))
     failed = [check for check in checks if check.verdict is CheckResult.FAILED]
     if failed and not as_json:
-        click.echo(f"{len(failed)} of {len(checks)} must be changed first")
+        click.echo(f"{len(failed)} of {len(checks)} checks failed: fix these first")
     sys.exit(int(bool(failed)))
 
 
 @main.group()
 @example("llmatic-daemon sandbox test")
 def sandbox() -> None:
-    """Look at what is around the code that an LLM wrote."""
+    """Inspect the sandbox around code that an LLM wrote."""
 
 
 @sandbox.command("test")
@@ -55,7 +55,7 @@ def sandbox() -> None:
 @json_option
 @example("llmatic-daemon sandbox test")
 def sandbox_test(file: Path | None, preset: str, as_json: bool) -> None:
-    """Let probes try to get out of this machine's sandbox (1 if one does)."""
+    """Run probes that try to escape this machine's sandbox (exit code 1: one escaped)."""
     rows = asyncio.run(_rows(settings_of(file, preset, None)))
     if as_json:
         click.echo(views.as_json(rows))
@@ -70,7 +70,7 @@ async def _rows(settings: Settings) -> list[ProbeRow]:
 
 def _probe_table(rows: list[ProbeRow]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("layer", "", "how it was tried", "what came of it"):
+    for name in ("layer", "", "attempt", "result"):
         table.add_column(name, overflow="fold")
     for row in rows:
         found = f"[{_FOUND[row.found]}]{row.found.value}[/]"
@@ -79,7 +79,7 @@ def _probe_table(rows: list[ProbeRow]) -> Table:
 
 
 async def _examine(settings: Settings, *, quiet: bool) -> list[Check]:
-    """Go through the checks, and print each as it ends: some take seconds."""
+    """Run the checks and print each as it ends: some take seconds."""
     console, checks = a_console(), []
     async for check in examination.examine(settings):
         checks.append(check)

@@ -1,4 +1,4 @@
-"""The command that runs experiments: variants by data sets by seeds."""
+"""The command `experiment`: variants x data sets x seeds."""
 
 import signal
 import sys
@@ -31,38 +31,38 @@ from llmatic_daemon.domain.errors import UserError
 @click.option(
     "--table",
     type=click.Path(path_type=Path),
-    help="Table of the benchmark.  [default: as the file says; cells.csv.gz for one of ours]",
+    help="Table of the benchmark.  [default: as in the file; cells.csv.gz for a preset]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for all that is found.  [default: the file's name, beside it]",
+    help="Folder for the results.  [default: the file's name, beside it]",
 )
 @click.option("--processes", type=click.IntRange(min=0), help="Runs at the same time; 0: all cores.")
-@click.option("--show", type=click.Choice(PRESETS), help="Print one of ours, to be edited.")
+@click.option("--show", type=click.Choice(PRESETS), help="Print a preset to edit.")
 @example("llmatic-daemon experiment quick --table cells.csv.gz")
 def experiment(
     what: str, table: Path | None, out: Path | None, processes: int | None, show: str | None
 ) -> None:
     """Compare variants of the search on NAS-Bench-201: many runs by seeds, tables and figures.
 
-    A run that has ended is not run again, unless its settings have changed. Ctrl-C ends at once and
-    keeps what is finished. Exit code 1: a run has failed.
+    A finished run is repeated only if its settings have changed. Ctrl-C stops at once and keeps
+    finished runs. Exit code 1: a run has failed.
     """
     if show:
         click.echo(preset_text(show), nl=False)
         return
     if not what:
-        raise UserError(f"an experiment must be named: a TOML file, or one of {', '.join(PRESETS)}")
+        raise UserError(f"expected an experiment: a TOML file, or one of {', '.join(PRESETS)}")
     planned = plan(what, table=table, num_processes=processes)
     folder = out or Path(what).with_suffix("")
     console = a_console()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as Ctrl-C
     with ExperimentStore.opened(folder) as store:
         try:
             _run(planned, store, console)
         except KeyboardInterrupt:
-            click.echo("interrupted; what is finished is kept, the same command goes on", err=True)
+            click.echo("interrupted; finished runs are kept, the same command continues", err=True)
             sys.exit(130)
         wanted = {job.run: job.fingerprint for job in planned.jobs}
         failures = [each for each in store.failures() if wanted.get(each.run) == each.fingerprint]
@@ -76,12 +76,12 @@ def experiment(
 
 
 def _run(planned: Plan, store: ExperimentStore, console: Console) -> None:
-    """Run what is not yet done, each kept as it ends."""
+    """Run what is not finished; store each result as it ends."""
     done = store.done()
     missing = [job for job in planned.jobs if done.get(job.run) != job.fingerprint]
     click.echo(
-        f"{len(planned.jobs)} runs: {len(planned.jobs) - len(missing)} done before, "
-        f"{len(missing)} to do in {planned.num_processes} processes"
+        f"{len(planned.jobs)} runs: {len(planned.jobs) - len(missing)} finished before, "
+        f"{len(missing)} remaining in {planned.num_processes} processes"
     )
     if missing:
         with closing(_shown(missing, planned, console)) as ended:

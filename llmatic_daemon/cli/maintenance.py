@@ -1,4 +1,4 @@
-"""Commands that keep a search for years: back it up, put it back, and clear up."""
+"""Commands for maintenance: backup, restore, gc."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ _TIMEOUT_S = 6 * 3600.0
 @json_option
 @example("llmatic-daemon backup /srv/backups --keep 14")
 def backup(folder: Path, keep: int, state: Path, as_json: bool) -> None:
-    """Copy a search into DIR and verify the copy, daemon running or not; each one is a state folder."""
+    """Copy a search into DIR and verify the copy, with or without a running daemon."""
     made = _made(state, folder.absolute(), keep)
     if as_json:
         click.echo(views.as_json(made))
@@ -45,13 +45,13 @@ def backup(folder: Path, keep: int, state: Path, as_json: bool) -> None:
 
 
 def _made(folder: Path, target: Path, keep: int) -> Backup:
-    """Have the daemon make it, which then knows of it; without one, or where it may not, make it here."""
+    """Request the backup from a running daemon, which then exports its age; else make it here."""
     if holder(folder) is None:
         return back_up(folder, target, keep)
     body = {"folder": str(target), "keep": keep}
     try:
         answer = asyncio.run(control_socket.ask(folder, "backup", body, timeout_s=_TIMEOUT_S))
-    except UserError:  # what is not its place to write may be ours; all else is told again
+    except UserError:  # the daemon may lack permission to write there; other errors occur again here
         return back_up(folder, target, keep)
     return Backup(**{**answer, "removed": tuple(answer["removed"])})
 
@@ -62,14 +62,14 @@ def _made(folder: Path, target: Path, keep: int) -> Backup:
 @json_option
 @example("llmatic-daemon restore /srv/backups --state llmatic-state")
 def restore(source: Path, state: Path, as_json: bool) -> None:
-    """Put a backup (or the newest of a folder) back; what was there is kept beside it."""
+    """Restore a backup (or the newest of a folder); the previous state is kept beside it."""
     done = restore_state(source, state)
     if as_json:
         click.echo(views.as_json(done))
         return
     if done.replaced:
-        click.echo(f"what was there is kept in {done.replaced}")
-    click.echo(f"{done.num_settled} settled candidates are back, of {done.source}")
+        click.echo(f"the previous state is kept in {done.replaced}")
+    click.echo(f"restored {done.num_settled} settled candidates from {done.source}")
 
 
 @main.command()
@@ -79,15 +79,15 @@ def restore(source: Path, state: Path, as_json: bool) -> None:
     "--weights",
     "graphs",
     is_flag=True,
-    help="Also empty the graphs of networks that hold no cell. (Weights are never kept.)",
+    help="Also delete the graphs of networks that hold no cell. (Weights are never stored.)",
 )
-@click.option("--copies", is_flag=True, help="Also what upgrades and restores have kept.")
-@click.option("--vacuum", is_flag=True, help="Give free pages back to the disk.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--copies", is_flag=True, help="Also delete the copies that upgrades and restores have kept.")
+@click.option("--vacuum", is_flag=True, help="Return free database pages to the file system.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
 @example("llmatic-daemon gc --dry-run")
 def gc(state: Path, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove what a stopped search holds and nobody needs; with its options, more."""
+    """Remove unneeded files of a stopped search; the options remove more."""
     done = collect(state, graphs=graphs, copies=copies, vacuum=vacuum, dry_run=dry_run)
     if as_json:
         click.echo(views.as_json(done))
@@ -99,6 +99,6 @@ def gc(state: Path, graphs: bool, copies: bool, vacuum: bool, dry_run: bool, as_
     if done.vacuumed_bytes:
         click.echo(f"the database is {text.count(done.vacuumed_bytes)}B smaller")
     if not (done.drafts or done.copies or done.num_graphs or done.vacuumed_bytes):
-        click.echo("there is nothing to remove")
+        click.echo("nothing to remove")
     elif dry_run:
-        click.echo("nothing was removed: this was a dry run")
+        click.echo("dry run: nothing was removed")

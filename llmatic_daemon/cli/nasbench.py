@@ -1,4 +1,4 @@
-"""Commands around NAS-Bench-201: its table, and its cells as networks."""
+"""Commands for NAS-Bench-201: its table, and its cells as networks."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError
 @main.group()
 @example("llmatic-daemon nasbench convert NATS-tss-v1_0-3ffb9-simple cells.csv.gz")
 def nasbench() -> None:
-    """Make the table of the benchmark NAS-Bench-201; print one of its cells as PyTorch source."""
+    """Convert the table of NAS-Bench-201; print a cell as PyTorch source."""
 
 
 @nasbench.command()
@@ -29,10 +29,10 @@ def convert(source: Path, target: Path, force: bool) -> None:
     """Write the benchmark's table as a compact CSV, from its official files or from another table.
 
     SOURCE is the folder NATS-tss-v1_0-3ffb9-simple or the file NATS-tss-v1_0-3ffb9.pickle.pbz2, or a
-    compact CSV, which is checked. TARGET is packed by gzip where its name ends in .gz.
+    compact CSV, which is checked. TARGET is compressed by gzip if its name ends in .gz.
 
-    The official files are pickles: reading them, by their authors' package nats_bench, runs whatever
-    is in them. Take them from the authors alone. No other command reads a pickle.
+    The official files are pickles: their authors' package nats_bench reads them and runs any code in
+    them. Use files from the authors only. No other command reads a pickle.
     """
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
@@ -41,7 +41,7 @@ def convert(source: Path, target: Path, force: bool) -> None:
     click.echo(f"{target}: {NUM_CELLS} cells on {', '.join(done.data_sets)}")
     if done.num_resized:
         click.echo(
-            f"{done.num_resized} cells are stored with the size of another one; they have their own here"
+            f"{done.num_resized} cells are stored with the size of another cell; the table has their own size"
         )
 
 
@@ -53,11 +53,11 @@ def convert(source: Path, target: Path, force: bool) -> None:
     default="cifar10",
     show_default=True,
     type=click.Choice(list(DATA_SETS)),
-    help="Says how many classes there are.",
+    help="Determines the number of classes.",
 )
 @example("llmatic-daemon nasbench source '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'")
 def source(cell: str, data_set: str) -> None:
-    """Print a cell's whole network as PyTorch source, as the benchmark has trained it."""
+    """Print the network of a cell as PyTorch source, as the benchmark trained it."""
     try:
         parsed = Cell.parse(cell.strip())
     except CellError as error:

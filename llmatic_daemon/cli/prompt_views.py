@@ -1,4 +1,4 @@
-"""What the commands about prompts print."""
+"""Output of the commands for prompts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,10 +14,10 @@ from llmatic_daemon.domain import Candidate, Completion, Network, Rejection
 
 
 def credits(found: Sequence[PromptCredit]) -> Table:
-    """List versions of prompts with what they have brought about."""
+    """Return a table of prompt versions with their results."""
     table = Table(box=None, pad_edge=False)
     table.add_column("prompt", header_style="bold cyan", no_wrap=True)
-    for name in ("version", "slot", "selected", "entered", "success", "curiosity", "score"):
+    for name in ("version", "position", "selected", "entered", "success", "curiosity", "score"):
         table.add_column(name, justify="right", header_style="bold cyan")
     table.add_column("", style="dim")
     for each in found:
@@ -30,13 +30,13 @@ def credits(found: Sequence[PromptCredit]) -> Table:
             f"{each.num_added / each.num_used:.0%}" if each.num_used else "-",
             "-" if each.curiosity is None else f"{each.curiosity:+.1f}",
             f"{each.score:.0f}",
-            "" if each.in_use else "not in use",
+            "" if each.in_use else "retired",
         )
     return table
 
 
 def versions(found: Sequence[PromptVersion], earned: Sequence[PromptCredit]) -> Group:
-    """Show the versions of one prompt: credit, and each text against the one before."""
+    """Return the versions of one prompt: results, and each text compared with the previous one."""
     parts: list[RenderableType] = [credits(earned)]
     for before, version in zip((None, *found), found, strict=False):
         since = f"version {version.version}, {version.kind}, since {version.adopted_at}"
@@ -52,7 +52,7 @@ def _changed(before: PromptVersion | None, after: PromptVersion) -> Syntax:
 
 
 def trial(tried: PromptTrial) -> Group:
-    """Show what a completion was asked for, what it changes, and what becomes of it."""
+    """Return the request, the changes and the result of a completion."""
     return Group(*_trial(tried))
 
 
@@ -60,7 +60,7 @@ def _trial(tried: PromptTrial) -> Iterator[RenderableType]:
     prompt = tried.request.prompt
     yield Text(f"prompt {prompt.id}: {prompt.text}", style="dim")
     if not isinstance(tried.completion, Completion):
-        yield Text(f"not asked: {tried.completion}")
+        yield Text(f"not sent: {tried.completion}")
         return
     yield Text(written_by(tried.completion))
     if isinstance(tried.candidate, Candidate):
@@ -73,9 +73,9 @@ def _trial(tried: PromptTrial) -> Iterator[RenderableType]:
 
 
 def written_by(completion: Completion) -> str:
-    """Tell who has written a completion, and at what cost."""
+    """Return the writer of a completion, with its duration and tokens."""
     if completion.fallback:
-        return "no LLM answered: written by rule, by the offline rewriter"
+        return "no LLM answered: written by the fallback (rule-based writer)"
     where = f" at {completion.endpoint}" if completion.endpoint else ""
     model = f"{completion.model} {completion.version[:12]}".strip()
     return (
@@ -89,5 +89,5 @@ def _verdict(candidate: Candidate | Rejection | None, network: Network | Rejecti
     if isinstance(candidate, Rejection):
         return f"rejected: {candidate.cause}: {candidate.detail}"
     if isinstance(network, Rejection):
-        return f"read, but rejected when lifted: {network.cause}: {network.detail}"
+        return f"parsed, but rejected when lifted: {network.cause}: {network.detail}"
     return f"lifts, in {network.lift_s:.2f} s" if network else "not lifted"

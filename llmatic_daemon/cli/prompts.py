@@ -58,7 +58,7 @@ def prompts(
 @click.pass_context
 def check(ctx: click.Context, folder: Path, file: Path | None, preset: str) -> None:
     """Check whether a folder is a valid prompt set; report file, line and reason if not."""
-    num_slots = settings_of(file or ctx.obj[1], preset, None).archives.prompt_slots
+    num_slots = settings_of(file or ctx.obj[1], preset, None).archives.prompt_axis_size
     taken = EMPTY_BOOK.numbered(read_prompts(folder), num_slots)
     click.echo(
         f"{folder}: a valid set of {len(taken.mutation)} prompts for mutation (of {num_slots} "
@@ -92,10 +92,10 @@ def rollback(prompt: str, version: int, state: Path) -> None:
         is_running = opened.status().holder is not None
         weight = opened.prompt_weight(prompt)
     if version > len(versions):
-        raise UserError(f"prompt {prompt!r} must have version {version}, found {len(versions)}")
+        raise UserError(f"expected a version of prompt {prompt!r} from 1 to {len(versions)}, got {version}")
     prompt_folder = build.prompt_path(read_settings(state))
     written = write_version(prompt_folder, versions[version - 1], weight)
-    click.echo(f"{written} holds version {version} again")
+    click.echo(f"restored version {version} in {written}")
     if is_running:
         _reload(state)
     else:

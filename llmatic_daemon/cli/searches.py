@@ -1,4 +1,4 @@
-"""Commands around a search: run one, look at it, try a network, take what was found."""
+"""Commands for a search: run it, inspect it, lift a network, export the results."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ from llmatic_daemon.search.candidates.representation import representation_of
 def demo(state: Path | None, fresh: bool) -> None:
     """Search networks for handwritten digits: no LLM, no GPU, no download, three minutes.
 
-    The real daemon on an embedded default; a second demo goes on where the first one ended.
+    Runs the real daemon with the preset "demo"; a second demo continues the first one.
     """
     settings = config.load(preset="demo", overrides={"state_dir": str(state)} if state else {})
     if fresh:
@@ -75,11 +75,11 @@ def demo(state: Path | None, fresh: bool) -> None:
     default="auto",
     show_default=True,
     type=click.Choice(logs.FORMATS),
-    help="auto: a live table on a terminal, the journal's fields under systemd, else lines of text.",
+    help="auto: a live table on a terminal, journal fields under systemd, otherwise lines of text.",
 )
 @example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str, form: logs.Format) -> None:
-    """Search until a budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
+    """Search until the budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
     again = partial(settings_of, file, preset, state)
     _run(again(), a_console(), form, again)
 
@@ -90,7 +90,7 @@ def _run(
     form: logs.Format = "auto",
     again: Callable[[], Settings] | None = None,
 ) -> None:
-    """Run the daemon: with a live table on a terminal, with log lines elsewhere, or when asked for."""
+    """Run the daemon, with a live table on a terminal or with log lines."""
     if not console.is_terminal or form != "auto":
         logs.configure(form)
         console.print(asyncio.run(daemon.run(settings, build.build_adapters(settings), again=again)))
@@ -102,16 +102,16 @@ def _run(
     console.print(end)
 
 
-# --- look ----------------------------------------------------------------------------------------
+# --- inspect ----------------------------------------------------------------------------------------
 
 
 @main.command()
 @search_options
-@click.option("--watch", is_flag=True, help="Show it again every two seconds.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds.")
 @json_option
 @example("llmatic-daemon status --watch")
 def status(state: Path, watch: bool, as_json: bool) -> None:
-    """Show how far a search has come, daemon running or not."""
+    """Show the progress of a search, with or without a running daemon."""
     console = a_console()
     with History(state) as history:
         while True:
@@ -187,7 +187,7 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
 )
 @example("llmatic-daemon plot --format pdf --out pictures")
 def plot(state: Path, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Draw both archives, the best over evaluations, and the windows."""
+    """Draw both archives, the best accuracy over evaluations, and the windows."""
     for file in draw(state, out or state / "plots", formats):
         click.echo(file)
 
@@ -197,7 +197,7 @@ def plot(state: Path, out: Path | None, formats: tuple[str, ...]) -> None:
 @json_option
 @example("llmatic-daemon verify")
 def verify(state: Path, as_json: bool) -> None:
-    """Fold the log of a search and compare the result with the archives that are stored."""
+    """Rebuild a search from its log and compare the result with the stored archives."""
     report = verify_state(state)
     if as_json:
         click.echo(views.as_json(report))
@@ -205,11 +205,11 @@ def verify(state: Path, as_json: bool) -> None:
         for fault in report.faults:
             click.echo(f"differs: {fault}")
         verdict = "differs from" if report.faults else "agrees with"
-        click.echo(f"the fold of {report.num_settled} placements {verdict} what is stored")
+        click.echo(f"the search rebuilt from {report.num_settled} placements {verdict} the stored one")
     sys.exit(1 if report.faults else 0)
 
 
-# --- try and take --------------------------------------------------------------------------------
+# --- lift, init and export --------------------------------------------------------------------------------
 
 
 @main.command()
@@ -220,7 +220,7 @@ def verify(state: Path, as_json: bool) -> None:
 @json_option
 @example("llmatic-daemon lift network.py --shape 1x8x8")
 def lift(path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool) -> None:
-    """Tell whether a network would be accepted: its measures, or why not (exit code 1)."""
+    """Lift a network as the search would: print its measures, or why it is rejected (exit code 1)."""
     settings = settings_of(file, preset, None)
     lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
     if isinstance(lifted, Rejection):
@@ -240,32 +240,32 @@ def _shape(text: str) -> tuple[int, int, int]:
         channels, height, width = (int(part) for part in text.split("x"))
     except ValueError as error:
         raise UserError(
-            f"--shape must be channels x height x width, such as 3x32x32, got {text!r}"
+            f"--shape: expected channels x height x width, such as 3x32x32, got {text!r}"
         ) from error
     if min(channels, height, width) < 1:
-        raise UserError(f"--shape must have sizes of at least 1, got {text!r}")
+        raise UserError(f"--shape: expected sizes of at least 1, got {text!r}")
     return channels, height, width
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-@click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Of the file.")
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Preset to write.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
-    """Write an annotated llmatic.toml, and the prompts, for a search of your own."""
+    """Write an annotated llmatic.toml and the prompts for your own search."""
     files = first_files(folder, preset)
     write_new(files, force=force)
     for file in files:
         click.echo(file)
-    click.echo(f"next: say in {folder / 'llmatic.toml'} where your data lie (data.folder), then")
+    click.echo(f"next: set data.folder in {folder / 'llmatic.toml'}, then run")
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
 
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @search_options
-@click.option("--only", "jobs", multiple=True, type=int, help="An elite's number.  [default: all]")
+@click.option("--only", "jobs", multiple=True, type=int, help="Number of an elite.  [default: all]")
 @click.option(
     "--format",
     "kind",
@@ -277,7 +277,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
 @json_option
 @example("llmatic-daemon export networks --only 42 --format onnx")
 def export(folder: Path, state: Path, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
-    """Train elites a last time, and write source, weights, program and card of each into DIR."""
+    """Train elites a last time; write source, weights, program and card of each into DIR."""
     done = asyncio.run(_export(state, folder, jobs, kind, as_json))
     if as_json:
         click.echo(views.as_json(done))

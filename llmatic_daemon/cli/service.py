@@ -1,4 +1,4 @@
-"""Commands that make the daemon a service of systemd."""
+"""Commands that install the daemon as a systemd service."""
 
 import sys
 import sysconfig
@@ -13,19 +13,19 @@ from llmatic_daemon.commands.service_install import install_for_system, install_
 @main.group()
 @example("llmatic-daemon service install --system")
 def service() -> None:
-    """Have systemd run searches, for months."""
+    """Run searches as systemd services."""
 
 
 @service.command()
-@click.option("--system", "scope", flag_value="system", help="Of the machine, as user llmatic.")
-@click.option("--user", "scope", flag_value="user", help="Of yourself; needs no root.")
-@click.option("--name", help="Of the search, when there is to be more than one.")
-@click.option("--force", is_flag=True, help="Overwrite units that are there.")
+@click.option("--system", "scope", flag_value="system", help="System service, as user llmatic.")
+@click.option("--user", "scope", flag_value="user", help="User service; needs no root.")
+@click.option("--name", help="Name of the search, to run more than one.")
+@click.option("--force", is_flag=True, help="Overwrite existing units.")
 @example("llmatic-daemon service install --system --name cifar")
 def install(scope: str | None, name: str | None, force: bool) -> None:
-    """Put units, a configuration and the prompts in place, and say what to type next."""
+    """Install units, a configuration and prompts; print the next commands."""
     if scope is None:
-        raise click.UsageError("say --system or --user")
+        raise click.UsageError("expected --system or --user")
     program = Path(sysconfig.get_path("scripts"), "llmatic-daemon")
     if scope == "system":
         python = Path(sys.base_prefix).resolve()
@@ -34,6 +34,6 @@ def install(scope: str | None, name: str | None, force: bool) -> None:
         installed = install_for_user(name, program, force=force, home=Path.home())
     for file in installed.files:
         click.echo(file)
-    click.echo(f"next: say in {installed.settings} where your data lie (data.folder), then")
+    click.echo(f"next: set data.folder in {installed.settings}, then run")
     for command in installed.commands:
         click.echo(command)

@@ -1,9 +1,9 @@
-"""What the commands print: tables for people, and the same facts as JSON."""
+"""Output of the commands: tables for people, and the same facts as JSON."""
 
 import difflib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from llmatic_daemon.adapters.http.schemas import plain
 from llmatic_daemon.adapters.storage.history_records import Ancestor, Status, StoredElite, lineage
 from llmatic_daemon.domain import (
     Arm,
@@ -31,21 +32,21 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def as_json(value: object) -> str:
-    """Write a record, or a list of records, as indented JSON."""
+    """Return a record, or a list of records, as indented JSON; renamed fields have their old name too."""
     return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
 
 
 def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return plain(type(value), value)
     return str(value)
 
 
 def status(now: Status) -> Group:
-    """Show how far a search has come."""
+    """Return the progress of a search."""
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold cyan")
-    facts.add_column(overflow="fold")  # a path that is cut is no path
+    facts.add_column(overflow="fold")  # a truncated path is useless
     best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),
@@ -54,7 +55,7 @@ def status(now: Status) -> Group:
         ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
         ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
         ("best", best),
-        ("running time", f"{now.elapsed_s:.0f} s, device places held {now.train_s:.0f} s"),
+        ("running time", f"{now.elapsed_s:.0f} s, device workers busy for {now.train_s:.0f} s"),
         ("last settled", now.last_settled_at or "never"),
         ("outcomes", ", ".join(f"{name} {number}" for name, number in now.outcomes) or "none"),
         ("queued", str(now.num_queued)),
@@ -71,7 +72,7 @@ def status(now: Status) -> Group:
 
 def _database(now: Status) -> str:
     each = now.bytes_per_candidate
-    of_each = "" if each is None else f", {count(each)}B a settled candidate"
+    of_each = "" if each is None else f", {count(each)}B per settled candidate"
     return f"{count(now.database_bytes)}B{of_each}"
 
 
@@ -84,18 +85,18 @@ def _backup(now: Status) -> str:
 
 def _paused(now: Status) -> Iterable[tuple[str, str]]:
     if now.paused_since is not None:
-        yield "paused", f"since {now.paused_since}; 'llmatic-daemon resume' lets it go on"
+        yield "paused", f"since {now.paused_since}; continue with 'llmatic-daemon resume'"
 
 
 def _active_prompts(now: Status) -> Iterable[tuple[str, str]]:
     if now.num_stand_ins:
-        yield "written by rule", f"{now.num_stand_ins}, while no LLM answered"
+        yield "fallbacks", f"{now.num_stand_ins}, written by rule during an LLM outage"
     if now.prompts is None:
         return
     edition = now.prompts
     yield "prompts", f"{edition.num_prompts}, edition {edition.edition} of {edition.adopted_at}"
     if edition.refused:
-        yield "prompts refused", edition.refused
+        yield "prompts rejected", edition.refused
 
 
 def _arms(now: Status) -> Iterable[tuple[str, str]]:
@@ -110,7 +111,7 @@ def _arms(now: Status) -> Iterable[tuple[str, str]]:
 
 
 def _arm(figures: ArmFigures) -> str:
-    """Write 43 of 480 entered (9.0 %), mean accuracy 0.7132 of 390 trained."""
+    """Return such as: 43 of 480 entered (9.0 %), mean accuracy 0.7132 of 390 trained."""
     entered = f"{figures.num_entered} of {figures.num_settled} entered"
     if figures.entered_ratio is not None:
         entered += f" ({figures.entered_ratio:.1%})"
@@ -120,7 +121,7 @@ def _arm(figures: ArmFigures) -> str:
 
 
 def _points(difference: Difference | None) -> str:
-    """Write a difference of two shares in points of percent, with its interval."""
+    """Return a difference of two shares in percentage points, with its interval."""
     if difference is None:
         return f"{Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
     mean, low, high = (f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high))
@@ -128,10 +129,10 @@ def _points(difference: Difference | None) -> str:
 
 
 def status_facts(now: Status) -> dict[str, Any]:
-    """List what `status` tells, for programs."""
-    facts = asdict(now)
+    """Return the facts of `status` for programs."""
+    facts = plain(Status, now)
     del facts["comparison"]
-    return {**facts, "uplift": asdict(uplift(now.comparison)) if now.comparison else None}
+    return {**facts, "uplift": uplift(now.comparison) if now.comparison else None}
 
 
 def _sandbox(now: Status) -> Iterable[tuple[str, str]]:
@@ -151,7 +152,7 @@ def _running(now: Status) -> Iterable[RenderableType]:
 
 
 def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
-    """List elites, one a row."""
+    """Return a table of elites."""
     table = Table(box=None, pad_edge=False)
     for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
         table.add_column(name, justify="right", header_style="bold cyan")
@@ -180,7 +181,7 @@ def _verdict(verdict: Verdict | None) -> Text:
 
 
 def measures(found: Measures) -> Table:
-    """Show what a lifted graph says about a network."""
+    """Return the measures of a network."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold cyan")
     table.add_column(justify="right")
@@ -197,9 +198,9 @@ def candidate(
     source: str | None,
     parent: str | None,
 ) -> Group:
-    """Show one candidate: what became of it, its lineage, curve, source and diff to its parent."""
+    """Return one candidate: result, lineage, curve, source and diff to its parent."""
     parts: list[RenderableType] = [Text(f"candidate {placement.job.number}", style="bold")]
-    parts += _became(placement)
+    parts += _result(placement)
     if audit is not None:
         parts.append(_audited(audit))
     parts.append(Text(f"lineage: {lineage(ancestors)}"))
@@ -219,28 +220,28 @@ def candidate(
     return Group(*parts)
 
 
-_WHY_BY_RULE = {
+_ARM_NOTES = {
     Arm.WRITER: "",
-    Arm.CONTROL: ", by rule, to compare with",
-    Arm.FALLBACK: ", as no LLM answered",
+    Arm.CONTROL: " (control arm)",
+    Arm.FALLBACK: " (fallback during an LLM outage)",
 }
 
 
 def _written_by(placement: Placement) -> str:
-    """Tell who wrote a candidate; the offline rewriter counts no tokens."""
+    """Return the writer of a candidate; the rule-based writer counts no tokens."""
     if not placement.writer:
         return "nobody"
     where = f" at {placement.endpoint}" if placement.endpoint else ""
     model = f"{placement.model} {placement.model_version[:12]}".strip()
-    instead = _WHY_BY_RULE[placement.arm]
-    spent = f" in {placement.durations.llm_s:.1f} s{instead}"
+    note = _ARM_NOTES[placement.arm]
+    spent = f" in {placement.durations.llm_s:.1f} s{note}"
     if not placement.num_tokens:
         return f"{model}{where}{spent}"
     tokens = f"{placement.num_prompt_tokens} tokens in, {placement.num_tokens} out"
     return f"{model}{where}{spent}: {tokens}, ended by {placement.finish_reason}"
 
 
-def _became(placement: Placement) -> list[RenderableType]:
+def _result(placement: Placement) -> list[RenderableType]:
     at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
     made = f"{placement.operator}, prompt {prompt}{at}, seed {placement.seed}"
@@ -253,14 +254,14 @@ def _became(placement: Placement) -> list[RenderableType]:
         parts.append(Text(f"accuracy: {report.objective:.4f} ({where}), test {report.test_accuracy:.4f}"))
     if placement.rung_accuracy is not None:
         spent = f"{placement.cost:.2f} of a full training"
-        parts.append(Text(f"first look: accuracy {placement.rung_accuracy:.4f}; {spent} in all"))
+        parts.append(Text(f"early-stopping rung: accuracy {placement.rung_accuracy:.4f}; {spent} in total"))
     if placement.measures is not None:
         parts.append(measures(placement.measures))
     return parts
 
 
 def _audited(audit: Audit) -> Text:
-    """Tell of both trainings, and what follows from them."""
+    """Return both trainings of an audit, and its verdict."""
     failed = f" ({audit.outcome}: {audit.detail})" if audit.detail else ""
     apart = abs(audit.first.objective - audit.second.objective) / audit.standard_error
     return Text.assemble(
@@ -281,6 +282,6 @@ def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:
 
 
 def diff(parent: str, source: str, names: tuple[str, str] = ("parent", "candidate")) -> str:
-    """Write what changed from one text to another, in unified form."""
+    """Return the unified diff of two texts."""
     lines = difflib.unified_diff(parent.splitlines(), source.splitlines(), *names, lineterm="")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
-"""The demo: a search on the embedded default, told from its beginning to the next command."""
+"""The demo: its goal, and the deletion of an earlier one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage.history import History
@@ -13,30 +14,33 @@ _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
 
 
 def with_next_goal(settings: Settings) -> Settings:
-    """Let a demo that has reached its goal go on for as many evaluations and as much time again."""
+    """Raise the budget of a finished demo by the same number of evaluations and hours."""
     if not database_path(settings.state_dir).exists():
         return settings
     with History(settings.state_dir) as history:
         done = history.status()
     step, hours = settings.budget.max_evaluations, settings.budget.max_hours
-    goal = {
-        "max_evaluations": step and (done.num_evaluations // step + 1) * step,
-        "max_hours": hours and done.elapsed_s / 3600 + hours,
-    }
-    return settings.model_copy(update={"budget": settings.budget.model_copy(update=goal)})
+    goal = replace(
+        settings.budget,
+        max_evaluations=step and (done.num_evaluations // step + 1) * step,
+        max_hours=hours and done.elapsed_s / 3600 + hours,
+    )
+    return settings.model_copy(update={"budget": goal})
 
 
 def delete(folder: Path) -> None:
-    """Delete an earlier demo, and nothing but a demo.
+    """Delete an earlier demo, and only a demo.
 
     Raises:
-        UserError: it is no demo's folder.
-        StateLocked: a daemon works on it.
+        UserError: it is not the folder of a demo.
+        StateLocked: a daemon uses it.
     """
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not settings_path(folder).exists() or read_settings(folder).data.name != "digits":
-        raise UserError(f"--fresh deletes demos only, and {str(folder)!r} is none; choose another folder")
+        raise UserError(
+            f"--fresh deletes demos only, and {str(folder)!r} is not a demo; choose another folder"
+        )
     claimed = StateFolder.claim(folder)
     for name in _OWN_PICTURES:
         (folder / "plots" / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What must hold before a search runs for a week, tried one by one."""
+"""The checks of `doctor`: all that a long search needs, one by one."""
 
 import asyncio
 import os
@@ -24,27 +24,27 @@ from llmatic_daemon.domain.sandbox import Layer
 from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 
-#: Below this a night's results may not fit; below the second, not even a start.
+#: Below the first the results of a night may not fit; below the second a start may fail.
 _LITTLE_SPACE_BYTES = 5 << 30
 _NO_SPACE_BYTES = 200 << 20
 
 
 class CheckResult(StrEnum):
-    """What a check has come to."""
+    """Result of a check."""
 
     OK = "ok"
-    #: It works, but a person should know.
+    #: It works, with a limitation.
     WARNING = "warning"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One thing that must hold."""
+    """One check with its result."""
 
     name: str
     verdict: CheckResult
-    #: One line: what was found, and the way out.
+    #: One line: the finding and the remedy.
     detail: str
 
 
@@ -52,10 +52,10 @@ CheckOutcome = tuple[CheckResult, str]
 
 
 async def examine(settings: Settings) -> AsyncIterator[Check]:
-    """Try everything, each check as it ends; nothing of a search is changed.
+    """Run all checks and yield each as it ends; none changes the search.
 
     Args:
-        settings: Of the search that is to run.
+        settings: Of the search to check.
     """
     for name, check in (
         ("state folder", _state),
@@ -73,7 +73,7 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
         yield check_
 
 
-#: For the checks that need one when the data set cannot be had.
+#: For checks that need a task if the data set cannot be loaded.
 _SOME_TASK = Task(
     name="some", input_shape=(1, 8, 8), num_classes=10, num_train=0, num_validation=0, num_test=0
 )
@@ -100,20 +100,23 @@ async def _state(settings: Settings) -> CheckOutcome:
     folder = settings.state_dir
     running = holder(folder) if folder.exists() else None
     if running is not None:
-        return CheckResult.WARNING, f"{folder}: a daemon works on it, {running}"
+        return CheckResult.WARNING, f"{folder}: in use by a daemon, {running}"
     if not database_path(folder).exists():
         place = _existing(folder)
         if not os.access(place, os.W_OK):
-            return CheckResult.FAILED, f"{place} must be writable; change its owner or the state folder"
+            return (
+                CheckResult.FAILED,
+                f"expected {place} to be writable; change its owner or the state folder",
+            )
         return CheckResult.OK, f"{folder}: new"
     report = await asyncio.to_thread(verify, folder)
     if report.faults:
-        return CheckResult.FAILED, f"{folder}: the log and the archives differ: {report.faults[0]}"
+        return CheckResult.FAILED, f"{folder}: log and archives differ: {report.faults[0]}"
     return CheckResult.OK, f"{folder}: {report.num_evaluations} evaluations, verified"
 
 
 def _existing(folder: Path) -> Path:
-    """Find the folder itself, or the nearest one above it that is there."""
+    """Return the folder itself, or its nearest existing parent."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
@@ -122,29 +125,29 @@ async def _disk(settings: Settings) -> CheckOutcome:
     free = shutil.disk_usage(place).free
     detail = f"{place}: {free / 2**30:.1f} GiB free"
     if free < _NO_SPACE_BYTES:
-        return CheckResult.FAILED, f"{detail}; make room"
+        return CheckResult.FAILED, f"{detail}; free some space"
     few = free < _LITTLE_SPACE_BYTES
-    return (CheckResult.WARNING, f"{detail}, which is little") if few else (CheckResult.OK, detail)
+    return (CheckResult.WARNING, f"{detail}; this is low") if few else (CheckResult.OK, detail)
 
 
 async def _prompts(settings: Settings) -> CheckOutcome:
     folder = build.prompt_path(settings)
-    taken = EMPTY_BOOK.numbered(read_prompts(folder), settings.archives.prompt_slots)
-    shipped = "" if settings.prompts.folder else " (the ones that are shipped)"
+    taken = EMPTY_BOOK.numbered(read_prompts(folder), settings.archives.prompt_axis_size)
+    shipped = "" if settings.prompts.folder else " (shipped prompts)"
     return CheckResult.OK, f"{folder}{shipped}: {len(taken.all)} prompts"
 
 
 async def _port(settings: Settings) -> CheckOutcome:
     port = settings.metrics.port
     if not port:
-        return CheckResult.WARNING, "metrics.port is 0: nobody can watch the search"
+        return CheckResult.WARNING, "metrics.port is 0: no metrics and no API"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             why = error.strerror or error
-            return CheckResult.FAILED, f"metrics.port must be free on 127.0.0.1, got {port}: {why}"
+            return CheckResult.FAILED, f"metrics.port: expected a free port on 127.0.0.1, got {port} ({why})"
     return CheckResult.OK, f"127.0.0.1:{port} is free"
 
 
@@ -152,13 +155,13 @@ async def _port(settings: Settings) -> CheckOutcome:
 
 
 async def _devices(settings: Settings, loaded: list[Task]) -> CheckOutcome:
-    """Load the data set on the devices, and leave its description in `loaded`."""
+    """Load the data set on the devices, and append its description to `loaded`."""
     async with build.build_adapters(settings).trainer as trainer:
         task = await trainer.task()
     loaded.append(task)
     shape = "x".join(map(str, task.input_shape))
     split = f"{task.num_train} + {task.num_validation} + {task.num_test} images of {shape}"
-    places = ", ".join(settings.training.places)
+    places = ", ".join(settings.training.devices)
     where = "a table" if settings.is_benchmark else f"places {places}"
     return CheckResult.OK, f"{task.name}: {split}, {task.num_classes} classes, loaded; {where}"
 
@@ -170,7 +173,7 @@ async def _lifter(settings: Settings, task: Task) -> CheckOutcome:
     async with build.build_adapters(settings).lifter as lifter:
         network = await lifter.lift(candidate)
     if not isinstance(network, Network):
-        return CheckResult.FAILED, f"the initial network must lift, got: {network.detail}"
+        return CheckResult.FAILED, f"expected the initial network to lift, got: {network.detail}"
     return CheckResult.OK, f"the initial network lifts in {network.lift_s:.2f} s"
 
 
@@ -179,11 +182,11 @@ async def _sandbox(settings: Settings) -> CheckOutcome:
     broken = [row for row in rows if row.found is ProbeResult.BROKEN]
     if broken:
         first = broken[0]
-        return CheckResult.FAILED, f"{first.layer} does not hold: {first.attempt}: {first.detail}"
+        return CheckResult.FAILED, f"{first.layer} failed: {first.attempt}: {first.detail}"
     missing = {row.layer: row.detail for row in rows if row.found is ProbeResult.MISSING}
-    held = f"{len(rows) - len(missing)} probes were held"
+    held = f"{len(rows) - len(missing)} probes were blocked"
     lacks = "; ".join(f"{layer} ({why})" for layer, why in missing.items())
-    # Without a view of its own, only the kernel's rules are between a candidate and your files.
+    # Without bubblewrap a candidate sees the file system; only the other layers protect it.
     grave = Layer.BUBBLEWRAP in missing or Layer.SECCOMP in missing
     return (
         CheckResult.WARNING if grave else CheckResult.OK,
@@ -202,8 +205,8 @@ async def _writers(settings: Settings, task: Task) -> AsyncIterator[Check]:
         made.extend(build_writers.endpoints(once))
         if not made:
             async with build_writers.writer(settings):
-                pass  # a recording that is not there is told
-        return CheckResult.OK, f"{once.name}, asks no LLM"
+                pass  # a missing recording is an error
+        return CheckResult.OK, f"{once.kind}, calls no LLM"
 
     check = await _tried("writer", make())
     if check.verdict is CheckResult.FAILED or not made:
@@ -221,7 +224,7 @@ async def _endpoint(endpoint: Endpoint, settings: Settings, task: Task) -> Check
     proposal = single_proposal(prompt, 0.2, 1)
     answer = await endpoint.complete(language.ask(proposal, [initial], task))
     about = f"{served.model} {served.version[:12]}".strip()
-    limits = f"{served.max_input_tokens or '?'} tokens in, {endpoint.state.limit} calls at once"
+    limits = f"{served.max_input_tokens or '?'} tokens in, {endpoint.state.limit} concurrent calls"
     if isinstance(answer, TooLong):
         return CheckResult.FAILED, f"{about}, {limits}: even the initial network is too long: {answer}"
     outcome = language.read(answer, proposal, (initial,), task)

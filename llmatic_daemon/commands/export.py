@@ -1,4 +1,4 @@
-"""Take networks out of a search: source, weights after a final training, a program, and a card."""
+"""Export networks: source, weights after a final training, a program, and a card."""
 
 import json
 from collections.abc import AsyncIterator
@@ -25,12 +25,12 @@ PROGRAM_MODULE = "llmatic_daemon.worker.training.export_program"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedFiles:
-    """One network on the disk, or why it is not."""
+    """One exported network, or the reason why it failed."""
 
     job: int
-    #: Its folder; empty when it failed.
+    #: Its folder; empty if it failed.
     folder: str
-    #: Test accuracy after the final training; None when it failed.
+    #: Test accuracy after the final training; None if it failed.
     test_accuracy: float | None
     fault: str = ""
 
@@ -38,21 +38,21 @@ class ExportedFiles:
 async def export(
     state_dir: Path, out: Path, *, jobs: tuple[int, ...], kind: str
 ) -> AsyncIterator[ExportedFiles]:
-    """Export elites, one after the other, each into a folder of its own.
+    """Export elites, one after the other, each into its own folder.
 
     Args:
-        state_dir: Of the search, whose settings say how to train; a daemon may be at work on it.
-        out: Where the folders go.
-        jobs: Which elites; empty: all.
+        state_dir: Of the search, whose settings define the training; a daemon may be running.
+        out: Parent of the folders.
+        jobs: Elites by job number; empty: all.
         kind: Of the program: "pt2" (torch.export) or "onnx".
 
     Raises:
-        LLMaticError: there is no such elite, or a trainer or the lifter cannot be started.
+        LLMaticError: there is no such elite, or a trainer or the lifter cannot start.
     """
     settings = read_settings(state_dir)
     if settings.is_benchmark:
         raise UserError(
-            "networks of a benchmark cannot be exported, as nobody has trained them here; "
+            "networks of a benchmark cannot be exported: they were not trained here; "
             "'llmatic-daemon nasbench source CELL' prints one as PyTorch"
         )
     with History(state_dir) as history:
@@ -71,7 +71,7 @@ def _chosen(history: History, jobs: tuple[int, ...]) -> list[StoredElite]:
     for job in jobs:
         if job not in elites:
             raise UserError(
-                f"job {job} must be an elite to be exported, and is none; 'llmatic-daemon elites' lists them"
+                f"expected the job number of an elite, got {job}; 'llmatic-daemon elites' lists them"
             )
     return [elites[job] for job in jobs or elites]
 
@@ -95,7 +95,7 @@ class _Export:
             return self._failed(elite, network.detail)
         training = Training(seed=seed, keep_weights=True)
         report = await self.trainer.train(network, training, lambda progress: None)
-        assert not isinstance(report, StoppedEarly)  # there was no look
+        assert not isinstance(report, StoppedEarly)  # there was no rung
         if isinstance(report, Failure):
             return self._failed(elite, report.detail)
         return await self._write(elite, source, network, report, folder)
@@ -121,7 +121,7 @@ class _Export:
 
     async def _write_program(self, file: Path, graph: bytes, weights: bytes) -> None:
         child = await Child.start(PROGRAM_MODULE, name="program writer")
-        asked = {
+        request = {
             "kind": self.kind,
             "file": str(file),
             "input_shape": list(self.task.input_shape),
@@ -129,14 +129,14 @@ class _Export:
             "limits": build_processes.limits(self.settings),
         }
         try:
-            await child.send(asked, graph, weights)
-            said, _ = await child.receive()
+            await child.send(request, graph, weights)
+            response, _ = await child.receive()
         except ChildGone as error:
-            raise ConfigurationError(f"{file} could not be written: {error}") from error
+            raise ConfigurationError(f"cannot write {file}: {error}") from error
         finally:
             await child.kill()
-        if "error" in said:
-            raise ConfigurationError(f"{file} could not be written: {said['error']}")
+        if "error" in response:
+            raise ConfigurationError(f"cannot write {file}: {response['error']}")
 
     def _facts(self, elite: StoredElite, report: Report) -> dict[str, Any]:
         return {
@@ -175,7 +175,7 @@ def _write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _card(facts: dict[str, Any], program: str) -> str:
-    """Write what a network is and how to make it again, for a person."""
+    """Return the description of a network and how to reproduce it."""
     measures, final, task = facts["measures"], facts["final_training"], facts["task"]
     shape = "x".join(map(str, task["input_shape"]))
     channels = "; ".join(f"({c['mean']:.6g}, {c['deviation']:.6g})" for c in facts["normalisation"])
@@ -191,11 +191,11 @@ def _card(facts: dict[str, Any], program: str) -> str:
 | input, classes | {shape}, {task["num_classes"]} |
 | lineage | {facts["lineage"]} |
 
-`{program}` takes a batch of images, channels first, and gives one score for each class. Of each pixel,
-subtract the mean of its channel and divide by the deviation, in the units of the data set's files:
-{channels}. `network.py` is the source as it was written; it is
-untrusted code, and nothing here needs to run it. `weights.safetensors` belongs to `graph.json`.
+`{program}` takes a batch of images, channels first, and returns one score for each class. Normalise each pixel
+first: subtract the mean of its channel and divide by the deviation, in the units of the data set's files:
+{channels}. `network.py` is the original source. It is untrusted code, and the program
+does not need it. `weights.safetensors` belongs to `graph.json`.
 
-Made again from this search's folder by
+To reproduce it from the state folder of this search:
 `llmatic-daemon export DIR --only {facts["candidate"]}`; the settings are in `card.json`.
 """

@@ -1,4 +1,4 @@
-"""The first files of a search: an annotated configuration, and the prompts to be edited."""
+"""The first files of a search: an annotated configuration and editable prompts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from llmatic_daemon.config.loading import load, preset_text
 from llmatic_daemon.domain.errors import UserError
 
 _HEADER = """\
-# A search of your own. What is not set here comes from the preset.
+# Your own search. Everything that is not set here comes from the preset.
 preset = "{preset}"
 
 """
@@ -17,13 +17,13 @@ preset = "{preset}"
 def first_files(
     folder: Path, preset: str, *, stem: str = "llmatic", prompts: str = "prompts"
 ) -> dict[Path, str]:
-    """Make the texts of a configuration file, and of a folder of prompts beside it.
+    """Return the texts of a configuration file and of a folder of prompts beside it, by path.
 
     Args:
-        folder: Where they are to lie.
-        preset: Whose settings are written out.
-        stem: Of the configuration file's name.
-        prompts: Name of the prompts' folder.
+        folder: Parent of the file and the prompt folder.
+        preset: Preset whose settings the file contains.
+        stem: Name of the configuration file without its ending.
+        prompts: Name of the prompt folder.
 
     Raises:
         ConfigurationError: there is no such preset.
@@ -35,30 +35,30 @@ def first_files(
 
 
 def _prompts_for(preset: str) -> Path:
-    """Find the prompts that a preset's candidates are asked for by."""
+    """Return the folder of the prompts that a preset uses."""
     return build.prompt_path(load(preset=preset, environment={}))
 
 
 def write_new(files: Mapping[Path, str], *, force: bool) -> None:
-    """Write files and the folders that they lie in.
+    """Write files and create their folders.
 
     Args:
-        files: Their texts.
-        force: Overwrite what is there.
+        files: Texts by path.
+        force: Overwrite existing files.
 
     Raises:
-        UserError: a file is there already; nothing is written then.
+        UserError: a file exists; nothing is written then.
     """
-    there = [file for file in files if file.exists()]
-    if there and not force:
-        raise UserError(f"{there[0]} must not exist yet; --force overwrites it")
+    existing = [file for file in files if file.exists()]
+    if existing and not force:
+        raise UserError(f"{existing[0]} exists already; --force overwrites it")
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
 
 
 def _configuration(preset: str, prompts: str) -> str:
-    """Write a preset's file as one for a person: its prompts are those beside it."""
+    """Return the annotated file of a preset; its prompts are those beside the file."""
     text = _HEADER.format(preset=preset) + preset_text(preset)
     if 'folder = ""' in text:
         return text.replace('folder = ""', f'folder = "{prompts}"')

@@ -1,4 +1,4 @@
-"""Try one source as if an LLM had written it: read, lift, validate; nothing is kept."""
+"""Lift one source as the search would: parse, lift, validate; nothing is stored."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from llmatic_daemon.search.candidates.source import read_text
 async def lift_file(
     file: Path, settings: Settings, input_shape: tuple[int, int, int], num_classes: int
 ) -> Network | Rejection:
-    """Say what would become of a file.
+    """Return the network of a file, or the reason for its rejection.
 
     Args:
         file: A Python source.
-        settings: Whose limits apply.
-        input_shape: (channels, height, width) of an image.
+        settings: Settings with the limits.
+        input_shape: (channels, height, width) of an image, in pixels.
         num_classes: At least 2.
 
     Raises:
@@ -43,4 +43,4 @@ def _read(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} must be a readable Python file: {error}") from error
+        raise UserError(f"expected a readable Python file, got {file}: {error}") from error

@@ -1,4 +1,4 @@
-"""The pictures of a state folder: which facts go into which plot."""
+"""The plots of a search: which data each of them shows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,23 +9,23 @@ from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap.build_search import rules, spaces
 from llmatic_daemon.bootstrap.saved_settings import read_settings
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain import ArmTally, Comparison, Difference, Outcome, Placement
+from llmatic_daemon.domain import ArmTally, Comparison, Difference, Outcome, Placement, Tessellation
 from llmatic_daemon.domain.text import count
 from llmatic_daemon.search.archive.measures import Axis
 from llmatic_daemon.search.comparison import uplift
 from llmatic_daemon.search.variants import Credit, strategy_of
 
-#: Of a comparison: so many intervals are computed for its picture, a millisecond each.
+#: Number of intervals that are computed for the plot of a comparison, 1 ms each.
 NUM_MOMENTS = 200
 
 
 def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw both archives and the course of a search.
+    """Draw both archives and the progress of a search; return the files.
 
     Args:
-        state_dir: Of the search; a daemon may be at work on it.
-        folder: For the pictures; made when it is missing.
-        formats: Of "png", "svg", "pdf".
+        state_dir: Of the search; a daemon may be running.
+        folder: For the plots; created if missing.
+        formats: Any of "png", "svg", "pdf".
 
     Raises:
         LLMaticError: there is no search, or it cannot be read.
@@ -45,13 +45,13 @@ def draw(state_dir: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def _trainable(log: Sequence[Placement]) -> list[bool]:
-    """Tell for each settled candidate whether it, or what it is a duplicate of, could be trained."""
+    """Decide for each settled candidate whether it, or its original if it is a duplicate, was trained."""
     trained = {p.job.number for p in log if p.outcome in (Outcome.TRAINED, Outcome.STOPPED)}
     return [(p.duplicate_of or p.job.number) in trained for p in log]
 
 
 def bands(comparison: Comparison, log: Sequence[Placement]) -> tuple[search_plots.Band, search_plots.Band]:
-    """Tell at some moments of a comparison what was known of the uplift then."""
+    """Return the uplift over the course of a comparison, at up to NUM_MOMENTS moments."""
     within = log[comparison.since : comparison.until]
     step = max(1, len(within) // NUM_MOMENTS)
     now = replace(comparison, until=None, writer=ArmTally(), control=ArmTally())
@@ -75,31 +75,63 @@ def _point(number: int, difference: Difference | None) -> Iterable[tuple[int, fl
 
 
 def _maps(history: History, settings: Settings) -> Iterator[search_plots.ArchiveMap]:
-    """Show the archives that there are; the places of a population are on no map."""
-    cells, strategy = history.centroids(), strategy_of(rules(settings))
+    axis_prompts = {
+        credit.slot: credit.prompt
+        for credit in history.prompt_credit()
+        if credit.in_use and credit.slot is not None
+    }
+    return archive_maps(
+        settings,
+        history.centroids(),
+        {elite.cell: elite.objective for elite in history.elites()},
+        {elite.cell: elite.curiosity for elite in history.prompt_elites()},
+        axis_prompts,
+    )
+
+
+def archive_maps(
+    settings: Settings,
+    cells: Tessellation,
+    accuracies: dict[int, float],
+    curiosities: dict[int, float],
+    axis_prompts: Mapping[int, str],
+    *,
+    prefix: str = "",
+) -> Iterator[search_plots.ArchiveMap]:
+    """Yield the maps of the archives; a population without cells has none.
+
+    Args:
+        settings: Of the search.
+        cells: Centroids of both archives.
+        accuracies: Of the elites, by cell.
+        curiosities: Of the prompt individuals, by cell.
+        axis_prompts: Prompt names by position on their axis.
+        prefix: Of the titles.
+    """
+    strategy = strategy_of(rules(settings))
     networks, prompts = spaces(settings.archives)
     if strategy.is_map:
         yield search_plots.ArchiveMap(
-            title="Network archive",
+            title=f"{prefix}network archive" if prefix else "Network archive",
             centroids=cells.network,
-            objectives={elite.cell: elite.objective for elite in history.elites()},
+            objectives=accuracies,
             objective_name="accuracy",
-            x=scale(networks.first),
-            y=scale(networks.second),
+            x=_scale(networks.first),
+            y=_scale(networks.second),
         )
     if strategy.credit is Credit.ARCHIVE:
         yield search_plots.ArchiveMap(
-            title="Prompt archive",
+            title=f"{prefix}prompt archive" if prefix else "Prompt archive",
             centroids=cells.prompt,
-            objectives={elite.cell: elite.curiosity for elite in history.prompt_elites()},
+            objectives=curiosities,
             objective_name="curiosity",
-            x=_prompt_scale(history, prompts.first),
-            y=scale(prompts.second),
+            x=_prompt_scale(prompts.first, axis_prompts),
+            y=_scale(prompts.second),
         )
 
 
-def scale(axis: Axis) -> search_plots.Scale:
-    """Mark an axis at its ends and quarters."""
+def _scale(axis: Axis) -> search_plots.Scale:
+    """Return the scale of an axis, with ticks at its ends and quarters."""
     name = f"{axis.name} (log)" if axis.log else axis.name
     at = (0.0, 0.25, 0.5, 0.75, 1.0)
     return search_plots.Scale(name=name, ticks=tuple((x, _label(axis.value(x))) for x in at))
@@ -109,12 +141,7 @@ def _label(value: float) -> str:
     return count(value) if value >= 1000 else f"{value:.3g}"
 
 
-def _prompt_scale(history: History, axis: Axis) -> search_plots.Scale:
-    slots = {c.slot: c.prompt for c in history.prompt_credit() if c.in_use and c.slot is not None}
-    return prompt_scale(axis, slots)
-
-
-def prompt_scale(axis: Axis, slots: Mapping[int, str]) -> search_plots.Scale:
-    """Name each prompt at its slot."""
-    ticks = [(axis.position(slot), slots[slot]) for slot in sorted(slots)]
+def _prompt_scale(axis: Axis, prompts: Mapping[int, str]) -> search_plots.Scale:
+    """Return the scale of the prompts' axis, with each prompt at its position."""
+    ticks = [(axis.position(at), prompts[at]) for at in sorted(prompts)]
     return search_plots.Scale(name="prompt", ticks=tuple(tick for tick in ticks if tick[0] <= 1))

@@ -1,4 +1,4 @@
-"""Put an older version of a prompt back into its file; the daemon takes it as any other edit."""
+"""Restore an older version of a prompt's file; the daemon loads it like any other edit."""
 
 from pathlib import Path
 
@@ -10,32 +10,33 @@ from llmatic_daemon.domain.errors import UserError
 
 
 def write_version(folder: Path, version: PromptVersion, weight: float = 1.0) -> Path:
-    """Write a version's text into the prompt's file, in one step.
+    """Write the text of a version into the prompt's file, atomically.
 
     Args:
         folder: Of the prompts.
-        version: What is to be in force again.
-        weight: That the file is to keep.
+        version: The version to restore.
+        weight: Current weight of the prompt, which the file keeps.
 
     Returns:
         The file.
 
     Raises:
-        UserError: the prompts are the ones that we ship, the version has no text, or the file
+        UserError: the prompts are the shipped ones, the version has no text, or the file
             cannot be written.
     """
     if folder.is_relative_to(default_folder()):
         raise UserError(
-            "prompts.folder must be a folder of yours, found the prompts that come with "
-            "llmatic-daemon; 'llmatic-daemon init' writes a copy to edit"
+            "prompts.folder: expected your own folder, got the shipped prompts; "
+            "'llmatic-daemon init' writes a copy to edit"
         )
     if not version.text:
         raise UserError(
-            f"{version.prompt} v{version.version} must have a text, found none: it is of a "
-            "llmatic-daemon that kept none"
+            f"expected a text of {version.prompt} v{version.version}, found none: an older "
+            "version of llmatic-daemon did not store it"
         )
     file = folder / f"{version.prompt}.md"
-    with os_errors_as(UserError, f"{file} must be writable", "change its owner or mode, or make room"):
+    expected, remedy = f"expected {file} to be writable", "change its owner or mode, or make room"
+    with os_errors_as(UserError, expected, remedy):
         write_atomically(file, _head(version, weight) + version.text + "\n")
     return file
 

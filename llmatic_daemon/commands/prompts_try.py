@@ -1,4 +1,4 @@
-"""Try one prompt on the best network, as the search would: asked, read, lifted; nothing is kept."""
+"""Try one prompt on the best network as the search would: request, parse, lift; nothing is stored."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,43 +25,45 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.domain.errors import UserError
 from llmatic_daemon.search.candidates.representation import representation_of
 
-#: Of a crossover: the best network and the next best.
+#: Parents of each kind of prompt; a crossover gets the best networks.
 _NUM_PARENTS = {PromptKind.MUTATION: 1, PromptKind.CROSSOVER: 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptTrial:
-    """What one completion of a prompt comes to."""
+    """One completion of a prompt with its results."""
 
     request: Request
     completion: Completion | TooLong
-    #: What was read in it; None when it was too long to be asked.
+    #: None if the request was too long.
     candidate: Candidate | Rejection | None
-    #: What it lifts to; None when there was no candidate.
+    #: None if there was no candidate.
     network: Network | Rejection | None
 
 
 async def try_prompt(
     settings: Settings, state_dir: Path, prompt_id: str, *, temperature: float, seed: int
 ) -> PromptTrial:
-    """Have one completion written for the best elite; the initial network when there is none.
+    """Request one completion for the best elite, or for the initial network without one.
+
+    If no LLM answers, the rule-based writer does.
 
     Args:
-        settings: Of the search; its writer, its lifter, and its prompt folder as it is now.
-        state_dir: Where its elites are.
-        prompt_id: Stem of the prompt's file.
+        settings: Of the search: writer, lifter and the current prompt folder.
+        state_dir: State folder with the elites.
+        prompt_id: Name of the prompt's file without its ending.
         temperature: In (0, 1].
         seed: Of the completion and of the network's initial weights.
 
     Raises:
-        LLMaticError: there is no such prompt or search. When no LLM answers, the rewriter does.
+        LLMaticError: there is no such prompt or search.
     """
     prompt = _prompt(settings, prompt_id)
     task, sources = _parents(state_dir, _NUM_PARENTS[prompt.kind])
     proposal = single_proposal(prompt, temperature, seed)
     language = representation_of(task)
     request = language.ask(proposal, sources, task)
-    async with build_writers.writer(_asking_once(settings)) as writer:
+    async with build_writers.writer(_without_retries(settings)) as writer:
         completion = await writer.complete(request)
     if isinstance(completion, TooLong):
         return PromptTrial(request=request, completion=completion, candidate=None, network=None)
@@ -77,7 +79,7 @@ def _prompt(settings: Settings, prompt_id: str) -> Prompt:
     prompts = {prompt.id: prompt for prompt in read_prompts(build.prompt_path(settings))}
     if prompt_id not in prompts:
         raise UserError(
-            f"a prompt must be one of {', '.join(prompts)} in "
+            f"expected one of the prompts {', '.join(prompts)} in "
             f"{str(build.prompt_path(settings))!r}, got {prompt_id!r}"
         )
     return prompts[prompt_id]
@@ -92,7 +94,7 @@ def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
 
 
 def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
-    """Make a proposal outside of any search, that credits nobody."""
+    """Return a proposal outside of any search; it credits no individual."""
     crosses = prompt.kind is PromptKind.CROSSOVER
     return Proposal(
         job=Job(number=1, attempt=1),
@@ -109,7 +111,7 @@ def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
     )
 
 
-def _asking_once(settings: Settings) -> Settings:
-    """Wait for nobody, and record nothing."""
+def _without_retries(settings: Settings) -> Settings:
+    """Return settings without retries and without a recording."""
     changed = {"outage": "offline", "record": "", "max_tries": 1, "breaker_failures": 1}
     return settings.model_copy(update={"writer": settings.writer.model_copy(update=changed)})

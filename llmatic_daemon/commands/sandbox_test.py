@@ -1,4 +1,4 @@
-"""Probes: small programs that try to get out of the sandbox of this machine, one for each layer and more."""
+"""Probes: small programs that try to escape the sandbox of this machine, at least one for each layer."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Candidate, Network, Outcome, Rejection, Task
 from llmatic_daemon.domain.sandbox import Layer, hidden_folders
 
-#: A probe has no data, and its network need not be large.
+#: A probe needs no data, and no large network.
 _TASK = Task(name="probe", input_shape=(1, 8, 8), num_classes=10, num_train=0, num_validation=0, num_test=0)
-#: What a probe raises when it has reached its goal.
+#: A probe that has reached its goal raises this.
 _GOT = "GOT"
-#: What the lifter says of a program that has run to its end, and is no network.
+#: Part of the lifter's message for a program that ran to its end and is not a network.
 _RAN = "must be a class"
-#: For the probe that never ends.
+#: Time limit of the probe that never ends.
 _TIMEOUT_S = 10.0
 
 _NETWORK = """
@@ -34,42 +34,42 @@ class Net(nn.Module):
 
 
 class ProbeResult(StrEnum):
-    """What has become of a probe."""
+    """Result of a probe."""
 
     HOLDS = "holds"
-    #: The machine does not offer it.
+    #: The machine does not offer this layer.
     MISSING = "missing"
-    #: The probe has reached its goal, or something else happened than must.
+    #: The probe reached its goal, or had an unexpected outcome.
     BROKEN = "broken"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """A program, and what must become of it."""
+    """A program with its expected outcome."""
 
-    #: A `Layer`, or a part that is always there.
+    #: A `Layer`, or a part that always exists.
     layer: str
-    #: How the layer is tried, in a few words.
+    #: What the probe attempts, in a few words.
     attempt: str
     source: str
     outcome: Outcome
-    #: A part of what must be said of it.
+    #: Part of the expected message.
     says: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeRow:
-    """One line of the table."""
+    """One row of the table."""
 
     layer: str
     found: ProbeResult
     attempt: str
-    #: What came of it, or why it is missing.
+    #: Finding, or the reason why the layer is missing.
     detail: str
 
 
-def _refused(layer: str, attempt: str, *lines: str) -> Probe:
-    """Write a probe that finds nothing, and runs to its end: any mistake of its own is told."""
+def _blocked(layer: str, attempt: str, *lines: str) -> Probe:
+    """Return a probe that should find nothing and run to its end; any other outcome is a failure."""
     source = "\n".join(["import ctypes, os, resource", *lines])
     return Probe(layer=layer, attempt=attempt, source=source, outcome=Outcome.LIFT_FAILED, says=_RAN)
 
@@ -79,10 +79,10 @@ def _got_if(condition: str, what: str) -> str:
 
 
 def probes(memory_bytes: int) -> tuple[Probe, ...]:
-    """Write the probes.
+    """Return all probes.
 
     Args:
-        memory_bytes: More than a candidate may take.
+        memory_bytes: More than a candidate may allocate.
     """
     bubblewrap, seccomp, rlimits = Layer.BUBBLEWRAP, Layer.SECCOMP, Layer.RLIMITS
     hidden = hidden_folders([sys.prefix, sys.base_prefix])
@@ -91,67 +91,67 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
     forged = "import os\nos.write(3, b'\\0\\0\\0\\2{}')\nos._exit(0)\n"
     lost = _NETWORK.format(init="self.dense.weight.data[0] = float('inf')")
     return (
-        _refused(
+        _blocked(
             "process",
-            "looks for an environment, and for descriptors but the result pipe",
+            "reads the environment; looks for open file descriptors",
             _got_if("os.environ", "dict(os.environ)"),
             "for n in range(4, 4096):",
             "    try: os.fstat(n)",
             "    except OSError: continue",
             f"    raise RuntimeError('{_GOT} descriptor ' + str(n))",
         ),
-        _refused(Layer.USER, "asks who it is", _got_if(f"os.getuid() == {os.getuid()}", "os.getuid()")),
-        _refused(
+        _blocked(Layer.USER, "reads its user id", _got_if(f"os.getuid() == {os.getuid()}", "os.getuid()")),
+        _blocked(
             bubblewrap, "looks for /etc/passwd", _got_if("os.path.exists('/etc/passwd')", "'/etc/passwd'")
         ),
-        _refused(
+        _blocked(
             bubblewrap,
-            "asks which processes it is among",
+            "reads its process namespace",
             _got_if(f"os.readlink('/proc/self/ns/pid') == {processes}", processes),
         ),
-        _refused(
+        _blocked(
             bubblewrap,
             "looks for data sets in Python's packages",
             *(_got_if(f"os.path.exists({place!r})", repr(place)) for place in data_sets),
         ),
-        _refused(
+        _blocked(
             bubblewrap,
-            "asks which network it is in",
+            "reads its network namespace",
             _got_if(f"os.readlink('/proc/self/ns/net') == {network}", network),
         ),
-        _refused(
+        _blocked(
             Layer.LANDLOCK,
-            "reads a file that anybody may read",
+            "reads a world-readable file",
             "try: print(open('/proc/uptime').read())",
             "except PermissionError as error: assert error.errno == 13",
             f"else: raise RuntimeError('{_GOT} /proc/uptime')",
         ),
-        _refused(seccomp, "starts a process", *_only_eperm("os.fork()")),
-        _refused(seccomp, "makes a socket", "import socket", *_only_eperm("socket.socket()")),
-        _refused(seccomp, "writes a file", *_only_eperm("open('file', 'w')")),
-        _refused(
+        _blocked(seccomp, "starts a process", *_only_eperm("os.fork()")),
+        _blocked(seccomp, "opens a socket", "import socket", *_only_eperm("socket.socket()")),
+        _blocked(seccomp, "writes a file", *_only_eperm("open('file', 'w')")),
+        _blocked(
             seccomp,
-            "has itself traced",
+            "calls ptrace",
             "trace = ctypes.CDLL(None, use_errno=True).ptrace",
             "trace(0, 0, 0, 0)",
             _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()"),
         ),
-        _refused(
+        _blocked(
             seccomp,
-            "asks for namespaces",
+            "calls unshare",
             "unshare = ctypes.CDLL(None, use_errno=True).unshare",
             "unshare(0)",
             _got_if("ctypes.get_errno() != 1", "ctypes.get_errno()"),
         ),
         Probe(
             layer=rlimits,
-            attempt="takes more memory than it may",
+            attempt="allocates more memory than allowed",
             outcome=Outcome.OOM,
             source=f"kept = bytearray({memory_bytes})",
         ),
-        _refused(
+        _blocked(
             rlimits,
-            "asks how long a file, and how many processes, it may make",
+            "reads its limits of file size and processes",
             *(
                 _got_if(f"resource.getrlimit(resource.{name})[1] != 0", f"'{name}'")
                 for name in ("RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_CORE")
@@ -159,15 +159,15 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
         ),
         Probe(
             layer="supervisor",
-            attempt="never ends, and ignores signals",
+            attempt="runs forever and ignores signals",
             source="import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n"
             "    except (OSError, ValueError): pass\nwhile True: pass\n",
             outcome=Outcome.TIMEOUT,
         ),
-        Probe(layer="parser", attempt="writes a result of its own", source=forged, outcome=Outcome.SANDBOX),
+        Probe(layer="parser", attempt="forges a result", source=forged, outcome=Outcome.SANDBOX),
         Probe(
             layer="validator",
-            attempt="hands over a weight that is not finite",
+            attempt="returns a weight that is not finite",
             source=lost,
             outcome=Outcome.NAN,
         ),
@@ -175,7 +175,7 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
 
 
 def _only_eperm(call: str) -> tuple[str, ...]:
-    """Make a call that this layer alone refuses with EPERM; the others have other words."""
+    """Return a call that only this layer rejects with EPERM; other layers use other errors."""
     return (
         f"try: {call}",
         "except OSError as error: refused = error.errno",
@@ -185,15 +185,15 @@ def _only_eperm(call: str) -> tuple[str, ...]:
 
 
 async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterator[ProbeRow]:
-    """Run the probes through the lifter that a search would use; each as it ends.
+    """Run the probes in the lifter that a search would use; yield each as it ends.
 
     Args:
-        settings: Of the search that is to run.
-        only: Layers to try; none: all, and the parts that are always there.
+        settings: Of the search.
+        only: Layers to test; none: all, and the parts that always exist.
 
     Raises:
-        ConfigurationError: a layer that must be there is not.
-        LifterUnavailable: the lifter cannot start, or a probe has ended it.
+        ConfigurationError: a required layer is missing.
+        LifterUnavailable: the lifter cannot start, or a probe has killed it.
     """
     lifter = settings.lifter.model_copy(update={"places": 1, "timeout_s": _TIMEOUT_S})
     async with build_processes.lifter(settings.model_copy(update={"lifter": lifter})) as made:
@@ -216,7 +216,7 @@ def _missing(probe: Probe, missing: Mapping[Layer, str]) -> ProbeRow:
 
 def _judged(probe: Probe, result: Network | Rejection) -> ProbeRow:
     if isinstance(result, Network):
-        found, detail = ProbeResult.BROKEN, "came through as a network"
+        found, detail = ProbeResult.BROKEN, "was accepted as a network"
     else:
         detail = f"{result.cause.value}: {result.detail}"
         held = result.cause is probe.outcome and probe.says in result.detail
@@ -229,5 +229,5 @@ def _judged(probe: Probe, result: Network | Rejection) -> ProbeRow:
 def _cgroup(missing: Mapping[Layer, str]) -> ProbeRow:
     why = missing.get(Layer.CGROUP)
     found = ProbeResult.HOLDS if why is None else ProbeResult.MISSING
-    attempt = "a group with limits of memory and processes"
-    return ProbeRow(layer=Layer.CGROUP, found=found, attempt=attempt, detail=why or "made, and joined")
+    attempt = "a control group with limits of memory and processes"
+    return ProbeRow(layer=Layer.CGROUP, found=found, attempt=attempt, detail=why or "created and joined")

@@ -1,4 +1,4 @@
-"""The files that `service install` puts in place: units, a configuration, prompts."""
+"""The files that `service install` writes: units, a configuration, prompts."""
 
 import re
 from dataclasses import dataclass
@@ -8,50 +8,50 @@ from pathlib import Path
 from llmatic_daemon.commands.init import first_files, write_new
 from llmatic_daemon.domain.errors import UserError
 
-#: Where the units expect the program; the place where it really is takes its place.
+#: Path of the program in the unit files; replaced by the real one.
 PROGRAM = "/opt/llmatic-daemon/bin/llmatic-daemon"
 DEFAULT_NAME = "llmatic"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-#: What systemd's ProtectHome= hides.
+#: Folders that systemd's ProtectHome= hides.
 _HOMES = ("/home", "/root", "/run/user")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installed:
-    """What was put in place."""
+    """The installed files."""
 
     files: tuple[Path, ...]
-    #: Where a person says what to search.
+    #: The configuration file.
     settings: Path
-    #: What to type next, in this order.
+    #: The next commands, in this order.
     commands: tuple[str, ...]
 
 
 def unit_text(name: str) -> str:
-    """Read a file of the folder `systemd/`, which a wheel carries as `llmatic_daemon/commands/units`."""
+    """Return a file of the folder `systemd/`, which a wheel contains as `llmatic_daemon/commands/units`."""
     return resources("llmatic_daemon.commands").joinpath("units", name).read_text("utf-8")
 
 
 def install_for_system(
     name: str | None, program: Path, python: Path, *, force: bool, root: Path = Path("/")
 ) -> Installed:
-    """Put a service of the machine in place, and nothing into motion.
+    """Write the files of a system service; start nothing.
 
     Args:
-        name: Of the search, when there is to be more than one; None: the only one.
+        name: Of the search, to run more than one; None: the only one.
         program: Path of `llmatic-daemon`.
         python: Folder of the Python that runs it.
-        force: Overwrite units that are there.
-        root: Of the file system; tests and images have others.
+        force: Overwrite existing units.
+        root: Root of the file system; tests and images use others.
 
     Raises:
-        UserError: another unit is there already, the name is none, or the service could not see the program.
+        UserError: another unit exists, the name is invalid, or the service could not read the program.
     """
     _check_name(name)
     for needed in (program, python):
         if any(needed.is_relative_to(home) for home in _HOMES):
             raise UserError(
-                f"the service must be able to read {str(needed)!r}, and sees nothing in "
+                f"expected a program that the service can read, got {str(needed)!r}: it cannot read "
                 f"{', '.join(_HOMES)}; install llmatic-daemon into a virtual environment in "
                 "/opt/llmatic-daemon, made by a Python of the system, or use --user"
             )
@@ -76,10 +76,10 @@ def install_for_system(
 
 
 def install_for_user(name: str | None, program: Path, *, force: bool, home: Path) -> Installed:
-    """Put a service of one person in place, and nothing into motion.
+    """Write the files of a user service; start nothing.
 
     Raises:
-        UserError: another unit is there already, or the name is none.
+        UserError: another unit exists, or the name is invalid.
     """
     _check_name(name)
     unit = "llmatic-daemon@.service"
@@ -97,7 +97,7 @@ def install_for_user(name: str | None, program: Path, *, force: bool, home: Path
 
 def _check_name(name: str | None) -> None:
     if name is not None and not _NAME.fullmatch(name):
-        raise UserError(f"--name must be letters, digits, dots, dashes, underscores, got {name!r}")
+        raise UserError(f"--name: expected letters, digits, dots, dashes, underscores, got {name!r}")
 
 
 def _with_program(text: str, program: Path) -> str:
@@ -107,10 +107,10 @@ def _with_program(text: str, program: Path) -> str:
 def _write(
     units: dict[Path, str], folder: Path, name: str | None, force: bool
 ) -> tuple[tuple[Path, ...], Path]:
-    """Write what is not there as it should be; settings and prompts that are there stay for ever.
+    """Write missing and changed units; existing settings and prompts are never overwritten.
 
     Returns:
-        What was written, and the configuration file.
+        The written files, and the configuration file.
     """
     stem = name or DEFAULT_NAME
     prompts = "prompts" if name is None else f"{name}.prompts"

@@ -10,7 +10,7 @@ from llmatic_daemon.domain.errors import ConfigurationError
 TOKEN = "LLMATIC_LLM_TOKEN"
 #: Name of the credential for systemd's LoadCredential=.
 CREDENTIAL = "llm-token"
-#: ... and of the token for control over TCP, which has at least so many characters.
+#: ... and of the token for control over TCP, which has at least MIN_TOKEN characters.
 API_CREDENTIAL = "api-token"
 MIN_TOKEN = 16
 
@@ -22,17 +22,17 @@ def token_of(
     is_only: bool,
     environment: Mapping[str, str] = os.environ,
 ) -> str | None:
-    """Find the key of an endpoint; None: it has none.
+    """Return the key of an endpoint, or None if it has none.
 
     Args:
         name: Of the endpoint, for the message.
         endpoint: Its settings.
-        is_only: No other endpoint is configured. A key that does not say whose it is goes to the
-            only endpoint there is, and to none of several.
-        environment: Where LLMATIC_LLM_TOKEN and CREDENTIALS_DIRECTORY are looked up.
+        is_only: No other endpoint is configured. A key without a name is for the only endpoint, and
+            for none of several.
+        environment: Holds LLMATIC_LLM_TOKEN and CREDENTIALS_DIRECTORY.
 
     Raises:
-        ConfigurationError: the file cannot be read or is empty, or a key is there for nobody.
+        ConfigurationError: the file is unreadable or empty, or a key belongs to no endpoint.
     """
     if endpoint.token_file:
         return _read(Path(endpoint.token_file), f"endpoint {name!r}")
@@ -49,14 +49,14 @@ def token_of(
 
 
 def api_token(token_file: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Find the token with which a daemon is controlled over TCP.
+    """Return the token that controls a daemon over TCP.
 
     Args:
-        token_file: As the settings name it; empty: systemd's credential.
-        environment: Where CREDENTIALS_DIRECTORY is looked up.
+        token_file: Of the settings; empty: systemd's credential.
+        environment: Holds CREDENTIALS_DIRECTORY.
 
     Raises:
-        ConfigurationError: there is none, or it is too short to hold.
+        ConfigurationError: there is none, or it is too short.
     """
     folder = environment.get("CREDENTIALS_DIRECTORY", "")
     file = Path(token_file) if token_file else Path(folder, API_CREDENTIAL)
@@ -87,7 +87,7 @@ def _read(file: Path, name: str) -> str | None:
 
 
 def _checked(token: str, where: str) -> str | None:
-    """Refuse what no header can hold; it is not quoted, as it may be a key all the same."""
+    """Reject what no header can hold. It is not quoted, because it may still be a key."""
     if any(not " " < character <= "~" for character in token):
         raise ConfigurationError(f"{where} must hold one line of printable ASCII, found more")
     return token or None

@@ -1,6 +1,5 @@
-"""Load settings: presets, a TOML file, the environment and the command line, each mistake in one line."""
+"""Load settings from presets, a TOML file, the environment and the command line."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -11,11 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from llmatic_daemon.config.explain import explain, nearest
+from llmatic_daemon.config.renamed import with_new_names
 from llmatic_daemon.config.settings import EndpointSettings, Settings
 from llmatic_daemon.domain.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "LLMATIC_"
-#: Read elsewhere: by the store, for tests that kill it.
+#: Variables that other modules read: for tests, for the preset, for keys.
 NOT_SETTINGS = frozenset({"LLMATIC_FAILPOINT", "LLMATIC_PRESET", "LLMATIC_LLM_TOKEN"})
 
 
@@ -30,7 +31,7 @@ def preset_text(name: str) -> str:
     """
     if name not in PRESETS:
         raise ConfigurationError(
-            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{_nearest(str(name), PRESETS)}"
+            f"preset must be one of {', '.join(PRESETS)}, got {name!r}{nearest(str(name), PRESETS)}"
         )
     return resources.files("llmatic_daemon.config").joinpath(f"presets/{name}.toml").read_text("utf-8")
 
@@ -51,12 +52,12 @@ def load(
     environment: Mapping[str, str] = os.environ,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Put the settings together: default, preset, file, environment, overrides; the last one wins.
+    """Merge the settings: default, preset, file, environment, overrides; the last one wins.
 
     Args:
         file: A TOML file; it may name its preset by `preset = "..."` at the top.
         preset: Name of a preset; wins over the file's.
-        environment: Where LLMATIC_* are looked up.
+        environment: Holds LLMATIC_*.
         overrides: Nested values, from the command line.
 
     Raises:
@@ -79,11 +80,11 @@ def load(
 def layered(
     presets: Iterable[Mapping[str, Any]], sources: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> Settings:
-    """Lay values over each other; the last one wins.
+    """Merge values; the last one wins.
 
     Args:
-        presets: Nested values of ours, the default preset first.
-        sources: Nested values of others, each with where it comes from.
+        presets: Nested values of presets, the default first.
+        sources: Nested values of the user, each with its origin.
 
     Raises:
         ConfigurationError: one line for each mistake: what must be, what was found, where.
@@ -92,30 +93,31 @@ def layered(
     for values in presets:
         _merge(merged, values)
     origins: dict[str, str] = {}
-    for origin, values in sources:
+    for origin, written in sources:
+        values = with_new_names(written, origin)
         _check_names(values, Settings, origin)
         origins |= dict.fromkeys(_paths(values), origin)
         _merge(merged, values)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_explained(error, origins))) from error
+        raise ConfigurationError("; ".join(explain(error, origins, "settings"))) from error
 
 
 def restore(written: Mapping[str, Any], file: Path) -> Settings:
-    """Read settings back that a version of ours has written out; what it did not know is as by default.
+    """Read settings that this version or an older one has saved; what is missing is as by default.
 
     Raises:
-        ConfigurationError: it was a version with other settings.
+        ConfigurationError: they were saved by a version with other settings.
     """
-    merged = tomllib.loads(preset_text("default"))
-    _merge(merged, written)
+    merged = preset_values("default")
+    _merge(merged, with_new_names(written))
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(
             f"{file} must hold this version's settings, and {error.error_count()} differ; "
-            "start the daemon on this folder once, which writes them anew"
+            "start the daemon on this folder once, which writes them again"
         ) from error
 
 
@@ -132,7 +134,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Read relative paths in a file as relative to it, whatever folder it is used from."""
+    """Make relative paths in a file relative to its folder, and not to the current one."""
     for place, name in path_settings(values):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
             place[name] = str(file.parent / place[name])
@@ -140,7 +142,7 @@ def beside(file: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
-    """List the tables that hold a path, and its name there; a table may be missing."""
+    """List the tables that may hold a path, each with the name of it."""
     yield values, "state_dir"
     yield values.get("data"), "folder"
     yield values.get("prompts"), "folder"
@@ -152,9 +154,9 @@ def path_settings(values: dict[str, Any]) -> Iterable[tuple[Any, str]]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and their like; a value is TOML, else text."""
+    """Read LLMATIC_STATE_DIR, LLMATIC_SEARCH__SEED and so on; a value is TOML or else text."""
     found: dict[str, Any] = {}
-    defaults = tomllib.loads(preset_text("default"))
+    defaults = preset_values("default")
     for name, text in sorted(environment.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
@@ -163,7 +165,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         for section in sections:
             place, default = place.setdefault(section, {}), default.get(section, {})
             if not isinstance(place, dict) or not isinstance(default, dict):
-                break  # LLMATIC_SEARCH=5 beside it, which is told
+                break  # LLMATIC_SEARCH=5 is there as well, which is reported
         else:
             place[key] = _toml_value(text, default.get(key))
     return found
@@ -194,12 +196,12 @@ def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 
 
 def _known_names() -> list[str]:
-    defaults = tomllib.loads(preset_text("default"))
+    defaults = preset_values("default")
     return [*_paths(defaults), *(name for name, value in defaults.items() if type(value) is dict)]
 
 
 def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str) -> None:
-    """Refuse a name that no setting has, and name the nearest one."""
+    """Reject a name that no setting has, and name the nearest one."""
     known = _known_names()
     for path in _paths(values):
         if _as_described(path) not in known:
@@ -209,9 +211,11 @@ def _check_names(values: Mapping[str, Any], model: type[BaseModel], origin: str)
 
 
 def _as_described(path: str) -> str:
-    """Name the setting that says what may stand at a path; two of them are tables of one's own."""
+    """Return the setting that describes a path: some settings are tables with keys of the user."""
     if path.startswith("writer.extra_body."):
         return "writer.extra_body"
+    if re.fullmatch(r"archives\.bounds\.[^.]+(?:\.(low|high|scale))?", path):
+        return "archives.bounds"
     name = re.fullmatch(r"writer\.endpoints\.[^.]+(?:\.(.+))?", path)
     if name is None:
         return path
@@ -220,49 +224,6 @@ def _as_described(path: str) -> str:
 
 
 def _near(path: str, known: Iterable[str]) -> str:
-    """Name the nearest setting; within an endpoint, of those that an endpoint may have."""
+    """Name the nearest setting; in an endpoint, the nearest of an endpoint."""
     inner = re.fullmatch(r"writer\.endpoints\.[^.]+\.(.+)", path)
-    return _nearest(inner[1], EndpointSettings.model_fields) if inner else _nearest(path, known)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-#: Plainer words for faults that pydantic words for programmers.
-_PLAIN = {
-    "int_parsing": "must be an integer",
-    "int_from_float": "must be an integer",
-    "float_parsing": "must be a number",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a section of settings",
-    "tuple_type": "must be a list",
-    "path_type": "must be the path of a folder or file",
-}
-
-
-#: The same for what must look in some way.
-_PATTERNS = {
-    "places": "must be 'cpu', 'cuda' or 'cuda:N'",
-    "url": "must be http:// or https://, a host, and no password: that belongs into token_file",
-    "[key]": "must be a name of small letters, digits, - and _, at most 32",
-}
-
-
-def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterable[str]:
-    for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"] if isinstance(part, str))
-        plain = _PATTERNS.get(path.rpartition(".")[2], fault["msg"])
-        message = plain if fault["type"] == "string_pattern_mismatch" else fault["msg"]
-        message = _PLAIN.get(fault["type"], message).removeprefix("Value error, ")
-        message = message.replace("Input should be", "must be").replace("greater than", "above")
-        found, near = fault["input"], ""
-        if fault["type"] == "literal_error" and isinstance(found, str):
-            near = _nearest(found, re.findall(r"'([^']+)'", message))
-        is_secret = path.endswith("url") and re.search("[@?#]", str(found))
-        shown = "" if is_secret or isinstance(found, dict | BaseModel) else f", got {found!r}"
-        inside = (origins[name] for name in origins if name.startswith(f"{path}."))
-        origin = origins.get(path) or next(inside, "settings")
-        joint = "" if not path else "." if fault["type"] == "value_error" else " "
-        yield f"{origin}: {path}{joint}{message}{shown}{near}"
+    return nearest(inner[1], EndpointSettings.model_fields) if inner else nearest(path, known)

@@ -1,30 +1,46 @@
-"""Settings: presets, llmatic.toml and LLMATIC_* become one frozen `Settings`; the only reader of them.
+"""The settings as one frozen, checked tree.
 
-What each setting means stands beside its default in `presets/default.toml`, and nowhere else.
+What each setting means stands beside its default in `presets/default.toml`, and nowhere else. A section
+whose numbers are the rules of a part (`search`, `fidelity`, `audit`, `budget`) is that part's dataclass.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from annotated_types import Ge, Gt, Interval, Lt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
+from llmatic_daemon.config.explain import listed, nearest
+from llmatic_daemon.domain.plugins import DATA_SETS, WRITERS
 from llmatic_daemon.domain.sandbox import Layer
-from llmatic_daemon.search.candidates.cells import TASK_PREFIX
+from llmatic_daemon.search.archive.measures import MEASURES
+from llmatic_daemon.search.auditing import AuditRules
+from llmatic_daemon.search.budget import Budget
+from llmatic_daemon.search.candidates.cells import BENCHMARKS
+from llmatic_daemon.search.early_stopping import EarlyStoppingRules
+from llmatic_daemon.search.rules import Count, CountOrNone, RetryPolicy, Rules, Seconds
+from llmatic_daemon.search.variants import STRATEGIES, Credit
 
 MAX_SLOTS = 1024
 
-Ratio = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
 Scale = Literal["linear", "log"]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+#: Kinds of writers that need no server.
+_WITHOUT_SERVER = ("offline", "replay")
+
+
+def _one_of(*known: Iterable[str]) -> AfterValidator:
+    """Accept the names of registries; where plugins offer some, these are listed and not imported."""
+
+    def check(name: str) -> str:
+        if any(name in names for names in known):
+            return name
+        raise PydanticKnownError("literal_error", {"expected": listed(n for names in known for n in names)})
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -34,89 +50,55 @@ class Section(BaseModel):
 
 
 class DataSettings(Section):
-    """Which images."""
+    """The images that networks are trained on."""
 
-    name: Literal[
-        "digits",
-        "cifar10",
-        "cifar100",
-        "fashion-mnist",
-        "image-folder",
-        "npz",
-        "nasbench201-cifar10",
-        "nasbench201-cifar100",
-        "nasbench201-imagenet16-120",
-    ]
+    name: Annotated[str, _one_of(DATA_SETS, BENCHMARKS)]
     folder: Path
     download: bool
     num_train: CountOrNone
-    image_size: Annotated[int, Field(ge=4, le=1024)]
+    image_size: Annotated[int, Interval(ge=4, le=1024)]
     fitness_split: Literal["validation", "test"]
-    validation_ratio: Annotated[float, Field(gt=0, le=0.5)]
+    validation_ratio: Annotated[float, Interval(gt=0, le=0.5)]
 
 
-class SearchSettings(Section):
-    """The numbers of the search; the fields of `core.rules.Rules`."""
+class BoundSettings(Section):
+    """Bounds of a measure, where they differ from its own."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    num_initial: Count
-    initial_temperature: Ratio
-    train_initial: bool
-    mutation_ratio: Ratio
-    curious_ratio: Ratio
-    jitter_ratio: Ratio
-    jitter: Ratio
-    tournament_size: Annotated[int, Field(ge=1, le=1000)]
-    min_neighbours: Count
-    max_neighbours: Annotated[int, Field(ge=1, le=16)]
-    crossover_temperature: Ratio
-    window_size: Count
-    curiosity_added: float
-    curiosity_not_added: float
-    curiosity_untrainable: float
-    temperature_step: Ratio
-    min_sampling_temperature: Annotated[float, Field(gt=0, le=1)]
-    duplicates: Literal["skip", "train"]
-    variant: Literal[
-        "llmatic",
-        "network-archive",
-        "prompt-archive",
-        "mutation-only",
-        "crossover-only",
-        "random-nn",
-        "random-search",
-        "regularized-evolution",
-        "local-search",
-        "map-elites",
-        "genius",
-    ]
-    population_size: Annotated[int, Field(ge=2, le=1000)]
-    control_ratio: Ratio
-
-    @model_validator(mode="after")
-    def _neighbours_in_order(self) -> "SearchSettings":
-        if self.min_neighbours > self.max_neighbours:
-            raise ValueError("min_neighbours must be at most max_neighbours")
-        return self
+    low: float | None = None
+    high: float | None = None
+    scale: Scale | None = None
 
 
 class ArchiveSettings(Section):
     """Cells, bounds and scales of both archives."""
 
-    network_cells: Annotated[int, Field(ge=1, le=1_000_000)]
-    prompt_cells: Annotated[int, Field(ge=1, le=1_000_000)]
+    network_cells: Annotated[int, Interval(ge=1, le=1_000_000)]
+    prompt_cells: Annotated[int, Interval(ge=1, le=1_000_000)]
     num_samples: Count
-    ratio_low: Annotated[float, Field(ge=0)]
-    ratio_high: Annotated[float, Field(gt=0)]
-    ratio_scale: Scale
-    flops_low: Annotated[float, Field(ge=0)]
-    flops_high: Annotated[float, Field(gt=0)]
+    width_to_depth_low: Annotated[float, Ge(0)]
+    width_to_depth_high: Annotated[float, Gt(0)]
+    width_to_depth_scale: Scale
+    flops_low: Annotated[float, Ge(0)]
+    flops_high: Annotated[float, Gt(0)]
     flops_scale: Scale
-    prompt_slots: Annotated[int, Field(ge=1, le=1000)]
+    axes: tuple[Annotated[str, _one_of(MEASURES)], Annotated[str, _one_of(MEASURES)]]
+    bounds: dict[str, BoundSettings]
+    prompt_axis_size: Annotated[int, Interval(ge=1, le=1000)]
+
+    @model_validator(mode="after")
+    def _axes_differ(self) -> "ArchiveSettings":
+        if self.axes[0] == self.axes[1]:
+            raise ValueError(f"axes must be two different measures, got {self.axes[0]!r} twice")
+        for name in self.bounds:
+            if name in ("width_to_depth", "flops"):
+                raise ValueError(f"bounds.{name} must be left out; set archives.{name}_low, _high and _scale")
+            if name not in self.axes:
+                raise ValueError(f"bounds.{name} must be of one of the axes, {self.axes}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _bounds_span_something(self) -> "ArchiveSettings":
-        for name in ("ratio", "flops"):
+        for name in ("width_to_depth", "flops"):
             low, high = getattr(self, f"{name}_low"), getattr(self, f"{name}_high")
             if low >= high:
                 raise ValueError(f"{name}_low must be below {name}_high, got {low} and {high}")
@@ -126,27 +108,27 @@ class ArchiveSettings(Section):
 
 
 class PromptSettings(Section):
-    """Where prompts lie, and how their edits are seen."""
+    """The folder of prompts, and how its edits are detected."""
 
     folder: str
-    settle_s: Annotated[float, Field(gt=0, le=10)]
-    rescan_s: Annotated[float, Field(ge=0.1, le=3600)]
+    settle_s: Annotated[float, Interval(gt=0, le=10)]
+    rescan_s: Annotated[float, Interval(ge=0.1, le=3600)]
 
 
 class EndpointSettings(Section):
-    """One LLM server, and how it is asked."""
+    """One LLM server, and what is requested of it."""
 
-    name: Literal["offline", "tgi", "openai", "replay"]
+    kind: Annotated[str, _one_of(_WITHOUT_SERVER, WRITERS)]
     url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
     token_file: str
     model: str
     style: Literal["completion", "chat"]
-    weight: Annotated[float, Field(gt=0, le=1e6)]
-    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+    weight: Annotated[float, Interval(gt=0, le=1e6)]
+    max_new_tokens: Annotated[int, Interval(ge=1, le=1_000_000)]
     max_input_tokens: CountOrNone
-    top_p: Annotated[float, Field(gt=0, le=1)]
+    top_p: Annotated[float, Interval(gt=0, le=1)]
     grammar: Literal["none", "cells"]
-    max_concurrency: Annotated[int, Field(ge=1, le=4096)]
+    max_concurrency: Annotated[int, Interval(ge=1, le=4096)]
     timeout_s: Seconds
     extra_body: dict[str, Any]
 
@@ -157,17 +139,17 @@ class EndpointSettings(Section):
 
 
 class WriterSettings(EndpointSettings):
-    """Who writes: one endpoint, or those in `endpoints`, which take over what they do not set."""
+    """The writer: one endpoint, or those in `endpoints`, which inherit what they do not set."""
 
     endpoints: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")], EndpointSettings]
-    max_tries: Annotated[int, Field(ge=1, le=100)]
+    max_tries: Annotated[int, Interval(ge=1, le=100)]
     retry_s: Seconds
     max_retry_s: Seconds
-    breaker_failures: Annotated[int, Field(ge=1, le=1000)]
+    breaker_failures: Annotated[int, Interval(ge=1, le=1000)]
     breaker_window_s: Seconds
     breaker_pause_s: Seconds
     max_breaker_pause_s: Seconds
-    outage: Literal["offline", "wait"]
+    on_outage: Literal["fallback", "wait"]
     record: str
     replay: str
 
@@ -184,25 +166,25 @@ class WriterSettings(EndpointSettings):
 
     @model_validator(mode="after")
     def _endpoints_are_servers(self) -> "WriterSettings":
-        odd = [name for name, e in self.endpoints.items() if e.name not in ("tgi", "openai")]
+        odd = [name for name, e in self.endpoints.items() if e.kind in _WITHOUT_SERVER]
         if odd:
-            raise ValueError(f'endpoints.{odd[0]}.name must be "tgi" or "openai"')
+            raise ValueError(f"endpoints.{odd[0]}.kind must be {listed(WRITERS)}")
         if self.endpoints and self.token_file:
             raise ValueError("token_file must stand in the table of the endpoint that it is for")
         if self.max_tries < self.breaker_failures:
             raise ValueError("max_tries must be at least breaker_failures, so that an outage is seen as one")
-        if self.name == "replay" and not self.replay:
-            raise ValueError('replay must name a recording when name is "replay"')
+        if self.kind == "replay" and not self.replay:
+            raise ValueError('replay must name a recording when kind is "replay"')
         return self
 
     @model_validator(mode="after")
     def _grammar_is_held_by_tgi(self) -> "WriterSettings":
         if self.grammar != "none" and not self.servers:
-            raise ValueError('grammar must be "none" unless name is "tgi"')
+            raise ValueError('grammar must be "none" unless kind is "tgi"')
         for name, server in self.servers.items():
-            if server.grammar != "none" and server.name != "tgi":
-                place = f"endpoints.{name}.grammar" if self.endpoints else "grammar"
-                raise ValueError(f'{place} must be "none" unless name is "tgi"')
+            if server.grammar != "none" and server.kind == "openai":
+                path = f"endpoints.{name}.grammar" if self.endpoints else "grammar"
+                raise ValueError(f'{path} must be "none" unless kind is "tgi"')
         return self
 
     @property
@@ -210,99 +192,73 @@ class WriterSettings(EndpointSettings):
         """The endpoints by name: those in `endpoints`, else the one that the writer itself is."""
         if self.endpoints:
             return self.endpoints
-        return {self.name: self} if self.name in ("tgi", "openai") else {}
+        return {} if self.kind in _WITHOUT_SERVER else {self.kind: self}
 
 
 class LifterSettings(Section):
-    """What a candidate may cost before it is trained."""
+    """Limits of a candidate before it is trained."""
 
-    places: Annotated[int, Field(ge=1, le=64)]
+    processes: Annotated[int, Interval(ge=1, le=64)]
     timeout_s: Seconds
-    memory_mib: Annotated[int, Field(ge=512)]
+    memory_mib: Annotated[int, Ge(512)]
     max_parameters: Count
     max_flops: Count
     max_activation_mib: Count
-    max_source_kib: Annotated[int, Field(ge=1, le=64)]
+    max_source_kib: Annotated[int, Interval(ge=1, le=64)]
 
 
 class SandboxSettings(Section):
-    """What is around the code that an LLM wrote."""
+    """The sandbox for the code that an LLM wrote."""
 
     require: tuple[Layer, ...]
     user: Annotated[str, Field(min_length=1)]
 
 
 class TrainingSettings(Section):
-    """How and where networks are trained."""
+    """How and on which devices networks are trained."""
 
     recipe: Literal["fast", "paper"]
     initial_weights: Literal["keep", "reseed"]
     epochs: CountOrNone
     batch_size: CountOrNone
-    learning_rate: Annotated[float, Field(ge=0)]
+    learning_rate: Annotated[float, Ge(0)]
     momentum: float
     weight_decay: float
-    label_smoothing: Annotated[float, Field(lt=1)]
+    label_smoothing: Annotated[float, Lt(1)]
     schedule: Literal["", "constant", "cosine", "one-cycle"]
     augmentation: Literal["", "none", "shift", "shift-flip"]
     precision: Literal["", "float32", "bfloat16"]
     timeout_s: Seconds
-    places: tuple[Device, ...]
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    devices: tuple[Device, ...]
+    threads: Annotated[int, Interval(ge=1, le=1024)]
     memory_mib: CountOrNone
 
     @model_validator(mode="after")
-    def _at_least_one_place(self) -> "TrainingSettings":
-        if not self.places:
-            raise ValueError("places must name at least one device")
+    def _at_least_one_device(self) -> "TrainingSettings":
+        if not self.devices:
+            raise ValueError("devices must name at least one device")
         return self
 
 
-class EngineSettings(Section):
-    """Slots and patience."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings(RetryPolicy):
+    """Slots, and what happens to jobs that fail or are in progress at the end."""
 
-    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
-    max_attempts: Count
-    retry_s: Seconds
-    max_retry_s: Seconds
-    drain_s: Annotated[float, Field(ge=0)]
-
-
-class FidelitySettings(Section):
-    """Who is trained to the end; the fields of `core.fidelity.EarlyStoppingRules`."""
-
-    rung_ratio: Annotated[float, Field(ge=0, lt=1)]
-    promoted_ratio: Annotated[float, Field(gt=0, le=1)]
-
-
-class BudgetSettings(Section):
-    """When it is enough; 0: no limit."""
-
-    max_evaluations: CountOrNone
-    max_trainings: Annotated[float, Field(ge=0)]
-    max_gpu_hours: Annotated[float, Field(ge=0)]
-    max_hours: Annotated[float, Field(ge=0)]
-    target_accuracy: Ratio
-
-
-class AuditSettings(Section):
-    """Which elites are trained a second time; the fields of `core.audits.AuditRules`."""
-
-    share: Ratio
-    threshold: Annotated[float, Field(gt=0, le=100)]
+    slots: Annotated[int, Interval(ge=1, le=MAX_SLOTS)]
+    drain_s: Annotated[float, Ge(0)]
 
 
 class MetricsSettings(Section):
-    """Where Prometheus may look."""
+    """The HTTP listener for metrics, health and the API."""
 
-    port: Annotated[int, Field(ge=0, le=65535)]
-    hosts: tuple[str, ...]
+    port: Annotated[int, Interval(ge=0, le=65535)]
+    allowed_hosts: tuple[str, ...]
 
 
 class ControlSettings(Section):
     """Control over TCP, beside the socket."""
 
-    port: Annotated[int, Field(ge=0, le=65535)]
+    port: Annotated[int, Interval(ge=0, le=65535)]
     token_file: str
 
 
@@ -311,37 +267,41 @@ class Settings(Section):
 
     state_dir: Path
     data: DataSettings
-    search: SearchSettings
+    search: Rules
     archives: ArchiveSettings
     prompts: PromptSettings
     writer: WriterSettings
     lifter: LifterSettings
     sandbox: SandboxSettings
     training: TrainingSettings
-    fidelity: FidelitySettings
+    fidelity: EarlyStoppingRules
     engine: EngineSettings
-    budget: BudgetSettings
-    audit: AuditSettings
+    budget: Budget
+    audit: AuditRules
     metrics: MetricsSettings
     control: ControlSettings
 
     @property
     def is_benchmark(self) -> bool:
         """Whether candidates are cells of NAS-Bench-201, whose results are looked up in a table."""
-        return self.data.name.startswith(TASK_PREFIX)
+        return self.data.name in BENCHMARKS
 
     @model_validator(mode="after")
-    def _population_fits(self) -> "Settings":
+    def _variant_is_possible(self) -> "Settings":
         variant, size = self.search.variant, self.search.population_size
-        archive = "prompt" if variant == "network-archive" else "network"
+        if variant not in STRATEGIES:
+            must = f"search.variant must be {listed(STRATEGIES)}, got {variant!r}"
+            raise ValueError(must + nearest(variant, STRATEGIES))
+        strategy = STRATEGIES[variant]
+        archive = "prompt" if strategy.credit is Credit.POPULATION else "network"
         cells = getattr(self.archives, f"{archive}_cells")
-        if variant in _POPULATIONS and size > cells:
+        if strategy.has_population and size > cells:
             raise ValueError(
                 f"search.population_size must be at most archives.{archive}_cells with "
                 f"search.variant = {variant!r}, got {size} and {cells}; make it smaller"
             )
-        if variant in _WITHOUT_MAP and self.audit.share:
-            raise ValueError(f"audit.share must be 0 with search.variant = {variant!r}, which has no map")
+        if not strategy.is_map and self.audit.ratio:
+            raise ValueError(f"audit.ratio must be 0 with search.variant = {variant!r}, which has no map")
         return self
 
     @model_validator(mode="after")
@@ -353,8 +313,3 @@ class Settings(Section):
                 f"got {self.data.name!r}: only there candidates are cells"
             )
         return self
-
-
-#: Variants that keep a population of `search.population_size`, and those without a map of networks.
-_POPULATIONS = ("network-archive", "prompt-archive", "regularized-evolution", "genius")
-_WITHOUT_MAP = ("prompt-archive", "regularized-evolution", "local-search", "genius")

@@ -59,7 +59,7 @@ class ControlCommands:
         self._reloader = reloader
         self._view = view
         self._port = settings.control.port
-        self._hosts = settings.metrics.hosts
+        self._hosts = settings.metrics.allowed_hosts
         self._token = token
         self._metrics = metrics
         #: Held from what the engine is told to what is noted of it.

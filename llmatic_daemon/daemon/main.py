@@ -161,7 +161,7 @@ def _first_prompts(settings: Settings) -> tuple[Prompt, ...] | ConfigurationErro
     """Read the prompts; a search that has good ones can go on with those."""
     try:
         prompts = read_prompts(build.prompt_path(settings))
-        EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+        EMPTY_BOOK.numbered(prompts, settings.archives.prompt_axis_size)
         return prompts
     except ConfigurationError as error:
         if database_path(settings.state_dir).exists():
@@ -183,7 +183,7 @@ async def _take(
     try:
         if isinstance(prompts, ConfigurationError):
             raise prompts
-        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+        await engine.take_prompts(prompts, settings.archives.prompt_axis_size)
     except ConfigurationError as error:
         if engine.evolution.prompts.edition is None:
             raise
@@ -193,7 +193,7 @@ async def _take(
 def _desk(
     settings: Settings, engine: Engine, store: SearchStore, observers: tuple[Observer, ...]
 ) -> PromptReloader:
-    folder, slots = build.prompt_folder(settings), settings.archives.prompt_slots
+    folder, slots = build.prompt_folder(settings), settings.archives.prompt_axis_size
     return PromptReloader(folder, engine, store, num_slots=slots, observers=observers)
 
 
@@ -223,7 +223,7 @@ async def _until_the_end(
         logger.info(
             "ready: %d slots, %d device places, %d evaluations, state in %s",
             settings.engine.slots,
-            len(settings.training.places),
+            len(settings.training.devices),
             engine.evolution.num_evaluations,
             settings.state_dir,
             extra={"action": "ready"},
@@ -294,8 +294,8 @@ def _engine(settings: Settings, evolution: Evolution, task: Task, ports: Ports) 
         task,
         ports,
         num_slots=settings.engine.slots,
-        budget=build.budget(settings),
-        retry_policy=build.retry_policy(settings),
+        budget=settings.budget,
+        retry_policy=settings.engine,
     )
 
 
@@ -303,9 +303,9 @@ def _audits(
     settings: Settings, engine: Engine, task: Task, ports: Ports
 ) -> tuple[Coroutine[Any, Any, None], ...]:
     """Audit elites beside the search, if that is wanted."""
-    if not settings.audit.share:
+    if not settings.audit.ratio:
         return ()
-    retry_policy = build.retry_policy(settings)
+    retry_policy = settings.engine
     auditor = Auditor(
         engine,
         task,
@@ -352,7 +352,7 @@ def _listener(settings: Settings) -> "Listener | None":
         return None
     from llmatic_daemon.daemon.http_service import Listener  # 0.3 s, for those who ask for it
 
-    return Listener(settings.metrics.port, settings.metrics.hosts, settings.state_dir)
+    return Listener(settings.metrics.port, settings.metrics.allowed_hosts, settings.state_dir)
 
 
 async def _task(settings: Settings, store: SearchStore, trainer: Trainer) -> Task:

@@ -15,7 +15,7 @@ from llmatic_daemon.engine.engine import Engine
 logger = logging.getLogger(__name__)
 
 #: Settings that a running daemon changes; the prompt files beside them.
-LIVE = frozenset({"engine.slots", "training.places"})
+LIVE = frozenset({"engine.slots", "training.devices"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class Reloader:
         self._trainer = trainer
         self._prompts = prompts
         self._announced = announced
-        self._places = settings.training.places
+        self._places = settings.training.devices
         self._changing = asyncio.Lock()
 
     async def reload(self, known: str = "") -> Applied:
@@ -107,11 +107,11 @@ class Reloader:
     async def _change(self, settings: Settings) -> tuple[str, ...]:
         """Change what can be changed; what may fail comes first, and the rest cannot."""
         changed = []
-        places, num_slots = settings.training.places, settings.engine.slots
+        places, num_slots = settings.training.devices, settings.engine.slots
         if places != self._places:
             await self._trainer.resize(places)
             self._places = places
-            changed.append("training.places")
+            changed.append("training.devices")
         if num_slots != self._engine.num_slots:
             await self._engine.resize(num_slots)
             changed.append("engine.slots")

@@ -171,8 +171,6 @@ class Elite:
     job: int
     source_digest: str
     measures: Measures
-    #: In the units of the measures (not normalised).
-    solution: tuple[float, float]
     #: See `Placement`.
     rung_accuracy: float | None = None
     rung_ratio: float = 0.0

@@ -16,9 +16,10 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import Unavailable
 from llmatic_daemon.domain.ports import Lifter, Store, Trainer
-from llmatic_daemon.engine.engine import Engine, RetryPolicy
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.candidates.representation import representation_of
+from llmatic_daemon.search.rules import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

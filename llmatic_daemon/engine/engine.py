@@ -39,7 +39,9 @@ from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import audit, due_for_audit, edit, place
 from llmatic_daemon.search.proposals import num_epochs, propose, rng_for, shorten, should_continue
+from llmatic_daemon.search.rules import RetryPolicy
 from llmatic_daemon.search.summaries import describe
+from llmatic_daemon.search.variants import measures_untrained
 
 logger = logging.getLogger(__name__)
 
@@ -57,21 +59,6 @@ class Ports:
     #: Writes the control arm, and whatever else is to be written by rule; None: the writer does.
     rewriter: Writer | None = None
     observers: Sequence[Observer] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryPolicy:
-    """How often the world may fail, and how long to wait in between."""
-
-    #: A job that the world failed this often is placed as failed.
-    max_attempts: int
-    #: First pause after a fault of the world, in seconds; doubled after each further one.
-    retry_s: float
-    max_retry_s: float
-
-    def pause_s(self, num_faults: int) -> float:
-        """Return the pause after the n-th fault in a row, n from 1."""
-        return float(min(self.retry_s * 2 ** min(num_faults - 1, 30), self.max_retry_s))
 
 
 class Engine:
@@ -422,7 +409,7 @@ class Engine:
             return None
         return await self._ports.store.earlier(
             network.digest,
-            initial=not rules.measures_untrained,
+            initial=not measures_untrained(rules),
             stopped=fidelity.rung_ratio > 0,
         )
 

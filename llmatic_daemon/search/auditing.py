@@ -3,11 +3,14 @@
 import math
 from collections.abc import Set
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 from immutables import Map
 
 from llmatic_daemon.domain import Accuracies, Audit, Contender, Failure, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.search.rules import Ratio
 
 #: How many networks of a cell are remembered, its elite included: who takes over when it falls.
 NUM_CONTENDERS = 3
@@ -19,16 +22,16 @@ _NOTHING = Accuracies(objective=0.0, test_accuracy=0.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditRules:
-    """How many elites are audited, and how far two figures may differ."""
+    """How many elites are audited, and how far two accuracies may differ: settings `audit.*`."""
 
-    #: Of new elites, in [0, 1]; 0: nothing is audited.
-    share: float
-    #: Standard errors of the difference, above 0.
-    threshold: float
+    #: Of new elites; 0: nothing is audited.
+    ratio: Ratio
+    #: Standard errors of the difference.
+    threshold: Annotated[float, Interval(gt=0, le=100)]
 
 
 #: Nothing is audited.
-NO_AUDITS = AuditRules(share=0.0, threshold=4.0)
+NO_AUDITS = AuditRules(ratio=0.0, threshold=4.0)
 
 
 # --- who may hold a cell -------------------------------------------------------------------------
@@ -110,7 +113,7 @@ class Due:
 
 def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
     """Tell whether a candidate is audited once it is an elite, whatever else happens."""
-    return rules.share > 0 and _draw(search_seed, job)[0] < rules.share
+    return rules.ratio > 0 and _draw(search_seed, job)[0] < rules.ratio
 
 
 def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] = frozenset()) -> Due | None:

@@ -7,6 +7,9 @@ among the best looks of late.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 #: Looks that are remembered, the last ones: what a search was like long ago says little.
 NUM_REMEMBERED = 500
@@ -14,12 +17,12 @@ NUM_REMEMBERED = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyStoppingRules:
-    """Who is looked at, and who goes on; the settings of the same names say more."""
+    """When a training is judged, and which ones go on: settings `fidelity.*`."""
 
-    #: Share of a training after which there is a look; 0: none.
-    rung_ratio: float
-    #: Share of the looks that may go on, in (0, 1]; 1: all that may still win their cells.
-    promoted_ratio: float
+    #: Share of a training after which there is a rung; 0: none.
+    rung_ratio: Annotated[float, Interval(ge=0, lt=1)]
+    #: Share of the networks at the rung that may go on; 1: all that may still win their cells.
+    promoted_ratio: Annotated[float, Interval(gt=0, le=1)]
 
 
 #: Every network is trained to its end.

@@ -21,12 +21,11 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
-from llmatic_daemon.search.archive.measures import measured
 from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contenders
 from llmatic_daemon.search.early_stopping import NO_EARLY_STOPPING, EarlyStoppingRules
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.search.rules import Rules
-from llmatic_daemon.search.variants import strategy_of
+from llmatic_daemon.search.variants import measures_untrained, strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,6 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         job=placement.job.number,
         source_digest=placement.source_digest,
         measures=placement.measures,
-        solution=measured(placement.measures),
         rung_accuracy=placement.rung_accuracy,
         rung_ratio=placement.rung_ratio,
         structure=placement.structure,
@@ -196,7 +194,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
 
 def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
     """Tell whether a network was measured as it was built."""
-    return placement.operator is Operator.INITIALISATION and evolution.rules.measures_untrained
+    return placement.operator is Operator.INITIALISATION and measures_untrained(evolution.rules)
 
 
 def _with_rung_accuracy(evolution: Evolution, placement: Placement) -> tuple[float, ...]:

@@ -161,9 +161,11 @@ def drawn_by_weight(prompts: PromptSet, rng: Generator) -> int:
 
 def jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual:
     """Move the temperature of some individuals a little, at random."""
-    if rng.random() >= rules.jitter_ratio:
+    if rng.random() >= rules.temperature_jitter_ratio:
         return individual
-    moved = temperature.clamp(individual.temperature + rng.uniform(-rules.jitter, rules.jitter))
+    moved = temperature.clamp(
+        individual.temperature + rng.uniform(-rules.temperature_jitter, rules.temperature_jitter)
+    )
     return Individual(individual.prompt, moved, individual.credited_cell, individual.credited_job)
 
 

@@ -23,7 +23,6 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.search import auditing, prompt_book, temperature
 from llmatic_daemon.search.archive.archive import Insertion
-from llmatic_daemon.search.archive.measures import measured
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.similarity import structure_of
@@ -184,7 +183,7 @@ def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Ins
         return None
     offered = Offered(
         operator=trial.proposal.operator,
-        solution=measured(trial.network.measures),
+        solution=evolution.networks.space.measured(trial.network.measures),
         objective=report.objective,
         num_evaluations=evolution.num_evaluations,
     )

@@ -67,7 +67,7 @@ class PromptBook:
         """Keep known positions; a new prompt takes the lowest one never used, else a retired one's."""
         if len(ids) > axis_size:
             raise ConfigurationError(
-                f"there must be at most {axis_size} mutation prompts (archives.prompt_slots), "
+                f"there must be at most {axis_size} mutation prompts (archives.prompt_axis_size), "
                 f"found {len(ids)}; disable or remove some"
             )
         free = self._free_positions(ids, axis_size)

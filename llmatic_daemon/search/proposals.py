@@ -7,10 +7,9 @@ from numpy.random import Generator
 
 from llmatic_daemon.domain import Job, Network, Operator, Proposal
 from llmatic_daemon.search import early_stopping, operators
-from llmatic_daemon.search.archive.measures import measured
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.rules import Rules
-from llmatic_daemon.search.variants import strategy_of
+from llmatic_daemon.search.variants import measures_untrained, strategy_of
 
 
 def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
@@ -74,7 +73,7 @@ def rng_for(seed: int, job: Job) -> Generator:
 def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
     """Say how long to train: 0 when initial networks are measured untrained, else None."""
     initial = proposal.operator is Operator.INITIALISATION
-    return 0 if initial and evolution.rules.measures_untrained else None
+    return 0 if initial and measures_untrained(evolution.rules) else None
 
 
 def should_continue(evolution: Evolution, network: Network, rung_accuracy: float) -> bool:
@@ -82,7 +81,8 @@ def should_continue(evolution: Evolution, network: Network, rung_accuracy: float
     rules, elite_rung_accuracy = evolution.early_stopping_rules, None
     rung_accuracies = evolution.rung_accuracies if evolution.rung_ratio == rules.rung_ratio else ()
     if strategy_of(evolution.rules).is_map:
-        held = evolution.networks.get(evolution.networks.locate(*measured(network.measures))[0])
+        networks = evolution.networks
+        held = networks.get(networks.locate(*networks.space.measured(network.measures))[0])
         if held is None:
             return True
         if held.elite.rung_ratio == rules.rung_ratio:

@@ -1,71 +1,67 @@
-"""Every number of the search, as the paper gives it or as a setting changes it."""
+"""Every number of the search, as the paper gives it or as a setting changes it.
+
+The dataclasses here and beside the rules that they are for are sections of the settings: their ranges
+are checked where settings are loaded.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-#: The search as the paper describes it, its ablations (section 4.2), and what it is compared with.
-Variant = Literal[
-    "llmatic",
-    "network-archive",
-    "prompt-archive",
-    "mutation-only",
-    "crossover-only",
-    "random-nn",
-    "random-search",
-    "regularized-evolution",
-    "local-search",
-    "map-elites",
-    "genius",
-]
+from annotated_types import Ge, Gt, Interval
+
+Ratio = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Ge(1)]
+CountOrNone = Annotated[int, Ge(0)]
+Seconds = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """The paper's numbers (sections 2 to 4 of our digest), each of them a setting.
+    """The numbers of the search: settings `search.*`, which `default.toml` explains.
 
     Source: Nasir 2024 (LLMatic), Algorithm 1; Cully 2018 for curiosity.
     """
 
-    seed: int
-    #: Initialisation goes on until one of the archives has this many elites.
-    num_initial: int
-    initial_temperature: float
-    #: False: initial networks are measured untrained, as the paper does.
+    seed: Annotated[int, Interval(ge=0, lt=2**63)]
+    num_initial: Count
+    initial_temperature: Ratio
     train_initial: bool
-    #: Probability of a mutation; the rest are crossovers.
-    mutation_ratio: float
-    #: Share of mutations by the most curious prompt individual; the rest take a random prompt.
-    curious_ratio: float
-    #: Share of mutations whose temperature is moved by U(-jitter, jitter).
-    jitter_ratio: float
-    jitter: float
-    #: 1: parents are drawn uniformly; n: the best of n drawn elites.
-    tournament_size: int
-    #: A crossover takes this many nearest neighbours, at least and at most.
-    min_neighbours: int
-    max_neighbours: int
-    crossover_temperature: float
-    #: Settled candidates in a window.
-    window_size: int
+    mutation_ratio: Ratio
+    curious_ratio: Ratio
+    temperature_jitter_ratio: Ratio
+    temperature_jitter: Ratio
+    tournament_size: Annotated[int, Interval(ge=1, le=1000)]
+    min_neighbours: Count
+    max_neighbours: Annotated[int, Interval(ge=1, le=16)]
+    crossover_temperature: Ratio
+    window_size: Count
     curiosity_added: float
     curiosity_not_added: float
     curiosity_untrainable: float
-    temperature_step: float
-    #: A sampling temperature must be above 0.
-    min_sampling_temperature: float
-    #: "skip": a network that was trained before is settled at once; "train": it is trained again.
+    temperature_step: Ratio
+    min_sampling_temperature: Annotated[float, Interval(gt=0, le=1)]
     duplicates: Literal["skip", "train"]
-    variant: Variant = "llmatic"
-    #: Individuals or networks that a variant keeps where it has no archive.
-    population_size: int = 100
-    #: Share of the jobs that are written by rule, to compare with.
-    control_ratio: float = 0.0
+    #: A key of `variants.STRATEGIES`.
+    variant: str = "llmatic"
+    population_size: Annotated[int, Interval(ge=2, le=1000)] = 100
+    control_ratio: Ratio = 0.0
 
-    @property
-    def measures_untrained(self) -> bool:
-        """Tell whether initial networks are measured as they are built: those that are all one has are not."""
-        return not self.train_initial and self.variant not in _ALL_INITIAL
+    def __post_init__(self) -> None:
+        """Check what no range of one number says."""
+        if self.min_neighbours > self.max_neighbours:
+            raise ValueError("min_neighbours must be at most max_neighbours")
 
 
-#: Variants whose first networks are candidates like all others.
-_ALL_INITIAL = ("random-nn", "random-search", "regularized-evolution", "local-search", "genius")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryPolicy:
+    """How often the world may fail, and how long to wait in between."""
+
+    #: A job that the world failed this often is placed as failed.
+    max_attempts: Count
+    #: First pause after a fault of the world, in seconds; doubled after each further one.
+    retry_s: Seconds
+    max_retry_s: Seconds
+
+    def pause_s(self, num_faults: int) -> float:
+        """Return the pause after the n-th fault in a row, n from 1."""
+        return float(min(self.retry_s * 2 ** min(num_faults - 1, 30), self.max_retry_s))

@@ -1,7 +1,7 @@
-"""The variants of the search: its ablations, and what it is compared with; strategies of the same loop.
+"""The variants of the search: ablations and baselines, as strategies of the same loop.
 
-A variant says how it proposes, which place a trained network competes for, and who gets credit. Where it
-has no archive it keeps a population in its place: the cells are then places, and say nothing of measures.
+A strategy decides how candidates are proposed, which cell a trained network competes for, and what gets
+credit. A variant without an archive keeps a population: its cells are then numbers without measures.
 
 Source: Nasir 2024, section 4.2 (ablations); Real 2019 (regularized evolution); White 2021 (local
 search); Mouret 2015 (MAP-Elites); Zheng 2023 (GENIUS).
@@ -31,10 +31,10 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.search import operators, prompt_book, temperature
 from llmatic_daemon.search.archive.archive import CVTArchive, Insertion
 from llmatic_daemon.search.operators import Archives
-from llmatic_daemon.search.rules import Rules, Variant
+from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.similarity import similarity
 
-#: The prompts that belong to variants, not to a folder: no file can have such an id.
+#: Prompts that belong to variants and not to a folder: no file can have such an id.
 CREATE = Prompt(
     id="variant:create",
     kind=PromptKind.MUTATION,
@@ -56,10 +56,10 @@ HISTORY = Prompt(
 )
 #: By how much the temperature of an individual changes in a fixed population (Nasir 2024, section 4.2).
 POPULATION_STEP = 0.1
-#: Neighbours in a row that are no better, after which a local search begins elsewhere: drawn with
-#: replacement, they miss one in eight of the 24 that a cell of NAS-Bench-201 has.
+#: Consecutive neighbours without improvement after which a local search restarts. They are drawn with
+#: replacement, so they miss one in eight of the 24 neighbours of a cell of NAS-Bench-201.
 NUM_NEIGHBOURS = 50
-#: Networks that a writer is told of: as many of the best as of the last ones.
+#: Networks in a history: as many of the best as of the most recent ones.
 NUM_TOLD = 10
 
 
@@ -76,24 +76,28 @@ class Offered:
 
 
 class Credit(Enum):
-    """Who gets credit for a candidate."""
+    """What gets credit for a candidate."""
 
     #: Individuals of the prompt archive, and their prompts.
     ARCHIVE = auto()
-    #: One of a fixed population of individuals, whose number the proposal names as its cell.
+    #: An individual of a fixed population, whose number the proposal gives as its cell.
     POPULATION = auto()
     NOBODY = auto()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strategy:
-    """How a variant goes on, and what it keeps."""
+    """How a variant proposes and places candidates, and what it keeps."""
 
     propose: Callable[[Archives, Generator], Proposal]
-    #: Says which place a network competes for, and whether it gets it.
+    #: Returns the cell that a network competes for, and whether it gets it.
     judge: "Callable[[Rules, CVTArchive[Elite], Offered], Insertion]"
-    #: Whether places are cells of the measure space.
+    #: Whether networks lie in the cells of the measure space; else in those of a population.
     is_map: bool = True
+    #: Whether it keeps a population of `population_size`.
+    has_population: bool = False
+    #: Whether its first networks are candidates like all others.
+    first_are_candidates: bool = False
     credit: Credit = Credit.ARCHIVE
     #: Whether its candidates are written by rule, even where there is an LLM.
     by_rule: bool = False
@@ -102,8 +106,13 @@ class Strategy:
 
 
 def strategy_of(rules: Rules) -> Strategy:
-    """Choose by the rules."""
+    """Return the strategy of the variant that the rules name."""
     return STRATEGIES[rules.variant]
+
+
+def measures_untrained(rules: Rules) -> bool:
+    """Decide whether initial networks are measured as they are built, without a training."""
+    return not rules.train_initial and not strategy_of(rules).first_are_candidates
 
 
 # --- the search itself, and one operator alone -----------------------------------------------------
@@ -150,7 +159,7 @@ def _mutate_by_population(archives: Archives, rng: Generator) -> Proposal:
 
 
 def _fittest(archives: Archives, rng: Generator) -> int | None:
-    """Draw one of the fittest individuals; None when all are as they began, or worse."""
+    """Draw one of the fittest individuals, or None if none is better than at the start."""
     fitness = {number: held.objective for number, held in archives.individuals.items()}
     best = max(fitness.values(), default=0.0)
     numbers = sorted(number for number, value in fitness.items() if value == best)
@@ -162,8 +171,8 @@ def individual_of(
 ) -> tuple[Prompt, float, float]:
     """Return prompt, temperature and fitness of an individual of the population.
 
-    One that nothing has been settled for yet, or whose prompt is gone, is drawn at random, always
-    the same way.
+    An individual without a settled candidate, or whose prompt is gone, is drawn at random, with the
+    same result each time.
     """
     held = individuals.get(number)
     if held is not None:
@@ -175,7 +184,7 @@ def individual_of(
     return prompts_now.mutation[index], float(rng.random()), 0.0
 
 
-#: Tells their random numbers from those of jobs.
+#: Separates their random numbers from those of jobs.
 _OF_POPULATION = 2**40
 
 
@@ -188,7 +197,7 @@ def population_offer(
     trainable: bool,
     status: AddStatus,
 ) -> PromptOffer:
-    """Say how an individual of the population is after one more candidate of it."""
+    """Return an individual of the population after one more candidate of it."""
     _, at, fitness = individual_of(rules, individuals, prompts_now, number)
     fitness += prompt_book.curiosity_change(rules, trainable=trainable, status=status)
     return PromptOffer(
@@ -212,7 +221,7 @@ def _judge_best(rules: Rules, networks: CVTArchive[Elite], offered: Offered) -> 
 
 
 def _cross_similar(archives: Archives, rng: Generator) -> Proposal:
-    """Join a network and the one whose structure is most similar."""
+    """Cross a network with the one whose structure is most similar."""
     cell, networks = operators.parent_cell(archives, rng), archives.networks
     mine = networks[cell].elite.structure
     others = [other for other, _ in networks.items() if other != cell]
@@ -240,13 +249,13 @@ def _fixed(
     cells: list[int],
     rng: Generator,
 ) -> Proposal:
-    """Propose by a prompt that earns no credit."""
+    """Propose with a prompt that gets no credit."""
     proposal = operators.proposal_of(archives, operator, None, cells, rng)
     sampling = max(at, archives.rules.min_sampling_temperature)
     return replace(proposal, prompt=prompt, sampling_temperature=sampling)
 
 
-# --- what the search is compared with ----------------------------------------------------------------
+# --- baselines ----------------------------------------------------------------
 
 
 def _change(archives: Archives, rng: Generator) -> Proposal:
@@ -256,7 +265,7 @@ def _change(archives: Archives, rng: Generator) -> Proposal:
 
 
 def _propose_aging(archives: Archives, rng: Generator) -> Proposal:
-    """Change the best of a quarter of the population, drawn at random.
+    """Mutate the best of a random quarter of the population.
 
     Source: Real 2019, with population 100 and sample 25.
     """
@@ -269,14 +278,14 @@ def _propose_aging(archives: Archives, rng: Generator) -> Proposal:
 
 
 def _judge_youngest(rules: Rules, networks: CVTArchive[Elite], offered: Offered) -> Insertion:
-    """Let every network take the place of the oldest one."""
+    """Replace the oldest network."""
     place = offered.num_evaluations % rules.population_size
     status = AddStatus.IMPROVED if place in networks else AddStatus.NEW
     return Insertion(place, status, clipped=False)
 
 
 def _propose_neighbour(archives: Archives, rng: Generator) -> Proposal:
-    """Change the network where the search stands; begin elsewhere when it has stood too long."""
+    """Mutate the current network; restart from a random one after too many failures."""
     if not len(archives.networks) or archives.num_since_added >= NUM_NEIGHBOURS:
         return _sample(archives, rng)
     return _fixed(archives, Operator.MUTATION, CHANGE, 0.0, [0], rng)
@@ -291,7 +300,7 @@ def _judge_step(_: Rules, networks: CVTArchive[Elite], offered: Offered) -> Inse
 
 
 def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
-    """Tell the writer of the best and the last networks, the best one first."""
+    """Propose with the best and the most recent networks as a history, the best first."""
     if not len(archives.networks):
         return _fixed(archives, Operator.INITIALISATION, HISTORY, 0.0, [], rng)
     networks = archives.networks
@@ -305,7 +314,8 @@ def _propose_after_history(archives: Archives, rng: Generator) -> Proposal:
     return replace(proposal, results=tuple(networks[cell].objective for cell in cells))
 
 
-STRATEGIES: Mapping[Variant, Strategy] = {
+#: The variants, by the names that `search.variant` takes: adding one is adding it here.
+STRATEGIES: Mapping[str, Strategy] = {
     "llmatic": Strategy(propose=_propose_archives, judge=_judge_cell),
     "mutation-only": Strategy(propose=partial(_propose_archives, mutation_ratio=1.0), judge=_judge_cell),
     "crossover-only": Strategy(propose=partial(_propose_archives, mutation_ratio=0.0), judge=_judge_cell),
@@ -313,21 +323,36 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         propose=partial(_propose_archives, mutate=_mutate_by_population),
         judge=_judge_cell,
         credit=Credit.POPULATION,
+        has_population=True,
     ),
     "prompt-archive": Strategy(
         propose=partial(_propose_archives, cross=_cross_similar),
         judge=_judge_best,
         is_map=False,
         keeps_structure=True,
+        has_population=True,
     ),
-    "random-nn": Strategy(propose=_create, judge=_judge_cell, credit=Credit.NOBODY),
-    "random-search": Strategy(propose=_sample, judge=_judge_cell, credit=Credit.NOBODY, by_rule=True),
+    "random-nn": Strategy(
+        propose=_create,
+        judge=_judge_cell,
+        credit=Credit.NOBODY,
+        first_are_candidates=True,
+    ),
+    "random-search": Strategy(
+        propose=_sample,
+        judge=_judge_cell,
+        credit=Credit.NOBODY,
+        by_rule=True,
+        first_are_candidates=True,
+    ),
     "regularized-evolution": Strategy(
         propose=_propose_aging,
         judge=_judge_youngest,
         is_map=False,
         credit=Credit.NOBODY,
         by_rule=True,
+        has_population=True,
+        first_are_candidates=True,
     ),
     "local-search": Strategy(
         propose=_propose_neighbour,
@@ -335,6 +360,7 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         is_map=False,
         credit=Credit.NOBODY,
         by_rule=True,
+        first_are_candidates=True,
     ),
     "map-elites": Strategy(
         propose=partial(_propose_archives, mutate=_change, initialise=_sample),
@@ -347,5 +373,7 @@ STRATEGIES: Mapping[Variant, Strategy] = {
         judge=_judge_youngest,
         is_map=False,
         credit=Credit.NOBODY,
+        has_population=True,
+        first_are_candidates=True,
     ),
 }

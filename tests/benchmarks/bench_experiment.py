@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import config
-from llmatic_daemon.commands.experiment.simulation import Simulation, cells, quick_hands, simulate
+from llmatic_daemon.commands.experiment.simulation import Simulation, cached_adapters, cells, simulate
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def timed(table: Path, num_trainings: int, **search: Any) -> tuple[Simulation, f
             "budget": {"max_evaluations": 0, "max_trainings": num_trainings},
         },
     )
-    quick_hands(settings)
+    cached_adapters(settings)
     cells(settings)
     started = time.process_time()
     done = asyncio.run(simulate(settings, max_idle=1000))

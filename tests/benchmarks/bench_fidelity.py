@@ -27,7 +27,7 @@ def search(seed: int, ratio: float, promoted: float, minutes: float) -> dict[str
             "state_dir": f"{folder}/state",
             "data": {"name": "digits"},
             "search": {"seed": seed},
-            "training": {"places": ["cpu"]},
+            "training": {"devices": ["cpu"]},
             "fidelity": {"rung_ratio": ratio, "promoted_ratio": promoted},
             "engine": {"slots": 2},
             "budget": {"max_gpu_hours": minutes / 60, "max_hours": 0, "max_evaluations": 0},

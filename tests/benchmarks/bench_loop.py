@@ -37,9 +37,10 @@ from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.domain import Candidate, Completion, Network, Progress, Report, Request, Training
 from llmatic_daemon.domain.ports import Observer
-from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.benchmarks.generations import run_generations
 from tests.support.fakes import (
     TASK,

@@ -148,14 +148,14 @@ async def generations(settings: Settings, adapters: Adapters) -> Sequence[Placem
                 ports,
                 num_slots=settings.engine.slots,
                 budget=Budget(),
-                retry_policy=build.retry_policy(settings),
+                retry_policy=settings.engine,
                 clock=virtual_time.now,
             )
             return whole.engine
 
         first = engine_for(search, 1)
         prompts = read_prompts(build.prompt_path(settings))
-        await first.take_prompts(prompts, settings.archives.prompt_slots)
+        await first.take_prompts(prompts, settings.archives.prompt_axis_size)
         await run_generations(engine_for, first.evolution, settings.budget.max_evaluations)
     return store.memory.placements
 

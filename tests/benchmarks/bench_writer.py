@@ -22,9 +22,10 @@ from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.bootstrap import build_writers
 from llmatic_daemon.domain import Candidate, Completion, Network, Outcome, Placement
 from llmatic_daemon.domain.ports import Observer, Writer
-from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.benchmarks.bench_loop import Forgetful, PlacesTrainer, job_times, told
 from tests.support.fakes import TASK, FakeLifter, evolution, network, proposal, request_for
 from tests.support.web import free_port
@@ -76,7 +77,7 @@ async def serving(port: int, latency_s: float) -> AsyncIterator[asyncio.subproce
 
 
 def writer_settings(port: int, **changes: Any) -> config.Settings:
-    asked = {"name": "tgi", "url": f"http://127.0.0.1:{port}", "max_concurrency": 64}
+    asked = {"kind": "tgi", "url": f"http://127.0.0.1:{port}", "max_concurrency": 64}
     return config.load(preset="demo", environment={}, overrides={"writer": asked | changes})
 
 
@@ -184,7 +185,7 @@ class Lines(logging.Handler):
 
 async def outage(arguments: argparse.Namespace, folder: Path) -> None:
     """Kill the server for a while, and start it again."""
-    for mode in ("offline", "wait"):
+    for mode in ("fallback", "wait"):
         lines = Lines()
         logging.getLogger("llmatic_daemon").addHandler(lines)
         logging.getLogger("llmatic_daemon").setLevel(logging.INFO)
@@ -195,7 +196,7 @@ async def outage(arguments: argparse.Namespace, folder: Path) -> None:
 async def one_outage(arguments: argparse.Namespace, folder: Path, mode: str, lines: Lines) -> None:
     port = free_port()
     trainer = PlacesTrainer(times=job_times(0.25, 1), num_places=NUM_PLACES)
-    async with build_writers.writer(writer_settings(port, outage=mode)) as writer:
+    async with build_writers.writer(writer_settings(port, on_outage=mode)) as writer:
         store = await SQLiteStore.open(folder)
         engine, placed = an_engine(store, writer, trainer, arguments.slots)
         async with serving(port, 0.25):
@@ -235,7 +236,7 @@ def tell_outage(
     blamed = [p for p in stand_ins if p.curiosity_change or p.score_change or p.offer]
     charged = sum(p.job.num_charged for p in placed.placements)
     print(
-        f'(outage = "{mode}" for {arguments.outage_s:.0f} s: {len(placed.placements)} candidates, '
+        f'(on_outage = "{mode}" for {arguments.outage_s:.0f} s: {len(placed.placements)} candidates, '
         f"{during} of them meanwhile, {len(stand_ins)} written by rule)"
     )
     told("jobs lost", len(lost), "", "0")

@@ -29,9 +29,9 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def asking(url: str, name: str, **changes: Any) -> Any:
     """Make the writer that the settings make, which has no rewriter to hide behind."""
     settings = {
-        "name": name,
+        "kind": name,
         "url": url,
-        "outage": "wait",
+        "on_outage": "wait",
         "timeout_s": 30.0,
         "retry_s": 0.001,
         "max_retry_s": 0.001,
@@ -81,7 +81,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestReplay(WriterContract):
     @pytest.fixture
     async def writer(self, recording: Path) -> AsyncIterator[Writer]:
-        settings = {"writer": {"name": "replay", "replay": str(recording)}}
+        settings = {"writer": {"kind": "replay", "replay": str(recording)}}
         async with build_writers.writer(config.load(environment={}, overrides=settings)) as writer:
             assert isinstance(writer, Replay)
             yield writer
@@ -116,8 +116,8 @@ class TestEnsemble(WriterContract):
     async def writer(self) -> AsyncIterator[Writer]:
         async with fake_tgi() as first, fake_tgi(max_input_tokens=300) as second:
             endpoints = {
-                "big": {"name": "tgi", "url": first.url},
-                "small": {"name": "openai", "url": second.url, "model": "m", "weight": 2.0},
+                "big": {"kind": "tgi", "url": first.url},
+                "small": {"kind": "openai", "url": second.url, "model": "m", "weight": 2.0},
             }
             async with asking("http://127.0.0.1:9", "tgi", endpoints=endpoints) as writer:
                 yield writer

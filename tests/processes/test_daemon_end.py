@@ -37,7 +37,7 @@ def settings(folder: Path, *places: str) -> Settings:
         overrides={
             "state_dir": str(folder),
             "budget": {"max_evaluations": 0, "max_hours": 0.0},
-            "training": {"places": list(places)},
+            "training": {"devices": list(places)},
         },
     )
 

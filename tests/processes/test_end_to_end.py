@@ -189,7 +189,7 @@ def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> Non
             "demo",
             "--state",
             str(state),
-            LLMATIC_WRITER__NAME="tgi",
+            LLMATIC_WRITER__KIND="tgi",
             LLMATIC_WRITER__URL=url,
             LLMATIC_LLM_TOKEN=key,
             LLMATIC_PROMPTS__FOLDER=str(prompts),

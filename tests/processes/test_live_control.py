@@ -53,18 +53,18 @@ def test_commands_do_what_they_say(tmp_path: Path, folder: Path) -> None:
     state = tmp_path / "state"
     with running_daemon(state, folder, "--slots", "1") as running:
         running.ask("status")
-        assert said(state, "slots", 3) == "3 slots, before 1"
+        assert said(state, "slots", 3) == "3 slots, previously 1"
         assert running.wait_for("resized")["num_slots"] == 3
         assert json.loads(type_in(state, "slots", 2, "--json").output) == {"before": 3, "slots": 2}
 
-        assert said(state, "pause").startswith("the search is paused: jobs under way")
+        assert said(state, "pause").startswith("the search is paused: running jobs")
         assert said(state, "pause").startswith("the search is paused already")
         wait_until(lambda: running_jobs(state) == 0)
         before = settled(state)
         assert "resume" in type_in(state, "status").output
         assert settled(state) == before
 
-        assert said(state, "resume") == "the search goes on"
+        assert said(state, "resume") == "the search continues"
         wait_until(lambda: settled(state) > before)
         assert said(state, "drain").startswith("no job is started any more")
         assert running.wait_for("end")["why"] == "drained as asked"

@@ -40,7 +40,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(**writer: Any) -> config.Settings:
-    asked = {"name": "tgi", **QUICK} | writer
+    asked = {"kind": "tgi", **QUICK} | writer
     return config.load(preset="demo", environment={}, overrides={"writer": asked})
 
 
@@ -85,17 +85,17 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
     assert fold(harness.start, memory.placements) == engine.evolution
 
 
-@pytest.mark.parametrize("outage", ["offline", "wait"])
+@pytest.mark.parametrize("outage", ["fallback", "wait"])
 async def test_outage_in_a_running_search_burns_nothing(outage: str, caplog: pytest.LogCaptureFixture):
     async with (
         fake_tgi() as tgi,
-        build_writers.writer(settings(url=tgi.url, outage=outage)) as writer,
+        build_writers.writer(settings(url=tgi.url, on_outage=outage)) as writer,
         searching(writer, max_evaluations=120) as (harness, engine),
     ):
         running = asyncio.create_task(engine.run())
         await _settled(harness, 20)
         tgi.down()
-        await (_settled(harness, 60) if outage == "offline" else asyncio.sleep(0.3))
+        await (_settled(harness, 60) if outage == "fallback" else asyncio.sleep(0.3))
         await tgi.up()
         await running
 
@@ -104,7 +104,7 @@ async def test_outage_in_a_running_search_burns_nothing(outage: str, caplog: pyt
     assert [p for p in placements if p.outcome is Outcome.ERROR] == []
     assert [p for p in placements if p.job.num_charged] == []
     assert blamed(stand_ins) == []
-    assert bool(stand_ins) is (outage == "offline")
+    assert bool(stand_ins) is (outage == "fallback")
     ours = [r for r in caplog.records if r.name.startswith("llmatic_daemon")]
     told = [r for r in ours if getattr(r, "action", "") != "placed"]
     assert len(told) < 10, [r.getMessage() for r in told]

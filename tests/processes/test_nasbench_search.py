@@ -71,7 +71,7 @@ def test_plain_prompting_with_the_history_is_replayed_exactly(tmp_path: Path) ->
     facts = {"search": {"variant": "genius"}, "budget": {"max_evaluations": 40}}
 
     written = search(tmp_path / "state", FILE, {**facts, "writer": {"record": recording}})
-    replay = {"name": "replay", "replay": recording}
+    replay = {"kind": "replay", "replay": recording}
     replayed = search(tmp_path / "again", FILE, {**facts, "writer": replay})
 
     assert written == replayed
@@ -145,7 +145,7 @@ async def test_llm_that_is_held_to_cells_writes_nothing_else(
                 "state_dir": str(tmp_path / "state"),
                 "data": {"folder": str(table)},
                 "budget": {"max_evaluations": 20},
-                "writer": {"name": "tgi", "url": tgi.url, "grammar": "cells"},
+                "writer": {"kind": "tgi", "url": tgi.url, "grammar": "cells"},
             },
         )
         await daemon.run(settings, build.build_adapters(settings))

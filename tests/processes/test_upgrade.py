@@ -142,8 +142,8 @@ def test_old_names_in_the_environment_are_read_and_warned_of_once(folder: Path) 
 
     said = new.run("run", "--config", "llmatic.toml", cwd=folder, environment=old_name)
 
-    assert len(lines_about("training.places", said)) == 1
-    assert len(lines_about("audit.share", said)) == 1
+    assert len(lines_about("LLMATIC_TRAINING__PLACES", said)) == 1
+    assert len(lines_about("LLMATIC_AUDIT__SHARE", said)) == 1
 
 
 def test_backup_of_0_5_0_is_restored_verified_and_continued(folder: Path) -> None:

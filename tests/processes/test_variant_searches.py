@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from llmatic_daemon.commands import plot
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain.errors import ConfigurationError
-from llmatic_daemon.search.rules import Variant
+from llmatic_daemon.search.variants import STRATEGIES
 from tests.support.fake_daemon import fake_adapters
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def search(state: Path, variant: str, num_evaluations: int, **sections: Any) -> 
     asyncio.run(daemon.run(settings, fake_adapters()))
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", STRATEGIES)
 def test_variant_is_searched_stopped_and_gone_on_with(tmp_path: Path, variant: str) -> None:
     state = tmp_path / "state"
     search(state, variant, 30)
@@ -75,7 +75,7 @@ def test_state_of_one_variant_is_not_gone_on_with_by_another(tmp_path: Path) -> 
     ("sections", "why"),
     [
         ({"archives": {"network_cells": 19}}, "population_size must be at most archives.network"),
-        ({"audit": {"share": 0.5}}, "audit.share must be 0 with search.variant = 'genius'"),
+        ({"audit": {"share": 0.5}}, "audit.ratio must be 0 with search.variant = 'genius'"),
     ],
 )
 def test_variant_that_cannot_be_had_is_refused(tmp_path: Path, sections: dict[str, Any], why: str) -> None:

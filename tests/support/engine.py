@@ -8,9 +8,10 @@ from typing import Any
 from llmatic_daemon.domain import Outcome
 from llmatic_daemon.domain.ports import Writer
 from llmatic_daemon.engine.auditor import Auditor
-from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.fakes import (
     TASK,
     Clock,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
@@ -38,7 +38,7 @@ from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.centroids import Centroids
-from llmatic_daemon.search.archive.measures import Axis, MeasureSpace
+from llmatic_daemon.search.archive.measures import FLOPS, WIDTH_TO_DEPTH, Axis, MeasureSpace
 from llmatic_daemon.search.archive.tessellation import r2_sequence
 from llmatic_daemon.search.candidates.requests import write_request
 from llmatic_daemon.search.evolution import Evolution, apply
@@ -70,8 +70,8 @@ def rules(**changes: Any) -> Rules:
         "train_initial": False,
         "mutation_ratio": 0.7,
         "curious_ratio": 0.5,
-        "jitter_ratio": 0.5,
-        "jitter": 0.1,
+        "temperature_jitter_ratio": 0.5,
+        "temperature_jitter": 0.1,
         "tournament_size": 1,
         "min_neighbours": 2,
         "max_neighbours": 3,
@@ -93,7 +93,7 @@ def centroids(num_cells: int) -> Centroids:
 
 
 NETWORK_SPACE = MeasureSpace(
-    Axis(name="width_to_depth", low=0.0, high=200.0), Axis(name="flops", low=200e6, high=5e9)
+    replace(WIDTH_TO_DEPTH, low=0.0, high=200.0, log=False), replace(FLOPS, low=200e6, high=5e9, log=False)
 )
 PROMPT_SPACE = MeasureSpace(
     Axis(name="prompt", low=0.0, high=16.0), Axis(name="temperature", low=0.0, high=1.0)

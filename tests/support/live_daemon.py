@@ -126,7 +126,7 @@ def main() -> None:
             "rescan_s": asked.rescan_s,
         },
         "metrics": {"port": asked.metrics_port},
-        "writer": {"name": "tgi", "url": asked.llm} if asked.llm else {},
+        "writer": {"kind": "tgi", "url": asked.llm} if asked.llm else {},
     }
     again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
     settings = again()

@@ -229,7 +229,7 @@ async def settled(store: SQLiteStore, count: int = 2) -> list[Placement]:
 def saved_search() -> SavedSearch:
     """Make a search as a checkpoint stores it, with something in each field."""
     measures = Measures(num_parameters=7, flops=2**40, width=3, depth=2)
-    elite = Elite(job=1, source_digest="s", measures=measures, solution=(1.5, 12.04), structure=(("é", 2),))
+    elite = Elite(job=1, source_digest="s", measures=measures, structure=(("é", 2),))
     accuracies = Accuracies(objective=0.1 + 0.2, test_accuracy=1e-320)
     return SavedSearch(
         networks=((4, (Contender(elite=elite, figures=accuracies, wants_audit=True),)),),

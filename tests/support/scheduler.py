@@ -23,7 +23,7 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import audit, due_for_audit, edit, place
 from llmatic_daemon.search.proposals import propose, rng_for
-from llmatic_daemon.search.variants import STRATEGIES
+from llmatic_daemon.search.variants import STRATEGIES, measures_untrained
 from tests.support.fakes import evolution, network, prompt, prompts, report, trial
 
 #: One step of the scheduler: what becomes of one of the jobs under way, or a new job.
@@ -146,7 +146,7 @@ class Scheduler:
         if rules.duplicates == "train":
             return None
         for before in self.placements:
-            counts = not rules.measures_untrained or before.operator is not Operator.INITIALISATION
+            counts = not measures_untrained(rules) or before.operator is not Operator.INITIALISATION
             counts &= before.outcome is not Outcome.STOPPED or bool(choice % 2)
             if before.network_digest == lifted.digest and counts and before.outcome.is_reproducible:
                 return Duplicate(of=before.job.number, outcome=before.outcome)

@@ -60,7 +60,7 @@ ONLY_IN = {
     "shelve": set[str](),
 }
 #: Third-party packages that the search may import.
-SEARCH_PACKAGES = {"numpy", "immutables", "sklearn", "scipy", "threadpoolctl"}
+SEARCH_PACKAGES = {"annotated_types", "numpy", "immutables", "sklearn", "scipy", "threadpoolctl"}
 #: Too heavy to import before they are needed.
 ONLY_INSIDE_FUNCTIONS = {"sklearn", "scipy", "threadpoolctl"}
 

@@ -89,7 +89,7 @@ def test_settings_of_the_daemon_are_good_ones(services: dict[str, Any]):
     settings = config.load(DEPLOY / "llmatic.toml", environment=environment)
 
     assert settings.writer.url == "http://tgi:80"
-    assert settings.engine.slots > len(settings.training.places)
+    assert settings.engine.slots > len(settings.training.devices)
 
 
 def test_drain_ends_before_the_container_is_killed(services: dict[str, Any]):

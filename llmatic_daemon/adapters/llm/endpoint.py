@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmatic_daemon.adapters.llm.circuit_breaker import Breaker, BreakerRules
 from llmatic_daemon.adapters.llm.concurrency import AdaptiveLimit
@@ -40,6 +40,28 @@ class Served:
     max_input_tokens: int | None = None
     #: Maximum number of concurrent requests.
     max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientOptions:
+    """What a client sends with each request, and how it is authorised; a protocol may ignore some."""
+
+    #: API key; None: the server needs none. Never one from the environment or the user's files.
+    token: str | None = field(default=None, repr=False)
+    #: Empty: the first that the server lists.
+    model: str = ""
+    #: Request a chat; else the model continues a file.
+    chat: bool = False
+    #: Tokens of a completion.
+    max_new_tokens: int
+    #: Tokens of a request; 0: what the server says.
+    max_input_tokens: int = 0
+    #: In (0, 1].
+    top_p: float = 1.0
+    #: Regular expression that the server holds each completion to; empty: none.
+    grammar: str = ""
+    #: Further fields of each request.
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Client(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmatic_daemon.adapters.llm.endpoint import Client, Served
+from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
@@ -40,48 +40,35 @@ class OpenAIClient(Client):
     """Client of `/v1/completions` or `/v1/chat/completions`.
 
     Args:
-        url: Address of the server, without `/v1`.
-        token: API key; None: a dummy is sent, never one from the environment.
-        model: Model name; empty: the first in the server's list.
-        chat: Whether to use the chat protocol; else the model continues a file.
-        max_new_tokens: Maximum length of an answer.
-        max_input_tokens: Maximum length of a request; 0: as the server reports.
-        top_p: In (0, 1].
-        extra_body: Additional fields of each request.
+        url: Of the server, without `/v1`.
+        options: Without a token a dummy is sent.
 
     Raises:
         ConfigurationError: the package `openai` is missing.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None,
-        model: str,
-        chat: bool,
-        max_new_tokens: int,
-        max_input_tokens: int,
-        top_p: float,
-        extra_body: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, url: str, options: ClientOptions) -> None:
         openai = _openai()
-        redact(token)
+        redact(options.token)
         is_local = urlsplit(url).hostname in LOOPBACK
         # A proxy must not be used for servers on this machine. The endpoint sets the timeout.
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=token or "none", max_retries=0, http_client=http, timeout=None
+            base_url=f"{url}/v1",
+            api_key=options.token or "none",
+            max_retries=0,
+            http_client=http,
+            timeout=None,
         )
         # The package reads them from the environment, but only OpenAI may get them.
         self._client.organization = self._client.project = None
         self._url = url
-        self._model = model
-        self._chat = chat
-        self._max_new_tokens = max_new_tokens
-        self._max_input_tokens = max_input_tokens
-        self._options = {"max_tokens": max_new_tokens, "top_p": top_p}
-        self._extra_body = dict(extra_body) or None
+        self._model = options.model
+        self._chat = options.chat
+        self._max_new_tokens = options.max_new_tokens
+        self._max_input_tokens = options.max_input_tokens
+        self._options = {"max_tokens": options.max_new_tokens, "top_p": options.top_p}
+        self._extra_body = dict(options.extra_body) or None
 
     async def describe(self) -> Served:
         """Request the list of models; for a server without one, use the model of the settings."""
@@ -185,7 +172,7 @@ def _openai() -> Any:
         import openai  # takes 1 s and 60 MB, and only this client needs it
     except ImportError as error:
         raise ConfigurationError(
-            "writer.name = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
+            "writer.kind = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
         ) from error
     return openai
 

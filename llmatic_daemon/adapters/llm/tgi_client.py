@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llmatic_daemon.adapters.llm.endpoint import Client, Served
+from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
 from llmatic_daemon.adapters.llm.responses import (
     LOOPBACK,
     Length,
@@ -45,28 +45,15 @@ class TGIClient(Client):
     """Client of `/generate`. The model continues a file, because CodeGen has no chat template.
 
     Args:
-        url: Address of the server.
-        token: API key, if the server requires one; the user's saved one is never sent.
-        max_new_tokens: Maximum length of an answer.
-        max_input_tokens: Maximum length of a request; 0: as `/info` reports.
-        top_p: In (0, 1]; 1 is not sent, because the server rejects it.
-        grammar: Regular expression for each answer; empty: none. A server without grammar support
-            (`--disable-grammar-support`) rejects the request.
+        url: Of the server.
+        options: A `top_p` of 1 is left out, as the server rejects it. A server without grammar support
+            (`--disable-grammar-support`) rejects each request that has a grammar.
 
     Raises:
         ConfigurationError: HF_HUB_OFFLINE is set, so huggingface_hub calls no server.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None,
-        max_new_tokens: int,
-        max_input_tokens: int,
-        top_p: float,
-        grammar: str = "",
-    ) -> None:
+    def __init__(self, url: str, options: ClientOptions) -> None:
         from huggingface_hub import (  # takes 0.5 s, and only this client needs it
             AsyncInferenceClient,
             TextGenerationInputGrammarType,
@@ -77,13 +64,14 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
-        redact(token)
-        self._token = token
-        self._client = AsyncInferenceClient(f"{url}/generate", token=token or _NO_TOKEN)
+        redact(options.token)
+        self._token = options.token
+        self._client = AsyncInferenceClient(f"{url}/generate", token=options.token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None
-        self._max_new_tokens = max_new_tokens
-        self._max_input_tokens = max_input_tokens
-        self._top_p = top_p if top_p < 1 else None
+        self._max_new_tokens = options.max_new_tokens
+        self._max_input_tokens = options.max_input_tokens
+        self._top_p = options.top_p if options.top_p < 1 else None
+        grammar = options.grammar
         self._grammar = TextGenerationInputGrammarType(type="regex", value=grammar) if grammar else None
 
     async def describe(self) -> Served:
@@ -92,7 +80,7 @@ class TGIClient(Client):
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
             raise EndpointFailed(
                 f"{self._url}/info must describe a model, got {quote(json.dumps(info))}; "
-                'for other servers set writer.name = "openai"'
+                'for other servers set writer.kind = "openai"'
             )
         return Served(
             model=without_surrogates(info["model_id"]),
@@ -204,7 +192,7 @@ def _check_environment(url: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise ConfigurationError(
             "HF_HUB_OFFLINE must not be set, because huggingface_hub would not call "
-            f'{url}; unset it, or use writer.name = "openai"'
+            f'{url}; unset it, or use writer.kind = "openai"'
         )
 
 

@@ -65,9 +65,12 @@ class Child:
     """A child in a session of its own that answers frames. One request at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
-        self._process = process
-        self._name = name
-        self._stderr: deque[str] = deque(maxlen=8)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process, self._name = process, name
+        self._input, self._output, self._errors = process.stdin, process.stdout, process.stderr
+        self._last_errors: deque[str] = deque(maxlen=8)
         self._drain = asyncio.create_task(self._keep_stderr())
 
     @classmethod
@@ -111,10 +114,9 @@ class Child:
         Raises:
             ChildGone: the child has ended.
         """
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(frames.encode(header, *blobs))
-            await self._process.stdin.drain()
+            self._input.write(frames.encode(header, *blobs))
+            await self._input.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ChildGone(await self.exit_summary()) from error
 
@@ -124,9 +126,8 @@ class Child:
         Raises:
             ChildGone: the child has ended, or sent a bad frame.
         """
-        assert self._process.stdout is not None
         try:
-            return await frames.read(self._process.stdout)
+            return await frames.read(self._output)
         except asyncio.IncompleteReadError as error:
             raise ChildGone(await self.exit_summary()) from error
         except frames.FrameError as error:
@@ -136,13 +137,12 @@ class Child:
         """Kill what is left; return how the child ended, with its last lines of stderr."""
         code = await self.kill()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        last = " | ".join(line for line in self._stderr if line)
+        last = " | ".join(line for line in self._last_errors if line)
         return f"{self._name} (process {self.pid}) ended with {how}" + (f": {last}" if last else "")
 
     async def shut_down(self, grace_s: float) -> int:
         """Close its input, so that it can kill its own children; kill it after `grace_s`."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._input.close()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
@@ -165,20 +165,16 @@ class Child:
 
     async def _close_pipes(self) -> None:
         """Read what the dead child has written: at the end of it the loop closes the pipe."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+        self._input.close()
         with contextlib.suppress(RuntimeError):  # `receive` still waits, and will see the end
-            await self._process.stdout.read()
+            await self._output.read()
 
     async def _keep_stderr(self) -> None:
-        assert self._process.stderr is not None
         while line := await self._read_line():
-            self._stderr.append(line.decode(errors="replace").rstrip()[:500])
+            self._last_errors.append(line.decode(errors="replace").rstrip()[:500])
 
     async def _read_line(self) -> bytes:
-        assert self._process.stderr is not None
         try:
-            return await self._process.stderr.readline()
+            return await self._errors.readline()
         except ValueError:  # a line beyond the stream's limit, whose buffer is dropped
             return b"(a very long line)\n"

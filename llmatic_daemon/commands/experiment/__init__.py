@@ -1,1 +1,1 @@
-"""Experiments: many searches in memory, variants by data sets by seeds, and what comes of them."""
+"""Experiments: many searches in memory (variants x data sets x seeds), their tables and figures."""

@@ -1,6 +1,6 @@
-"""Which facts of an experiment go into which picture: figures 2 to 5 of the paper."""
+"""The figures of an experiment, as figures 2 to 5 of the paper (Nasir 2024)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from llmatic_daemon.adapters.plots.search_plots import ArchiveMap
 from llmatic_daemon.adapters.prompts.files import read_prompts
 from llmatic_daemon.adapters.storage.experiment_store import Finished
 from llmatic_daemon.bootstrap import build
-from llmatic_daemon.bootstrap.build_search import rules, spaces
 from llmatic_daemon.commands import plot
 from llmatic_daemon.commands.experiment import published
 from llmatic_daemon.commands.experiment.plan import Plan
@@ -19,7 +18,6 @@ from llmatic_daemon.commands.experiment.simulation import cells
 from llmatic_daemon.commands.experiment.tables import chosen, grouped
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
-from llmatic_daemon.search.variants import Credit, strategy_of
 
 #: Points of a curve, and full trainings in a window of figure 2.
 NUM_POINTS, WINDOW = 200, 100
@@ -28,13 +26,13 @@ Grouped = Mapping[tuple[str, str], Sequence[Finished]]
 
 
 def draw(plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], folder: Path) -> list[Path]:
-    """Draw what the runs allow; a figure for which there is nothing is left out.
+    """Draw the figures for which there is data; return their files.
 
     Args:
         plan: Of the experiment.
-        runs: Those of its runs that have ended.
+        runs: Its finished runs.
         tables: Of the benchmark, by data set.
-        folder: For the pictures.
+        folder: For the figures.
     """
     by_variant = grouped(runs)
     figures = {
@@ -70,13 +68,13 @@ def _bests(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
 
 
 def _course(run: Finished, costs: Sequence[float]) -> list[float]:
-    """Say what a run would have chosen at each cost, in percent; NaN before there was anything."""
+    """Return the test accuracy of the selected network at each cost, in percent; NaN before the first."""
     found = [chosen(run, cost) for cost in costs]
     return [100 * each.test_accuracy if each else float("nan") for each in found]
 
 
 def _curve(label: str, xs: Sequence[float], courses: Sequence[Sequence[float]]) -> drawing.Curve:
-    """Make a curve of where all runs have something."""
+    """Return the curve over the points for which all runs have a value."""
     values = np.asarray(courses)
     whole = ~np.isnan(values).any(axis=0)
     values = values[:, whole]
@@ -88,49 +86,37 @@ def _curve(label: str, xs: Sequence[float], courses: Sequence[Sequence[float]]) 
     )
 
 
-def _maps(plan: Plan, by_variant: Grouped) -> Iterator[ArchiveMap]:
-    """Show the archives of the first seed of the first variant, those that it has."""
+def _maps(plan: Plan, by_variant: Grouped) -> Iterable[ArchiveMap]:
+    """Return the archives of the first seed of the first variant."""
     variant, data_set = plan.variants[0], plan.data_sets[0]
     run = next(iter(by_variant.get((variant, data_set), ())), None)
     if run is None:
-        return
+        return ()
     settings = plan.job(variant, data_set, run.run.seed).settings
-    tessellation, (networks, prompts) = cells(settings), spaces(settings.archives)
-    strategy = strategy_of(rules(settings))
-    if strategy.is_map:
-        yield ArchiveMap(
-            title=f"{variant}, network archive",
-            centroids=tessellation.network,
-            objectives=_values(run, "network"),
-            objective_name="accuracy",
-            x=plot.scale(networks.first),
-            y=plot.scale(networks.second),
-        )
-    if strategy.credit is Credit.ARCHIVE:
-        yield ArchiveMap(
-            title=f"{variant}, prompt archive",
-            centroids=tessellation.prompt,
-            objectives=_values(run, "prompt"),
-            objective_name="curiosity",
-            x=plot.prompt_scale(prompts.first, _slots(settings)),
-            y=plot.scale(prompts.second),
-        )
+    return plot.archive_maps(
+        settings,
+        cells(settings),
+        _values(run, "network"),
+        _values(run, "prompt"),
+        _axis_prompts(settings),
+        prefix=f"{variant}, ",
+    )
 
 
 def _values(run: Finished, archive: str) -> dict[int, float]:
     return {elite.cell: elite.value for elite in run.elites if elite.archive == archive}
 
 
-def _slots(settings: Settings) -> dict[int, str]:
+def _axis_prompts(settings: Settings) -> dict[int, str]:
     prompts = read_prompts(build.prompt_path(settings))
-    taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_slots)
+    taken = EMPTY_BOOK.numbered(prompts, settings.archives.prompt_axis_size)
     return {
         position: prompt.id for prompt, position in zip(taken.mutation, taken.axis_positions, strict=True)
     }
 
 
 def _trainable(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
-    """Compare the variants that differ in the operators' probabilities alone."""
+    """Return the panels that compare variants with different probabilities of the operators."""
     variants = _of_ratios(plan)
     for data_set in plan.data_sets:
         curves = [
@@ -143,7 +129,7 @@ def _trainable(plan: Plan, by_variant: Grouped) -> Iterator[drawing.Panel]:
 
 
 def _of_ratios(plan: Plan) -> dict[str, float]:
-    """Find the variants that differ from another one in `search.mutation_ratio`, and in nothing else."""
+    """Return the variants that differ only in `search.mutation_ratio`, with that ratio."""
     alike: dict[str, dict[str, float]] = {}
     for variant in plan.variants:
         settings = plan.job(variant, plan.data_sets[0]).settings
@@ -153,7 +139,7 @@ def _of_ratios(plan: Plan) -> dict[str, float]:
 
 
 def _trained(label: str, runs: Sequence[Finished]) -> drawing.Curve:
-    """Count the trained networks of each window that all runs have completed."""
+    """Return the number of trained networks per window, over the windows that all runs completed."""
     size = max(window.num_settled for run in runs for window in run.windows)
     counts = [[w.num_trained for w in run.windows if w.num_settled == size] for run in runs]
     num_windows = min(map(len, counts))

@@ -1,9 +1,9 @@
-"""What an experiment consists of: each of its runs with the settings that it has."""
+"""The plan of an experiment: all runs with their settings."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from llmatic_daemon.domain import digest
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 
-#: Experiments that come with us, by the names that a person types.
+#: Shipped experiments, by name.
 PRESETS = ("quick", "paper-table1", "paper-figure2")
-#: What a preset may bring to a table: the others of its numbers are about images and devices.
+#: Sections of a preset that apply to a benchmark; the others are about images and devices.
 _SECTIONS = ("search", "fidelity")
-#: What an experiment sets by itself, and by which of its entries.
+#: Settings that an experiment sets itself, and the entry of its file that does so.
 _OURS = {
-    "state_dir": "nothing: a run keeps no folder",
+    "state_dir": "nothing: a run has no folder",
     "data.name": "data_sets",
     "data.folder": "table",
     "search.seed": "seeds",
@@ -37,7 +37,7 @@ _OURS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRun:
-    """One search that is to be run."""
+    """One planned search."""
 
     run: RunKey
     settings: Settings
@@ -46,44 +46,46 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All runs of an experiment, in the order in which they are begun."""
+    """All runs of an experiment, in their order."""
 
     name: str
     jobs: tuple[PlannedRun, ...]
     #: Labels and data sets in the order of the file.
     variants: tuple[str, ...]
     data_sets: tuple[str, ...]
-    #: In whole trainings, ascending.
+    #: In full trainings, ascending.
     budgets: tuple[int, ...]
     num_processes: int
 
     def job(self, variant: str, data_set: str, seed: int = 0) -> PlannedRun:
-        """Find a run."""
+        """Return a run."""
         return next(job for job in self.jobs if job.run == RunKey(variant, data_set, seed))
 
 
 def preset_text(name: str) -> str:
-    """Read an experiment that comes with us.
+    """Return the text of a shipped experiment.
 
     Raises:
         ConfigurationError: there is no such experiment.
     """
     if name not in PRESETS:
-        raise ConfigurationError(f"an experiment must be a file or one of {', '.join(PRESETS)}, got {name!r}")
+        raise ConfigurationError(
+            f"expected an experiment: a file or one of {', '.join(PRESETS)}, got {name!r}"
+        )
     file = resources.files("llmatic_daemon.commands.experiment").joinpath(f"presets/{name}.toml")
     return file.read_text("utf-8")
 
 
 def plan(what: str, *, table: Path | None = None, num_processes: int | None = None) -> Plan:
-    """Read an experiment and put the settings of all its runs together.
+    """Return the plan of an experiment.
 
     Args:
         what: A TOML file, or one of `PRESETS`.
-        table: Of the benchmark, in the place of the one that the file names.
-        num_processes: In the place of the file's.
+        table: Table of the benchmark; overrides the file.
+        num_processes: Overrides the file.
 
     Raises:
-        ConfigurationError: one line for each mistake: what must be, what was found, where.
+        ConfigurationError: one line for each mistake: expected, got, where.
     """
     file = Path(what)
     text = preset_text(what) if what in PRESETS else _read(file)
@@ -98,7 +100,7 @@ def plan(what: str, *, table: Path | None = None, num_processes: int | None = No
     names = {which: _fingerprint(settings) for which, settings in templates.items()}
     return Plan(
         name=file.stem,
-        # Searches of the same seed one after the other: they have the same cells.
+        # Searches with the same seed follow each other, because they share their cells.
         jobs=tuple(
             _job(RunKey(*which, seed), template, names[which])
             for seed in range(written.seeds)
@@ -116,7 +118,7 @@ def _read(file: Path) -> str:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"an experiment must be a readable TOML file or one of {', '.join(PRESETS)}, got "
+            f"expected a readable TOML file or one of {', '.join(PRESETS)}, got "
             f"{str(file)!r}: {error}; `llmatic-daemon experiment --show quick` prints one"
         ) from error
 
@@ -124,7 +126,7 @@ def _read(file: Path) -> str:
 def _settings(
     written: ExperimentFile, file: Path, variant: str, data_set: str, table: Path | None
 ) -> Settings:
-    """Lay what the file says over the presets, for one variant on one data set."""
+    """Return the settings of one variant on one data set: the presets, overridden by the file."""
     shared, own = dict(written.settings), dict(written.variants[variant])
     is_table = data_set.startswith(TASK_PREFIX)
     presets = [
@@ -135,7 +137,7 @@ def _settings(
     ]
     if is_table and table is None:
         raise ConfigurationError(
-            f"{file}: table must name the benchmark's table for {data_set}; or --table FILE"
+            f"{file}: expected the benchmark's table for {data_set} in 'table'; set it, or use --table FILE"
         )
     ours: dict[str, Any] = {
         "data": {"name": data_set, **({"folder": str(table)} if is_table else {})},
@@ -152,12 +154,12 @@ def _settings(
 
 
 def _preset_of(data_set: str) -> str:
-    """Choose the preset whose bounds are the benchmark's on a data set."""
+    """Return the preset with the benchmark's bounds on a data set."""
     return data_set if data_set in config.PRESETS else "nasbench201"
 
 
 def _of_presets(where: str, values: dict[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Take the preset out of some values, and of the preset what concerns a table."""
+    """Remove the preset from values; return its sections that apply to a benchmark."""
     if "preset" not in values:
         return
     try:
@@ -168,24 +170,24 @@ def _of_presets(where: str, values: dict[str, Any]) -> Iterable[Mapping[str, Any
 
 
 def _checked(where: str, values: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Refuse what an experiment sets by itself."""
+    """Reject settings that an experiment sets itself."""
     for path, entry in _OURS.items():
         section, _, name = path.rpartition(".")
         place = values.get(section, {}) if section else values
         if isinstance(place, dict) and name in place:
-            raise ConfigurationError(f"{where}.{path} must be left out: it is set by {entry}")
+            raise ConfigurationError(f"{where}.{path}: remove it; it is set by {entry}")
     return beside(file, values)
 
 
 def _job(run: RunKey, template: Settings, name: str) -> PlannedRun:
-    search = template.search.model_copy(update={"seed": run.seed})
+    search = replace(template.search, seed=run.seed)
     return PlannedRun(run=run, settings=template.model_copy(update={"search": search}), fingerprint=name)
 
 
 def _fingerprint(settings: Settings) -> str:
-    """Name all that a result depends on: settings, table and prompts by what they say.
+    """Return a digest of all that a result depends on: settings, and the content of table and prompts.
 
-    Where the table lies does not count, nor which seed: that is part of a run's name.
+    The path of the table does not count, nor does the seed, which is part of a run's key.
     """
     values = settings.model_dump(mode="json", exclude={"state_dir"})
     values["version"] = __version__
@@ -201,6 +203,6 @@ def _digest_of(file: Path) -> str:
         return digest(file.read_bytes())
     except OSError as error:
         raise ConfigurationError(
-            f"the benchmark's table must be a readable file, got {str(file)!r}: {error.strerror}; "
+            f"expected a readable table of the benchmark, got {str(file)!r}: {error.strerror}; "
             "--table FILE names another"
         ) from error

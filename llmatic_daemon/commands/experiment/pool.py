@@ -1,4 +1,4 @@
-"""The runs of an experiment in processes beside each other; one that fails takes no other with it."""
+"""The runs of an experiment in parallel processes; a failing run does not disturb the others."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ from llmatic_daemon.commands.experiment.plan import PlannedRun
 from llmatic_daemon.commands.experiment.simulation import simulate
 from llmatic_daemon.domain.errors import LLMaticError
 
-#: A search that proposes nothing but duplicates never uses its budget up; it ends after so many.
+#: A search that proposes only duplicates never uses its budget up; it ends after this many.
 MAX_IDLE = 1000
 
 Perform = Callable[[PlannedRun], Finished]
 
 
 def perform(job: PlannedRun) -> Finished:
-    """Run one search, and say what came of it."""
+    """Run one search and return its results."""
     done = asyncio.run(simulate(job.settings, max_idle=MAX_IDLE))
     spent = summary.costs(done.placements)
     return Finished(
@@ -47,15 +47,15 @@ def perform(job: PlannedRun) -> Finished:
 def carry_out(
     jobs: Iterable[PlannedRun], num_processes: int, perform: Perform = perform
 ) -> Generator[Finished | Failed, None, None]:
-    """Run searches, so many at a time; yield what becomes of each as soon as it ends.
+    """Run searches in parallel; yield each result as soon as it is there.
 
-    When a process dies, all runs under way are begun anew, each alone: so the one that kills its
-    process is found, and fails. Whoever closes the iterator ends the processes at once.
+    If a process dies, all running searches are repeated, each alone. This finds the search that kills
+    its process; only that one fails. Closing the iterator kills the processes at once.
 
     Args:
-        jobs: To be run, in their order.
+        jobs: Searches, in their order.
         num_processes: At least 1.
-        perform: Runs one; for tests.
+        perform: Runs one search; replaced by tests.
     """
     waiting, suspects = deque(jobs), list[PlannedRun]()
     while waiting:
@@ -71,29 +71,29 @@ def carry_out(
 def _in_processes(
     waiting: deque[PlannedRun], num_processes: int, perform: Perform, suspects: list[PlannedRun]
 ) -> Iterator[Finished | Failed]:
-    """Run what waits, until there is nothing more or a process dies; then name those under way."""
-    under_way: dict[Future[Finished], PlannedRun] = {}
+    """Run the waiting searches until none is left or a process dies; then list the running ones."""
+    running: dict[Future[Finished], PlannedRun] = {}
     with _pool(min(num_processes, len(waiting))) as pool:
-        while waiting or under_way:
+        while waiting or running:
             try:
-                while waiting and len(under_way) < num_processes:
-                    under_way[pool.submit(perform, waiting[0])] = waiting[0]
+                while waiting and len(running) < num_processes:
+                    running[pool.submit(perform, waiting[0])] = waiting[0]
                     waiting.popleft()
             except BrokenProcessPool:
-                suspects += under_way.values()
+                suspects += running.values()
                 return
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                job = under_way.pop(future)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     suspects.append(job)
                 except LLMaticError as error:
                     yield _failed(job, str(error))
-                except Exception as error:  # a bug that one variant has met; it is told at the end
+                except Exception as error:  # a bug in one variant; reported at the end
                     yield _failed(job, f"{type(error).__name__}: {error}")
             if suspects:
-                suspects += under_way.values()
+                suspects += running.values()
                 return
 
 
@@ -101,7 +101,7 @@ def _in_processes(
 def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
-        num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in
+        num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=_initialise_process
     )
     try:
         yield pool
@@ -114,8 +114,8 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
             child.join()
 
 
-def _settle_in() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it, however it ends."""
+def _initialise_process() -> None:
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

@@ -1,14 +1,14 @@
-"""What others have published on the same tasks, to be drawn and listed beside what we measure."""
+"""Published results on the same tasks, listed and drawn beside ours."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """A test accuracy as it stands in print."""
+    """A published test accuracy."""
 
     name: str
-    #: In [0, 1]; its standard deviation where one is given.
+    #: Mean and standard deviation, in [0, 1].
     mean: float
     sd: float | None = None
 
@@ -42,10 +42,10 @@ NUM_EVALUATIONS = 2000
 
 
 def of(data_set: str) -> tuple[Published, ...]:
-    """List what is published on a data set."""
+    """Return the published results on a data set."""
     return PUBLISHED.get(data_set, ())
 
 
 def llmatic_mean(data_set: str) -> float | None:
-    """Say which mean test accuracy LLMatic has published on a data set; None: none."""
+    """Return LLMatic's published mean test accuracy on a data set, in [0, 1], or None."""
     return next((each.mean for each in of(data_set) if each.name == LLMATIC), None)

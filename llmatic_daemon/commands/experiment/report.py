@@ -1,4 +1,4 @@
-"""Writes what an experiment has found: tables as CSV and Markdown, and the pictures."""
+"""The files of an experiment: tables as CSV and Markdown, and the figures."""
 
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -11,10 +11,10 @@ from llmatic_daemon.commands.experiment.plan import Plan
 
 
 def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
-    """Write tables and pictures of the runs of a plan; others in the database are left out.
+    """Write tables and figures of the runs of a plan; ignore other runs of the database.
 
     Returns:
-        The files, in the order in which they were written.
+        The files, in the order of writing.
     """
     wanted = {job.run: job.fingerprint for job in plan.jobs}
     mine = [run for run in runs if wanted.get(run.run) == run.fingerprint]
@@ -31,7 +31,7 @@ def write(plan: Plan, runs: Sequence[Finished], folder: Path) -> list[Path]:
 
 
 def _benchmarks(plan: Plan, found: Set[str]) -> dict[str, Table]:
-    """Read the tables of the data sets on which a run has ended: of another one it may be no good."""
+    """Read the tables of data sets with a finished run; the table of another one may be invalid."""
     settings = [
         plan.job(plan.variants[0], data_set).settings for data_set in plan.data_sets if data_set in found
     ]

@@ -1,8 +1,8 @@
-"""One search in memory, as settings describe it: the real engine, and nothing that outlives it.
+"""One search in memory, by the real engine.
 
-For experiments, which run thousands of searches whose trainings are looked up: no folder, no lock, no
-log on a disk, no listener. Proposals, credit and archives are those of a search by the daemon with
-the same settings and one slot, to the last bit.
+For experiments, which run thousands of searches with trainings from a table. There is no folder, no lock,
+no log on disk and no listener. Proposals, credit and archives equal those of the daemon with the same
+settings and one slot, to the last bit.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from llmatic_daemon.search.evolution import Evolution
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Simulation:
-    """A search that has ended, with all that it has found."""
+    """A finished search with its results."""
 
-    #: The whole log, but for the edition of its prompts.
+    #: The whole log without the edition of its prompts.
     placements: tuple[Placement, ...] = field(repr=False)
     #: By digest.
     sources: Mapping[str, str] = field(repr=False)
-    #: Both archives and their centroids, as they were at the end.
+    #: Both archives and their centroids at the end.
     evolution: Evolution = field(repr=False)
-    #: Whole trainings and first looks, as the trainer has counted them.
+    #: Full trainings and early-stopping rungs, as counted by the trainer.
     num_queries: int
     num_looks: int
-    #: Why it has ended, in words for a person.
+    #: Reason for the end, in one line.
     end: str
-    #: Real time that it took, in seconds.
+    #: Elapsed time in seconds.
     duration_s: float
 
 
@@ -52,15 +52,15 @@ async def simulate(
     """Run a search in memory until a budget is used up.
 
     Args:
-        settings: All of them; `state_dir` is not touched, and nothing is listened to.
-        adapters: Who writes, lifts and trains; None: the real ones, or those of a benchmark.
-        max_idle: Ends a search that has nothing new to propose, and would never use its budget up:
-            when so many candidates in a row cost nothing.
+        settings: All settings; `state_dir` and the ports are ignored.
+        adapters: Writer, lifter and trainer; None: the real ones, or those of a benchmark.
+        max_idle: Number of candidates in a row without any training after which the search ends; it
+            would never use its budget up.
 
     Raises:
-        LLMaticError: it cannot start; the text says what to do.
+        LLMaticError: it cannot start; the message contains the remedy.
     """
-    started, adapters = time.monotonic(), adapters or quick_hands(settings)
+    started, adapters = time.monotonic(), adapters or cached_adapters(settings)
     store = MemoryStore(Memory(tessellation=cells(settings)))
     evolution = await rebuild(settings, store)
     async with adapters.writer(()) as writer, adapters.lifter as lifter, adapters.trainer as trainer:
@@ -75,12 +75,12 @@ async def simulate(
                 rewriter=adapters.rewriter,
             ),
             num_slots=settings.engine.slots,
-            budget=build.budget(settings),
-            retry_policy=build.retry_policy(settings),
+            budget=settings.budget,
+            retry_policy=settings.engine,
             clock=asyncio.get_running_loop().time,
         )
         prompts = read_prompts(build.prompt_path(settings))
-        await engine.take_prompts(prompts, settings.archives.prompt_slots)
+        await engine.take_prompts(prompts, settings.archives.prompt_axis_size)
         end = await _run(engine, max_idle)
     return Simulation(
         placements=tuple(store.memory.placements),
@@ -108,11 +108,11 @@ async def _drained_when_idle(engine: Engine, max_idle: int) -> None:
     while engine.evolution.cost > cost:
         cost = engine.evolution.cost
         await engine.settled(engine.evolution.num_settled + max_idle)
-    await engine.drain(f"the last {max_idle} candidates were all known", math.inf)
+    await engine.drain(f"the last {max_idle} candidates were all duplicates", math.inf)
 
 
-def quick_hands(settings: Settings) -> Adapters:
-    """Make the hands of a search; a table is read once in a process."""
+def cached_adapters(settings: Settings) -> Adapters:
+    """Return the adapters of a search; each process reads a table once."""
     if not settings.is_benchmark:
         return build.build_adapters(settings)
     return build.benchmark(settings, _table(settings.data.folder, settings.data.name))
@@ -124,7 +124,7 @@ def _table(file: Path, data_set: str) -> Table:
 
 
 def cells(settings: Settings) -> Tessellation:
-    """Make the cells that a search with these settings has, in this process, and once in it."""
+    """Return the cells of a search with these settings; each process computes them once."""
     archives, seed = settings.archives, settings.search.seed
     return Tessellation(
         network=_centroids(archives.network_cells, archives.num_samples, seed),

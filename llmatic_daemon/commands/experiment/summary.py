@@ -1,4 +1,4 @@
-"""What is kept of a search that has ended: its improvements, its windows, its elites."""
+"""The stored summary of a finished search: improvements, windows, elites."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -9,12 +9,12 @@ from llmatic_daemon.domain import Placement
 
 
 def costs(placements: Sequence[Placement]) -> list[float]:
-    """Say what the search had cost after each placement, in whole trainings."""
+    """Return the cumulative cost after each placement, in full trainings."""
     return list(accumulate(placement.cost for placement in placements))
 
 
 def improvements(simulation: Simulation) -> Iterator[Improvement]:
-    """List the candidates that were better than all before them, by the split that selects."""
+    """Yield the candidates that were better than all before, on the selection split."""
     best, time_s, placements = -1.0, 0.0, simulation.placements
     for placement, cost in zip(placements, costs(placements), strict=True):
         time_s += placement.durations.train_s
@@ -34,7 +34,7 @@ def improvements(simulation: Simulation) -> Iterator[Improvement]:
 
 
 def windows(simulation: Simulation, size: int) -> Iterator[WindowFacts]:
-    """Go through the search by so many settled candidates at a time; the last ones may be fewer."""
+    """Yield the figures of each window of settled candidates; the last one may be shorter."""
     placements = simulation.placements
     spent = costs(placements)
     for first in range(0, len(placements), size):
@@ -53,7 +53,7 @@ def windows(simulation: Simulation, size: int) -> Iterator[WindowFacts]:
 
 
 def elites(simulation: Simulation) -> Iterator[KeptElite]:
-    """List what the cells of both archives held at the end."""
+    """Yield the elites of both archives at the end."""
     search = simulation.evolution
     for cell, network in search.networks.items():
         source = simulation.sources[network.elite.source_digest].strip()

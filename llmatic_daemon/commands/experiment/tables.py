@@ -1,4 +1,4 @@
-"""The tables of an experiment: what each variant has reached at which cost, and when it passed LLMatic."""
+"""The tables of an experiment: accuracy by cost, and the cost of passing LLMatic's published mean."""
 
 import csv
 import math
@@ -14,9 +14,9 @@ from llmatic_daemon.adapters.storage.experiment_store import Finished, Improveme
 from llmatic_daemon.commands.experiment import published
 from llmatic_daemon.commands.experiment.plan import Plan
 
-#: Resamples of a bootstrap, and its seed: the same runs give the same interval.
+#: Resamples and seed of the bootstrap; the same runs give the same interval.
 NUM_RESAMPLES, SEED = 10_000, 0
-#: Costs are sums of floats.
+#: Tolerance for costs, which are sums of floats.
 _EPSILON = 1e-6
 
 #: Test accuracies of all cells of a data set's table, ascending.
@@ -25,47 +25,47 @@ Accuracies = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reached:
-    """What a variant has reached at a cost: test accuracies of what the other split has chosen."""
+    """Test accuracy of a variant at a cost, of the networks selected on the selection split."""
 
     data_set: str
     variant: str
-    #: In whole trainings.
+    #: In full trainings.
     budget: int
-    #: Runs that had found anything by then.
+    #: Runs with a trained network by then.
     n: int
     mean: float
-    #: None for a single run.
+    #: None with a single run.
     sd: float | None
-    #: 95 % interval of the mean, by bootstrap; None where there are no runs of ours.
+    #: 95 % interval of the mean, by bootstrap; None for published results.
     low: float | None = None
     high: float | None = None
-    #: Of the chosen cells among all of the table, by test accuracy, 1 the best; None without a table.
+    #: Rank of the selected cells in the table, by test accuracy, 1 the best; None without a table.
     median_rank: float | None = None
     best_rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passed:
-    """When a variant's chosen network passed LLMatic's published mean, by test accuracy."""
+    """Cost at which a variant passed LLMatic's published mean test accuracy."""
 
     data_set: str
     variant: str
     threshold: float
     n: int
-    #: Of the runs that passed it.
+    #: Share of the runs that passed it.
     share: float
-    #: Cost in whole trainings at which half of all runs had passed it; None: fewer ever did.
+    #: Cost in full trainings at which half of all runs had passed it; None if fewer did.
     median_cost: float | None
 
 
 def chosen(run: Finished, budget: float) -> Improvement | None:
-    """Say which network a run would have chosen at a cost; None when it had none."""
+    """Return the selected network of a run at a cost, or None before the first."""
     at = bisect_right(run.improvements, budget + _EPSILON, key=lambda each: each.cost)
     return run.improvements[at - 1] if at else None
 
 
 def reached(plan: Plan, runs: Iterable[Finished], accuracies: Accuracies) -> list[Reached]:
-    """Make a row for each data set, variant and budget, and for what is published."""
+    """Return a row for each data set, variant and budget, and for each published result."""
     by_variant = grouped(runs)
     rows = []
     for data_set in plan.data_sets:
@@ -91,7 +91,7 @@ def reached(plan: Plan, runs: Iterable[Finished], accuracies: Accuracies) -> lis
 
 
 def grouped(runs: Iterable[Finished]) -> dict[tuple[str, str], list[Finished]]:
-    """Sort runs by variant and data set."""
+    """Group runs by variant and data set."""
     found: dict[tuple[str, str], list[Finished]] = {}
     for run in runs:
         found.setdefault((run.run.variant, run.run.data_set), []).append(run)
@@ -123,15 +123,15 @@ def _reached(
 
 
 def rank(value: float, accuracies: Sequence[float]) -> int:
-    """Say which place an accuracy has among ascending ones, 1 the best; equals share the better one."""
+    """Return the rank of an accuracy among ascending ones, 1 the best; equal ones share the better rank."""
     return len(accuracies) - bisect_right(accuracies, value + 1e-9) + 1
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Estimate the 95 % interval of a mean by the percentile bootstrap.
+    """Return the 95 % interval of a mean, estimated by the percentile bootstrap.
 
     Args:
-        values: At least one; of one, the interval is that one.
+        values: At least one; a single value is its own interval.
 
     Source: Efron 1979.
     """
@@ -142,7 +142,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def passed(plan: Plan, runs: Iterable[Finished]) -> list[Passed]:
-    """Make a row for each variant on each data set for which LLMatic's mean is published."""
+    """Return a row for each variant on each data set with a published mean of LLMatic."""
     by_variant, rows = grouped(runs), []
     for data_set in plan.data_sets:
         threshold = published.llmatic_mean(data_set)
@@ -167,16 +167,16 @@ def _passed(variant: str, data_set: str, runs: Sequence[Finished], threshold: fl
 
 
 def _cost_of_passing(run: Finished, threshold: float) -> float:
-    """Say what a run had cost when its chosen network was better than that for the first time."""
+    """Return the cost at which a run first passed a test accuracy; infinite if it never did."""
     better = (each.cost for each in run.improvements if each.test_accuracy > threshold)
     return next(better, math.inf)
 
 
-# --- as files -------------------------------------------------------------------------------------
+# --- files -------------------------------------------------------------------------------------
 
 
 def write_csv(file: Path, rows: Sequence[Reached] | Sequence[Passed]) -> None:
-    """Write rows as they are; what there is none of stays empty."""
+    """Write rows as CSV; missing values stay empty."""
     names = [each.name for each in fields(rows[0])] if rows else []
     with file.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, names, lineterminator="\n")
@@ -185,7 +185,7 @@ def write_csv(file: Path, rows: Sequence[Reached] | Sequence[Passed]) -> None:
 
 
 def markdown(name: str, rows: Sequence[Reached], passing: Sequence[Passed]) -> str:
-    """Write both tables for a person, accuracies in percent."""
+    """Return both tables as Markdown, accuracies in percent."""
     parts = [f"# {name}\n"]
     for data_set in dict.fromkeys(row.data_set for row in rows):
         mine = [row for row in rows if row.data_set == data_set]
@@ -205,9 +205,9 @@ _PASSING_HEAD = """\
 | variant | runs | median | share of runs |
 |---|---|---|---|"""
 _NOTES = """\
-Test accuracies are those of the network that is best on the split that selects; mean and standard
-deviation over runs, intervals by 10,000 bootstrap resamples. Ranks are among all cells of the table, by
-test accuracy, 1 the best. The median counts runs that never passed as later than all others.
+Networks are selected by the selection split; the tables report the test accuracy of the selected network.
+Mean and standard deviation are over runs, intervals are by 10,000 bootstrap resamples. Ranks are among all
+cells of the table, by test accuracy, 1 the best. The median counts runs that never passed as last.
 """
 
 

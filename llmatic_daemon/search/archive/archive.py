@@ -1,4 +1,4 @@
-"""The CVT archive as a value: what each cell holds, and what happens to a solution offered to it."""
+"""The CVT archive as an immutable value."""
 
 import heapq
 import math
@@ -18,7 +18,7 @@ Elite = TypeVar("Elite")
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """What would happen to a solution: its cell, and whether it becomes the elite there."""
+    """The result of offering a solution: its cell, and whether it becomes the elite there."""
 
     cell: int
     status: AddStatus
@@ -38,14 +38,14 @@ class Held(Generic[Elite]):
 class CVTArchive(Generic[Elite]):
     """An immutable archive of at most one elite for each centroid; a change is a new archive.
 
-    Persistent maps make a change cost O(log cells) and share the rest with the archive before.
+    Persistent maps make a change cost O(log cells), and share the rest with the previous archive.
 
     Source: Vassiliades 2018.
     """
 
     space: MeasureSpace
     centroids: Centroids
-    #: What each filled cell holds.
+    #: The elite of each filled cell.
     held: Map[int, Held[Elite]] = Map()
     #: The filled cells in the order in which they were filled: 0, 1, ... -> cell.
     filled: Map[int, int] = Map()
@@ -58,7 +58,7 @@ class CVTArchive(Generic[Elite]):
         return cell in self.held
 
     def __getitem__(self, cell: int) -> Held[Elite]:
-        """Return what a filled cell holds.
+        """Return the elite of a filled cell.
 
         Raises:
             KeyError: the cell is empty.
@@ -66,22 +66,22 @@ class CVTArchive(Generic[Elite]):
         return self.held[cell]
 
     def get(self, cell: int) -> Held[Elite] | None:
-        """Return what a cell holds; None when it is empty."""
+        """Return the elite of a cell, or None if it is empty."""
         return self.held.get(cell)
 
     def items(self) -> Iterator[tuple[int, Held[Elite]]]:
-        """Go through the filled cells in the order in which they were filled."""
+        """Iterate over the filled cells in the order in which they were filled."""
         for index in range(len(self.filled)):
             cell = self.filled[index]
             yield cell, self.held[cell]
 
     def locate(self, first: float, second: float) -> tuple[int, Point]:
-        """Find the cell of two measures, clipped into their bounds."""
+        """Return the cell of two measures, and their position, clipped into the bounds."""
         point = self.space.normalise(first, second)
         return self.centroids.index_of(point.x, point.y), point
 
     def judge(self, first: float, second: float, objective: float) -> Insertion:
-        """Say what would happen to a solution with these measures and this objective.
+        """Return what would happen to a solution with these measures and this objective.
 
         Raises:
             ValueError: the objective is not finite, or a measure is NaN.
@@ -98,7 +98,7 @@ class CVTArchive(Generic[Elite]):
         return AddStatus.IMPROVED if objective > held.objective else AddStatus.NOT_ADDED
 
     def with_elite(self, cell: int, objective: float, elite: Elite) -> "CVTArchive[Elite]":
-        """Return an archive whose cell holds this elite; nothing is judged here.
+        """Return an archive whose cell holds this elite, whether or not it is better.
 
         Raises:
             ValueError: there is no such cell.
@@ -121,7 +121,7 @@ class CVTArchive(Generic[Elite]):
         )
 
     def nearest_filled(self, cell: int, count: int) -> list[int]:
-        """Find the filled cells whose centroids are nearest to a cell's, itself excepted.
+        """Return the filled cells whose centroids are nearest to a cell's, without the cell itself.
 
         Costs one distance for each filled cell. Of equally near ones, the lowest comes first.
         """
@@ -143,6 +143,6 @@ class CVTArchive(Generic[Elite]):
 
     @property
     def median_objective(self) -> float | None:
-        """Median of the elites' objectives; None without elites."""
+        """Median of the elites' objectives, or None without elites."""
         objectives = [held.objective for held in self.held.values()]
         return statistics.median(objectives) if objectives else None

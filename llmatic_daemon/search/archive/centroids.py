@@ -1,4 +1,4 @@
-"""The cells of an archive: their centroids, and which one a point belongs to."""
+"""The centroids of an archive's cells, and the nearest-centroid lookup."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,15 @@ class Centroids:
     """Centroids in the unit square, with exact nearest-centroid lookup.
 
     A bucket grid with one centroid a bucket on average. A lookup reads the 3 x 3 block of buckets
-    around the point, which nearly always holds the answer, and widens it until nothing nearer can
-    follow. It answers what a k-d tree answers, faster for single points, and needs neither
-    scikit-learn nor SciPy in memory.
+    around the point, which nearly always holds the nearest centroid, and widens the block until no
+    nearer one is possible. The result is that of a k-d tree. For single points it is faster, and it
+    needs neither scikit-learn nor SciPy in memory.
 
     Args:
         points: (num_cells, 2) centroids in [0, 1].
 
     Raises:
-        ValueError: there are none, or one lies outside the unit square.
+        ValueError: there is no centroid, or one lies outside the unit square.
     """
 
     def __init__(self, points: Sequence[tuple[float, float]]) -> None:
@@ -37,7 +37,7 @@ class Centroids:
         return len(self.points)
 
     def index_of(self, x: float, y: float) -> int:
-        """Find the cell of a point in the unit square; of equally near ones, the lowest.
+        """Return the cell of a point in the unit square; of equally near ones, the lowest.
 
         Source: Vassiliades 2018 (CVT-MAP-Elites), with the Euclidean distance.
         """
@@ -53,14 +53,14 @@ class Centroids:
         return best if best_squared < self._reach(1) ** 2 else self._widened(x, y)
 
     def _reach(self, radius: int) -> float:
-        """Say how far whatever lies outside a block of so many steps is at least.
+        """Return the least distance to any centroid outside a block of so many steps.
 
-        The margin makes up for the rounding of bucket borders.
+        The margin covers the rounding of bucket borders.
         """
         return radius / self._side - 1e-12
 
     def _widened(self, x: float, y: float) -> int:
-        """Look at larger and larger blocks until nothing nearer can follow."""
+        """Search larger and larger blocks until no nearer centroid is possible."""
         row, column = int(x * self._side) + 1, int(y * self._side) + 1
         for radius in range(2, self._stride):
             block = self._block(row, column, radius)

@@ -1,7 +1,6 @@
-"""Where centroids come from: a centroidal Voronoi tessellation of the unit square.
+"""Centroidal Voronoi tessellations of the unit square.
 
-Imports scikit-learn or SciPy only when called, so that a process that has its centroids carries
-neither.
+scikit-learn and SciPy are imported when they are called: a process that has its centroids needs neither.
 """
 
 import json
@@ -17,8 +16,8 @@ Points = NDArray[np.float64]
 #: of them (10,000 cells, 25,000 samples) k E[d^2] is 0.200, against 0.169 below and 0.160 for the
 #: best tessellation there is.
 SAMPLES_PER_CELL = 25
-#: Looking up a sample costs about a microsecond, and a million cells shall not take minutes: fewer
-#: samples for each cell (down to 5) and fewer steps (down to 2) then have to do.
+#: Looking up a sample costs about a microsecond. So that a million cells do not take minutes, they get
+#: fewer samples for each cell (down to 5) and fewer steps (down to 2).
 MAX_SAMPLES = 5_000_000
 MAX_LOOKUPS = 10_000_000
 MIN_SAMPLES_PER_CELL = 5
@@ -27,7 +26,7 @@ CHUNK = 1 << 18
 
 
 def tessellate(num_cells: int, num_samples: int, seed: int) -> Points:
-    """Make centroids of `num_cells` cells of about equal area.
+    """Compute the centroids of `num_cells` cells of about equal area.
 
     With enough samples for each cell it is the paper's k-means over uniform samples. For more
     cells, Lloyd's algorithm runs with a k-d tree on samples of a low-discrepancy sequence, at best
@@ -62,7 +61,7 @@ def _k_means(num_cells: int, samples: Points, seed: int) -> Points:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    # Threads add their sums in the order in which they come: other bits, and other cells, each time.
+    # Threads add their sums in any order, which gives other bits, and other cells, each time.
     with threadpool_limits(1):
         fitted = KMeans(num_cells, n_init=1, random_state=seed % 2**32).fit(samples)
     return np.clip(np.asarray(fitted.cluster_centers_, np.float64), 0.0, 1.0)

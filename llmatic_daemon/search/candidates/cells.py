@@ -9,6 +9,7 @@ from llmatic_daemon.search.candidates.requests import filled
 
 #: Data sets whose candidates are cells are named so: nasbench201-cifar10.
 TASK_PREFIX = "nasbench201-"
+BENCHMARKS = tuple(f"{TASK_PREFIX}{images}" for images in ("cifar10", "cifar100", "imagenet16-120"))
 #: In the place of a class's name.
 CELL_NAME = "cell"
 #: The simplest cell that is no mere sum: three 1 x 1 convolutions, one after the other.

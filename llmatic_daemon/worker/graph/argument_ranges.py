@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph
-from llmatic_daemon.worker.graph.operations import table
+from llmatic_daemon.worker.graph.operations import for_each, table
 
 
 class RangeError(Exception):
@@ -45,6 +45,7 @@ def _shown(number: float) -> str:
 
 _BELOW_1 = math.nextafter(1.0, 0.0)
 _ABOVE_0 = 1e-20
+_ANY = Range(-math.inf, math.inf)
 _FINITE = Range(-3.4e38, 3.4e38)
 _SIZE = Range(1, 1 << 31)
 _PROBABILITY = Range(0.0, _BELOW_1)
@@ -52,66 +53,41 @@ _PROBABILITY = Range(0.0, _BELOW_1)
 #: By name of the argument, in every operation.
 RANGES: Mapping[str, Range | Words] = {
     # probabilities, and the terms that keep a norm from dividing by 0 (below 1e-20 a square is 0)
-    "p": _PROBABILITY,
-    "dropout_p": _PROBABILITY,
-    "dropout": _PROBABILITY,
+    **for_each("p dropout_p dropout", _PROBABILITY),
     "eps": Range(_ABOVE_0, 1.0),
     "momentum": Range(0.0, 1.0),
     "correction": Range(0, 1024),
     # windows
-    "kernel_size": Range(1, 4096),
-    "stride": Range(1, 1024),
-    "step": Range(1, 4096),
-    "dilation": Range(1, 1024),
+    **for_each("kernel_size step output_size chunks", Range(1, 4096)),
+    **for_each("stride dilation", Range(1, 1024)),
     "padding": Range(0, 4096),
     "output_padding": Range(0, 1024),
     "divisor_override": Range(1, 1 << 20),
-    "output_size": Range(1, 4096),
     "scale_factors": Range(1 / 1024, 1024),
     "pad": Range(-4096, 4096),
     # copies and pieces
-    "groups": Range(1, 1 << 16),
-    "num_groups": Range(1, 1 << 16),
-    "num_layers": Range(1, 64),
-    "repeats": Range(1, 1 << 16),
-    "chunks": Range(1, 4096),
-    "split_size": _SIZE,
-    "split_sizes": Range(0, 1 << 31),
-    "length": Range(0, 1 << 31),
-    "size": Range(-1, 1 << 31),
-    "shape": Range(-1, 1 << 31),
-    "normalized_shape": _SIZE,
-    "upscale_factor": Range(1, 64),
-    "downscale_factor": Range(1, 64),
+    **for_each("groups num_groups repeats", Range(1, 1 << 16)),
+    **for_each("num_layers upscale_factor downscale_factor", Range(1, 64)),
+    **for_each("split_size normalized_shape", _SIZE),
+    **for_each("split_sizes length", Range(0, 1 << 31)),
+    **for_each("size shape", Range(-1, 1 << 31)),
     # dimensions and positions
-    "dim": Range(-16, 15),
-    "dims": Range(-16, 15),
-    "dim0": Range(-16, 15),
-    "dim1": Range(-16, 15),
-    "dimension": Range(-16, 15),
+    **for_each("dim dims dim0 dim1 dimension", Range(-16, 15)),
     "index": Range(-(1 << 31), 1 << 31),
-    "start": Range(-(1 << 63), (1 << 63) - 1),
-    "end": Range(-(1 << 63), (1 << 63) - 1),
+    **for_each("start end", Range(-(1 << 63), (1 << 63) - 1)),
     "shifts": Range(-(1 << 31), 1 << 31),
     "diagonal": Range(-(1 << 16), 1 << 16),
     # words
     "approximate": Words(("none", "tanh")),
     "mode": Words(("constant", "reflect", "replicate", "circular")),
     # numbers that may be infinite: masks and borders
-    "value": Range(-math.inf, math.inf),
-    "fill_value": Range(-math.inf, math.inf),
-    "min": Range(-math.inf, math.inf),
-    "max": Range(-math.inf, math.inf),
-    "min_val": Range(-math.inf, math.inf),
-    "max_val": Range(-math.inf, math.inf),
-    "ord": Range(-math.inf, math.inf),
+    **for_each("value fill_value min max min_val max_val ord", _ANY),
     # where.Scalar*, sums and comparisons
-    "other": Range(-math.inf, math.inf),
-    "self": Range(-math.inf, math.inf),
+    **for_each("other self", _ANY),
 }
 #: Ranges of arguments whose name means something else in one operation.
 EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
-    ("norm.ScalarOpt_dim", "p"): Range(-math.inf, math.inf),
+    ("norm.ScalarOpt_dim", "p"): _ANY,
     ("tile.default", "dims"): Range(1, 1 << 16),
     ("unfold.default", "size"): _SIZE,
     ("new_full.default", "size"): Range(0, 1 << 31),
@@ -119,18 +95,13 @@ EXCEPTIONS: Mapping[tuple[str, str], Range | Words] = {
     ("conv2d.padding", "padding"): Words(("same", "valid")),
 }
 #: Arguments that may grow with the batch: sizes, and a group for each image.
-_MAY_NAME_THE_BATCH = frozenset(
-    [
-        ("new_full.default", "size"),
-        ("expand.default", "size"),
-        ("repeat.default", "repeats"),
-        ("tile.default", "dims"),
-        ("reshape.default", "shape"),
-        ("affine_grid_generator.default", "size"),
-        ("conv1d.default", "groups"),
-        ("conv2d.default", "groups"),
-    ]
-)
+_MAY_NAME_THE_BATCH: Mapping[str, str] = {
+    **for_each("new_full.default expand.default affine_grid_generator.default", "size"),
+    **for_each("conv1d.default conv2d.default", "groups"),
+    "repeat.default": "repeats",
+    "tile.default": "dims",
+    "reshape.default": "shape",
+}
 #: Longest word: an einsum equation names at most 16 dimensions of some operands.
 MAX_WORD = 256
 
@@ -145,7 +116,7 @@ def check_ranges(graph: Graph) -> None:
         for arg, argument in zip(node.args, table()[node.op].arguments, strict=False):
             allowed = EXCEPTIONS.get((node.op, argument.name)) or RANGES.get(argument.name, _FINITE)
             for value in arg if isinstance(arg, tuple) else (arg,):
-                if isinstance(value, Extent) and (node.op, argument.name) not in _MAY_NAME_THE_BATCH:
+                if isinstance(value, Extent) and _MAY_NAME_THE_BATCH.get(node.op) != argument.name:
                     raise RangeError(f"n{number} ({node.op}) may not use the batch size as a number")
                 if not _is_within(value, allowed):
                     raise RangeError(

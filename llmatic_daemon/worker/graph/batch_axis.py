@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, NodeResult, Ref, refs
-from llmatic_daemon.worker.graph.operations import table
+from llmatic_daemon.worker.graph.operations import CONVOLUTIONS, for_each, table
 from llmatic_daemon.worker.graph.shapes import Shapes
 
 
@@ -296,20 +296,19 @@ def _im2col(step: _Step) -> BatchAxis:
     return axis
 
 
-def _batch_norm(step: _Step) -> BatchAxis:
-    """Allow statistics of the batch where running statistics replace them in evaluation."""
+def _not_channels(step: _Step) -> BatchAxis:
     axis, _ = step.first()
     _require_separate(axis.dim != 1)
+    return axis
+
+
+def _batch_norm(step: _Step) -> BatchAxis:
+    """Allow statistics of the batch where running statistics replace them in evaluation."""
+    axis = _not_channels(step)
     _require(
         step["running_mean"] is not None,
         "a norm over the batch must keep running statistics: " + _MIXES,
     )
-    return axis
-
-
-def _channelwise(step: _Step) -> BatchAxis:
-    axis, _ = step.first()
-    _require_separate(axis.dim != 1)
     return axis
 
 
@@ -522,10 +521,6 @@ def _prelu(step: _Step) -> BatchAxis:
     return axis
 
 
-def _each(text: str, rule: Callable[[_Step], BatchAxes]) -> dict[str, Callable[[_Step], BatchAxes]]:
-    return dict.fromkeys(text.split(), rule)
-
-
 #: Rules of operations that can create a batch axis.
 _CREATING_RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
     "new_full.default": _new_full,
@@ -563,46 +558,42 @@ _LINE = """
 max_pool1d.default avg_pool1d.default adaptive_avg_pool1d.default adaptive_max_pool1d.default
 upsample_nearest1d.vec upsample_linear1d.vec
 """
-_CONVOLUTIONS = """
-conv1d.default conv1d.padding conv2d.default conv2d.padding conv_transpose1d.default
-conv_transpose2d.input
-"""
 _RULES: Mapping[str, Callable[[_Step], BatchAxes]] = {
-    **_each(_ELEMENTWISE, _elementwise),
-    **_each(_REDUCTIONS, _reduction),
-    **_each("mean.default sum.default dot.default _weight_norm.default", _mixing),
-    **_each(_CONVOLUTIONS, _convolution),
-    **_each(_PLANE, _before_last(2)),
-    **_each(_LINE, _before_last(1)),
-    **_each("affine_grid_generator.default grid_sampler.default", _grid),
-    **_each("pixel_shuffle.default pixel_unshuffle.default avg_pool3d.default", _before_last(3)),
-    **_each("softmax.int log_softmax.int cumsum.default glu.default", _outside_dims("dim")),
-    **_each("flip.default", _outside_dims("dims")),
-    **_each("unfold.default", _outside_dims("dimension")),
-    **_each("layer_norm.default rms_norm.default", _layer_norm),
-    **_each("group_norm.default instance_norm.default", _per_image),
-    **_each("batch_norm.default", _batch_norm),
-    **_each("channel_shuffle.default", _channelwise),
-    **_each("im2col.default", _im2col),
-    **_each("pad.default constant_pad_nd.default", _padded),
-    **_each("prelu.default", _prelu),
-    **_each("linear.default", _before_last(1)),
-    **_each("matmul.default mm.default bmm.default mv.default", _matmul),
-    **_each("addmm.default baddbmm.default", _added_product),
-    **_each("bilinear.default", _bilinear),
-    **_each("einsum.default", _einsum),
-    **_each("scaled_dot_product_attention.default", _attention),
-    **_each("lstm_cell.default gru_cell.default", _single_cell),
-    **_each("rnn_tanh_cell.default rnn_relu_cell.default", _single_cell),
-    **_each("lstm.input gru.input rnn_tanh.input rnn_relu.input", _recurrent),
-    **_each("permute.default", _permute),
-    **_each("transpose.int", _transpose),
-    **_each("reshape.default", _reshape),
-    **_each("cat.default", _cat),
-    **_each("stack.default", _stack),
-    **_each("select.int unbind.int", _select),
-    **_each("split.Tensor split_with_sizes.default chunk.default narrow.default", _narrow),
-    **_each("slice.Tensor", _slice),
-    **_each("repeat_interleave.self_int", _repeat_interleave),
-    **_each("roll.default", _roll),
+    **for_each(_ELEMENTWISE, _elementwise),
+    **for_each(_REDUCTIONS, _reduction),
+    **for_each("mean.default sum.default dot.default _weight_norm.default", _mixing),
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **for_each(_PLANE, _before_last(2)),
+    **for_each(_LINE, _before_last(1)),
+    **for_each("affine_grid_generator.default grid_sampler.default", _grid),
+    **for_each("pixel_shuffle.default pixel_unshuffle.default avg_pool3d.default", _before_last(3)),
+    **for_each("softmax.int log_softmax.int cumsum.default glu.default", _outside_dims("dim")),
+    **for_each("flip.default", _outside_dims("dims")),
+    **for_each("unfold.default", _outside_dims("dimension")),
+    **for_each("layer_norm.default rms_norm.default", _layer_norm),
+    **for_each("group_norm.default instance_norm.default", _per_image),
+    **for_each("batch_norm.default", _batch_norm),
+    **for_each("channel_shuffle.default", _not_channels),
+    **for_each("im2col.default", _im2col),
+    **for_each("pad.default constant_pad_nd.default", _padded),
+    **for_each("prelu.default", _prelu),
+    **for_each("linear.default", _before_last(1)),
+    **for_each("matmul.default mm.default bmm.default mv.default", _matmul),
+    **for_each("addmm.default baddbmm.default", _added_product),
+    **for_each("bilinear.default", _bilinear),
+    **for_each("einsum.default", _einsum),
+    **for_each("scaled_dot_product_attention.default", _attention),
+    **for_each("lstm_cell.default gru_cell.default", _single_cell),
+    **for_each("rnn_tanh_cell.default rnn_relu_cell.default", _single_cell),
+    **for_each("lstm.input gru.input rnn_tanh.input rnn_relu.input", _recurrent),
+    **for_each("permute.default", _permute),
+    **for_each("transpose.int", _transpose),
+    **for_each("reshape.default", _reshape),
+    **for_each("cat.default", _cat),
+    **for_each("stack.default", _stack),
+    **for_each("select.int unbind.int", _select),
+    **for_each("split.Tensor split_with_sizes.default chunk.default narrow.default", _narrow),
+    **for_each("slice.Tensor", _slice),
+    **for_each("repeat_interleave.self_int", _repeat_interleave),
+    **for_each("roll.default", _roll),
 }

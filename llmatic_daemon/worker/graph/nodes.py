@@ -82,10 +82,15 @@ def refs(args: Iterable[Arg]) -> Iterator[Ref]:
             yield arg
 
 
-def renumbered(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
+def renumbered(node: Node, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Node:
+    """Return an operation with the new numbers of operations and weights."""
+    return Node(op=node.op, args=tuple(_renumbered_arg(arg, nodes, weights) for arg in node.args))
+
+
+def _renumbered_arg(arg: Arg, nodes: Mapping[int, int], weights: Mapping[int, int]) -> Arg:
     """Return an argument with the new numbers of operations and weights."""
     if isinstance(arg, tuple):
-        return tuple(renumbered(each, nodes, weights) for each in arg)
+        return tuple(_renumbered_arg(each, nodes, weights) for each in arg)
     if isinstance(arg, WeightRef):
         return WeightRef(weights[arg.number])
     if isinstance(arg, NodeResult):
@@ -132,11 +137,8 @@ def canonical(graph: Graph) -> Canonical:
     result = replace(
         graph,
         weights=tuple(graph.weights[old] for old in weights),
-        nodes=tuple(
-            Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
-            for old in order
-        ),
-        output=next(refs(_renumbered_all((graph.output,), nodes, weights))),
+        nodes=tuple(renumbered(graph.nodes[old], nodes, weights) for old in order),
+        output=next(refs([_renumbered_arg(graph.output, nodes, weights)])),
     )
     before = tuple(nodes[old] for old in sorted(order))
     return Canonical(
@@ -165,19 +167,10 @@ def ordered(graph: Graph, order: Sequence[int]) -> Graph:
         raise ValueError(f"an order must name each of {len(graph.nodes)} operations once")
     nodes = {old: new for new, old in enumerate(order)}
     weights = {number: number for number in range(len(graph.weights))}
-    made = tuple(
-        Node(op=graph.nodes[old].op, args=_renumbered_all(graph.nodes[old].args, nodes, weights))
-        for old in order
-    )
+    made = tuple(renumbered(graph.nodes[old], nodes, weights) for old in order)
     for number, node in enumerate(made):
         for ref in refs(node.args):
             if isinstance(ref, NodeResult) and ref.node >= number:
                 raise ValueError(f"an order must put operation {order[ref.node]} before {order[number]}")
-    output = next(refs(_renumbered_all((graph.output,), nodes, weights)))
+    output = next(refs([_renumbered_arg(graph.output, nodes, weights)]))
     return replace(graph, nodes=made, output=output)
-
-
-def _renumbered_all(
-    args: tuple[Arg, ...], nodes: Mapping[int, int], weights: Mapping[int, int]
-) -> tuple[Arg, ...]:
-    return tuple(renumbered(arg, nodes, weights) for arg in args)

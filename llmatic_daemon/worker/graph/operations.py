@@ -9,10 +9,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch._ops import OpOverload
+
+T = TypeVar("T")
 
 _CONVOLUTIONS = """
 conv1d.default conv1d.padding conv2d.default conv2d.padding
@@ -81,6 +83,11 @@ _ALL = " ".join(
 def names(text: str) -> frozenset[str]:
     """Return the names of operations in a text."""
     return frozenset(text.split())
+
+
+def for_each(text: str, value: T) -> dict[str, T]:
+    """Return a table with the same value for each operation named in a text."""
+    return dict.fromkeys(text.split(), value)
 
 
 CONVOLUTIONS = names(_CONVOLUTIONS)

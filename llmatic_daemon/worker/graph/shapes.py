@@ -1,7 +1,7 @@
 """Infer every shape of a graph on meta tensors: nothing is computed, no claim of the graph is trusted."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,11 +235,16 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _require_weights_fit(weights: list[Any], shape: Sequence[int]) -> None:
+    for weight in weights:
+        fits = not isinstance(weight, torch.Tensor) or list(weight.shape) == list(shape)
+        _require(fits, "a norm's weights do not fit")
+
+
 def _channel_norm(op: str, args: list[Any]) -> Any:
-    data, per_channel = args[0], args[1:5]
+    data = args[0]
     _require(data.ndim >= 2, "a norm needs (batch, channels, ...)")
-    for tensor in per_channel:
-        _require(tensor is None or tensor.shape == data.shape[1:2], "a norm's weights do not fit")
+    _require_weights_fit(args[1:5], data.shape[1:2])
     _require((args[3] is None) == (args[4] is None), "a norm needs both statistics or none")
     _require(args[5] or args[3] is not None, "a norm without statistics must use the batch's")
     return data
@@ -248,9 +253,7 @@ def _channel_norm(op: str, args: list[Any]) -> Any:
 def _layer_norm(op: str, args: list[Any]) -> Any:
     data, shape, *rest = args
     _require(bool(shape) and list(data.shape[-len(shape) :]) == shape, "a norm's shape does not fit")
-    for tensor in rest[:2]:
-        fits = not isinstance(tensor, torch.Tensor) or list(tensor.shape) == shape
-        _require(fits, "a norm's weights do not fit")
+    _require_weights_fit(rest[:2], shape)
     return data
 
 
@@ -258,9 +261,7 @@ def _group_norm(op: str, args: list[Any]) -> Any:
     data, groups, *rest = args
     _require(data.ndim >= 2 and groups >= 1, "a norm needs (batch, channels, ...)")
     _require(data.shape[1] % groups == 0, "channels must be a multiple of the groups")
-    for tensor in rest[:2]:
-        fits = not isinstance(tensor, torch.Tensor) or tensor.shape == data.shape[1:2]
-        _require(fits, "a norm's weights do not fit")
+    _require_weights_fit(rest[:2], data.shape[1:2])
     return data
 
 

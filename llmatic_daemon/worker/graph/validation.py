@@ -10,6 +10,7 @@ computed by a short formula look like a random draw, and validation cannot detec
 `training.initial_weights = "reseed"` makes the trainer draw all trained weights again.
 """
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,12 +215,11 @@ def _check_gradients(graph: Graph) -> None:
 
 
 def _is_trained(graph: Graph, node: Node, trained: list[bool]) -> bool:
-    for ref in refs(node.args):
-        if isinstance(ref, WeightRef) and graph.weights[ref.number].trainable:
-            return True
-        if isinstance(ref, NodeResult) and trained[ref.node]:
-            return True
-    return False
+    return any(
+        (isinstance(ref, WeightRef) and graph.weights[ref.number].trainable)
+        or (isinstance(ref, NodeResult) and trained[ref.node])
+        for ref in refs(node.args)
+    )
 
 
 def _infer(graph: Graph, batch: int, limits: GraphLimits) -> Shapes:
@@ -269,18 +269,11 @@ def _per_image(small: int, large: int) -> int:
 def _measure(graph: Graph, small: Shapes, large: Shapes) -> Measures:
     depth, width = depth_and_width(graph, small)
     return Measures(
-        num_parameters=sum(_num_elements(w.shape) for w in graph.weights if w.trainable),
+        num_parameters=sum(math.prod(w.shape) for w in graph.weights if w.trainable),
         flops=_per_image(small.flops, large.flops),
         width=width,
         depth=depth,
     )
-
-
-def _num_elements(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _check_limits(measures: Measures, activation_bytes: int, limits: GraphLimits) -> None:
@@ -323,7 +316,7 @@ def _compresses(tensors: Iterable[torch.Tensor], limit: int) -> bool:
 
 def _read_weights(graph: Graph, data: bytes) -> dict[str, torch.Tensor]:
     expected = {weight_name(n): weight.shape for n, weight in enumerate(graph.weights)}
-    size = sum(4 * _num_elements(shape) for shape in expected.values())
+    size = sum(4 * math.prod(shape) for shape in expected.values())
     overhead = 4096 + 256 * len(expected)
     _expect(len(data) <= size + overhead, "the weights have more bytes than the graph names")
     try:

@@ -286,24 +286,19 @@ def _number(call: TracedCall, argument: operations.Argument, value: Any) -> Any:
     return value
 
 
-def _rules() -> Mapping[str, Rule]:
-    families = (
-        (_SAME, _same),
-        (_RESHAPES, _reshape),
-        (_PERMUTES, _permute),
-        (_EXPANDS, _expand),
-        (_CASTS, _cast),
-        (_FILLS, _fill),
-        (_DROPOUTS, _dropout),
-        ("slice", _slice),
-        ("detach", _detach),
-        ("arange", _arange),
-        ("embedding", _embedding),
-    )
-    return {name: rule for names, rule in families for name in names.split()}
-
-
-_RULES = _rules()
+_RULES: Mapping[str, Rule] = {
+    **operations.for_each(_SAME, _same),
+    **operations.for_each(_RESHAPES, _reshape),
+    **operations.for_each(_PERMUTES, _permute),
+    **operations.for_each(_EXPANDS, _expand),
+    **operations.for_each(_CASTS, _cast),
+    **operations.for_each(_FILLS, _fill),
+    **operations.for_each(_DROPOUTS, _dropout),
+    "slice": _slice,
+    "detach": _detach,
+    "arange": _arange,
+    "embedding": _embedding,
+}
 
 
 def _keeps_position_ids(call: TracedCall) -> bool:

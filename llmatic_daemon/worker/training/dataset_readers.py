@@ -1,9 +1,5 @@
-"""Readers of data sets: by name, from files to plain arrays."""
+"""Readers of data sets: from files to plain arrays."""
 
-import difflib
-import zipfile
-import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.plugins import DATA_SETS
+
 Array = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int64]
 
 
 class DataError(Exception):
-    """A data set that cannot be used as asked; the text is one line for a person."""
+    """A data set cannot be used as requested; the text is one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Which data set, where it lies, and how it is split."""
+    """Name, folder and split of a data set: settings `data.*`."""
 
     name: str
     folder: str | None = None
@@ -29,22 +28,24 @@ class Source:
     seed: int = 0
     #: Share of the training images that is held out to select by; 0: the test split selects.
     validation_ratio: float = 0.1
-    #: Training images that are used, beside those held out; None: all.
-    num_train: int | None = None
-    #: Share that is held out for testing where a data set has no test split of its own.
+    #: "test": nothing is held out, whatever `validation_ratio` says.
+    fitness_split: str = "validation"
+    #: Training images that are used, in addition to those held out; 0: all.
+    num_train: int = 0
+    #: Share that is held out for testing if a data set has no test split.
     test_ratio: float = 0.2
     #: Height and width to which an image folder is resized.
     image_size: int = 32
-    #: Let torchvision fetch what is missing.
+    #: Whether torchvision downloads missing files.
     download: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no data set can do."""
+        """Reject what no data set allows."""
         if not 0 <= self.validation_ratio < 1:
             raise DataError(f"validation_ratio must be in [0, 1), got {self.validation_ratio}")
         if not 0 < self.test_ratio < 1:
             raise DataError(f"test_ratio must be above 0 and below 1, got {self.test_ratio}")
-        if self.num_train is not None and self.num_train < 2:
+        if self.num_train < 0 or self.num_train == 1:
             raise DataError(f"num_train must be at least 2, got {self.num_train}")
         if self.image_size < 1:
             raise DataError(f"image_size must be at least 1, got {self.image_size}")
@@ -52,12 +53,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raw:
-    """What a reader found: images (n, height, width, channels) of any number type."""
+    """Result of a reader: images (n, height, width, channels) of any number type."""
 
     num_classes: int
     images: Array
     labels: Labels
-    #: None where the data set has no test split of its own.
+    #: None if the data set has no test split.
     test: tuple[Array, Labels] | None
 
 
@@ -65,20 +66,24 @@ def read(source: Source) -> Raw:
     """Read the files of a data set, and check its labels.
 
     Raises:
-        DataError: it is unknown, missing, or of a wrong shape.
+        DataError: no package offers it, a plugin fails, or files are missing or of a wrong shape.
     """
-    reader = _READERS.get(source.name)
-    if reader is None:
-        raise DataError(_unknown(source.name))
     try:
-        raw = reader(source)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raw = DATA_SETS.load(source.name)(source)
+    except ConfigurationError as error:
+        raise DataError(str(error)) from error
+    except DataError:
+        raise
+    except Exception as error:  # broken files, or the code of a plugin
         raise DataError(f"data set {source.name!r} cannot be read: {_one_line(error)}") from error
+    if not isinstance(raw, Raw):
+        raise DataError(f"the reader of data set {source.name!r} must return a Raw, got {type(raw).__name__}")
     _check_labels(raw, source)
     return raw
 
 
-def _digits(_: Source) -> Raw:
+def read_digits(_: Source) -> Raw:
+    """Read scikit-learn's 1,797 scans of digits, 8 x 8."""
     from sklearn.datasets import load_digits  # a second, and only for this data set
 
     digits = load_digits()
@@ -86,7 +91,8 @@ def _digits(_: Source) -> Raw:
     return Raw(num_classes=10, images=images, labels=digits.target.astype(np.int64), test=None)
 
 
-def _cifar10(source: Source) -> Raw:
+def read_cifar10(source: Source) -> Raw:
+    """Read CIFAR-10 from its official binary files, or as torchvision stores it."""
     folder = _folder(source, must_exist=not source.download)
     for place in (folder, folder / "cifar-10-batches-bin"):
         if batches := sorted(place.glob("data_batch_*.bin")):
@@ -95,7 +101,8 @@ def _cifar10(source: Source) -> Raw:
     return _torchvision("CIFAR10", 10, source, "data_batch_1.bin to test_batch.bin")
 
 
-def _cifar100(source: Source) -> Raw:
+def read_cifar100(source: Source) -> Raw:
+    """Read CIFAR-100 from its official binary files, or as torchvision stores it."""
     folder = _folder(source, must_exist=not source.download)
     for place in (folder, folder / "cifar-100-binary"):
         if (place / "train.bin").exists():
@@ -104,14 +111,15 @@ def _cifar100(source: Source) -> Raw:
     return _torchvision("CIFAR100", 100, source, "train.bin and test.bin")
 
 
-def _fashion_mnist(source: Source) -> Raw:
+def read_fashion_mnist(source: Source) -> Raw:
+    """Read Fashion-MNIST as torchvision stores it."""
     return _torchvision("FashionMNIST", 10, source, "FashionMNIST/raw/train-images-idx3-ubyte")
 
 
 def _records(path: Path, num_labels: int) -> tuple[Array, Labels]:
     """Read one official binary file: label bytes (the last is the fine one), then 3072 pixels."""
     if not path.exists():
-        raise DataError(f"{path} must be there beside the other binary files, and is missing")
+        raise DataError(f"{path} must lie beside the other binary files, and is missing")
     content = np.fromfile(path, np.uint8)
     size = num_labels + 3072
     if not len(content) or len(content) % size:
@@ -137,7 +145,7 @@ def _torchvision(class_name: str, num_classes: int, source: Source, files: str) 
     def read(train: bool) -> tuple[Array, Labels]:
         try:
             found = getattr(datasets, class_name)(folder, train=train, download=source.download)
-        except RuntimeError as error:  # torchvision's word for missing and for corrupted
+        except RuntimeError as error:  # torchvision raises it for missing and for corrupted files
             raise DataError(
                 f"{source.name} must be in {folder} ({files}, or what torchvision downloads), "
                 "and is missing or corrupted; set download = true to fetch it"
@@ -149,7 +157,8 @@ def _torchvision(class_name: str, num_classes: int, source: Source, files: str) 
     return _arrays(num_classes, read(True), read(False))
 
 
-def _image_folder(source: Source) -> Raw:
+def read_image_folder(source: Source) -> Raw:
+    """Read train/ and test/ (or val/), each with one folder of pictures a class."""
     folder = _folder(source)
     tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
     if not (folder / "train").is_dir() or not tests:
@@ -181,12 +190,13 @@ def _classes_in(folder: Path, image_size: int) -> tuple[list[str], Array, Labels
     return found.classes, images, np.asarray(found.targets, np.int64)
 
 
-def _npz(source: Source) -> Raw:
+def read_npz(source: Source) -> Raw:
+    """Read named arrays: x_train, y_train, x_test, y_test, or images and labels."""
     path = _folder(source)
     path = path if path.is_file() else path / "data.npz"
     if not path.is_file():
         raise DataError(f"an npz data set must be a file, or data.npz in a folder, not {path}")
-    with path.open("rb") as file:  # numpy leaves a file open that is no archive
+    with path.open("rb") as file:  # numpy does not close a file that is no archive
         content = np.load(file, allow_pickle=False)
         if not isinstance(content, np.lib.npyio.NpzFile):
             raise DataError(f"{path} must be an .npz file of named arrays, and is a single array")
@@ -230,17 +240,6 @@ def _checked(images: Array, labels: Array, path: Path) -> tuple[Array, Labels]:
     return images, labels.astype(np.int64)
 
 
-_READERS: dict[str, Callable[[Source], Raw]] = {
-    "digits": _digits,
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
-    "fashion-mnist": _fashion_mnist,
-    "image-folder": _image_folder,
-    "npz": _npz,
-}
-NAMES = tuple(_READERS)
-
-
 def _folder(source: Source, *, must_exist: bool = True) -> Path:
     if source.folder is None:
         raise DataError(f"data set {source.name!r} needs a folder, and none is set")
@@ -251,13 +250,6 @@ def _folder(source: Source, *, must_exist: bool = True) -> Path:
             "name another as data.folder, or set data.download = true where it can be fetched"
         )
     return folder
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, NAMES, 1)
-    return f"unknown data set {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
-    )
 
 
 def _one_line(error: Exception) -> str:

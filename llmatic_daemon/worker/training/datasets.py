@@ -133,8 +133,8 @@ def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[La
 
 def _sizes(available: int, source: Source) -> tuple[int, int]:
     """Return the numbers of training and validation images; a subset keeps their ratio."""
-    ratio = source.validation_ratio
-    if source.num_train is None:
+    ratio = source.validation_ratio if source.fitness_split == "validation" else 0.0
+    if not source.num_train:
         num_validation = round(ratio * available)
         return available - num_validation, num_validation
     num_validation = round(source.num_train * ratio / (1 - ratio))

@@ -166,7 +166,7 @@ def test_killed_daemon_comes_back_with_all_that_it_had(machine: Machine) -> None
 
     settles_more(machine)
     assert status(machine)["num_settled"] > before
-    assert "agrees with what is stored" in verified(machine)
+    assert "agrees with the stored one" in verified(machine)
 
 
 def test_backup_is_made_beside_the_search(machine: Machine) -> None:
@@ -188,7 +188,7 @@ def test_stop_drains_and_leaves_no_process(machine: Machine) -> None:
     said = [line["MESSAGE"] for line in machine.journal(f"--unit={UNIT}")]
     assert "SIGTERM: draining" in said
     assert "the search ends: stopped by SIGTERM" in said
-    assert "agrees with what is stored" in verified(machine)
+    assert "agrees with the stored one" in verified(machine)
 
 
 def test_wrong_setting_is_never_tried_again(machine: Machine) -> None:

@@ -15,6 +15,7 @@ from llmatic_daemon import config
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.state_folder import StateFolder
 from llmatic_daemon.cli import main
+from llmatic_daemon.cli.reference import named_commands
 from llmatic_daemon.commands import demo as demonstration
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain.errors import ConfigurationError
@@ -64,6 +65,66 @@ def test_state_folder_may_be_named_by_the_environment(state: Path) -> None:
 
     assert result.exit_code == 0
     assert "30 of" in result.output
+
+
+def reading_commands() -> list[tuple[str, ...]]:
+    """List the calls of every command that reads a search, its state folder aside."""
+    called = {
+        "show": ("1",),
+        "backup": ("backups",),
+        "restore": ("backups",),
+        "export": ("networks",),
+        "slots": ("2",),
+        "prompts history": ("widen",),
+        "prompts rollback": ("widen", "1"),
+        "prompts try": ("widen",),
+        "prompts check": ("prompts",),
+    }
+    return [
+        (*name.split(), *called.get(name, ()))
+        for name, command in named_commands(main)
+        if {"--state", "--config"} & {option for each in command.params for option in each.opts}
+        and name not in ("run", "demo", "doctor", "lift", "sandbox test", "restore", "prompts check")
+    ]
+
+
+@pytest.mark.parametrize("words", reading_commands(), ids=" ".join)
+def test_command_that_reads_a_search_finds_it_by_its_configuration(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would do there is left out: a folder without a search is named in its message."""
+    folder, other = tmp_path / "by-file", tmp_path / "by-option"
+    (tmp_path / "mine.toml").write_text(f'state_dir = "{folder}"\n')
+
+    by_file = type_in(*words, "--config", "mine.toml")
+    by_option = type_in(*words, "--config", "mine.toml", "--state", str(other))
+
+    assert by_file.exit_code == by_option.exit_code != 2
+    assert str(folder) in by_file.output
+    assert str(other) in by_option.output
+    assert str(folder) not in by_option.output
+
+
+def test_commands_that_read_a_search_are_all_found() -> None:
+    expected = "backup drain elites export gc pause plot prompts reload resume show slots status verify"
+
+    assert {words[0] for words in reading_commands()} == set(expected.split())
+
+
+def test_configuration_before_a_subcommand_counts(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'state_dir = "{state}"\n')
+
+    result = type_in("prompts", "--config", "mine.toml", "history", "widen")
+
+    assert result.exit_code == 0, result.output
+    assert "version 1" in result.output
+
+
+def test_json_of_a_candidate_has_deprecated_names_too(state: Path) -> None:
+    shown = json.loads(type_in("show", str(best(state)), "--json", "--state", str(state)).output)
+
+    assert shown["placement"]["stand_in"] == shown["placement"]["fallback"]
+    assert shown["placement"]["report"]["place"] == shown["placement"]["report"]["device"] != ""
 
 
 def test_elites_are_listed_best_first(state: Path) -> None:

@@ -164,7 +164,7 @@ def test_rollback_writes_the_older_text_for_the_next_start(state: Path, prompts:
     result = type_in("prompts", "rollback", "widen", "1", "--state", state)
 
     assert result.exit_code == 0
-    assert "no daemon runs" in result.output
+    assert "no daemon is running" in result.output
     assert (prompts / "widen.md").read_text() == shipped
     assert not list(prompts.glob(".*"))
 
@@ -183,7 +183,7 @@ def test_rollback_to_a_version_that_never_was_is_refused(state: Path):
     result = type_in("prompts", "rollback", "widen", "7", "--state", state)
 
     assert result.exit_code == 1
-    assert "must have version 7, found 2" in result.stderr
+    assert "from 1 to 2, got 7" in result.stderr
 
 
 def test_shipped_prompts_are_never_written(tmp_path: Path):
@@ -239,7 +239,7 @@ def test_restart_with_a_bad_folder_goes_on_with_the_last_good_prompts(state: Pat
     assert found["num_evaluations"] == 70
     assert found["prompts"]["edition"] == 2
     assert "must be UTF-8, found byte 0xff" in found["prompts"]["refused"]
-    assert "prompts refused" in type_in("status", "--state", state).output
+    assert "prompts rejected" in type_in("status", "--state", state).output
 
 
 def test_first_start_with_a_bad_folder_writes_nothing(tmp_path: Path, prompts: Path):
@@ -287,7 +287,7 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path:
     async def checks() -> dict[str, Check]:
         async with fake_tgi() as good, fake_tgi(faults=FaultPlan("generation")) as bad:
             urls = {"good": good.url, "bad": bad.url, "gone": "http://127.0.0.1:9"}
-            endpoints = {name: {"name": "tgi", "url": url} for name, url in urls.items()}
+            endpoints = {name: {"kind": "tgi", "url": url} for name, url in urls.items()}
             return await examined(tmp_path, **overrides, writer={"endpoints": endpoints})
 
     found = asyncio.run(checks())

@@ -101,6 +101,6 @@ def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
 
     text = candidate(stopped, None)
 
-    assert "written by: rewriter in 0.0 s, by rule, to compare with" in text
+    assert "written by: rewriter in 0.0 s (control arm)" in text
     assert "outcome: stopped: its first look, 0.250, promised too little" in text
-    assert "first look: accuracy 0.2500; 0.10 of a full training in all" in text
+    assert "early-stopping rung: accuracy 0.2500; 0.10 of a full training in total" in text

@@ -129,7 +129,7 @@ def test_command_says_what_went_or_would_go(littered: Path, tmp_path: Path):
     done = command("gc", "--weights", "--state", tmp_path / "again").stdout
     nothing = command("gc", "--state", tmp_path / "again").stdout
 
-    assert would == f"{done}nothing was removed: this was a dry run\n"
+    assert would == f"{done}dry run: nothing was removed\n"
     assert "settings.new: 5B" in done
     assert "graphs of " in done
-    assert nothing == "there is nothing to remove\n"
+    assert nothing == "nothing to remove\n"

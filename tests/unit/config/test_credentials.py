@@ -170,7 +170,7 @@ async def test_key_is_sent_and_shown_nowhere(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("LLMATIC_LLM_TOKEN", KEY)
     async with fake_tgi(api_key=KEY) as tgi:
-        environment = {"LLMATIC_WRITER__NAME": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
+        environment = {"LLMATIC_WRITER__KIND": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
         settings = config.load(environment=environment)
         tgi.faults.then("html", "empty_object")
         async with build_writers.writer(settings) as writer:
@@ -187,7 +187,7 @@ async def test_refused_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch, caplog
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("LLMATIC_LLM_TOKEN", KEY)
     async with fake_tgi(api_key="another") as tgi:
-        environment = {"LLMATIC_WRITER__NAME": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
+        environment = {"LLMATIC_WRITER__KIND": "tgi", "LLMATIC_WRITER__URL": tgi.url, **os.environ}
         async with build_writers.writer(config.load(environment=environment)) as writer:
             answer = await writer.complete(mutation())
 

@@ -291,14 +291,14 @@ async def test_verbs_that_nobody_has_asked_for_yet_are_exported_as_0(tmp_path: P
 
 async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarness):
     daemon.write(
-        '[engine]\nslots = 4\nretry_s = 7.0\n[training]\nplaces = ["cpu", "cuda:0"]\n'
-        '[writer.endpoints.coder]\nname = "openai"\n'
+        '[engine]\nslots = 4\nretry_s = 7.0\n[training]\ndevices = ["cpu", "cuda:0"]\n'
+        '[writer.endpoints.coder]\nkind = "openai"\n'
     )
     (daemon.prompts / "widen.md").write_text("Widen it a lot.")
 
     said = await daemon.ask("reload")
 
-    assert said["changed"] == ["training.places", "engine.slots"]
+    assert said["changed"] == ["training.devices", "engine.slots"]
     assert said["needs_restart"] == ["writer.endpoints.coder", "engine.retry_s"]
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
@@ -328,7 +328,7 @@ async def test_reload_brings_back_what_the_file_says_after_slots(daemon: DaemonH
     [
         ("[engine]\nslots = 4\nretry_s = 0", "engine.retry_s must be above 0, got 0"),
         ("[engine]\nslots = 4\nslotz = 4", "unknown setting 'engine.slotz'"),
-        ("[engine]\nslots = 4\n[training]\nplaces = []", "places must name at least one device"),
+        ("[engine]\nslots = 4\n[training]\ndevices = []", "devices must name at least one device"),
         ("[engine]\nslots = 4\n[search]\nseed = 2", "must belong to this search"),
         ("[engine\nslots = 4", "must be TOML"),
     ],
@@ -362,14 +362,14 @@ async def test_bad_prompts_change_no_setting(daemon: DaemonHarness):
 
 
 async def test_place_that_does_not_start_changes_no_setting(daemon: DaemonHarness):
-    daemon.write('[engine]\nslots = 4\n[training]\nplaces = ["cuda:9"]')
+    daemon.write('[engine]\nslots = 4\n[training]\ndevices = ["cuda:9"]')
     daemon.harness.trainer.faults = ErrorScript(TrainerUnavailable("no cuda:9"))
 
     said = await status_and_body(daemon.state, "POST", "reload")
     again = await daemon.ask("reload")
 
     assert said == (503, {"error": "no cuda:9"})
-    assert again["changed"] == ["training.places", "engine.slots"]
+    assert again["changed"] == ["training.devices", "engine.slots"]
 
 
 async def test_reloads_at_once_change_everything_once(daemon: DaemonHarness):

@@ -213,7 +213,7 @@ async def test_more_prompts_than_slots_are_refused_as_a_whole(opened: ReloadHarn
 
     why = await opened.refused()
 
-    assert why.startswith("there must be at most 3 mutation prompts (archives.prompt_slots), found 4")
+    assert why.startswith("there must be at most 3 mutation prompts (archives.prompt_axis_size), found 4")
     assert opened.in_force == before
     assert opened.store.memory.refusals == [why]
 

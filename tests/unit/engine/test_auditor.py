@@ -46,7 +46,7 @@ from tests.support.fakes import (
 
 
 def audited_search(share: float = 1.0) -> Evolution:
-    rules = AuditRules(share=share, threshold=4.0)
+    rules = AuditRules(ratio=share, threshold=4.0)
     return replace(evolution(train_initial=True), audit_rules=rules)
 
 

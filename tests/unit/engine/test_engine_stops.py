@@ -15,8 +15,8 @@ from llmatic_daemon.domain.errors import (
     TrainerUnavailable,
     WriterUnavailable,
 )
-from llmatic_daemon.engine.engine import RetryPolicy
 from llmatic_daemon.search.evolution import fold
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.engine import NEVER, EngineHarness, until
 from tests.support.fakes import (
     AXIS_SIZE,

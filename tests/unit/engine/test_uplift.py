@@ -252,7 +252,7 @@ async def run(state: Path, num_evaluations: int, control_ratio: float, **more: o
         state,
         budget={"max_evaluations": num_evaluations},
         search={"control_ratio": control_ratio, **more},
-        writer={"name": "tgi"},
+        writer={"kind": "tgi"},
         archives={"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
     )
     adapters = replace(fake_adapters(), writer=lambda observers: nullcontext(Rambler()), rewriter=Coder())

@@ -30,7 +30,7 @@ from tests.support.fakes import differences, evolution, network, prompt, prompts
 from tests.support.scheduler import Scheduler, Step, scripts, searches
 
 NUM_IMAGES = 100
-ALL = AuditRules(share=1.0, threshold=4.0)
+ALL = AuditRules(ratio=1.0, threshold=4.0)
 
 
 def search_of(*objectives: float, rules: AuditRules = ALL, **changes: bool) -> Evolution:
@@ -219,7 +219,7 @@ def test_standard_error_takes_nothing_for_certain(sure: float):
 @pytest.mark.parametrize(("threshold", "verdict"), [(3.0, Verdict.UNSTABLE), (4.0, Verdict.STABLE)])
 def test_threshold_counts_standard_errors(threshold: float, verdict: Verdict):
     """0.6 and 0.36 of a hundred images are 3.4 standard errors apart."""
-    rules = AuditRules(share=1.0, threshold=threshold)
+    rules = AuditRules(ratio=1.0, threshold=threshold)
 
     _, made = audited(search_of(0.6, rules=rules), 0.36)
 
@@ -230,7 +230,7 @@ def test_threshold_counts_standard_errors(threshold: float, verdict: Verdict):
 
 
 def test_share_of_the_candidates_is_drawn_and_always_the_same():
-    rules = AuditRules(share=0.25, threshold=4.0)
+    rules = AuditRules(ratio=0.25, threshold=4.0)
 
     drawn = [job for job in range(1, 2001) if is_drawn(rules, 1, job)]
 
@@ -240,13 +240,13 @@ def test_share_of_the_candidates_is_drawn_and_always_the_same():
 
 
 def test_larger_share_audits_whom_the_smaller_one_did_too():
-    small, large = (AuditRules(share=share, threshold=4.0) for share in (0.2, 0.5))
+    small, large = (AuditRules(ratio=share, threshold=4.0) for share in (0.2, 0.5))
 
     assert all(is_drawn(large, 1, job) for job in range(500) if is_drawn(small, 1, job))
 
 
 def test_nothing_is_due_with_share_0():
-    assert due_for_audit(search_of(0.8, 0.9, rules=AuditRules(share=0.0, threshold=4.0))) is None
+    assert due_for_audit(search_of(0.8, 0.9, rules=AuditRules(ratio=0.0, threshold=4.0))) is None
 
 
 def test_only_elites_are_due_the_oldest_first():
@@ -287,7 +287,7 @@ def test_network_that_was_measured_untrained_is_not_due():
 # --- the whole search ----------------------------------------------------------------------------
 
 audited_searches = st.builds(
-    lambda search, share: replace(search, audit_rules=AuditRules(share=share, threshold=4.0)),
+    lambda search, share: replace(search, audit_rules=AuditRules(ratio=share, threshold=4.0)),
     searches.filter(lambda search: strategy_of(search.rules).is_map),
     st.sampled_from([0.5, 1.0]),
 )

@@ -37,7 +37,7 @@ def grown(num_networks: int = 12, num_individuals: int = 12, **rules: Any) -> Ev
     networks, individuals = search.networks, search.individuals
     for n in range(num_networks):
         measures = Measures(num_parameters=1, flops=1, width=1, depth=1)
-        elite = Elite(job=n + 1, source_digest=f"d{n}", measures=measures, solution=(1.0, 1.0))
+        elite = Elite(job=n + 1, source_digest=f"d{n}", measures=measures)
         networks = networks.with_elite(7 * n % 100, n / 100, elite)
     for n in range(num_individuals):
         individual = PromptElite(
@@ -114,7 +114,7 @@ def test_crossover_needs_two_elites():
 
 
 def test_half_of_the_mutations_take_the_most_curious_individual():
-    made = proposals(grown(mutation_ratio=1.0, jitter_ratio=0.0))
+    made = proposals(grown(mutation_ratio=1.0, temperature_jitter_ratio=0.0))
 
     most_curious = sum(p.credited_job == 12 and p.temperature == 0.5 for p in made)
 
@@ -146,7 +146,7 @@ def test_half_of_the_mutations_move_their_temperature_by_up_to_a_tenth():
 
 
 def test_sampling_temperature_is_at_least_a_hundredth_and_at_most_one():
-    made = proposals(grown(mutation_ratio=1.0, jitter=1.0, jitter_ratio=1.0), 1000)
+    made = proposals(grown(mutation_ratio=1.0, temperature_jitter=1.0, temperature_jitter_ratio=1.0), 1000)
 
     assert min(p.sampling_temperature for p in made) == 0.01
     assert max(p.sampling_temperature for p in made) == 1.0
@@ -154,7 +154,7 @@ def test_sampling_temperature_is_at_least_a_hundredth_and_at_most_one():
 
 
 def test_random_prompt_credits_the_elite_of_its_own_cell_if_there_is_one():
-    search = grown(mutation_ratio=1.0, curious_ratio=0.0, jitter_ratio=0.0)
+    search = grown(mutation_ratio=1.0, curious_ratio=0.0, temperature_jitter_ratio=0.0)
 
     for made in proposals(search, 500):
         slot, at = int(made.prompt.id[1:]), made.temperature

@@ -105,7 +105,7 @@ def test_apply_refuses_a_placement_that_is_not_the_next():
 def test_search_that_is_resumed_from_a_milestone_goes_on_as_if_nothing_had_been(
     start: Evolution, script: list[Step], cut: int
 ):
-    start = replace(start, audit_rules=AuditRules(share=0.7, threshold=4.0))
+    start = replace(start, audit_rules=AuditRules(ratio=0.7, threshold=4.0))
     scheduler = Scheduler(start)
     for step in script[:cut]:
         scheduler.take(step)
@@ -126,6 +126,6 @@ def test_milestone_of_other_rules_is_not_read():
     checkpoint = checkpoint_of(evolution(window_size=100))
 
     assert resumed(evolution(window_size=50), checkpoint) is None
-    audited = replace(evolution(), audit_rules=AuditRules(share=0.5, threshold=4.0))
+    audited = replace(evolution(), audit_rules=AuditRules(ratio=0.5, threshold=4.0))
     assert resumed(audited, checkpoint) is None
     assert resumed(evolution(window_size=100), checkpoint) is not None

@@ -22,13 +22,14 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
 )
-from llmatic_daemon.engine.engine import Engine, Ports, RetryPolicy
+from llmatic_daemon.engine.engine import Engine, Ports
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.operators import initial_source
 from llmatic_daemon.search.placement import place
 from llmatic_daemon.search.proposals import num_epochs, propose, rng_for
+from llmatic_daemon.search.rules import RetryPolicy
 from tests.support.fakes import (
     NETWORK_SPACE,
     TASK,

@@ -1,7 +1,7 @@
 """Variants of the search: the rule of each, one by one."""
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -9,7 +9,6 @@ from llmatic_daemon.domain import AddStatus, Arm, Failure, Job, Operator, Outcom
 from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import place
 from llmatic_daemon.search.proposals import propose, rng_for, shorten
-from llmatic_daemon.search.rules import Variant
 from llmatic_daemon.search.similarity import similarity, structure_of
 from llmatic_daemon.search.variants import (
     CREATE,
@@ -19,6 +18,7 @@ from llmatic_daemon.search.variants import (
     SAMPLE,
     STRATEGIES,
     individual_of,
+    measures_untrained,
 )
 from tests.support.fakes import evolution, network, prompts, proposal, report, trial, with_prompts
 
@@ -42,7 +42,7 @@ def settle(
     return apply(search, placement), placement
 
 
-def grown(variant: Variant, count: int, **rules: Any) -> Evolution:
+def grown(variant: str, count: int, **rules: Any) -> Evolution:
     """Settle so many candidates; the n-th reaches n / 1000."""
     search = evolution(variant=variant, train_initial=True, **rules)
     for number in range(1, count + 1):
@@ -54,12 +54,19 @@ def many(search: Evolution, count: int = 400) -> list[Proposal]:
     return [proposed(search, number) for number in range(1, count + 1)]
 
 
-def test_every_variant_that_a_setting_names_has_a_strategy():
-    assert set(STRATEGIES) == set(get_args(Variant))
+def test_strategies_answer_what_the_settings_ask():
+    def those(fact: str) -> set[str]:
+        return {name for name, strategy in STRATEGIES.items() if getattr(strategy, fact)}
+
+    population = {"network-archive", "prompt-archive", "regularized-evolution", "genius"}
+    assert those("has_population") == population
+    assert STRATEGIES.keys() - those("is_map") == population - {"network-archive"} | {"local-search"}
+    by_themselves = {"random-nn", "random-search", "regularized-evolution", "local-search", "genius"}
+    assert those("first_are_candidates") == by_themselves
 
 
 @pytest.mark.parametrize("variant", STRATEGIES)
-def test_what_compares_with_us_is_written_by_rule_and_all_else_by_the_writer(variant: Variant):
+def test_what_compares_with_us_is_written_by_rule_and_all_else_by_the_writer(variant: str):
     made = many(grown(variant, 30), 50)
 
     assert {each.by_rule for each in made} == {variant in BY_RULE}
@@ -69,7 +76,7 @@ def test_what_compares_with_us_is_written_by_rule_and_all_else_by_the_writer(var
     ("variant", "operator"),
     [("mutation-only", Operator.MUTATION), ("crossover-only", Operator.CROSSOVER)],
 )
-def test_one_operator_alone_makes_all_but_the_first_networks(variant: Variant, operator: Operator):
+def test_one_operator_alone_makes_all_but_the_first_networks(variant: str, operator: Operator):
     assert {each.operator for each in many(grown(variant, 30))} == {operator}
     begun = many(evolution(variant=variant))
     assert {each.operator for each in begun} == {Operator.INITIALISATION}
@@ -100,7 +107,7 @@ def test_population_of_individuals_is_drawn_once_and_for_ever():
 def test_individual_gets_its_fitness_and_its_temperature_by_what_became_of_its_network(
     objective: float | None, fitness: float, step: float
 ):
-    search = grown("network-archive", 100, jitter_ratio=0.0, mutation_ratio=1.0)
+    search = grown("network-archive", 100, temperature_jitter_ratio=0.0, mutation_ratio=1.0)
     made = next(
         each
         for each in many(search)
@@ -123,7 +130,7 @@ def test_individual_gets_its_fitness_and_its_temperature_by_what_became_of_its_n
 
 
 def test_half_of_the_mutations_take_the_fittest_individual():
-    search = grown("network-archive", 60, mutation_ratio=1.0, jitter_ratio=0.0)
+    search = grown("network-archive", 60, mutation_ratio=1.0, temperature_jitter_ratio=0.0)
     best = max(held.objective for _, held in search.individuals.items())
     fittest = {n for n, held in search.individuals.items() if held.objective == best}
 
@@ -189,7 +196,7 @@ def test_structure_counts_the_operations_of_a_graph():
 
 @pytest.mark.parametrize(("variant", "prompt"), [("random-nn", CREATE), ("random-search", SAMPLE)])
 def test_without_evolution_every_candidate_is_made_of_the_initial_network_and_trained(
-    variant: Variant, prompt: Any
+    variant: str, prompt: Any
 ):
     search = grown(variant, 50, duplicates="skip")
     untrained = replace(search, rules=replace(search.rules, train_initial=False))
@@ -200,7 +207,7 @@ def test_without_evolution_every_candidate_is_made_of_the_initial_network_and_tr
         (Operator.INITIALISATION, (), prompt)
     }
     assert len({each.seed for each in made}) == 50
-    assert not untrained.rules.measures_untrained
+    assert not measures_untrained(untrained.rules)
     assert len(search.individuals) == 0
     assert not search.scores
 

@@ -140,7 +140,7 @@ async def test_endpoints_are_shown_as_they_are():
     assert (lost.name, lost.is_open, lost.model) == ("out", True, "")
 
 
-# --- outage = "offline" --------------------------------------------------------------------------
+# --- on_outage = "fallback"
 
 
 async def test_fallback_writes_while_no_llm_answers(caplog: pytest.LogCaptureFixture):
@@ -203,7 +203,7 @@ async def test_stand_in_does_not_wait_for_the_probe():
     assert not (await probe).fallback
 
 
-# --- outage = "wait" -----------------------------------------------------------------------------
+# --- on_outage = "wait"
 
 
 async def test_requests_wait_and_go_on_when_the_server_is_up_again():
@@ -353,7 +353,7 @@ async def test_probe_and_first_requests_share_one_call():
     assert client.num_described == 1
 
 
-@pytest.mark.parametrize("outage", ["offline", "wait"])
+@pytest.mark.parametrize("outage", ["fallback", "wait"])
 async def test_mutation_that_only_an_endpoint_that_is_out_can_take_is_not_given_up(outage: str):
     small = endpoint(Script(otherwise=TOO_LONG), "small")
     large = endpoint(
@@ -361,11 +361,11 @@ async def test_mutation_that_only_an_endpoint_that_is_out_can_take_is_not_given_
         "large",
         breaker=breaker_rules(num_failures=1, pause_s=0.02),
     )
-    writer = LLMWriter([small, large], fallback=fallback() if outage == "offline" else None)
+    writer = LLMWriter([small, large], fallback=fallback() if outage == "fallback" else None)
     with pytest.raises(EndpointOut):
         await large.complete(mutation())
 
     answer = await writer.complete(mutation())
 
     assert isinstance(answer, Completion)
-    assert answer.fallback is (outage == "offline")
+    assert answer.fallback is (outage == "fallback")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.llm.endpoint import Endpoint, EndpointOut, Served
+from llmatic_daemon.adapters.llm.endpoint import ClientOptions, Endpoint, EndpointOut, Served
 from llmatic_daemon.adapters.llm.openai_client import OpenAIClient
 from llmatic_daemon.domain import Completion, PromptKind, TooLong
 from llmatic_daemon.domain.errors import (
@@ -69,7 +69,7 @@ def client(url: str, **changes: Any) -> OpenAIClient:
         "top_p": 0.95,
         "extra_body": {},
     }
-    return OpenAIClient(url, **(options | changes))
+    return OpenAIClient(url, ClientOptions(**(options | changes)))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from llmatic_daemon.adapters.llm import responses
-from llmatic_daemon.adapters.llm.endpoint import Endpoint, EndpointOut, Served
+from llmatic_daemon.adapters.llm.endpoint import ClientOptions, Endpoint, EndpointOut, Served
 from llmatic_daemon.adapters.llm.ensemble import LLMWriter
 from llmatic_daemon.adapters.llm.tgi_client import TGIClient
 from llmatic_daemon.domain import CallOutcome, Completion, PromptKind, TooLong
@@ -56,7 +56,7 @@ def client(url: str, **changes: Any) -> TGIClient:
         "max_input_tokens": 0,
         "top_p": 0.95,
     }
-    return TGIClient(url, **(options | changes))
+    return TGIClient(url, ClientOptions(**(options | changes)))
 
 
 @asynccontextmanager

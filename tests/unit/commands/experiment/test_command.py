@@ -155,7 +155,7 @@ def test_data_set_that_the_table_lacks_fails_alone(file: Path) -> None:
 
 
 def test_failed_run_is_told_of_and_tried_again(file: Path) -> None:
-    file.write_text(TEXT.replace("search.tournament_size = 1", "archives.prompt_slots = 3"))
+    file.write_text(TEXT.replace("search.tournament_size = 1", "archives.prompt_axis_size = 3"))
 
     first, again = run(str(file)), run(str(file))
 
@@ -180,4 +180,4 @@ def test_nothing_to_do_is_one_line() -> None:
 
     assert status == 1
     assert err.count("\n") == 1
-    assert "must be named" in err
+    assert "expected an experiment" in err

@@ -31,16 +31,16 @@ def test_every_variant_runs_on_every_data_set_by_every_seed(file: Path) -> None:
 
 def test_later_layers_win(file: Path) -> None:
     """Default, benchmark, the presets' numbers of the search, the file's settings, the variant's."""
-    shared = "[settings]\nsearch.jitter = 0.3\nsearch.tournament_size = 7\n[variants.plain]\n"
-    what = changed(file, "[variants.plain]\n", f'{shared}preset = "paper"\nsearch.jitter = 0.2\n')
+    shared = "[settings]\nsearch.temperature_jitter = 0.3\nsearch.tournament_size = 7\n[variants.plain]\n"
+    what = changed(file, "[variants.plain]\n", f'{shared}preset = "paper"\nsearch.temperature_jitter = 0.2\n')
 
     plain, uniform = (plan(what).job(name, "nasbench201-cifar10").settings for name in ("plain", "uniform"))
 
     assert plain.search.duplicates == "train"  # of the variant's preset
     assert plain.archives.flops_scale == "log"  # not of that preset: its bounds are about images
     assert plain.archives.flops_low == 7_783_050
-    assert (plain.search.tournament_size, plain.search.jitter) == (7, 0.2)
-    assert (uniform.search.tournament_size, uniform.search.jitter) == (1, 0.3)
+    assert (plain.search.tournament_size, plain.search.temperature_jitter) == (7, 0.2)
+    assert (uniform.search.tournament_size, uniform.search.temperature_jitter) == (1, 0.3)
     assert uniform.search.duplicates == "skip"
 
 
@@ -54,18 +54,26 @@ def test_data_set_has_the_bounds_of_its_images(file: Path) -> None:
     ("old", "new", "said"),
     [
         ("seeds = 2", "seed = 2", "unknown entry 'seed'; did you mean 'seeds'"),
-        ("seeds = 2", "seeds = 0", "seeds must be greater than or equal to 1, got 0"),
-        ("seeds = 2", 'seeds = "many"', "seeds must be a whole number, got 'many'"),
+        ("seeds = 2", "seeds = 0", "seeds must be above or equal to 1, got 0"),
+        ("seeds = 2", 'seeds = "many"', "seeds must be an integer, got 'many'"),
         ("budgets = [10, 25]", "budgets = []", "budgets must not be empty"),
         ("budgets = [10, 25]", "", "budgets must be there"),
-        ("[variants.plain]", '[variants."a/b"]', "name must have letters.*got 'a/b'"),
+        ("[variants.plain]", '[variants."a/b"]', "name of letters.*got 'a/b'"),
         ("search.tournament_size", "search.tournment_size", "did you mean 'search.tournament_size'"),
-        ("search.tournament_size = 1", "search.seed = 1", "search.seed must be left out.* by seeds"),
+        ("search.tournament_size = 1", "search.seed = 1", "search.seed: remove it.* by seeds"),
         ("search.tournament_size = 1", 'preset = "papr"', "uniform: preset must be.*mean 'paper'"),
-        ("search.tournament_size = 1", "search.jitter = 7", "variants.uniform: search.jitter"),
+        (
+            "search.tournament_size = 1",
+            "search.temperature_jitter = 7",
+            "variants.uniform: search.temperature_jitter",
+        ),
         ("nasbench201-cifar10", "nasbench201-cifar11", "data.name must be .*mean 'nasbench201"),
-        ('table = "cells.csv"', "", "table must name the benchmark's table.*--table"),
-        ('table = "cells.csv"', 'table = "no.csv"', "must be a readable file, got '.*no.csv'"),
+        ('table = "cells.csv"', "", "expected the benchmark.s table.*--table"),
+        (
+            'table = "cells.csv"',
+            'table = "no.csv"',
+            "expected a readable table of the benchmark, got '.*no.csv'",
+        ),
         ("seeds = 2", "seeds =", "must be TOML"),
     ],
 )
@@ -80,7 +88,7 @@ def test_mistake_is_one_line_that_names_the_file(file: Path, old: str, new: str,
 
 
 def test_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="must be a readable TOML file or one of quick"):
+    with pytest.raises(ConfigurationError, match="expected a readable TOML file or one of quick"):
         plan(str(tmp_path / "none.toml"))
 
 
@@ -108,7 +116,7 @@ def test_more_seeds_or_variants_leave_the_others_as_they_were(file: Path) -> Non
     before = {job.run: job.fingerprint for job in plan(str(file)).jobs}
 
     what = changed(file, "seeds = 2", "seeds = 3")
-    file.write_text(file.read_text() + "[variants.more]\nsearch.jitter = 0.0\n")
+    file.write_text(file.read_text() + "[variants.more]\nsearch.temperature_jitter = 0.0\n")
 
     after = {job.run: job.fingerprint for job in plan(what).jobs}
     assert before.items() <= after.items()

@@ -69,7 +69,7 @@ async def test_queries_are_the_trainers_own_count(table: Path) -> None:
 async def test_search_that_finds_nothing_new_ends(table: Path) -> None:
     simulated = await simulate(settings_for(table, 10**6), max_idle=3)
 
-    assert simulated.end == "the last 3 candidates were all known"
+    assert simulated.end == "the last 3 candidates were all duplicates"
     assert 3 <= len(simulated.placements) < 1000
     assert [p.cost for p in simulated.placements[-4:]].count(0.0) >= 3
 

@@ -246,7 +246,7 @@ def test_resident_images_are_normalised_by_the_training_images(tmp_path):
 
 
 def test_an_unknown_name_is_told_the_nearest():
-    with pytest.raises(DataError, match=r"unknown data set 'cifar-10'; did you mean 'cifar10'"):
+    with pytest.raises(DataError, match=r"'cifar-10' is offered by none; did you mean 'cifar10'"):
         load(Source(name="cifar-10"))
 
 

@@ -1,0 +1,186 @@
+"""Extensions by other packages: built, installed, and used by the command line; broken ones are named."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmatic_daemon.adapters.storage.history import History
+from llmatic_daemon.commands.verify import verify
+from tests.support import plugins
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SETTINGS = """
+preset = "demo"
+state_dir = "state"
+[data]
+name = "stripes"
+[writer]
+kind = "canned"
+url = "http://nowhere"
+model = "a-model"
+[archives]
+axes = ["parameters_per_layer", "parameters"]
+bounds.parameters_per_layer = {low = 20.0, high = 5000.0}
+[search]
+num_initial = 3
+control_ratio = 0.0
+[training]
+devices = ["cpu"]
+epochs = 2
+[engine]
+slots = 2
+[budget]
+max_evaluations = 12
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plugins.install(plugins.SAMPLE, tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "llmatic.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+def set_to(folder: Path, old: str, new: str) -> None:
+    file = folder / "llmatic.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_search_on_a_data_set_a_writer_and_a_measure_of_a_plugin(sample: Path, folder: Path) -> None:
+    plugins.run("run", cwd=folder, plugins=(sample,))
+
+    with History(folder / "state") as history:
+        placements, identity = history.page(0, 1000), dict(history.identity().fields)
+    trained = [each for each in placements if each.report is not None]
+    assert len(trained) == 12
+    assert {(each.writer, each.model) for each in placements} == {("canned", "a-model at http://nowhere")}
+    assert max(each.report.objective for each in trained if each.report) > 0.9
+    assert len({each.cell for each in trained}) > 3
+    assert json.loads(identity["task"])["name"] == "stripes"
+    assert identity["archives.axes.0"] == "parameters_per_layer from 20.0 to 5000.0, log"
+    assert identity["archives.axes.1"] == "parameters from 1000.0 to 100000000.0, log"
+    # Each is imported where it is used; the lifter imports none.
+    imports = set((sample / "imports.log").read_text().splitlines())
+    assert imports == {"data_set trainer", "writer run", "measure run"}
+
+    plugins.run("verify", "--state", "state", cwd=folder, plugins=(sample,))
+    plugins.run("plot", "--state", "state", "--format", "svg", cwd=folder, plugins=(sample,))
+    assert "parameters per layer (log)" in "".join(p.read_text() for p in folder.rglob("archives.svg"))
+
+
+def test_search_with_another_axis_is_another_search(sample: Path, folder: Path) -> None:
+    plugins.run("run", cwd=folder, plugins=(sample,))
+    set_to(
+        folder, 'axes = ["parameters_per_layer", "parameters"]', 'axes = ["parameters_per_layer", "width"]'
+    )
+
+    said = plugins.run("run", cwd=folder, plugins=(sample,), status=78)
+
+    assert "archives.axes.1 is 'width from 1.0 to 4096.0, log', was 'parameters from" in said
+
+
+def test_name_without_its_package_is_unknown(folder: Path) -> None:
+    said = plugins.run("run", cwd=folder, plugins=(), status=78)
+
+    assert "llmatic.toml: data.name must be 'digits', 'cifar10'" in said
+    assert "llmatic.toml: writer.kind must be 'offline', 'replay', 'tgi' or 'openai', got 'canned'" in said
+    assert "llmatic.toml: archives.axes must be 'width_to_depth', 'flops'" in said
+
+
+@pytest.mark.parametrize(
+    ("group", "offered", "setting"),
+    [
+        ("data_sets", "stripes", "data.name"),
+        ("writers", "canned", "writer.kind"),
+        ("measures", "parameters_per_layer", "archives.axes"),
+    ],
+)
+def test_two_packages_with_one_name_are_both_named(
+    sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, setting: str
+) -> None:
+    other = plugins.small(tmp_path, "other-package", group, offered, "thing = print\n")
+
+    said = plugins.run("run", cwd=folder, plugins=(sample, other), status=78)
+
+    assert f"{setting} must name what one package offers" in said
+    assert "llmatic-sample 1.2" in said
+    assert "other-package 0.1" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("group", "offered", "old"),
+    [
+        ("data_sets", "digits", 'name = "stripes"'),
+        ("writers", "tgi", 'kind = "canned"'),
+        ("measures", "flops", '"parameters"]'),
+    ],
+)
+def test_package_that_takes_one_of_our_names_is_named(
+    sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, old: str
+) -> None:
+    other = plugins.small(tmp_path, "other-package", group, offered, "thing = print\n")
+    plugins.run("run", cwd=folder, plugins=(sample, other))  # nothing that is not used is disturbed
+    name = old.split('"')[1]
+    set_to(folder, old, old.replace(name, offered))
+    set_to(folder, 'state_dir = "state"', 'state_dir = "other"')
+
+    said = plugins.run("run", cwd=folder, plugins=(sample, other), status=78)
+
+    assert f"{offered!r} is offered by llmatic-daemon and other-package 0.1; uninstall all but one" in said
+
+
+@pytest.mark.parametrize(
+    ("group", "old"),
+    [("data_sets", "stripes"), ("writers", "canned"), ("measures", "parameters_per_layer")],
+)
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError: No module named 'nowhere"),
+        ("raise RuntimeError('not\\nhere')", "cannot be imported: RuntimeError: not here"),
+        ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+        ("thing = 5", "is not a "),
+    ],
+    ids=["missing module", "error", "exit", "wrong kind"],
+)
+def test_package_that_fails_is_named(
+    sample: Path, folder: Path, tmp_path: Path, group: str, old: str, code: str, why: str
+) -> None:
+    broken = plugins.small(tmp_path, "broken-package", group, "broken", code)
+    set_to(folder, old, "broken")
+
+    said = plugins.run("run", cwd=folder, plugins=(sample, broken), status=78)
+
+    assert f"broken-package 0.1, whose broken_package:thing {why}" in said
+    assert "Traceback" not in said
+    assert not (folder / "state" / "llmatic.db").exists()
+
+
+def test_lifter_cannot_import_a_plugin() -> None:
+    """What runs the code of an LLM does not even know that there are plugins."""
+    modules = ("lift_server", "supervisor", "export", "translate")
+    code = ";".join(f"import llmatic_daemon.worker.lifting.{module}" for module in modules)
+    asked = f"{code}; import sys; print('llmatic_daemon.domain.plugins' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
+
+
+def test_verify_of_a_search_without_its_package_says_what_is_missing(sample: Path, folder: Path) -> None:
+    plugins.run("run", cwd=folder, plugins=(sample,))
+
+    said = plugins.run("verify", "--state", "state", cwd=folder, plugins=(), status=78)
+
+    assert "must hold this version's settings" in said
+    assert verify  # the same, inside a process that has it, is in the first test
