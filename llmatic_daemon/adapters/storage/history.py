@@ -1,7 +1,6 @@
 """What a state folder tells: read-only questions for the command line, daemon running or not."""
 
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,23 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from llmatic_daemon.adapters.storage import database_file, schema, verification
+from llmatic_daemon.adapters.storage import database_file, schema, stored_status, verification
 from llmatic_daemon.adapters.storage.history_records import (
-    ActivePrompts,
     Ancestor,
     PromptCredit,
     PromptVersion,
-    RunningJob,
     Status,
     StoredElite,
     StoredPromptElite,
 )
-from llmatic_daemon.adapters.storage.notes import backup_note, pause_note, sandbox_note
 from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
     audit_rows,
     checkpoint_rows,
-    job_rows,
     placement_rows,
 )
 from llmatic_daemon.adapters.storage.sqlite_store import (
@@ -36,7 +31,7 @@ from llmatic_daemon.adapters.storage.sqlite_store import (
     interleaved,
     stored_identity,
 )
-from llmatic_daemon.adapters.storage.state_folder import database_path, holder
+from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.adapters.storage.verification import LogTotals
 from llmatic_daemon.domain import (
     Audit,
@@ -45,7 +40,6 @@ from llmatic_daemon.domain import (
     Identity,
     Measures,
     Operator,
-    Outcome,
     Placement,
     PromptKind,
     Tessellation,
@@ -140,7 +134,7 @@ class History:
     def status(self) -> Status:
         """Tell how far the search has come, and who works on it."""
         with self.moment():
-            return self._status()
+            return self._ask(partial(stored_status.read, folder=self._folder))
 
     def comparison(self) -> Comparison | None:
         """Return the last comparison of both arms; None: there never was a control arm."""
@@ -326,80 +320,7 @@ class History:
         rows = self._rows("SELECT state FROM jobs WHERE number = ?", job)
         return f"a {rows[0][0]} one" if rows else "no such job"
 
-    def _status(self) -> Status:
-        counts = "SELECT count(*) FROM network_elites UNION ALL SELECT count(*) FROM prompt_elites"
-        (num_filled,), (num_prompt_filled,) = self._rows(counts)
-        cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
-        ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
-        num_audits, num_unstable = audits
-        size_bytes = self._path.stat().st_size
-        ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
-        best = self._rows("SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1")
-        return Status(
-            num_settled=num_settled,
-            num_evaluations=num_evaluations,
-            outcomes=tuple((Outcome(name), number) for name, number in self._rows(_OUTCOMES)),
-            best=best[0] if best else None,
-            num_filled=num_filled,
-            num_cells=cells.get("network", 0),
-            num_prompt_filled=num_prompt_filled,
-            num_prompt_cells=cells.get("prompt", 0),
-            num_queued=num_queued,
-            running=self._running(),
-            prompts=self._active_prompts(),
-            num_stand_ins=self._rows(_STAND_INS)[0][0],
-            num_audits=num_audits,
-            num_unstable=num_unstable,
-            last_settled_at=last,
-            elapsed_s=elapsed_s,
-            train_s=train_s,
-            holder=holder(self._folder),
-            database_bytes=size_bytes,
-            bytes_per_candidate=size_bytes / num_settled if num_settled else None,
-            backup=backup_note.read(self._folder),
-            sandbox=sandbox_note.read(self._folder),
-            comparison=self.comparison(),
-            paused_since=pause_note.read(self._folder),
-        )
 
-    def _active_prompts(self) -> ActivePrompts | None:
-        rows = self._rows(_IN_FORCE)
-        if not rows:
-            return None
-        edition, adopted_at, num_prompts = rows[0]
-        refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
-        return ActivePrompts(
-            edition=edition,
-            num_prompts=num_prompts,
-            adopted_at=adopted_at,
-            refused=refused[0][0] if refused else None,
-        )
-
-    def _running(self) -> tuple[RunningJob, ...]:
-        boot_id, now_s = job_rows.boot_id(), time.monotonic()
-        return tuple(
-            RunningJob(
-                job=job,
-                attempt=attempt,
-                slot=slot,
-                age_s=now_s - since_s if lease_boot_id == boot_id else None,
-            )
-            for job, attempt, slot, lease_boot_id, since_s in self._rows(_RUNNING)
-        )
-
-
-_TOTALS = """
-SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
-FROM totals"""
-_OUTCOMES = """
-SELECT outcome, sum(num) FROM tallies GROUP BY outcome ORDER BY sum(num) DESC, outcome"""
-_RUNNING = """
-SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
-WHERE state = 'running' ORDER BY slot, number"""
-_STAND_INS = "SELECT coalesce(sum(num), 0) FROM tallies WHERE arm = 'stand_in'"
-_IN_FORCE = """
-SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
-FROM editions ORDER BY number DESC LIMIT 1"""
 _PROMPT_IDS = "SELECT DISTINCT prompt FROM prompt_versions ORDER BY prompt"
 _VERSIONS = """
 SELECT version, kind, text,
