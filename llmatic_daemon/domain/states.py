@@ -13,12 +13,12 @@ from llmatic_daemon.domain.uplift import Uplift
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchStatus:
-    """The search in numbers, for those who watch it."""
+    """A search in numbers: of the running engine, or as a state folder holds it."""
 
     num_settled: int
     num_evaluations: int
-    #: None: no limit.
-    max_evaluations: int | None
+    #: None: no limit, or a state folder: its settings have the limit.
+    max_evaluations: int | None = None
     network_cells: int
     filled_network_cells: int
     prompt_cells: int
@@ -30,8 +30,9 @@ class SearchStatus:
     #: Running time over all restarts, and time that device places were held, in seconds.
     elapsed_s: float
     train_s: float
+    #: Of a state folder: those with a running job.
     num_slots: int
-    #: Jobs are dispatched and results kept, as far as we know.
+    #: The daemon dispatches jobs and stores results, as far as is known.
     is_ready: bool = True
     #: A person has paused the search.
     is_paused: bool = False

@@ -15,9 +15,9 @@ from llmatic_daemon.adapters.storage.history_records import (
     Ancestor,
     PromptCredit,
     PromptVersion,
-    Status,
     StoredElite,
     StoredPromptElite,
+    StoredStatus,
 )
 from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
@@ -131,7 +131,7 @@ class History:
             deque(totals.watch(self.log()), maxlen=0)
         return self._ask(partial(verification.faults, totals=totals))
 
-    def status(self) -> Status:
+    def status(self) -> StoredStatus:
         """Tell how far the search has come, and who works on it."""
         with self.moment():
             return self._ask(partial(stored_status.read, folder=self._folder))

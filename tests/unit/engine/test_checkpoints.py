@@ -23,6 +23,7 @@ from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.engine import checkpoints
 from llmatic_daemon.search.checkpoint import checkpoint_of
 from llmatic_daemon.search.evolution import Evolution, fold
+from llmatic_daemon.search.prompt_book import highest_curiosity
 from tests.support.engine import EngineHarness
 from tests.support.fakes import evolution
 from tests.support.finished_search import search, searched, settings, state
@@ -74,6 +75,24 @@ def test_start_gives_the_search_that_the_whole_log_gives(
         folded = fold(empty(chosen, history.centroids()), history.log())
     assert rebuilt.num_settled > before[0][0]
     assert checkpoint_of(rebuilt) == checkpoint_of(folded)
+
+
+def test_stored_search_and_running_one_have_the_same_status(state: Path):
+    """As far as both have it: `status` reads the one, the API and the page read the other."""
+    evolution = asyncio.run(_rebuilt(settings(state)))
+
+    with History(state) as history:
+        stored = history.status()
+
+    assert (stored.num_settled, stored.num_evaluations) == (evolution.num_settled, evolution.num_evaluations)
+    assert stored.filled_network_cells == len(evolution.networks)
+    assert stored.network_cells == len(evolution.networks.centroids)
+    assert stored.filled_prompt_cells == len(evolution.individuals)
+    assert stored.prompt_cells == len(evolution.individuals.centroids)
+    assert stored.qd_score == evolution.networks.qd_score
+    assert stored.median_objective == evolution.networks.median_objective
+    assert stored.curiosity == highest_curiosity(evolution.individuals, evolution.prompts.current)
+    assert stored.best_objective == max(held.objective for _, held in evolution.networks.items())
 
 
 async def _rebuilt(chosen: Settings) -> Evolution:

@@ -16,7 +16,7 @@ import pytest
 from llmatic_daemon.adapters.http import schemas
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.history_records import Status
+from llmatic_daemon.adapters.storage.history_records import StoredStatus
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.cli import views
@@ -66,7 +66,7 @@ MANY = replace(
 )
 
 
-def compared(comparison: Comparison | None) -> Status:
+def compared(comparison: Comparison | None) -> StoredStatus:
     return replace(status(0, 0), comparison=comparison)
 
 
