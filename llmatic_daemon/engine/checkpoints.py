@@ -6,7 +6,7 @@ import logging
 from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.domain.ports import SearchStore
 from llmatic_daemon.engine.engine import Engine
-from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.checkpoint import checkpoint_of
 from llmatic_daemon.search.evolution import Evolution
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ async def keep_checkpoints(engine: Engine, store: SearchStore) -> None:
 
 async def keep_checkpoint(evolution: Evolution, store: SearchStore) -> None:
     """Store a checkpoint; if the store is out, the next checkpoint is the next try."""
-    checkpoint = await asyncio.to_thread(milestone_of, evolution)
+    checkpoint = await asyncio.to_thread(checkpoint_of, evolution)
     try:
         await store.keep_checkpoint(checkpoint)
     except StoreUnavailable as error:

@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 from llmatic_daemon import config
-from llmatic_daemon.adapters.http.control_socket import SOCKET, ask
+from llmatic_daemon.adapters.http.control_socket import ask
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.adapters.storage.notes import pause_note
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon.control_commands import ControlCommands
 from llmatic_daemon.daemon.prompt_reload import PromptReloader
@@ -106,7 +107,7 @@ async def served(daemon: DaemonHarness) -> AsyncIterator[DaemonHarness]:
     """Serve the control socket."""
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(daemon.commands.serve({}, asyncio.Event()))
-        await asyncio.to_thread(wait_until, (daemon.state / SOCKET).is_socket)
+        await asyncio.to_thread(wait_until, (daemon.state / CONTROL_SOCKET).is_socket)
         yield daemon
         serving.cancel()
 
@@ -242,7 +243,7 @@ async def test_changes_are_logged_and_looks_are_not(daemon: DaemonHarness, caplo
 
 async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     daemon = DaemonHarness(tmp_path)
-    (daemon.state / SOCKET).write_text("precious")
+    (daemon.state / CONTROL_SOCKET).write_text("precious")
 
     listening = asyncio.Event()
     serving = asyncio.create_task(daemon.commands.serve({}, listening))

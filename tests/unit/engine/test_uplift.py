@@ -16,7 +16,7 @@ import pytest
 from llmatic_daemon.adapters.http import schemas
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.history_records import Status
+from llmatic_daemon.adapters.storage.history_records import StoredStatus
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.cli import views
@@ -67,7 +67,7 @@ MANY = replace(
 )
 
 
-def compared(comparison: Comparison | None) -> Status:
+def compared(comparison: Comparison | None) -> StoredStatus:
     return replace(status(0, 0), comparison=comparison)
 
 
@@ -205,7 +205,9 @@ async def test_sums_that_the_log_does_not_give_are_found(tmp_path: Path):
     with History(tmp_path) as history:
         (fault,) = history.check()
 
-    assert fault == "arm (1, 'control'): the log gives (2, 0, 0, 0, 0), stored is (2, 7, 0, 0, 0)"
+    counted = ArmTally(num_settled=2)
+    stored = replace(counted, num_entered=7)
+    assert fault == f"arm (1, 'control'): the log gives {counted}, stored is {stored}"
 
 
 def test_daemon_without_a_control_arm_knows_nothing():
