@@ -397,7 +397,7 @@ async def test_outcome_of_a_reload_is_logged_in_one_line(
     with caplog.at_level(logging.INFO, "llmatic_daemon.daemon.reload"):
         await daemon.ask("reload")
 
-    assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (caplog.text)
+    assert "reloaded: changed: engine.slots; prompts of edition 2; after a restart: " in (caplog.text)
 
 
 def test_note_that_nobody_can_read_is_a_pause(tmp_path: Path):
