@@ -5,7 +5,7 @@ The log of a search holds its placements, and between them the editions of its p
 Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
-from llmatic_daemon.domain.audits import Accuracies, Audit, Verdict
+from llmatic_daemon.domain.audits import Accuracies, Audit, Contender, Verdict
 from llmatic_daemon.domain.completions import Call, CallOutcome, Completion, EndpointState, Request, TooLong
 from llmatic_daemon.domain.jobs import Job, Operator, Proposal
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
@@ -30,7 +30,7 @@ from llmatic_daemon.domain.prompts import (
     PromptKind,
     PromptSet,
 )
-from llmatic_daemon.domain.states import Checkpoint, Identity, SearchStatus, Tessellation
+from llmatic_daemon.domain.states import Checkpoint, Identity, SavedSearch, SearchStatus, Tessellation
 from llmatic_daemon.domain.task import Task, digest
 from llmatic_daemon.domain.trainings import (
     DevicePhase,

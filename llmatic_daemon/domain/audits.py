@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llmatic_daemon.domain.networks import Outcome
+from llmatic_daemon.domain.placements import Elite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,3 +62,14 @@ class Audit:
             objective=(self.first.objective + self.second.objective) / 2,
             test_accuracy=(self.first.test_accuracy + self.second.test_accuracy) / 2,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """A network that holds a cell, or would if those before it fell."""
+
+    elite: Elite
+    #: Of its training; the mean of two after an audit.
+    figures: Accuracies
+    #: Drawn to be audited as soon as it holds its cell, and not audited yet.
+    wants_audit: bool

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from llmatic_daemon.domain.networks import Outcome
 
@@ -31,8 +32,7 @@ class Training:
     rung: Rung | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """One point of a learning curve."""
 
     number: int

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Interval
 from immutables import Map
 
-from llmatic_daemon.domain import Accuracies, Audit, Elite, Failure, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Contender, Failure, Outcome, Rejection, Report, Verdict
 from llmatic_daemon.search.rules import Ratio
 
 #: Number of networks that are kept for each cell, its elite included; they replace an elite that falls.
@@ -35,17 +35,6 @@ NO_AUDITS = AuditRules(ratio=0.0, threshold=4.0)
 
 
 # --- contenders of a cell ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
-    """A network that holds a cell, or would if those before it fell."""
-
-    elite: Elite
-    #: Of its training; the mean of two after an audit.
-    figures: Accuracies
-    #: Drawn to be audited as soon as it holds its cell, and not audited yet.
-    wants_audit: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,10 +10,19 @@ from dataclasses import dataclass, replace
 
 from immutables import Map
 
-from llmatic_daemon.domain import Accuracies, Audit, Edition, Elite, Operator, Placement, PromptElite
+from llmatic_daemon.domain import (
+    Accuracies,
+    Audit,
+    Contender,
+    Edition,
+    Elite,
+    Operator,
+    Placement,
+    PromptElite,
+)
 from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
-from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contender, Contenders
+from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contenders
 from llmatic_daemon.search.early_stopping import NO_EARLY_STOPPING, EarlyStoppingRules
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.search.rules import Rules
