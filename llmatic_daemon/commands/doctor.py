@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from llmatic_daemon.adapters.llm.endpoint import Endpoint
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
 from llmatic_daemon.bootstrap import build, build_writers
 from llmatic_daemon.commands import sandbox_test
