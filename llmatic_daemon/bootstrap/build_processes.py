@@ -5,6 +5,7 @@ from typing import Any
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.adapters.processes.trainer import TrainerPool
 from llmatic_daemon.config.settings import Settings
+from llmatic_daemon.domain.events import EventBus
 from llmatic_daemon.domain.sandbox import Sandbox
 
 
@@ -36,10 +37,11 @@ def lifter(settings: Settings) -> ProcessLifter:
     )
 
 
-def trainers(settings: Settings) -> TrainerPool:
+def trainers(settings: Settings, events: EventBus | None = None) -> TrainerPool:
     """Build the trainers; entering the context of the pool starts them."""
     return TrainerPool(
         devices=settings.training.devices,
+        events=events,
         configuration={
             "data": _data(settings),
             "recipe": _recipe(settings),

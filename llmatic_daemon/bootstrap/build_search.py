@@ -11,7 +11,7 @@ from llmatic_daemon.config.renamed import OLD_NAMES
 from llmatic_daemon.config.settings import ArchiveSettings, Settings
 from llmatic_daemon.domain import Identity, Task, Tessellation
 from llmatic_daemon.domain.errors import ConfigurationError
-from llmatic_daemon.domain.ports import SearchStore
+from llmatic_daemon.domain.ports import SearchStore, Trainer
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.centroids import Centroids
 from llmatic_daemon.search.archive.measures import MEASURES, Axis, Measure, MeasureSpace
@@ -68,6 +68,32 @@ def parse_task(found: Identity) -> Task:
     """Read the task from a state folder's identity."""
     fields = json.loads(dict(found.fields)["task"])
     return Task(**{**fields, "input_shape": tuple(fields["input_shape"])})
+
+
+async def find_task(settings: Settings, store: SearchStore, trainer: Trainer) -> Task:
+    """Return the task of the state folder; the first time, claim it for the trainers' data set.
+
+    Raises:
+        ConfigurationError: the state folder belongs to another search.
+    """
+    stored = await store.identity()
+    task = parse_task(stored) if stored else await trainer.task()
+    await store.identify(identity(settings, task))
+    return task
+
+
+async def check_task(trainer: Trainer, task: Task) -> None:
+    """Compare the data set that the trainers have loaded with the state's.
+
+    Raises:
+        ConfigurationError: it is another one.
+    """
+    loaded = await trainer.task()
+    if loaded != task:
+        raise ConfigurationError(
+            f"the data set must be the state's, found another: {loaded}, was {task}; "
+            "change data back, or choose another state folder"
+        )
 
 
 def empty(settings: Settings, tessellation: Tessellation) -> Evolution:

@@ -1,6 +1,6 @@
 """Build the writers from the settings: LLM endpoints, rule-based writers, recordings."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.bootstrap.build_search import rules
 from llmatic_daemon.config.credentials import token_of
 from llmatic_daemon.config.settings import EndpointSettings, Settings, WriterSettings
+from llmatic_daemon.domain.events import EventBus
 from llmatic_daemon.domain.nasbench_cells import PATTERN
 from llmatic_daemon.domain.plugins import WRITERS
-from llmatic_daemon.domain.ports import Observer, Writer
+from llmatic_daemon.domain.ports import Writer
 
 
 def rewriter(settings: Settings) -> Writer:
@@ -24,14 +25,14 @@ def rewriter(settings: Settings) -> Writer:
 
 
 @asynccontextmanager
-async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> AsyncIterator[Writer]:
+async def writer(settings: Settings, events: EventBus | None = None) -> AsyncIterator[Writer]:
     """Build the writer; its connections and files are open while the context lasts.
 
     Raises:
         ConfigurationError: a key, a recording or a package is missing.
     """
     async with AsyncExitStack() as stack:
-        made = await _writer(settings.writer, observers, stack, rewriter(settings))
+        made = await _writer(settings.writer, events, stack, rewriter(settings))
         if settings.writer.record:
             ratio = rules(settings).control_ratio
             made = Recorder(made, Path(settings.writer.record), control_ratio=ratio)
@@ -41,7 +42,7 @@ async def writer(settings: Settings, observers: Sequence[Observer] = ()) -> Asyn
 
 async def _writer(
     settings: WriterSettings,
-    observers: Sequence[Observer],
+    events: EventBus | None,
     stack: AsyncExitStack,
     rewriter: Writer,
 ) -> Writer:
@@ -49,25 +50,25 @@ async def _writer(
         replay = Replay(Path(settings.replay))
         stack.callback(replay.close)
         return replay
-    servers = endpoints(settings, observers)
+    servers = endpoints(settings, events)
     if not servers:
         return rewriter
     fallback = rewriter if settings.on_outage == "fallback" else None
     return await stack.enter_async_context(LLMWriter(servers, fallback=fallback))
 
 
-def endpoints(settings: WriterSettings, observers: Sequence[Observer] = ()) -> list[Endpoint]:
+def endpoints(settings: WriterSettings, events: EventBus | None = None) -> list[Endpoint]:
     """Build the configured LLM endpoints; the caller closes them.
 
     Raises:
         ConfigurationError: a key or a package is missing.
     """
     servers = settings.servers.items()
-    return [_endpoint(name, each, settings, observers) for name, each in servers]
+    return [_endpoint(name, each, settings, events) for name, each in servers]
 
 
 def _endpoint(
-    name: str, server: EndpointSettings, settings: WriterSettings, observers: Sequence[Observer]
+    name: str, server: EndpointSettings, settings: WriterSettings, events: EventBus | None
 ) -> Endpoint:
     token = token_of(name, server, is_only=len(settings.servers) == 1)
     return Endpoint(
@@ -88,7 +89,7 @@ def _endpoint(
         ),
         max_concurrency=server.max_concurrency,
         weight=server.weight,
-        observers=observers,
+        events=events,
     )
 
 

@@ -1,11 +1,11 @@
 """The settings of the last start, as a state folder keeps them."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.adapters.storage.state_folder import settings_path, sync_folder
+from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
+from llmatic_daemon.adapters.storage.state_folder import settings_path
 from llmatic_daemon.config.loading import path_settings, restore
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import digest
@@ -20,18 +20,9 @@ def fingerprint(settings: Settings) -> str:
 def write_settings(settings: Settings) -> None:
     """Save the settings for the commands that read a state folder later."""
     file = settings_path(settings.state_dir)
-    new = file.with_suffix(".new")
-    try:
-        with new.open("w") as opened:
-            opened.write(json.dumps(_anywhere(settings), indent=2) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(file)
-        sync_folder(file.parent)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{str(file)!r} must be writable, got: {error.strerror}; make room, and start again"
-        ) from error
+    expected = f"{str(file)!r} must be writable"
+    with os_errors_as(StoreUnavailable, expected, "make room, and start again"):
+        write_atomically(file, json.dumps(_anywhere(settings), indent=2) + "\n")
 
 
 def _anywhere(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The live table of `demo` and `run` on a terminal: the search in numbers, and what each slot does."""
+"""The live table of `demo` and `run` on a terminal: figures of the search, and the phase of each slot."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from llmatic_daemon.domain import Placement, SearchStatus
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import Event, Placed, SlotChanged, SlotsResized
 
 #: Redraws a second; drawing happens in rich's own thread.
 REFRESH_PER_S = 4
 
 
-class LiveTable(Observer):
+class LiveTable:
     """Shows a search while it runs; a context manager around that time.
 
     Args:
@@ -28,7 +28,7 @@ class LiveTable(Observer):
         self._view: Callable[[], SearchStatus] | None = None
         self._num_slots = 0
         self._slots: list[tuple[str, str, float]] = []
-        self.resized(num_slots)
+        self._resize(num_slots)
         self._last = Text("waiting for the first candidate", style="dim")
         self._started = time.monotonic()
         self._evaluations_before = 0
@@ -42,27 +42,34 @@ class LiveTable(Observer):
         self._live.stop()
 
     def watch(self, view: Callable[[], SearchStatus]) -> None:
-        """Take the numbers from here; the rate counts from now."""
+        """Read the figures from `view`; the rate counts from now."""
         self._view = view
         self._started = time.monotonic()
         self._evaluations_before = view().num_evaluations
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Note what a slot does."""
-        same_phase = self._slots[slot][0] == phase
-        since = self._slots[slot][2] if same_phase else time.monotonic()
-        self._slots[slot] = (phase, detail, since)
+    def receive(self, event: Event) -> None:
+        """Show an event at the next redraw."""
+        match event:
+            case SlotChanged():
+                self._change_slot(event)
+            case SlotsResized(num_slots=num_slots):
+                self._resize(num_slots)
+            case Placed(placement=placement):
+                style = "green" if placement.status.added else "dim"
+                self._last = Text(f"last: {_in_short(placement)}", style=style)
+            case _:
+                pass
 
-    def resized(self, num_slots: int) -> None:
-        """Make room for more slots; fewer show those that still have a job."""
+    def _change_slot(self, changed: SlotChanged) -> None:
+        phase, _, since = self._slots[changed.slot]
+        since = since if phase == changed.phase else time.monotonic()
+        self._slots[changed.slot] = (changed.phase, changed.detail, since)
+
+    def _resize(self, num_slots: int) -> None:
+        """Add rows for new slots; a removed slot is shown while it still has a job."""
         self._num_slots = num_slots
         num_new = max(0, num_slots - len(self._slots))
         self._slots += [("starting", "", time.monotonic())] * num_new
-
-    def placed(self, placement: Placement) -> None:
-        """Note what became of the last candidate."""
-        style = "green" if placement.status.added else "dim"
-        self._last = Text(f"last: {_in_short(placement)}", style=style)
 
     def _draw(self) -> Group:
         return Group(self._numbers(), self._slot_table(), self._last)

@@ -98,7 +98,8 @@ def _run(
     logs.configure(level=logging.WARNING, console=console)
     with LiveTable(console, settings.engine.slots) as table:
         adapters = build.build_adapters(settings)
-        end = asyncio.run(daemon.run(settings, adapters, (table,), table.watch, again=again))
+        adapters.events.subscribe(table.receive)
+        end = asyncio.run(daemon.run(settings, adapters, ready=table.watch, again=again))
     console.print(end)
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmatic_daemon.adapters.http.schemas import plain
-from llmatic_daemon.adapters.storage.history_records import Ancestor, Status, StoredElite, lineage
+from llmatic_daemon.adapters.storage.history_records import Ancestor, StoredElite, StoredStatus, lineage
 from llmatic_daemon.domain import (
     Arm,
     ArmFigures,
@@ -42,18 +42,20 @@ def _plain(value: object) -> Any:
     return str(value)
 
 
-def status(now: Status) -> Group:
+def status(now: StoredStatus) -> Group:
     """Return the progress of a search."""
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold cyan")
     facts.add_column(overflow="fold")  # a truncated path is useless
-    best = f"{now.best[1]:.4f} by candidate {now.best[0]}" if now.best else "none yet"
+    best = (
+        "none yet" if now.best_objective is None else f"{now.best_objective:.4f} by candidate {now.best_job}"
+    )
     for name, value in (
         ("daemon", str(now.holder) if now.holder else "not running"),
         *_paused(now),
         ("evaluations", f"{now.num_evaluations} of {now.num_settled} settled candidates"),
-        ("network archive", f"{now.num_filled} of {now.num_cells} cells"),
-        ("prompt archive", f"{now.num_prompt_filled} of {now.num_prompt_cells} cells"),
+        ("network archive", f"{now.filled_network_cells} of {now.network_cells} cells"),
+        ("prompt archive", f"{now.filled_prompt_cells} of {now.prompt_cells} cells"),
         ("best", best),
         ("running time", f"{now.elapsed_s:.0f} s, device workers busy for {now.train_s:.0f} s"),
         ("last settled", now.last_settled_at or "never"),
@@ -70,27 +72,27 @@ def status(now: Status) -> Group:
     return Group(facts, *_running(now))
 
 
-def _database(now: Status) -> str:
+def _database(now: StoredStatus) -> str:
     each = now.bytes_per_candidate
     of_each = "" if each is None else f", {count(each)}B per settled candidate"
     return f"{count(now.database_bytes)}B{of_each}"
 
 
-def _backup(now: Status) -> str:
+def _backup(now: StoredStatus) -> str:
     if now.backup is None:
         return "never"
     at = datetime.fromtimestamp(now.backup.finished_at, UTC)
     return f"{at.isoformat(timespec='seconds')} in {now.backup.folder}"
 
 
-def _paused(now: Status) -> Iterable[tuple[str, str]]:
+def _paused(now: StoredStatus) -> Iterable[tuple[str, str]]:
     if now.paused_since is not None:
         yield "paused", f"since {now.paused_since}; continue with 'llmatic-daemon resume'"
 
 
-def _active_prompts(now: Status) -> Iterable[tuple[str, str]]:
-    if now.num_stand_ins:
-        yield "fallbacks", f"{now.num_stand_ins}, written by rule during an LLM outage"
+def _active_prompts(now: StoredStatus) -> Iterable[tuple[str, str]]:
+    if now.num_fallbacks:
+        yield "fallbacks", f"{now.num_fallbacks}, written by rule during an LLM outage"
     if now.prompts is None:
         return
     edition = now.prompts
@@ -99,7 +101,7 @@ def _active_prompts(now: Status) -> Iterable[tuple[str, str]]:
         yield "prompts rejected", edition.refused
 
 
-def _arms(now: Status) -> Iterable[tuple[str, str]]:
+def _arms(now: StoredStatus) -> Iterable[tuple[str, str]]:
     if now.comparison is None:
         return
     found = uplift(now.comparison)
@@ -128,24 +130,31 @@ def _points(difference: Difference | None) -> str:
     return f"{mean} points ({low} to {high}), {difference.finding}"
 
 
-def status_facts(now: Status) -> dict[str, Any]:
-    """Return the facts of `status` for programs."""
-    facts = plain(Status, now)
+def status_facts(now: StoredStatus) -> dict[str, Any]:
+    """Return the facts of `status` for programs; renamed ones under their old names too."""
+    facts = plain(StoredStatus, now)
     del facts["comparison"]
-    return {**facts, "uplift": uplift(now.comparison) if now.comparison else None}
+    former = {
+        "best": None if now.best_job is None else (now.best_job, now.best_objective),
+        "num_filled": now.filled_network_cells,
+        "num_cells": now.network_cells,
+        "num_prompt_filled": now.filled_prompt_cells,
+        "num_prompt_cells": now.prompt_cells,
+    }
+    return {**facts, "uplift": uplift(now.comparison) if now.comparison else None, **former}
 
 
-def _sandbox(now: Status) -> Iterable[tuple[str, str]]:
+def _sandbox(now: StoredStatus) -> Iterable[tuple[str, str]]:
     if now.holder and now.sandbox:
         yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
-def _audits(now: Status) -> Iterable[tuple[str, str]]:
+def _audits(now: StoredStatus) -> Iterable[tuple[str, str]]:
     if now.num_audits:
         yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
 
 
-def _running(now: Status) -> Iterable[RenderableType]:
+def _running(now: StoredStatus) -> Iterable[RenderableType]:
     for job in now.running:
         age = "" if job.age_s is None else f" for {job.age_s:.0f} s"
         yield Text(f"slot {job.slot}: job {job.job}, attempt {job.attempt}{age}")

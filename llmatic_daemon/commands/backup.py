@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import copies
+from llmatic_daemon.adapters.storage.files import os_errors_as
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.notes import backup_note
 from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote
@@ -72,7 +73,7 @@ def back_up(state_dir: Path, folder: Path, keep: int) -> Backup:
             shutil.rmtree(draft)
         older = copies.of_search(folder, KIND, copies.origin(database_path(state_dir)))
         target = folder / copies.name(KIND)
-        with _explained(folder), copies.publishing(target) as draft:
+        with _writable(folder), copies.publishing(target) as draft:
             num_settled, num_evaluations = _fill(state_dir, draft)
         removed = _remove_oldest(older, keep)
     made = Backup(
@@ -90,7 +91,7 @@ def back_up(state_dir: Path, folder: Path, keep: int) -> Backup:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder of backups for ourselves: what is unfinished there is nobody's."""
-    with _explained(folder):
+    with _writable(folder):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -106,18 +107,16 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
+def _writable(folder: Path) -> Iterator[None]:
+    where = repr(str(folder))
+    remedy = "change its owner or mode, or choose another one"
+    with (
+        os_errors_as(StoreUnavailable, f"{where} must take a backup", "make room, and try again"),
+        os_errors_as(
+            ConfigurationError, f"{where} must be a folder that we can write", remedy, only=PermissionError
+        ),
+    ):
         yield
-    except PermissionError as error:
-        raise ConfigurationError(
-            f"{str(folder)!r} must be a folder that we can write, got: {error.strerror}; change its "
-            "owner or mode, or choose another one"
-        ) from error
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{str(folder)!r} must take a backup, got: {error}; make room, and try again"
-        ) from error
 
 
 def _fill(state_dir: Path, draft: Path) -> tuple[int, int]:

@@ -4,22 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path, settings_path
+from llmatic_daemon.adapters.storage.state_folder import OWN_FILES, StateFolder, database_path, settings_path
 from llmatic_daemon.bootstrap.saved_settings import read_settings
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain.errors import UserError
 
-#: Files that the daemon writes into a state folder; nothing else is ever deleted.
-_OWN_FILES = (
-    "llmatic.db",
-    "llmatic.db-wal",
-    "llmatic.db-shm",
-    "settings.json",
-    "sandbox.json",
-    "backup.json",
-    "paused",
-    "lock",
-)
+#: Of the files in its `plots`, those that a demo has drawn.
 _OWN_PICTURES = ("archives.png", "archives.svg", "course.png", "course.svg")
 
 
@@ -54,6 +44,6 @@ def delete(folder: Path) -> None:
     claimed = StateFolder.claim(folder)
     for name in _OWN_PICTURES:
         (folder / "plots" / name).unlink(missing_ok=True)
-    for name in _OWN_FILES:
+    for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
     claimed.release()

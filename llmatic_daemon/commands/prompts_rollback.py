@@ -1,11 +1,10 @@
 """Restore an older version of a prompt's file; the daemon loads it like any other edit."""
 
-import os
 from pathlib import Path
 
 from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
 from llmatic_daemon.adapters.storage.history_records import PromptVersion
-from llmatic_daemon.adapters.storage.state_folder import sync_folder
 from llmatic_daemon.domain import PromptKind
 from llmatic_daemon.domain.errors import UserError
 
@@ -36,16 +35,9 @@ def write_version(folder: Path, version: PromptVersion, weight: float = 1.0) -> 
             "version of llmatic-daemon did not store it"
         )
     file = folder / f"{version.prompt}.md"
-    new = folder / f".{version.prompt}.md.new"
-    try:
-        with new.open("w", encoding="utf-8") as opened:
-            opened.write(_head(version, weight) + version.text + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(file)
-        sync_folder(folder)
-    except OSError as error:
-        raise UserError(f"expected {file} to be writable, got: {error.strerror or error}") from error
+    expected, remedy = f"expected {file} to be writable", "change its owner or mode, or make room"
+    with os_errors_as(UserError, expected, remedy):
+        write_atomically(file, _head(version, weight) + version.text + "\n")
     return file
 
 

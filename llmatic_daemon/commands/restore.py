@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import copies, replace
+from llmatic_daemon.adapters.storage.files import os_errors_as
 from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path, settings_path
 from llmatic_daemon.commands.backup import KIND
 from llmatic_daemon.commands.verify import Verification, verify
@@ -41,12 +42,10 @@ def restore(source: Path, state_dir: Path) -> Restored:
     database = find(source)
     copies.check(database)
     claimed = StateFolder.claim(state_dir)
+    expected = f"{str(state_dir)!r} must take the backup"
     try:
-        return _restore(database, state_dir)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{str(state_dir)!r} must take the backup, got: {error}; make room, and try again"
-        ) from error
+        with os_errors_as(StoreUnavailable, expected, "make room, and try again"):
+            return _restore(database, state_dir)
     finally:
         claimed.release()
 

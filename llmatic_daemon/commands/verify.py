@@ -31,12 +31,13 @@ def verify(state_dir: Path) -> Verification:
     settings = read_settings(state_dir)
     with History(state_dir) as history, history.moment():
         beginning = empty(settings, history.centroids())
-        evolution = fold(beginning, history.log())
+        totals = history.totals()
+        evolution = fold(beginning, totals.watch(history.log()))
         faults = (
-            *history.check(),
+            *history.check(totals),
             *_network_faults(evolution, history),
             *_prompt_faults(evolution, history),
-            *_milestone_faults(beginning, evolution, history),
+            *_checkpoint_faults(beginning, evolution, history),
         )
     return Verification(
         num_settled=evolution.num_settled,
@@ -45,8 +46,8 @@ def verify(state_dir: Path) -> Verification:
     )
 
 
-def _milestone_faults(beginning: Evolution, evolution: Evolution, history: History) -> list[str]:
-    """Compare with what a restart does: the milestone, and the fold of what came after it."""
+def _checkpoint_faults(beginning: Evolution, evolution: Evolution, history: History) -> list[str]:
+    """Compare with what a restart does: the checkpoint, and the fold of what came after it."""
     checkpoint = history.checkpoint()
     begun = resumed(beginning, checkpoint) if checkpoint else None
     if checkpoint is None or begun is None:
@@ -54,7 +55,7 @@ def _milestone_faults(beginning: Evolution, evolution: Evolution, history: Histo
     if fold(begun, history.log(checkpoint)) == evolution:
         return []
     position = f"{checkpoint.num_settled} placements"
-    return [f"the milestone after {position} and the log after it give another search"]
+    return [f"the checkpoint after {position} and the log after it give another search"]
 
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a person may ask of a running daemon: pause, resume, drain, slots, reload, status."""
+"""The commands of a running daemon: pause, resume, drain, slots, reload, status."""
 
 import asyncio
 import logging
@@ -11,13 +11,13 @@ from typing import Any
 from llmatic_daemon.adapters.http import control_socket
 from llmatic_daemon.adapters.http.control_request import IF_MATCH
 from llmatic_daemon.adapters.http.control_socket import Verb
-from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.notes import pause_note
 from llmatic_daemon.config.settings import MAX_SLOTS, Settings
 from llmatic_daemon.daemon.prompt_reload import PromptReloader
 from llmatic_daemon.daemon.reload import Reloader
 from llmatic_daemon.domain import SearchStatus
 from llmatic_daemon.domain.errors import ConfigurationError, UserError
+from llmatic_daemon.domain.events import EventBus, HttpAnswered, RoutesServed
 from llmatic_daemon.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -29,16 +29,16 @@ READS = ("status",)
 
 
 class ControlCommands:
-    """Does what is asked through the control socket of a state folder.
+    """Executes the commands that come through the control socket of a state folder, or over TCP.
 
     Args:
         settings: With which the daemon has started.
-        engine: At work.
-        prompts: Where edits of the prompt files come in.
+        engine: The running one.
+        prompts: Loads edits of the prompt files.
         reloader: Changes slots and settings.
-        view: The search in numbers.
+        view: Returns the search in numbers.
+        events: Where each answer over TCP is published.
         token: For control over TCP; empty: there is none.
-        metrics: Told of each answer over TCP.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class ControlCommands:
         prompts: PromptReloader,
         reloader: Reloader,
         view: Callable[[], SearchStatus],
+        events: EventBus,
         token: str = "",
-        metrics: Metrics | None = None,
     ) -> None:
         self._state_dir: Path = settings.state_dir
         self._drain_s = settings.engine.drain_s
@@ -61,8 +61,8 @@ class ControlCommands:
         self._port = settings.control.port
         self._hosts = settings.metrics.allowed_hosts
         self._token = token
-        self._metrics = metrics
-        #: Held from what the engine is told to what is noted of it.
+        self._events = events
+        #: Held from the change of the engine to the note of it.
         self._pausing = asyncio.Lock()
 
     async def recall(self) -> None:
@@ -71,17 +71,17 @@ class ControlCommands:
         if since is not None:
             await self._engine.pause()
             logger.warning(
-                "the search is paused since %s; 'llmatic-daemon resume' lets it go on",
+                "the search is paused since %s; 'llmatic-daemon resume' continues it",
                 since or "an unknown time",
                 extra={"action": "pause"},
             )
 
-    async def attend(self, more: Mapping[str, Verb], listening: asyncio.Event) -> None:
-        """Answer for ever.
+    async def serve(self, more: Mapping[str, Verb], listening: asyncio.Event) -> None:
+        """Answer until cancelled.
 
         Args:
-            more: Verbs of others, for the socket alone.
-            listening: Set when we listen, or are known not to.
+            more: Further verbs, for the socket alone.
+            listening: Set when the socket listens, or is known to be impossible.
 
         Raises:
             ConfigurationError: the port is taken.
@@ -94,19 +94,19 @@ class ControlCommands:
                 everything = control_socket.listening(self._state_dir, {**verbs, **more}, reads=READS)
                 await stack.enter_async_context(everything)
             except ConfigurationError as error:  # a search needs no control socket
-                logger.warning("%s; going on without it", error, extra={"action": "control"})
+                logger.warning("%s; continuing without it", error, extra={"action": "control"})
             listening.set()
             await asyncio.Event().wait()
 
     def _remote(self, verbs: Mapping[str, Verb]) -> AbstractAsyncContextManager[None]:
-        """Listen on TCP too; verbs that name a path of this machine are the socket's alone."""
-        from llmatic_daemon.adapters.http.control_tcp import listening  # 0.3 s, for those who ask for it
+        """Listen on TCP too; verbs that name a path of this machine are for the socket alone."""
+        from llmatic_daemon.adapters.http.control_tcp import listening  # 0.3 s, only if it is configured
 
-        told: dict[str, Any] = {}
-        if self._metrics is not None:
-            self._metrics.serves(f"/{name}" for name in verbs)
-            told = {"tally": self._metrics.answered}
-        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, **told)
+        self._events.publish(RoutesServed(routes=tuple(f"/{name}" for name in verbs)))
+        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, tally=self._count)
+
+    def _count(self, route: str, status: int, is_denied: bool) -> None:
+        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class ControlCommands:
 
 
 def _only(body: Body, *names: str) -> None:
-    """Refuse what a verb does not know, rather than to leave it out."""
+    """Reject fields that a verb does not know, rather than ignore them."""
     unknown = sorted(set(body) - set(names))
     if unknown:
         known = " and ".join(map(repr, names)) or "nothing"

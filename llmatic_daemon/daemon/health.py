@@ -1,4 +1,4 @@
-"""What is measured now and then, as nobody tells of it: the loop's delay, files, free space, damage."""
+"""Periodic health checks: event-loop lag, database size, free disk space, database integrity; and the sandbox."""
 
 import asyncio
 import logging
@@ -7,46 +7,57 @@ import time
 from collections import deque
 from pathlib import Path
 
-from llmatic_daemon.adapters.metrics.observer import Metrics
+from llmatic_daemon.adapters.storage.notes import sandbox_note
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.adapters.storage.state_health import damage_of, sizes
+from llmatic_daemon.domain.events import (
+    DatabaseChecked,
+    EventBus,
+    LoopLagMeasured,
+    SandboxProbed,
+    StateMeasured,
+)
+from llmatic_daemon.domain.ports import Lifter
 
 logger = logging.getLogger(__name__)
 
-#: Between two looks at the loop; the longest delay of so many looks is shown.
-BEAT_S = 1.0
-NUM_BEATS = 15
-#: Between two looks at the state folder.
-LOOK_S = 5.0
-#: Before the first check of the database, and between two.
+#: Between two measurements of the loop's lag, in seconds; the longest of the last ones is reported.
+INTERVAL_S = 1.0
+NUM_INTERVALS = 15
+#: Between two measurements of the state folder, in seconds.
+SIZE_INTERVAL_S = 5.0
+#: Before the first check of the database, and between two, in seconds.
 FIRST_CHECK_S = 60.0
-CHECK_S = 24 * 3600.0
+CHECK_INTERVAL_S = 24 * 3600.0
 
 
-async def watch(metrics: Metrics, state_dir: Path) -> None:
-    """Measure for ever."""
+async def watch(events: EventBus, state_dir: Path) -> None:
+    """Run all checks until cancelled."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(_feel_the_loop(metrics))
-        group.create_task(_look_at_files(metrics, database_path(state_dir)))
-        group.create_task(_check_database(metrics, database_path(state_dir)))
+        group.create_task(_measure_loop_lag(events))
+        group.create_task(_measure_state(events, database_path(state_dir)))
+        group.create_task(_check_database(events, database_path(state_dir)))
 
 
-async def _feel_the_loop(metrics: Metrics) -> None:
-    delays = deque[float](maxlen=NUM_BEATS)
+async def _measure_loop_lag(events: EventBus) -> None:
+    delays = deque[float](maxlen=NUM_INTERVALS)
     while True:
         started = time.monotonic()
-        await asyncio.sleep(BEAT_S)
-        delays.append(max(0.0, time.monotonic() - started - BEAT_S))
-        metrics.lagged(max(delays))
+        await asyncio.sleep(INTERVAL_S)
+        delays.append(max(0.0, time.monotonic() - started - INTERVAL_S))
+        events.publish(LoopLagMeasured(longest_s=max(delays)))
 
 
-async def _look_at_files(metrics: Metrics, database: Path) -> None:
+async def _measure_state(events: EventBus, database: Path) -> None:
     while True:
-        metrics.sized(*await asyncio.to_thread(sizes, database))
-        await asyncio.sleep(LOOK_S)
+        database_bytes, wal_bytes, free_bytes = await asyncio.to_thread(sizes, database)
+        events.publish(
+            StateMeasured(database_bytes=database_bytes, wal_bytes=wal_bytes, free_bytes=free_bytes)
+        )
+        await asyncio.sleep(SIZE_INTERVAL_S)
 
 
-async def _check_database(metrics: Metrics, database: Path) -> None:
+async def _check_database(events: EventBus, database: Path) -> None:
     stop = threading.Event()
     await asyncio.sleep(FIRST_CHECK_S)
     try:
@@ -55,7 +66,17 @@ async def _check_database(metrics: Metrics, database: Path) -> None:
             if damage:
                 logger.error("the database is damaged: %s", damage, extra={"action": "check"})
             if damage is not None:
-                metrics.checked(not damage)
-            await asyncio.sleep(CHECK_S)
+                events.publish(DatabaseChecked(is_sound=not damage))
+            await asyncio.sleep(CHECK_INTERVAL_S)
     finally:
         stop.set()  # the daemon's end would wait for the thread
+
+
+async def report_sandbox(lifter: Lifter, events: EventBus, state_dir: Path) -> None:
+    """Report once which sandbox layers are missing, as an event and in a note for `status`."""
+    missing = await lifter.missing()
+    events.publish(SandboxProbed(missing=missing))
+    try:
+        await asyncio.to_thread(sandbox_note.write, state_dir, missing)
+    except OSError as error:
+        logger.warning("the sandbox note is not written: %s", error, extra={"action": "sandbox"})

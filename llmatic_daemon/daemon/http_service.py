@@ -1,4 +1,4 @@
-"""The listener, put together: who hears what happens for it, and where its answers come from."""
+"""The HTTP listener of a daemon: metrics, health and the read-only API."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,42 +10,46 @@ from llmatic_daemon.adapters.http.app import all_routes, listening
 from llmatic_daemon.adapters.http.event_stream import EventStream
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.schemas import StatusAnswer
-from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.domain import EndpointState, Placement, SearchStatus, Task
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import EventBus, HttpAnswered, RoutesServed
 
 
 class Listener:
-    """Metrics, health and the read-only API of one daemon.
+    """Serves what happens and what the log of a search holds.
 
     Args:
         port: On 127.0.0.1.
-        hosts: Names, beside loopback's, under which a proxy may ask.
-        state_dir: Whose past is told.
+        hosts: Host headers that are accepted, in addition to those of loopback.
+        state_dir: Whose log is read.
+        events: Feeds the event stream; each answer is published to it.
     """
 
-    def __init__(self, port: int, hosts: Sequence[str], state_dir: Path) -> None:
+    def __init__(self, port: int, hosts: Sequence[str], state_dir: Path, events: EventBus) -> None:
         self._port = port
         self._hosts = hosts
         self._reader = Reader(state_dir)
-        self._events = EventStream(self._replay)
-
-    @property
-    def observers(self) -> tuple[Observer, ...]:
-        """Who must hear what happens."""
-        return (self._events,)
+        self._events = events
+        self.stream = EventStream(self._replay)
+        events.subscribe(self.stream.receive)
 
     @asynccontextmanager
     async def listening(
         self,
-        metrics: Metrics,
+        exposition: Callable[[], bytes],
         view: Callable[[], SearchStatus],
         endpoints: Callable[[], tuple[EndpointState, ...]],
         task: Task,
         prompt_set: Callable[[], str],
     ) -> AsyncIterator[None]:
         """Answer while the context lasts.
+
+        Args:
+            exposition: Returns the metrics in Prometheus' text format.
+            view: Returns the search in numbers.
+            endpoints: Returns the state of each LLM server.
+            task: The data set that is searched.
+            prompt_set: Returns the digest of the active prompt set.
 
         Raises:
             ConfigurationError: the port is taken.
@@ -56,22 +60,25 @@ class Listener:
                 version=__version__,
                 task=task,
                 search=view(),
-                slots=self._events.slots,
+                slots=self.stream.slots,
                 endpoints=endpoints(),
                 prompt_set=prompt_set(),
             )
 
-        sources = Sources(status=status, reader=self._reader, events=self._events)
-        routes = all_routes(sources, metrics.exposition, lambda: view().is_ready, __version__)
-        metrics.serves(route.path for route in routes)
+        sources = Sources(status=status, reader=self._reader, events=self.stream)
+        routes = all_routes(sources, exposition, lambda: view().is_ready, __version__)
+        self._events.publish(RoutesServed(routes=tuple(route.path for route in routes)))
         try:
-            async with listening(self._port, routes, hosts=self._hosts, tally=metrics.answered):
+            async with listening(self._port, routes, hosts=self._hosts, tally=self._count):
                 try:
                     yield
                 finally:
-                    self._events.close()
+                    self.stream.close()
         finally:
             await self._reader.close()
+
+    def _count(self, route: str, status: int, is_denied: bool) -> None:
+        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
 
     async def _replay(self, after: int, limit: int) -> Sequence[Placement]:
         def page(history: History) -> Sequence[Placement]:

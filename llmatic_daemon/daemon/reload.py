@@ -1,4 +1,4 @@
-"""Settings read again while a search runs: what can be changed live is, all of it or nothing."""
+"""Reload: the settings are read again while a search runs, and the live ones change, all or none."""
 
 import asyncio
 import logging
@@ -14,17 +14,17 @@ from llmatic_daemon.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-#: Settings that a running daemon changes; the prompt files beside them.
+#: Settings that a running daemon changes, in addition to the prompt files.
 LIVE = frozenset({"engine.slots", "training.devices"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Applied:
-    """What came of reading the settings again."""
+    """The result of reading the settings again."""
 
     #: Live settings that differ from before.
     changed: tuple[str, ...]
-    #: Settings that differ from those of the start, and count from the next one.
+    #: Settings that differ from those of the start, and apply from the next start.
     needs_restart: tuple[str, ...]
     prompts: Reloaded
 
@@ -40,12 +40,12 @@ class Reloader:
 
     Args:
         settings: With which the daemon has started.
-        again: Reads them from where they came from.
-        check: Refuses settings that do not belong to the state folder.
+        again: Reads them from their sources again.
+        check: Rejects settings that do not belong to the state folder.
         engine: Whose slots may change.
-        trainer: Whose places may change.
-        prompts: Where edits of the prompt files come in.
-        announced: Says that we reload, while its context lasts.
+        trainer: Whose device workers may change.
+        prompts: Loads edits of the prompt files.
+        announced: Reports a reload while its context lasts.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class Reloader:
         self._trainer = trainer
         self._prompts = prompts
         self._announced = announced
-        self._places = settings.training.devices
+        self._devices = settings.training.devices
         self._changing = asyncio.Lock()
 
     async def reload(self, known: str = "") -> Applied:
-        """Take what the settings and the prompt files say now; returns when it counts.
+        """Apply the settings and the prompt files as they are now; return when they are active.
 
-        Edits of the prompt files count as soon as they are seen, whoever asks: what is taken whole
-        or not at all here are the settings.
+        Edits of the prompt files become active as soon as they are noticed, with or without a reload.
+        Only the settings change all or none.
 
         Args:
             known: As for `PromptReloader.reload`.
 
         Raises:
-            ConfigurationError: a setting or the prompt folder is no good; no setting is changed.
+            ConfigurationError: a setting or the prompt folder is invalid; no setting is changed.
             Outdated: as `PromptReloader.reload`; no setting is changed.
-            Unavailable: the store takes nothing, or a new place does not start; the same.
+            Unavailable: the store is out, or a new device worker does not start; the same.
         """
         async with self._changing:
             with self._announced():
@@ -105,12 +105,12 @@ class Reloader:
         return applied
 
     async def _change(self, settings: Settings) -> tuple[str, ...]:
-        """Change what can be changed; what may fail comes first, and the rest cannot."""
+        """Change the live settings; the change that may fail comes first."""
         changed = []
-        places, num_slots = settings.training.devices, settings.engine.slots
-        if places != self._places:
-            await self._trainer.resize(places)
-            self._places = places
+        devices, num_slots = settings.training.devices, settings.engine.slots
+        if devices != self._devices:
+            await self._trainer.resize(devices)
+            self._devices = devices
             changed.append("training.devices")
         if num_slots != self._engine.num_slots:
             await self._engine.resize(num_slots)
@@ -118,7 +118,7 @@ class Reloader:
         return tuple(changed)
 
     async def resize(self, num_slots: int) -> int:
-        """Have another number of slots until the next `reload` or start; return the one before."""
+        """Change the number of slots until the next `reload` or start; return the previous one."""
         async with self._changing:
             before = self._engine.num_slots
             await self._engine.resize(num_slots)

@@ -1,4 +1,4 @@
-"""What the service manager is told of a search: that it is ready, and a line every few seconds."""
+"""Reports to the service manager: READY once jobs can be dispatched, then a status line every few seconds."""
 
 import asyncio
 import time
@@ -6,24 +6,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from llmatic_daemon.adapters.system.notify import ServiceManager
-from llmatic_daemon.domain import Placement, SearchStatus
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain import SearchStatus
+from llmatic_daemon.domain.events import Event, Placed, SlotChanged
 
-#: Between two lines, in seconds.
-EVERY_S = 5.0
-#: How long the first words with the LLM servers may hold up the news that we are ready, in seconds.
-_GREETING_S = 10.0
-#: What a start may take where a database is brought up to date, or a data set is downloaded, in seconds.
+#: Between two status lines, in seconds.
+INTERVAL_S = 5.0
+#: How long the first probe of the LLM servers may delay READY, in seconds.
+_PROBE_TIMEOUT_S = 10.0
+#: What a start may take if a database is migrated, or a data set is downloaded, in seconds.
 START_S = 3600.0
-#: What it takes to close everything once no job is under way any more, in seconds.
+#: What it takes to close everything once no job runs any more, in seconds.
 CLOSING_S = 30.0
 
 
-class ServiceStatus(Observer):
-    """How the search stands, in one line for a person.
+class ServiceStatus:
+    """The state of a search in one line for a person.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,20 +31,22 @@ class ServiceStatus(Observer):
         self._phases: dict[int, str] = {}
         self._last_commit: float | None = None
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Note what a slot does."""
-        self._phases[slot] = phase
-
-    def placed(self, placement: Placement) -> None:
-        """Note when it was."""
-        self._last_commit = self._clock()
+    def receive(self, event: Event) -> None:
+        """Note the phase of a slot, and the time of a commit."""
+        match event:
+            case SlotChanged(slot=slot, phase=phase):
+                self._phases[slot] = phase
+            case Placed():
+                self._last_commit = self._clock()
+            case _:
+                pass
 
     def line(self, now: SearchStatus) -> str:
-        """Say how busy the slots are, what is best, and how old the last commit is."""
+        """Return how busy the slots are, the best accuracy, and the age of the last commit."""
         phases = list(self._phases.values())
         num_busy = len(phases) - phases.count("idle")
         parts = [
-            f"{num_busy} of {now.num_slots} slots busy, {phases.count('wait')} wait for a place",
+            f"{num_busy} of {now.num_slots} slots busy, {phases.count('wait')} wait for a device",
             f"{now.num_evaluations} evaluations",
             "no elite yet"
             if now.best_objective is None
@@ -57,34 +59,34 @@ class ServiceStatus(Observer):
 
 
 def _state(now: SearchStatus) -> str:
-    """Name what is out of the ordinary."""
+    """Return the prefix of a search that is not simply running."""
     if now.is_draining:
         return "draining: "
     if now.is_paused:
         return "paused: "
-    return "" if now.is_ready else "the store takes nothing: "
+    return "" if now.is_ready else "the store is unavailable: "
 
 
-async def attend(
+async def report_status(
     manager: ServiceManager,
     line: Callable[[], str],
     *,
     listening: asyncio.Event,
     wait_until_probed: Callable[[], Awaitable[None]],
 ) -> None:
-    """Say that we are ready as soon as that is true, and then how the search stands, for ever.
+    """Report READY as soon as it is true, then the status line until cancelled.
 
     Args:
-        manager: Is told.
-        line: How the search stands.
-        listening: Set when whoever wants something of us can ask.
-        wait_until_probed: Returns when each LLM server has been asked once; waited for within reason.
+        manager: Receives the reports.
+        line: Returns the status line.
+        listening: Set when control commands can be sent.
+        wait_until_probed: Returns when each LLM server has been asked once; waited for with a limit.
     """
     await listening.wait()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_GREETING_S):
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
             await wait_until_probed()
     manager.ready()
     while manager.is_there:
         manager.show(line())
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(INTERVAL_S)

@@ -1,4 +1,4 @@
-"""The watchdog's feeder: it has seen the loop, the store's thread and the trainers make progress."""
+"""The watchdog: notifies the service manager while the loop, the store thread and the trainers make progress."""
 
 import asyncio
 import logging
@@ -8,40 +8,38 @@ from llmatic_daemon.domain.ports import SearchStore, Trainer
 
 logger = logging.getLogger(__name__)
 
-#: Looks within the time that the watchdog allows.
-_LOOKS = 4
+#: Checks within the time that the watchdog allows.
+_NUM_CHECKS = 4
 _EXTRA = {"action": "watchdog"}
 
 
 async def feed(manager: ServiceManager, store: SearchStore, trainer: Trainer) -> None:
-    """Feed the watchdog for ever, each time after everything that must move has moved.
+    """Notify the watchdog until cancelled, each time after everything that must progress has progressed.
 
-    That this runs shows that the loop does. The store's thread must come round to us, and no
-    trainer may be held for longer than its patience allows. What stands still is said once, and
-    the manager restarts us when it does so for as long as the watchdog allows.
+    That this coroutine runs shows that the loop does. The store thread must answer, and no training
+    may exceed its time limit. A standstill is logged once; if it lasts longer than the watchdog
+    allows, the service manager restarts the daemon.
     """
     if manager.watchdog_s is None:
         return
-    pause_s = manager.watchdog_s / _LOOKS
-    told = ""
+    interval_s = manager.watchdog_s / _NUM_CHECKS
+    logged = ""
     while True:
-        fault = await _standstill(store, trainer, pause_s)
+        fault = await _standstill(store, trainer, interval_s)
         if not fault:
             manager.feed()
-        elif fault != told:
+        elif fault != logged:
             logger.error("the watchdog is not fed: %s", fault, extra=_EXTRA)
-        told = fault
-        await asyncio.sleep(pause_s)
+        logged = fault
+        await asyncio.sleep(interval_s)
 
 
-async def _standstill(store: SearchStore, trainer: Trainer, patience_s: float) -> str:
-    """Say what does not move; empty: all does."""
+async def _standstill(store: SearchStore, trainer: Trainer, timeout_s: float) -> str:
+    """Return what makes no progress; empty if everything does."""
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(timeout_s):
             await store.ping()
     except TimeoutError:
-        return "the store's thread must come round, and has been at one thing for too long"
+        return f"the store thread has not finished its current operation within {timeout_s:g} s"
     overdue = trainer.overdue()
-    if overdue:
-        return f"a trainer must end in time, and {', '.join(overdue)} has not"
-    return ""
+    return f"a trainer has exceeded its time limit: {', '.join(overdue)}" if overdue else ""

@@ -1,11 +1,11 @@
 """The nouns of the search, frozen, in the order of a candidate's life.
 
-Task, Prompt -> Job -> Request -> Proposal -> Completion -> Candidate -> Network -> Report -> Placement.
+Task, Prompt -> Job -> Proposal -> Request -> Completion -> Candidate -> Network -> Report -> Placement.
 The log of a search holds its placements, and between them the editions of its prompts and its audits.
 Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
-from llmatic_daemon.domain.audits import Accuracies, Audit, Verdict
+from llmatic_daemon.domain.audits import Accuracies, Audit, Contender, Verdict
 from llmatic_daemon.domain.completions import Call, CallOutcome, Completion, EndpointState, Request, TooLong
 from llmatic_daemon.domain.jobs import Job, Operator, Proposal
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Measures, Network, Outcome, Rejection
@@ -30,7 +30,7 @@ from llmatic_daemon.domain.prompts import (
     PromptKind,
     PromptSet,
 )
-from llmatic_daemon.domain.states import Checkpoint, Identity, SearchStatus, Tessellation
+from llmatic_daemon.domain.states import Checkpoint, Identity, SavedSearch, SearchStatus, Tessellation
 from llmatic_daemon.domain.task import Task, digest
 from llmatic_daemon.domain.trainings import (
     DevicePhase,
@@ -52,63 +52,3 @@ from llmatic_daemon.domain.uplift import (
     Finding,
     Uplift,
 )
-
-__all__ = [
-    "CHANGE_PROMPT_ID",
-    "OBJECTIVE_UNITS",
-    "PLACEHOLDERS",
-    "SAMPLE_PROMPT_ID",
-    "Accuracies",
-    "AddStatus",
-    "Arm",
-    "ArmFigures",
-    "ArmTally",
-    "Artefacts",
-    "Audit",
-    "Call",
-    "CallOutcome",
-    "Candidate",
-    "Checkpoint",
-    "CommitResult",
-    "Comparison",
-    "Completion",
-    "DevicePhase",
-    "Difference",
-    "Duplicate",
-    "Durations",
-    "Edition",
-    "Elite",
-    "EndpointState",
-    "Epoch",
-    "Failure",
-    "Finding",
-    "Identity",
-    "Job",
-    "Measures",
-    "Network",
-    "Operator",
-    "Outcome",
-    "Placement",
-    "Progress",
-    "Prompt",
-    "PromptElite",
-    "PromptKind",
-    "PromptOffer",
-    "PromptSet",
-    "Proposal",
-    "Rejection",
-    "Report",
-    "Request",
-    "RestartReason",
-    "Rung",
-    "SearchStatus",
-    "StoppedEarly",
-    "Task",
-    "Tessellation",
-    "TooLong",
-    "Training",
-    "Trial",
-    "Uplift",
-    "Verdict",
-    "digest",
-]

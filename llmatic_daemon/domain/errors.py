@@ -1,37 +1,37 @@
-"""The world's faults. A candidate's fault is a value (`Rejection`, `Failure`), never one of these.
+"""Errors of the environment. A candidate's fault is a value (`Rejection`, `Failure`), never an exception.
 
 LLMaticError
-├── UserError                exit 1: what was asked for does not exist
-│   └── Outdated             what was asked for builds on something that has changed since
+├── UserError                exit 1: the request names something that does not exist
+│   └── Outdated             the request is based on something that has changed since
 ├── ConfigurationError       exit 78 (EX_CONFIG): a person must change something first
-│   └── StateVersionError    the database is of another version, or not ours
-├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon has this state folder
-└── Unavailable              exit 69 (EX_UNAVAILABLE), at start; blames no prompt: the job is released and tried again
+│   └── StateVersionError    the database is of another version, or of another program
+├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon uses this state folder
+└── Unavailable              exit 69 (EX_UNAVAILABLE) at start; later, the job is released and retried
     ├── WriterUnavailable
-    │   ├── EndpointOverloaded   429: back off, and ask less at once
-    │   ├── EndpointFailed       broken on its way or in the server: worth another try
+    │   ├── EndpointOverloaded   status 429: retry later, with fewer concurrent calls
+    │   ├── EndpointFailed       the connection or the server failed: retry
     │   │   └── EndpointTimeout
-    │   └── EndpointRefused      a key, an address or a setting is wrong: another try is in vain
+    │   └── EndpointRefused      a key, an address or a setting is wrong: a retry is useless
     ├── LifterUnavailable
     ├── TrainerUnavailable
     └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
 
-A message says what must be, what was found, where, and the way out, in one line.
+A message states what is expected, what was found, where, and what to do, in one line.
 """
 
 
 class LLMaticError(Exception):
-    """Anything that we raise on purpose."""
+    """Base class of all errors of this package."""
 
     exit_code = 1
 
 
 class UserError(LLMaticError):
-    """What was asked for does not exist."""
+    """The request names something that does not exist."""
 
 
 class Outdated(UserError):
-    """What was asked for builds on something that somebody has changed since."""
+    """The request is based on something that has changed since."""
 
 
 class ConfigurationError(LLMaticError):
@@ -45,13 +45,13 @@ class StateVersionError(ConfigurationError):
 
 
 class StateLocked(LLMaticError):
-    """Another daemon works on this state folder."""
+    """Another daemon uses this state folder."""
 
     exit_code = 75
 
 
 class Unavailable(LLMaticError):
-    """A part of the world does not answer; nobody is to blame."""
+    """An external part is not available; no candidate and no prompt is blamed."""
 
     exit_code = 69
 
@@ -61,23 +61,23 @@ class WriterUnavailable(Unavailable):
 
 
 class EndpointOverloaded(WriterUnavailable):
-    """An LLM's server has no room for one more request."""
+    """An LLM server has no capacity for another request."""
 
 
 class EndpointFailed(WriterUnavailable):
-    """A call broke on its way or in the server."""
+    """The connection or the server failed during a call."""
 
 
 class EndpointTimeout(EndpointFailed):
-    """A call took too long."""
+    """A call exceeded its time limit."""
 
 
 class EndpointRefused(WriterUnavailable):
-    """A server understands the call, and will not have it.
+    """A server rejected a call.
 
     Args:
-        message: As always.
-        concerns_all: Every other request would be refused as well: a key or an address is wrong.
+        message: As in all errors.
+        concerns_all: Whether every request would be rejected, because a key or an address is wrong.
     """
 
     def __init__(self, message: str, *, concerns_all: bool) -> None:

@@ -1,7 +1,7 @@
 """Cells of NAS-Bench-201: four nodes, six edges, one of five operations on each.
 
-Node 0 is the cell's input, node 3 its output; a node is the sum of what its edges bring. As text, a cell is
-`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: after each operation the node that it reads.
+Node 0 is the cell's input, node 3 its output; a node is the sum of its incoming edges. As text, a cell is
+`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`. The number after each operation is the node that it reads.
 
 Source: Dong & Yang 2020 (NAS-Bench-201), section 2.
 """
@@ -17,7 +17,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NUM_CELLS = len(OPERATIONS) ** len(EDGES)
 
 _OPERATION = "|".join(OPERATIONS)
-#: What a cell looks like; servers of LLMs are held to it too, so it has groups and alternatives, and no more.
+#: Regular expression of a cell. LLM servers use it as a grammar, so it has groups and alternatives only.
 PATTERN = r"\+".join(
     r"\|" + "".join(rf"(?:{_OPERATION})~{source}\|" for source in range(target)) for target in (1, 2, 3)
 )
@@ -26,7 +26,7 @@ _ZERO = "#"
 
 
 class CellError(ValueError):
-    """It is no cell; the text says what is wrong, in one line."""
+    """A text that is not a valid cell; the message has one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Cell:
     operations: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what the benchmark does not know."""
+        """Reject operations that the benchmark does not contain."""
         if len(self.operations) != len(EDGES) or not set(self.operations) <= set(OPERATIONS):
             raise CellError(
                 f"a cell must have {len(EDGES)} operations of {', '.join(OPERATIONS)}, "
@@ -45,10 +45,10 @@ class Cell:
 
     @classmethod
     def parse(cls, text: str) -> "Cell":
-        """Read a cell from its text.
+        """Parse a cell.
 
         Raises:
-            CellError: it is none.
+            CellError: the text is not a valid cell.
         """
         if not re.fullmatch(PATTERN, text):
             raise CellError(
@@ -58,7 +58,7 @@ class Cell:
         return cls(tuple(operation for operation, _ in _WORDS.findall(text)))
 
     def __str__(self) -> str:
-        """Write the text that `parse` reads."""
+        """Return the text that `parse` reads."""
         nodes = [
             "".join(f"{operation}~{source}|" for operation, source in self.into(target))
             for target in (1, 2, 3)
@@ -66,7 +66,7 @@ class Cell:
         return "+".join(f"|{node}" for node in nodes)
 
     def into(self, target: int) -> Iterator[tuple[str, int]]:
-        """List the edges that end in a node: operation and source."""
+        """Yield the operation and the source of each edge that ends in a node."""
         for operation, (source, end) in zip(self.operations, EDGES, strict=True):
             if end == target:
                 yield operation, source
@@ -79,10 +79,10 @@ class Cell:
 
     @property
     def canonical(self) -> str:
-        """Name the function that the cell computes: isomorphic cells have the same name.
+        """Canonical name of the function that the cell computes, equal for isomorphic cells.
 
-        The benchmark's own rule: an edge of `none`, or from a node that is zero, is zero; a skip is the
-        node that it reads; the order of a sum does not count. There are 6,466 names.
+        The rules are the benchmark's. An edge of `none`, or from a zero node, is zero; a skip equals its
+        source; the order of a sum does not count. There are 6,466 names.
 
         Source: Dong & Yang 2020, section 2.2; their code calls it `to_unique_str`.
         """
@@ -90,7 +90,7 @@ class Cell:
 
     @property
     def longest_path(self) -> int:
-        """Count the operations on the longest path from input to output, 0 to 3; a skip is none."""
+        """Number of operations on the longest path from input to output, 0 to 3, without skips."""
         depth: list[int | None] = [0]
         for target in (1, 2, 3):
             reached = [
@@ -118,7 +118,7 @@ def _term(operation: str, name: str) -> str:
 
 
 def every_cell() -> Iterator[Cell]:
-    """List all cells."""
+    """Yield all cells."""
     for number in range(NUM_CELLS):
-        digits = [number // len(OPERATIONS) ** place % len(OPERATIONS) for place in range(6)]
+        digits = [number // len(OPERATIONS) ** power % len(OPERATIONS) for power in range(6)]
         yield Cell(tuple(OPERATIONS[digit] for digit in digits))

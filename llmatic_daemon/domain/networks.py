@@ -1,4 +1,4 @@
-"""Candidates, the networks that are lifted from them, and how a job ends."""
+"""Candidates, the networks lifted from them, and the outcomes of jobs."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,18 +9,18 @@ from llmatic_daemon.domain.task import Task, digest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A completion's network source: read and vetted, never run here."""
+    """The network source of a completion, parsed and checked, but never run by the daemon."""
 
     source: str
     #: Name of the `nn.Module` subclass.
     class_name: str
-    #: Of the random generators before the network is built.
+    #: Seed of the random generators before the network is built.
     seed: int
     task: Task
 
     @property
     def digest(self) -> str:
-        """Name the source by its content."""
+        """Digest of the source."""
         return digest(self.source.encode())
 
 
@@ -29,43 +29,43 @@ class Outcome(StrEnum):
 
     TRAINED = "trained"
     DUPLICATE = "duplicate"
-    #: A first look told that it would not win its cell; its training was ended.
+    #: Early stopping ended the training, because the network would not win its cell.
     STOPPED = "stopped"
     #: The completion does not parse.
     NOT_CODE = "not_code"
-    #: No class that inherits from nn.Module, or one that triage forbids.
+    #: No class that inherits from nn.Module, or one with a forbidden import.
     NO_CLASS = "no_class"
-    #: The request does not fit the LLM's context; blames no prompt.
+    #: The request does not fit the LLM's context; the prompt is not blamed.
     CONTEXT = "context"
     #: Building or exporting the network raised.
     LIFT_FAILED = "lift_failed"
-    #: The graph breaks a rule or a limit.
+    #: The graph violates a rule or a limit.
     INVALID_GRAPH = "invalid_graph"
-    #: Tried to leave the sandbox, or broke a resource limit of it.
+    #: The candidate violated the sandbox or one of its resource limits.
     SANDBOX = "sandbox"
     NAN = "nan"
     TIMEOUT = "timeout"
     OOM = "oom"
-    #: The world failed `max_attempts` times; blames no prompt.
+    #: External failures used up `max_attempts`; the prompt is not blamed.
     ERROR = "error"
 
     @property
     def blames_prompt(self) -> bool:
-        """Tell whether the prompt takes part in what happened."""
+        """Whether the outcome counts for the prompt."""
         return self not in (Outcome.CONTEXT, Outcome.ERROR)
 
     @property
     def is_reproducible(self) -> bool:
-        """Tell whether the same network would end so again: it was trained, and no machine is to blame.
+        """Whether the same network would have the same outcome again, on any machine.
 
-        One that was stopped would, while there are first looks.
+        STOPPED is reproducible while early stopping is enabled.
         """
         return self not in (Outcome.DUPLICATE, Outcome.ERROR, Outcome.TIMEOUT, Outcome.OOM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
-    """A candidate that never got to training, and why."""
+    """A candidate that was rejected before training, and why."""
 
     cause: Outcome
     #: One line for a person.
@@ -76,7 +76,7 @@ class Rejection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measures:
-    """What a lifted graph says about a network."""
+    """Measures of a network, computed from its lifted graph."""
 
     num_parameters: int
     #: Multiply-adds of one forward pass of one image.
@@ -88,7 +88,7 @@ class Measures:
 
     @property
     def width_to_depth(self) -> float:
-        """The paper's first measure."""
+        """First measure of the paper."""
         return self.width / max(1, self.depth)
 
 
@@ -102,20 +102,20 @@ class Network:
     weights: bytes = field(repr=False)
     measures: Measures
     lift_s: float
-    #: Operations of the graph in the order in which the source computes them; empty: as numbered.
+    #: Operations of the graph in the order of the source; empty: in the order of their numbers.
     order: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
-        """Name the network by its canonical graph, weights and order aside."""
+        """Digest of the canonical graph, without weights and order."""
         return digest(self.graph)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Duplicate:
-    """A network that another job has settled before; it is not trained again."""
+    """A network that an earlier job has settled; it is not trained again."""
 
-    #: Job number.
+    #: Number of the earlier job.
     of: int
-    #: What happened then.
+    #: Outcome of the earlier job.
     outcome: Outcome

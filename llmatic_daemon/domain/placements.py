@@ -1,4 +1,4 @@
-"""Placements: all that one settled candidate changes."""
+"""Placements: everything that one settled candidate changes."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ from llmatic_daemon.domain.trainings import Failure, Report, StoppedEarly
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One candidate at the end of its life, with all that it became on the way."""
+    """One finished candidate, with the results of all steps."""
 
     proposal: Proposal
     slot: int
@@ -20,36 +20,36 @@ class Trial:
     completion: Completion | None = None
     candidate: Candidate | None = None
     network: Network | None = None
-    #: Since the job was claimed, in seconds.
+    #: Time since the job was claimed, in seconds.
     total_s: float = 0.0
 
 
 class CommitResult(StrEnum):
-    """What came of a try to commit a placement."""
+    """The result of committing a placement."""
 
     KEPT = "kept"
-    #: The fence refused it: its job was settled, or dispatched anew, before.
+    #: Rejected, because its job was already settled or dispatched again.
     FENCED = "fenced"
     #: The store could not be written.
     UNAVAILABLE = "unavailable"
 
 
-# --- what one candidate changes ------------------------------------------------------------------
+# --- the placement and its parts -----------------------------------------------------------------
 
 
 class Arm(StrEnum):
-    """Who has written a candidate, for the comparison of the two."""
+    """The arm of a candidate in the comparison of writers."""
 
-    #: The configured writer: an LLM, where there is one.
+    #: The configured writer, usually an LLM.
     WRITER = "writer"
-    #: A rule, from the same parents: what an LLM must beat to be worth its while.
+    #: The rule-based writer, from the same parents, as the baseline.
     CONTROL = "control"
-    #: A rule, in the place of an LLM that did not answer.
+    #: The rule-based writer, because no LLM was available.
     FALLBACK = "stand_in"
 
 
 class AddStatus(StrEnum):
-    """What happened to a solution that was offered to an archive."""
+    """The result of offering a solution to an archive."""
 
     NEW = "new"
     IMPROVED = "improved"
@@ -57,13 +57,13 @@ class AddStatus(StrEnum):
 
     @property
     def added(self) -> bool:
-        """Tell whether the solution is now its cell's elite."""
+        """Whether the solution is now its cell's elite."""
         return self is not AddStatus.NOT_ADDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Durations:
-    """Where a candidate's time went, in seconds."""
+    """Durations of a candidate's steps, in seconds."""
 
     llm_s: float = 0.0
     lift_s: float = 0.0
@@ -80,15 +80,15 @@ class PromptOffer:
     temperature: float
     cell: int
     status: AddStatus
-    #: The prompt's collective score at this moment: the individual's objective.
+    #: Current collective score of the prompt, the individual's objective.
     objective: float
-    #: What the newcomer starts with, when added.
+    #: First curiosity of the individual, if added.
     curiosity: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """All that one settled candidate changes: the database row, the log line, the metric, the message."""
+    """Everything that one settled candidate changes; source of its database row, log line and metrics."""
 
     #: Position in the log, from 1, without gaps.
     number: int
@@ -97,13 +97,13 @@ class Placement:
     operator: Operator
     prompt: str
     prompt_version: int
-    #: Of the individual that was used; None for a crossover.
+    #: Temperature of the individual that was used; None for a crossover.
     temperature: float | None
-    #: Of the writer, the initial weights and the training: what a candidate is made again with.
+    #: Seed of the writer, the initial weights and the training, with which a candidate is reproduced.
     seed: int
     #: Job numbers.
     parents: tuple[int, ...]
-    #: Of the completion, see there; empty and 0 when there was none.
+    #: See `Completion`; empty and 0 if there was none.
     writer: str
     endpoint: str
     model: str
@@ -113,60 +113,60 @@ class Placement:
     num_tokens: int
     fallback: bool
     outcome: Outcome
-    #: One line for a person; empty when trained.
+    #: One line for a person; empty if trained.
     detail: str
     source_digest: str | None
     network_digest: str | None
-    #: The job that settled the same network before; for DUPLICATE only.
+    #: Job that settled the same network before; None unless DUPLICATE.
     duplicate_of: int | None
     measures: Measures | None
     report: Report | None
-    #: Set when the candidate was offered to the network archive.
+    #: None unless the candidate was offered to the network archive.
     cell: int | None
     status: AddStatus
-    #: A measure lay outside the archive's bounds.
+    #: Whether a measure was outside the archive's bounds.
     clipped: bool
-    #: Credit to the individual that was selected: its cell and job, and what it gets.
+    #: Credit of the selected individual: its cell, its job and its curiosity change.
     credited_cell: int | None
     credited_job: int | None
     curiosity_change: float
-    #: Credit to the prompt.
+    #: Change of the prompt's collective score.
     score_change: float
     offer: PromptOffer | None
-    #: How many others were settled between proposal and settling.
+    #: Number of other candidates settled since the proposal.
     staleness: int
     durations: Durations
     #: Running time of the search so far, over all restarts, in seconds.
     elapsed_s: float
     #: See `Proposal.by_rule`.
     by_rule: bool = False
-    #: Accuracy of the first look, in [0, 1]; None when there was none. The setting after which share
-    #: of the training it was: looks at another point are not compared.
+    #: Accuracy at the rung, in [0, 1]; None if there was none. Share of the training before the rung;
+    #: accuracies at another rung ratio are not compared.
     rung_accuracy: float | None = None
     rung_ratio: float = 0.0
-    #: Of all that was trained for it, in full trainings.
+    #: Cost of its training, in full trainings.
     cost: float = 0.0
-    #: How often each operation occurs, by name; kept for the variant that compares structures.
+    #: Number of each operation, by name; stored for the variant that compares structures.
     structure: tuple[tuple[str, int], ...] = ()
     #: How the candidate violated the sandbox; None unless the outcome is SANDBOX.
     violation: Violation | None = None
 
     @property
     def arm(self) -> Arm:
-        """Say who has written it."""
+        """The arm of the candidate."""
         if self.fallback:
             return Arm.FALLBACK
         return Arm.CONTROL if self.by_rule else Arm.WRITER
 
     @property
     def objective(self) -> float | None:
-        """Accuracy on the split that selects; None when not trained."""
+        """Accuracy on the split that selects; None if not trained."""
         return self.report.objective if self.report else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Elite:
-    """What a cell of the network archive holds."""
+    """The elite of a cell in the network archive."""
 
     job: int
     source_digest: str
@@ -180,9 +180,9 @@ class Elite:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptElite:
-    """What a cell of the prompt archive holds: a (prompt, temperature) individual."""
+    """The elite of a cell in the prompt archive: a (prompt, temperature) individual."""
 
-    #: The job after which it was offered.
+    #: Job after which it was offered.
     job: int
     prompt: str
     prompt_version: int
@@ -190,12 +190,9 @@ class PromptElite:
     curiosity: float
 
 
-# --- what goes into the store, beside a placement -------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artefacts:
-    """The content that a placement names by digest."""
+    """The content that a placement references by digest, for the store."""
 
     source: str | None = None
     graph: bytes | None = field(default=None, repr=False)

@@ -57,7 +57,7 @@ class Registry(Generic[T]):
         return ours if ours is not None else self._imported(plugins[0])
 
     def _plugins(self) -> EntryPoints:
-        return _installed().select(group=self.group)
+        return _offered(self.group)
 
     def _imported(self, plugin: EntryPoint) -> T:
         found: Any = None
@@ -74,9 +74,9 @@ class Registry(Generic[T]):
 
 
 @cache
-def _installed() -> EntryPoints:
+def _offered(group: str) -> EntryPoints:
     """Read the metadata of all installed packages, which takes some 10 ms."""
-    return entry_points()
+    return entry_points(group=group)
 
 
 def _package(plugin: EntryPoint) -> str:

@@ -1,26 +1,20 @@
-"""What the engine asks of the world: one Protocol for each outside thing, with what it may raise."""
+"""What the engine needs from the outside: one Protocol for each thing, with the errors that it may raise."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmatic_daemon.domain.audits import Audit
-from llmatic_daemon.domain.completions import Call, Completion, EndpointState, Request, TooLong
+from llmatic_daemon.domain.completions import Completion, EndpointState, Request, TooLong
+from llmatic_daemon.domain.events import EventBus
 from llmatic_daemon.domain.jobs import Job
 from llmatic_daemon.domain.networks import Candidate, Duplicate, Network, Rejection
-from llmatic_daemon.domain.placements import Artefacts, CommitResult, Placement
+from llmatic_daemon.domain.placements import Artefacts, Placement
 from llmatic_daemon.domain.prompts import Edition
 from llmatic_daemon.domain.sandbox import Layer
 from llmatic_daemon.domain.states import Checkpoint, Identity, Tessellation
 from llmatic_daemon.domain.task import Task
-from llmatic_daemon.domain.trainings import (
-    DevicePhase,
-    Failure,
-    Progress,
-    Report,
-    RestartReason,
-    StoppedEarly,
-    Training,
-)
+from llmatic_daemon.domain.trainings import Failure, Progress, Report, StoppedEarly, Training
 from llmatic_daemon.domain.uplift import Comparison
 
 #: What the log of a search is made of.
@@ -31,7 +25,7 @@ class Writer(Protocol):
     """Writes a variation of a network's source."""
 
     async def complete(self, request: Request) -> Completion | TooLong:
-        """Answer one request; as long as it takes while there is no LLM, if so configured.
+        """Answer one request; if so configured, wait while no LLM is available.
 
         Raises:
             WriterUnavailable: no LLM answered this request.
@@ -39,11 +33,11 @@ class Writer(Protocol):
         ...
 
     def endpoints(self) -> tuple[EndpointState, ...]:
-        """Return the LLM servers that it asks, as they are now; none when it asks none."""
+        """Return the current state of each LLM server; empty for a writer without servers."""
         return ()
 
     async def wait_until_probed(self) -> None:
-        """Wait until each LLM server has been asked who it is, whatever it answered."""
+        """Wait until each LLM server has been asked for its model, whatever it answered."""
         return
 
 
@@ -51,7 +45,7 @@ class Lifter(Protocol):
     """Turns untrusted source into a graph of allow-listed operations, without trusting it."""
 
     async def lift(self, candidate: Candidate) -> Network | Rejection:
-        """Build and export one candidate in a process of its own, and check the graph.
+        """Build and export one candidate in a process of its own, and validate the graph.
 
         Raises:
             LifterUnavailable: the lifter itself died or cannot start.
@@ -59,15 +53,14 @@ class Lifter(Protocol):
         ...
 
     async def missing(self) -> Mapping[Layer, str]:
-        """Wait until it is known which layers of the sandbox this machine lacks; each with its reason."""
+        """Return the sandbox layers that this machine lacks, each with its reason; waits until known."""
         return {}
 
 
 class Trainer(Protocol):
-    """Trains a network on the first device place that gets free.
+    """Trains a network on the first device worker that gets free.
 
-    A training that is `spare` comes after all others: it takes a place only while nobody else
-    waits for one.
+    A training of low priority starts only while no other training waits for a device worker.
     """
 
     async def task(self) -> Task:
@@ -80,7 +73,7 @@ class Trainer(Protocol):
         ...
 
     async def wait_until_idle(self) -> None:
-        """Wait until a place is free and nobody waits for it; another may take it first.
+        """Wait until a device worker is free and no training waits; another training may take it first.
 
         Raises:
             TrainerUnavailable: no trainer could be started.
@@ -90,36 +83,32 @@ class Trainer(Protocol):
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
     ) -> Report | Failure | StoppedEarly:
-        """Train and measure one network; the place is held from the first `watch` to the return.
+        """Train and measure one network; the worker is held from the first `watch` to the return.
 
         Returns:
-            Stopped only where `training.look` has said that it is not to go on.
+            StoppedEarly only if `training.rung.should_continue` returned False.
 
         Raises:
             TrainerUnavailable: the trainer died; it has been replaced.
         """
         ...
 
-    def watched_by(self, observers: "Sequence[Observer]") -> None:
-        """Tell these what the device places do: how they are now, and each change from now on."""
-        return
-
     def overdue(self) -> tuple[str, ...]:
-        """Name the places that have been at one thing for longer than they are ever given."""
+        """Name the device workers whose current activity exceeds its time limit."""
         return ()
 
     async def resize(self, devices: Sequence[str]) -> None:
-        """Train on these devices from now on; who trains on a place that goes finishes first.
+        """Train on these devices from now on; a training on a device that is removed finishes first.
 
         Raises:
-            ConfigurationError: there is none, or a new one cannot be set up; nothing has changed.
+            ConfigurationError: the list is empty, or a new one cannot be set up; nothing has changed.
             TrainerUnavailable: a new one does not start; nothing has changed.
         """
         ...
 
 
 class Store(Protocol):
-    """Keeps jobs and placements. Dispatch is at least once, results are exactly once."""
+    """Stores jobs and placements. Dispatch is at least once, results are exactly once."""
 
     async def dispatch(self, slot: int) -> Job:
         """Claim a job for a slot: the oldest released one, else a new one. Durable on return.
@@ -138,23 +127,23 @@ class Store(Protocol):
         ...
 
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
-        """Keep all that a placement changes, in one durable transaction.
+        """Store all that a placement changes, in one durable transaction.
 
         Args:
             placement: Its number is the next one of the log.
             artefacts: What the placement names by digest; content stored before may be left out.
 
         Returns:
-            False when the fence refused it: this job was settled, or dispatched anew, before.
+            False if the fence rejected it: this job was settled or dispatched again before.
 
         Raises:
             StoreUnavailable: nothing was written; the same call may be tried again.
-            ValueError: a number is not finite, or names something that the store does not know.
+            ValueError: a number is not finite, or a digest is unknown to the store.
         """
         ...
 
     async def adopt(self, edition: Edition) -> None:
-        """Keep a prompt set that the search takes, in one durable transaction; twice is once.
+        """Store a prompt set that becomes active, in one durable transaction; idempotent.
 
         Args:
             edition: Its number is the next one among the editions; its versions keep their texts.
@@ -166,7 +155,7 @@ class Store(Protocol):
         ...
 
     async def keep_audit(self, audit: Audit) -> None:
-        """Keep a second training of an elite, in one durable transaction; twice is once.
+        """Store a second training of an elite, in one durable transaction; idempotent.
 
         Args:
             audit: Its number is the next one among the audits, and its networks were placed.
@@ -179,10 +168,10 @@ class Store(Protocol):
         ...
 
     async def note_refusal(self, why: str) -> None:
-        """Keep the reason for which a prompt set was not taken, for those who ask later.
+        """Store why the last prompt set was rejected, for `status`.
 
         Args:
-            why: One line; empty: the prompts are good again.
+            why: One line; empty: the prompts are valid again.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -199,12 +188,12 @@ class Store(Protocol):
         ...
 
     async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
-        """Find how the same network ended first; None when no lasting end of it is known.
+        """Find how the same network ended first; None if no reproducible end of it is stored.
 
         Args:
             network_digest: Of its graph.
             initial: Whether the ends of initial networks count: some are measured untrained.
-            stopped: Whether it counts that a first look ended a training.
+            stopped: Whether a training that was stopped early counts.
 
         Raises:
             StoreUnavailable: it cannot be read now.
@@ -213,35 +202,35 @@ class Store(Protocol):
 
 
 class SearchStore(Store, Protocol):
-    """A store as its owner sees it: identity, tessellation and log around the life of a search."""
+    """A store as its owner uses it: identity, tessellation and log around the life of a search."""
 
     async def identity(self) -> Identity | None:
-        """Return what the state belongs to; None when it is new."""
+        """Return the search to which the state belongs; None if the state is new."""
         ...
 
     async def identify(self, identity: Identity) -> None:
         """Claim the state for a search, or check that it belongs to it.
 
         Raises:
-            ConfigurationError: the state belongs to another search; says what differs.
+            ConfigurationError: the state belongs to another search; names what differs.
         """
         ...
 
     async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
-        """Return the stored centroids; make and keep them the first time."""
+        """Return the stored centroids; make and store them the first time."""
         ...
 
     async def compare(self, control_ratio: float) -> Comparison | None:
-        """Say which share of the jobs is written by rule from now on, to compare with the LLM.
+        """Set the share of the jobs that the control arm writes from now on.
 
-        The comparison under way goes on if the share is the same. Another one begins anew: what
+        The current comparison goes on if the share is the same. Otherwise a new one begins: what
         enters the archive early and late cannot be compared, so each has one share throughout.
 
         Args:
             control_ratio: In [0, 1]; 0: there is no control arm any more.
 
         Returns:
-            The last comparison, under way or over; None: there never was one.
+            The last comparison, running or over; None: there never was one.
 
         Raises:
             StoreUnavailable: nothing is changed.
@@ -249,11 +238,11 @@ class SearchStore(Store, Protocol):
         ...
 
     async def checkpoint(self) -> Checkpoint | None:
-        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        """Return the last checkpoint; None if there is none, or if it does not fit the log."""
         ...
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a milestone in the place of the last one.
+        """Store a checkpoint in the place of the last one.
 
         Raises:
             StoreUnavailable: the last one is still there.
@@ -263,11 +252,11 @@ class SearchStore(Store, Protocol):
     def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first; a stream, as a long one need not fit in memory.
 
-        After a milestone, if one is given: without what that one has seen.
+        With a checkpoint, the entries that it already contains are left out.
 
-        Equal to what was committed, but for the weights of a report, which are never stored. An
-        edition or audit comes after the placements that it counts; of those that follow the same
-        placement editions come first, which changes nothing, as neither touches what the other does.
+        Equal to what was committed, except for the weights of a report, which are never stored. An
+        edition or audit comes after the placements that it counts. Of those that follow the same
+        placement, editions come first; the order makes no difference, as they change different parts.
 
         Raises:
             StoreUnavailable: the log cannot be read now.
@@ -275,69 +264,22 @@ class SearchStore(Store, Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return as soon as the store has come round to it: whatever was asked before is done."""
+        """Wait until the store thread has processed all earlier requests."""
         ...
 
     async def close(self) -> None:
-        """Checkpoint, close and unlock. Running jobs stay claimed until the next start."""
+        """Flush, close and unlock. Running jobs stay claimed until the next start."""
         ...
 
 
-class Observer(Protocol):
-    """Hears what happens, as far as it cares to; must return at once and never raise."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """All that the engine uses, ready for work."""
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Hear that a slot has entered a phase: idle, llm, lift, wait, train, commit."""
-        ...
-
-    def placed(self, placement: Placement) -> None:
-        """Hear of a placement after its commit."""
-        ...
-
-    def resized(self, num_slots: int) -> None:
-        """Hear of another number of slots, before the first new one starts; those above end after their jobs."""
-        return
-
-    def paused(self, is_paused: bool) -> None:
-        """Hear that a person has paused the search, or lets it go on."""
-        return
-
-    def called(self, call: Call) -> None:
-        """Hear how a call of an LLM's endpoint ended."""
-        return
-
-    def adopted(self, edition: Edition) -> None:
-        """Hear of a prompt set that the search has taken."""
-        return
-
-    def audited(self, audit: Audit) -> None:
-        """Hear of an audit after its commit."""
-        return
-
-    def refused(self, why: str) -> None:
-        """Hear of a prompt set that was not taken; one line for a person."""
-        return
-
-    def dispatched(self, job: Job) -> None:
-        """Hear that a job has been claimed for a slot."""
-        return
-
-    def released(self, job: Job, charged: bool) -> None:
-        """Hear that a job has been given back; charged: the world has failed it."""
-        return
-
-    def committed(self, result: CommitResult, duration_s: float) -> None:
-        """Hear what came of a try to commit a placement, and how long it took."""
-        return
-
-    def device_changed(self, device: str, phase: DevicePhase | None) -> None:
-        """Hear what a device place does from now on; None: it is free."""
-        return
-
-    def device_gone(self, device: str) -> None:
-        """Hear that a device place is there no more."""
-        return
-
-    def trainer_replaced(self, device: str, reason: RestartReason) -> None:
-        """Hear that the trainer of a device place has been given up for another."""
-        return
+    writer: Writer
+    lifter: Lifter
+    trainer: Trainer
+    store: Store
+    #: Writes the control arm and all other rule-based candidates; None: `writer` does.
+    rewriter: Writer | None = None
+    events: EventBus = field(default_factory=EventBus)

@@ -48,7 +48,7 @@ class Violation(StrEnum):
 class Sandbox:
     """Settings of the sandbox; every layer that the machine offers is used."""
 
-    #: Layers without which the daemon refuses to start.
+    #: Layers without which the daemon does not start.
     require: frozenset[Layer] = frozenset()
     #: User that the lifter switches to, where the daemon may.
     user: str = "nobody"
@@ -71,7 +71,7 @@ def forbid_tracing() -> None:
     """Forbid other processes of this user to trace this one, or read its memory and environment.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel rejects it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from llmatic_daemon.domain.audits import Contender
+from llmatic_daemon.domain.placements import PromptElite
+from llmatic_daemon.domain.prompts import Edition
 from llmatic_daemon.domain.uplift import Uplift
 
 # --- the search in numbers ------------------------------------------------------------------------
@@ -10,12 +13,12 @@ from llmatic_daemon.domain.uplift import Uplift
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchStatus:
-    """The search in numbers, for those who watch it."""
+    """A search in numbers: of the running engine, or as a state folder holds it."""
 
     num_settled: int
     num_evaluations: int
-    #: None: no limit.
-    max_evaluations: int | None
+    #: None: no limit, or a state folder: its settings have the limit.
+    max_evaluations: int | None = None
     network_cells: int
     filled_network_cells: int
     prompt_cells: int
@@ -27,8 +30,9 @@ class SearchStatus:
     #: Running time over all restarts, and time that device places were held, in seconds.
     elapsed_s: float
     train_s: float
+    #: Of a state folder: those with a running job.
     num_slots: int
-    #: Jobs are dispatched and results kept, as far as we know.
+    #: The daemon dispatches jobs and stores results, as far as is known.
     is_ready: bool = True
     #: A person has paused the search.
     is_paused: bool = False
@@ -43,6 +47,36 @@ class SearchStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SavedSearch:
+    """What a log has made of a search, in records that can be stored."""
+
+    #: Each filled cell of the network archive and its contenders, its elite first.
+    networks: tuple[tuple[int, tuple[Contender, ...]], ...]
+    #: Each filled cell of the prompt archive, with its objective and its elite.
+    individuals: tuple[tuple[int, float, PromptElite], ...]
+    #: Prompt, version and collective score.
+    scores: tuple[tuple[str, int, float], ...]
+    edition: Edition | None
+    #: By prompt: digests of its versions, its position on the archive's axis, its last edition.
+    versions: Mapping[str, tuple[str, ...]]
+    axis_positions: Mapping[str, int]
+    last_used: Mapping[str, int]
+    #: Best objectives of the last window and of the current one.
+    window: tuple[float | None, float | None]
+    #: Objective and job.
+    best: tuple[float, int] | None
+    num_evaluations: int
+    num_since_added: int
+    #: In full trainings.
+    cost: float
+    rung_accuracies: tuple[float, ...]
+    rung_ratio: float
+    llm_is_out: bool
+    train_s: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """A search as the first part of its log made it, so that a start folds only what came after."""
 
@@ -52,8 +86,8 @@ class Checkpoint:
     num_audits: int = 0
     #: Names the rules by which the log was folded; by others it may give another search.
     rules_digest: str = ""
-    #: The search, as JSON.
-    search: str = field(default="", repr=False)
+    #: None: the search before its first entry.
+    search: SavedSearch | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

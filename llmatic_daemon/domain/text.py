@@ -1,10 +1,10 @@
-"""Numbers as text for a person."""
+"""Formatting of numbers for people."""
 
 from llmatic_daemon.domain.networks import Measures
 
 
 def count(number: float) -> str:
-    """Write a large number in three digits and a unit: 41.2 M."""
+    """Format a large number with three digits and a unit: 41.2 M."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(number) >= limit:
             return f"{number / limit:.3g}{unit}"
@@ -12,5 +12,5 @@ def count(number: float) -> str:
 
 
 def ratio(measures: Measures) -> str:
-    """Write the width-to-depth ratio with its two numbers."""
+    """Format the width-to-depth ratio as width/depth."""
     return f"{measures.width}/{measures.depth}"

@@ -1,49 +1,49 @@
-"""Trainings: how a network is trained, and what comes of it."""
+"""Trainings of networks, and their results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from llmatic_daemon.domain.networks import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A cheap first look at a network in training, after which its training may end."""
+    """The point of a training at which early stopping decides whether it continues."""
 
-    #: After which share of the training, in (0, 1).
+    #: Share of the training before the rung, in (0, 1).
     ratio: float
-    #: Asked with the accuracy so far, on the split that selects; must return at once.
+    #: Called with the accuracy so far, on the split that selects; must return at once.
     should_continue: Callable[[float], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """How a network is to be trained, beyond the trainer's own recipe."""
+    """The parameters of one training, in addition to the trainer's recipe."""
 
     seed: int
     #: 0 measures the untrained network; None trains as long as the recipe says.
     epochs: int | None = None
     keep_weights: bool = False
-    #: Take a device place only while nobody else waits for one.
+    #: Whether all other trainings are dispatched first.
     low_priority: bool = False
-    #: None: it is trained to its end without a look.
+    #: None: no early stopping.
     rung: Rung | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """One point of a learning curve."""
 
     number: int
     train_loss: float
-    #: On the split that selects, in [0, 1].
+    #: Accuracy on the split that selects, in [0, 1].
     accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """What a trainer says while it works; the first one, at epoch 0, when it has its place."""
+    """Progress of a training; the first one, at epoch 0, when its device is assigned."""
 
     device: str
     epoch: int
@@ -53,27 +53,27 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A network that did not train, and why."""
+    """A network whose training failed, and why."""
 
     cause: Outcome
     detail: str
     device: str = ""
     wait_s: float = 0.0
     train_s: float = 0.0
-    #: In full trainings, by the epochs that had ended.
+    #: Cost of the completed epochs, in full trainings.
     cost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoppedEarly:
-    """A network whose training was ended after the first look; its accuracy never counts as one."""
+    """A network whose training was stopped at the rung; its accuracy is no objective."""
 
-    #: Accuracy of the look, in [0, 1].
+    #: Accuracy at the rung, in [0, 1].
     rung_accuracy: float
     device: str
     wait_s: float
     train_s: float
-    #: In full trainings, in (0, 1).
+    #: Cost in full trainings, in (0, 1).
     cost: float
 
 
@@ -89,39 +89,39 @@ class Report:
     test_loss: float
     curve: tuple[Epoch, ...]
     device: str
-    #: Time spent waiting for a device place, and holding it.
+    #: Time spent waiting for a device, and using it.
     wait_s: float
     train_s: float
-    #: Safetensors; only when `Training.keep_weights`.
+    #: Safetensors; None unless `Training.keep_weights`.
     weights: bytes | None = field(default=None, repr=False)
-    #: Mean and deviation of each channel by which images are normalised; beside the weights only.
+    #: Mean and deviation of each channel for the normalisation of images; None without weights.
     normalisation: tuple[tuple[float, float], ...] | None = None
-    #: Accuracy of the first look, in [0, 1]; None when there was none.
+    #: Accuracy at the rung, in [0, 1]; None if there was none.
     rung_accuracy: float | None = None
-    #: In full trainings; a look that is a training of its own comes on top, and to measure an
-    #: untrained network costs none.
+    #: Cost in full trainings. A rung that is a separate training is added; measuring an untrained
+    #: network costs 0.
     cost: float = 1.0
 
 
-# --- what those who watch hear of -----------------------------------------------------------------
+# --- events for observers ------------------------------------------------------------------------
 
 
 class DevicePhase(StrEnum):
-    """What keeps a device place busy."""
+    """Activity of a device worker."""
 
-    #: A trainer is being started there, or a pause follows a start that failed.
+    #: The trainer starts, or waits after a start that failed.
     START = "start"
     TRAIN = "train"
     AUDIT = "audit"
 
 
 class RestartReason(StrEnum):
-    """Why a trainer was replaced."""
+    """Why a trainer was restarted."""
 
     DIED = "died"
-    #: It did not end a training in time, and was killed.
+    #: A training exceeded its time limit, and the trainer was killed.
     HUNG = "hung"
-    #: Nobody wants the result of its training any more.
+    #: Its training was cancelled.
     CANCELLED = "cancelled"
-    #: It did not become ready.
+    #: It did not become ready in time.
     NOT_STARTED = "not_started"

@@ -1,32 +1,30 @@
-"""The control arm: what the LLM adds to a search."""
+"""Uplift: what the LLM adds to a search, measured against the control arm."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llmatic_daemon.domain.placements import Arm, Placement
 
-# --- what the LLM is worth ------------------------------------------------------------------------
-
-#: Objectives are summed up in these parts of 1, as integers: such a sum knows no order.
+#: Objectives are summed as integers in these units, so the sum does not depend on the order.
 OBJECTIVE_UNITS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmTally:
-    """What has become of the candidates of one arm; those that the world has failed are in none."""
+    """Counts and sums of one arm's candidates, without those that failed for external reasons."""
 
     num_settled: int = 0
-    #: Of these, entered the network archive.
+    #: Number that entered the network archive.
     num_entered: int = 0
-    #: Trained to the end and measured.
+    #: Number that were trained to the end.
     num_trained: int = 0
-    #: Of the trained ones: sum of the objectives, and of their squares; in `OBJECTIVE_UNITS`.
+    #: Sum of the objectives, and of their squares; in `OBJECTIVE_UNITS`.
     objective_sum: int = 0
     objective_squares: int = 0
 
     @classmethod
     def of(cls, placement: Placement) -> "ArmTally | None":
-        """Count one candidate; None when it says nothing of its arm, as the world has failed it."""
+        """Return the tally of one candidate, or None if it does not count for an arm."""
         if placement.arm is Arm.FALLBACK or not placement.outcome.blames_prompt:
             return None
         objective = placement.objective
@@ -40,7 +38,7 @@ class ArmTally:
         )
 
     def __add__(self, other: "ArmTally") -> "ArmTally":
-        """Add up two of them."""
+        """Return the sum of two tallies."""
         return ArmTally(
             num_settled=self.num_settled + other.num_settled,
             num_entered=self.num_entered + other.num_entered,
@@ -52,18 +50,18 @@ class ArmTally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """A stretch of a search in which the control arm had one and the same share of the jobs."""
+    """A period of a search with one control ratio."""
 
     #: In (0, 1].
     control_ratio: float
-    #: Number of placements before it, and with its last one; None: it goes on.
+    #: Number of placements before the period, and at its end; None: it is not over.
     since: int
     until: int | None = None
     writer: ArmTally = ArmTally()
     control: ArmTally = ArmTally()
 
     def after(self, placement: Placement) -> "Comparison":
-        """Return it after one more placement; one that is over stays as it is."""
+        """Return the comparison after one more placement; if it is over, unchanged."""
         one = ArmTally.of(placement)
         if one is None or self.until is not None:
             return self
@@ -73,9 +71,9 @@ class Comparison:
 
 
 class Finding(StrEnum):
-    """What a difference between the arms says of the LLM."""
+    """Whether the LLM's arm is better than the control arm."""
 
-    #: The interval holds 0.
+    #: The interval contains 0.
     OPEN = "not yet distinguishable"
     BETTER = "better"
     WORSE = "worse"
@@ -83,7 +81,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """What the LLM's arm has over the control arm in one respect; below 0: it has less."""
+    """The LLM's arm minus the control arm, in one quantity."""
 
     mean: float
     #: Bounds of the 95 % bootstrap interval.
@@ -94,28 +92,28 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmFigures:
-    """How an arm has done; for people."""
+    """The results of an arm, for people."""
 
     num_settled: int
-    #: Of these, entered the network archive; were trained to the end and measured.
+    #: Number that entered the network archive, and that were trained to the end.
     num_entered: int
     num_trained: int
-    #: In [0, 1]; None: nothing was settled, or trained.
+    #: In [0, 1]; None: no candidate was settled, or trained.
     entered_ratio: float | None
     mean_objective: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Uplift:
-    """What the LLM is worth, as far as a control arm tells."""
+    """The comparison of both arms."""
 
     control_ratio: float
-    #: Number of placements before the comparison, and with its last one; None: it goes on.
+    #: Number of placements before the comparison, and at its end; None: it is not over.
     since: int
     until: int | None
     writer: ArmFigures
     control: ArmFigures
-    #: In the share of the settled candidates that entered; None: too few to say.
+    #: Difference of the shares that entered the archive; None: too few candidates.
     entered: Difference | None
-    #: In the mean objective of the trained ones; None: too few to say.
+    #: Difference of the mean objectives; None: too few trained networks.
     objective: Difference | None

@@ -1,18 +1,18 @@
-"""What the LLM is worth, while a daemon runs: the comparison with the control arm goes on with each placement."""
+"""The comparison of the LLM with the control arm while a search runs; each placement continues it."""
 
-from llmatic_daemon.domain import Comparison, Placement, Uplift
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain import Comparison, Uplift
+from llmatic_daemon.domain.events import Event, Placed
 from llmatic_daemon.search.comparison import uplift
 from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.variants import strategy_of
 
 
 def share(rules: Rules) -> float:
-    """Say which share of the jobs is the control arm's, in [0, 1]; of a search all by rule it has none."""
+    """Return the control arm's share of the jobs, in [0, 1]; 0 for a search that is all by rule."""
     return 0.0 if strategy_of(rules).by_rule else rules.control_ratio
 
 
-class ControlArm(Observer):
+class ControlArm:
     """Follows a comparison.
 
     Args:
@@ -23,17 +23,14 @@ class ControlArm(Observer):
         self._comparison = comparison
         self._known: Uplift | None = None
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Slots are of no interest."""
-
-    def placed(self, placement: Placement) -> None:
-        """Count a placement; what it means is worked out when somebody asks."""
-        if self._comparison is not None:
-            self._comparison = self._comparison.after(placement)
+    def receive(self, event: Event) -> None:
+        """Count a placement; the uplift is computed when it is read."""
+        if isinstance(event, Placed) and self._comparison is not None:
+            self._comparison = self._comparison.after(event.placement)
             self._known = None
 
     def uplift(self) -> Uplift | None:
-        """Say what is known now; None: there never was a control arm."""
+        """Return the uplift so far; None if there never was a control arm."""
         if self._known is None and self._comparison is not None:
             self._known = uplift(self._comparison)
         return self._known

@@ -1,4 +1,4 @@
-"""Audits: who is trained a second time, what two figures say, and who holds a cell afterwards."""
+"""Audits: which elites are trained a second time, the verdict, and the holder of a cell afterwards."""
 
 import math
 from collections.abc import Set
@@ -9,14 +9,14 @@ import numpy as np
 from annotated_types import Interval
 from immutables import Map
 
-from llmatic_daemon.domain import Accuracies, Audit, Elite, Failure, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.domain import Accuracies, Audit, Contender, Failure, Outcome, Rejection, Report, Verdict
 from llmatic_daemon.search.rules import Ratio
 
-#: How many networks of a cell are remembered, its elite included: who takes over when it falls.
+#: Number of networks that are kept for each cell, its elite included; they replace an elite that falls.
 NUM_CONTENDERS = 3
-#: Seeds of audits begin above those of proposals, so that none is its own network's first one.
+#: Seeds of audits begin above those of proposals, so that an audit never repeats the first seed.
 _FIRST_SEED = 2**31
-#: What a training that failed has reached.
+#: Accuracies of a training that failed.
 _NOTHING = Accuracies(objective=0.0, test_accuracy=0.0)
 
 
@@ -34,39 +34,28 @@ class AuditRules:
 NO_AUDITS = AuditRules(ratio=0.0, threshold=4.0)
 
 
-# --- who may hold a cell -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
-    """A network that holds a cell, or would if those before it fell."""
-
-    elite: Elite
-    #: Of its training; the mean of two after an audit.
-    figures: Accuracies
-    #: Drawn to be audited as soon as it holds its cell, and not audited yet.
-    wants_audit: bool
+# --- contenders of a cell ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contenders:
     """The best few networks of each cell, and the elites that are due for an audit.
 
-    In memory they are bounded by the cells, not by the evaluations. What has been forgotten never
-    holds its cell again: it was worse than NUM_CONTENDERS others of that cell.
+    Their number is bounded by the cells, not by the evaluations. A network that is dropped never holds its
+    cell again, because it was worse than NUM_CONTENDERS others of that cell.
     """
 
-    #: By falling objective; of equals, the one that was there first. The first one holds the cell.
+    #: By falling objective; among equals, the oldest first. The first one holds the cell.
     ranked: Map[int, tuple[Contender, ...]] = Map()
     #: Cells whose elite is to be audited, and its job.
     due: Map[int, int] = Map()
 
     def of(self, cell: int) -> tuple[Contender, ...]:
-        """List who contends for a cell, its elite first."""
+        """Return the contenders of a cell, its elite first."""
         return self.ranked.get(cell, ())
 
     def find(self, cell: int, job: int) -> Contender | None:
-        """Find a network of a cell; None when it is forgotten."""
+        """Return a network of a cell, or None if it was dropped."""
         return next((each for each in self.of(cell) if each.elite.job == job), None)
 
     def joined_by(self, cell: int, contender: Contender) -> "Contenders":
@@ -77,13 +66,13 @@ class Contenders:
         return self._with(cell, (*self.of(cell), contender))
 
     def left_to(self, cell: int, contender: Contender) -> "Contenders":
-        """Return the contenders after one network has a cell for itself."""
+        """Return the contenders after one network has become the only one of a cell."""
         return Contenders(
             ranked=self.ranked.set(cell, (contender,)), due=_with_due(self.due, cell, contender)
         )
 
     def after(self, audit: Audit) -> "Contenders":
-        """Return the contenders when the mean counts; a network that is forgotten stays so."""
+        """Return the contenders after an audit, whose mean replaces the first accuracies."""
         revised = tuple(
             replace(each, figures=audit.mean, wants_audit=False) if each.elite.job == audit.job else each
             for each in self.of(audit.cell)
@@ -91,7 +80,7 @@ class Contenders:
         return self._with(audit.cell, revised)
 
     def _with(self, cell: int, contenders: tuple[Contender, ...]) -> "Contenders":
-        # The sort is stable: only who is better overtakes.
+        # The sort is stable, so a network must be better to overtake another one.
         ranked = sorted(contenders, key=lambda each: -each.figures.objective)
         return Contenders(
             ranked=self.ranked.set(cell, tuple(ranked[:NUM_CONTENDERS])),
@@ -109,12 +98,12 @@ def _with_due(due: Map[int, int], cell: int, holder: Contender) -> Map[int, int]
     return due.delete(cell) if cell in due else due
 
 
-# --- who is audited ------------------------------------------------------------------------------
+# --- selection of audits -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """An elite that is to be trained again, and by which seed."""
+    """An elite that is to be trained again, and the seed."""
 
     cell: int
     contender: Contender
@@ -123,12 +112,12 @@ class Due:
 
 
 def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
-    """Tell whether a candidate is audited once it is an elite, whatever else happens."""
+    """Return whether a candidate is audited as soon as it is an elite; independent of all others."""
     return rules.ratio > 0 and _draw(search_seed, job)[0] < rules.ratio
 
 
 def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] = frozenset()) -> Due | None:
-    """Choose the elite to be audited next, the oldest first, but for some jobs; None when there is none."""
+    """Return the oldest elite that is due for an audit, except some jobs, or None."""
     jobs = {cell: job for cell, job in contenders.due.items() if job not in skipped_audits}
     if not jobs:
         return None
@@ -139,27 +128,27 @@ def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] 
 
 
 def _draw(search_seed: int, job: int) -> tuple[float, int]:
-    """Draw a number in [0, 1) and a seed for a job; the search's own draws have attempts from 1."""
+    """Draw a number in [0, 1) and a seed for a job, from attempt 0, which no proposal uses."""
     rng = np.random.default_rng([search_seed, job, 0, 1])
     return float(rng.random()), _FIRST_SEED + int(rng.integers(2**31))
 
 
-# --- what an audit says --------------------------------------------------------------------------
+# --- verdict -------------------------------------------------------------------------------------
 
 
 def standard_error(first: float, second: float, num_images: int) -> float:
     """Estimate the standard error of the difference of two accuracies.
 
-    One success and one failure are added to each, so that 0 and 1 are not taken for certain.
+    One success and one failure are added to each, so that accuracies of 0 and 1 have an error too.
 
     Args:
         first: In [0, 1].
         second: In [0, 1].
-        num_images: By which both were measured.
+        num_images: Number of images of both measurements.
 
     Returns:
-        Above 0. It counts the images alone, as if each training had drawn its own; what the seed
-        does to a training comes on top, which is why the threshold is not 2.
+        A number above 0. It covers the choice of images only. The seed adds variance, so the threshold of
+        an audit is larger than 2.
 
     Source: Agresti 2000 (Agresti & Caffo, The American Statistician 54).
     """
@@ -177,22 +166,22 @@ def judge(
     num_settled: int,
     num_images: int,
 ) -> Audit:
-    """Decide all that a second training changes.
+    """Decide everything that a second training changes.
 
-    A network that does not train the second time, or is not even lifted, has reached 0: its first
-    figure cannot be repeated.
+    If the second training or its lift fails, its accuracy counts as 0, because the first result cannot be
+    reproduced.
 
     Args:
-        contenders: As they are now, not as the audit began.
-        rules: Of the search.
-        due: What was audited.
-        result: What became of it.
-        number: Of the audit.
+        contenders: Current contenders, which may have changed since the audit began.
+        rules: Rules of the search.
+        due: The audited elite.
+        result: Result of the second training.
+        number: Number of the audit.
         num_settled: Number of placements before it.
-        num_images: Of the split that selects, at least 1.
+        num_images: Size of the split that selects, at least 1.
 
     Raises:
-        ValueError: a figure is not finite.
+        ValueError: an accuracy is not finite.
     """
     first, second = due.contender.figures, _figures(result)
     error = standard_error(first.objective, second.objective, num_images)
@@ -229,5 +218,5 @@ def _figures(result: Report | Failure | Rejection) -> Accuracies:
 
 
 def _printable(detail: str) -> str:
-    """Replace what no encoding can write: a network's own words may hold it."""
+    """Replace lone surrogates, which UTF-8 cannot encode; a network's message may contain them."""
     return detail.encode(errors="replace").decode()

@@ -1,8 +1,8 @@
-"""What the LLM is worth: its arm against the control arm, which is written by rule from the same parents.
+"""Uplift: the LLM's arm compared with the control arm, which a rule writes from the same parents.
 
-Jobs are drawn for the control arm by chance, so that the arms differ in their writer alone. They do
-not search apart: both fill the same archive and take parents from it, and what one has found raises
-the bar for the other. The question is who is better to ask next, not who would have come farther alone.
+Jobs are assigned to the control arm at random, so that the arms differ in their writer alone. Both arms
+share one archive and its parents. So the comparison shows which writer produces better candidates now, not
+which would have found a better archive by itself.
 """
 
 import numpy as np
@@ -19,19 +19,19 @@ from llmatic_daemon.domain import (
     Uplift,
 )
 
-#: With fewer candidates in one of the arms, nothing is said of a difference.
+#: Minimum number of candidates in each arm for a comparison.
 MIN_CANDIDATES = 20
 NUM_RESAMPLES = 2_000
-#: Of an interval, in percent.
+#: Bounds of the interval, in percent.
 _BOUNDS = (2.5, 97.5)
 _SEED = 20_241
 
 
 def uplift(comparison: Comparison) -> Uplift:
-    """Say what the LLM's arm has over the control arm, as far as it is known.
+    """Compare both arms. Takes 1 ms, independent of the number of candidates.
 
-    The intervals are of one look: who looks each hour and stops at the first verdict is wrong more often
-    than one time in twenty. Costs a millisecond, however many candidates there are.
+    Each interval is valid for one check. Repeated checks that stop at the first finding are wrong more
+    often than one time in twenty.
     """
     return Uplift(
         since=comparison.since,
@@ -45,7 +45,7 @@ def uplift(comparison: Comparison) -> Uplift:
 
 
 def figures(tally: ArmTally) -> ArmFigures:
-    """Write a tally in the units of the search."""
+    """Return a tally in the units of the search."""
     settled, trained = tally.num_settled, tally.num_trained
     return ArmFigures(
         num_settled=settled,
@@ -59,13 +59,13 @@ def figures(tally: ArmTally) -> ArmFigures:
 def entered_difference(writer: ArmTally, control: ArmTally) -> Difference | None:
     """Compare the shares of the settled candidates that entered the network archive.
 
-    A sample of yes and no is its two counts, so that resampling it is one binomial draw. A share of
-    0 would be resampled as 0 each time, and 0 of 20 look certain: each arm gets one more of either.
+    Resampling two counts is one binomial draw. One success and one failure are added to each arm, because
+    a share of 0 would always be resampled as 0.
 
     Returns:
-        None with fewer than `MIN_CANDIDATES` settled candidates in an arm.
+        The difference, or None with fewer than `MIN_CANDIDATES` settled candidates in an arm.
 
-    Source: Efron 1979 (bootstrap); Agresti 2000 (one more of either).
+    Source: Efron 1979 (bootstrap); Agresti 2000 (one success and one failure).
     """
     if min(writer.num_settled, control.num_settled) < MIN_CANDIDATES:
         return None
@@ -77,11 +77,11 @@ def entered_difference(writer: ArmTally, control: ArmTally) -> Difference | None
 def objective_difference(writer: ArmTally, control: ArmTally) -> Difference | None:
     """Compare the mean objectives of the networks that were trained.
 
-    A mean of 20 or more is resampled by its standard error alone, which a count, a sum and a sum of
-    squares tell: the parametric bootstrap. The objectives themselves would be a million one day.
+    Each mean is resampled by its standard error (parametric bootstrap). This needs a count, a sum and a sum
+    of squares only, not every objective.
 
     Returns:
-        None with fewer than `MIN_CANDIDATES` trained networks in an arm.
+        The difference, or None with fewer than `MIN_CANDIDATES` trained networks in an arm.
 
     Source: Efron 1993, chapter 6.5 (parametric bootstrap).
     """
@@ -107,7 +107,7 @@ def _shares(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
 def _means(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
     """Draw mean objectives: (NUM_RESAMPLES,), in the units of the search."""
     number = tally.num_trained
-    # Of integers, so that the difference of two large squares is exact.
+    # Integers keep the difference of two large squares exact.
     squares = number * tally.objective_squares - tally.objective_sum**2
     deviation = (squares / (number * (number - 1))) ** 0.5
     drawn = rng.standard_t(number - 1, NUM_RESAMPLES)

@@ -1,9 +1,10 @@
-"""Multi-fidelity: a cheap first look decides who gets a full training.
+"""Early stopping: a rung, early in each training, decides whether the training continues.
 
-Asynchronous successive halving with two rungs (Li 2020, ASHA), and one thing more: the cell of a lifted
-network is known before it is trained. So a network whose cell is empty goes on in any case; any other
-one must have looked as good, at the same point of its training, as the elite that it is to beat, and be
-among the best looks of late.
+This is asynchronous successive halving with two rungs (ASHA), extended by the archive: the cell of a lifted
+network is known before its training. A training continues if the cell is empty. Otherwise the network must
+be as accurate as its cell's elite was at the same rung, and rank among the best of the recent rungs.
+
+Source: Li 2020 (ASHA).
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-#: Looks that are remembered, the last ones: what a search was like long ago says little.
+#: Number of recent accuracies at the rung; older ones are not comparable, because the search improves.
 NUM_REMEMBERED = 500
 
 
@@ -35,13 +36,13 @@ def is_promising(
     elite_rung_accuracy: float | None,
     rung_accuracies: tuple[float, ...],
 ) -> bool:
-    """Tell whether a network whose cell is taken may go on.
+    """Return whether the training of a network continues if its cell has an elite.
 
     Args:
-        rules: Which share may.
-        rung_accuracy: Its accuracy, in [0, 1].
-        elite_rung_accuracy: Of the elite of its cell; None when that one was never looked at.
-        rung_accuracies: Those of late, without this one.
+        rules: Rules with the share of trainings that continue.
+        rung_accuracy: Accuracy of the network at the rung, in [0, 1].
+        elite_rung_accuracy: Accuracy of its cell's elite at the same rung; None if unknown.
+        rung_accuracies: Recent accuracies at the rung, without this one.
     """
     if elite_rung_accuracy is not None and rung_accuracy < elite_rung_accuracy:
         return False
@@ -50,5 +51,5 @@ def is_promising(
 
 
 def remembered(rung_accuracies: tuple[float, ...], rung_accuracy: float) -> tuple[float, ...]:
-    """Return the looks of late after one more."""
+    """Return the recent accuracies at the rung after one more."""
     return (*rung_accuracies[-NUM_REMEMBERED + 1 :], rung_accuracy)

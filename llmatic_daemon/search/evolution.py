@@ -1,7 +1,8 @@
-"""The whole search as one immutable value: what to try next, and what a result changes.
+"""The whole search as one immutable value.
 
-`propose` draws the next candidate, `place` decides what a finished one changes, `edit` what other
-prompts change, `audit` what a second training changes, and `apply` obeys. Folding `apply` over the stored log rebuilds the search exactly.
+`proposals.propose` draws the next candidate. `placement.place`, `edit` and `audit` decide what a finished
+candidate, other prompts or a second training change. `apply` applies these entries of the log. Folding
+`apply` over the stored log rebuilds the search exactly.
 """
 
 from collections.abc import Iterable
@@ -9,10 +10,19 @@ from dataclasses import dataclass, replace
 
 from immutables import Map
 
-from llmatic_daemon.domain import Accuracies, Audit, Edition, Elite, Operator, Placement, PromptElite
+from llmatic_daemon.domain import (
+    Accuracies,
+    Audit,
+    Contender,
+    Edition,
+    Elite,
+    Operator,
+    Placement,
+    PromptElite,
+)
 from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
-from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contender, Contenders
+from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contenders
 from llmatic_daemon.search.early_stopping import NO_EARLY_STOPPING, EarlyStoppingRules
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK, PromptBook, Version
 from llmatic_daemon.search.rules import Rules
@@ -29,11 +39,14 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Settled candidates are counted in windows; ours have no generations to compare with."""
+    """The best objectives of windows of settled candidates.
+
+    A window replaces the generation of the paper, because this search is steady-state.
+    """
 
     #: Best objective of the last complete window that had one; None before.
     last_best: float | None = None
-    #: Best objective of the window under way.
+    #: Best objective of the current window.
     current_best: float | None = None
 
     def after(self, objective: float | None, *, complete: bool) -> "Window":
@@ -62,20 +75,20 @@ class Evolution:
     num_evaluations: int = 0
     #: Settled since a network was last added to the network archive.
     num_since_added: int = 0
-    #: All that was trained, looks included, in full trainings; audits aside.
+    #: Cost of all trainings, stopped ones included and audits excluded, in full trainings.
     cost: float = 0.0
-    #: Accuracies of the first looks of late, oldest first, all at the same point of a training.
+    #: Recent accuracies at the rung, oldest first, all at `rung_ratio`.
     rung_accuracies: tuple[float, ...] = ()
-    #: See `Placement.look_ratio`.
+    #: See `Placement.rung_ratio`.
     rung_ratio: float = 0.0
-    #: Whether a stand-in wrote the last candidate that was not the control arm's: no LLM answers.
+    #: Whether the fallback wrote the last candidate outside the control arm: no LLM is available.
     llm_is_out: bool = False
-    #: Time that networks held a device place, audits included, in seconds.
+    #: Time that networks used a device, audits included, in seconds.
     train_s: float = 0.0
     #: Running time over all restarts, in seconds.
     elapsed_s: float = 0.0
     audit_rules: AuditRules = NO_AUDITS
-    #: Who holds a cell of the network archive if its elite falls.
+    #: The networks that may hold a cell of the network archive if its elite falls.
     contenders: Contenders = NO_CONTENDERS
     num_audits: int = 0
     early_stopping_rules: EarlyStoppingRules = NO_EARLY_STOPPING
@@ -164,7 +177,7 @@ def fold(evolution: Evolution, log: Iterable[Placement | Edition | Audit]) -> Ev
 
 
 def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
-    """Make a contender of what was offered to the network archive; None when nothing was."""
+    """Return the contender that was offered to the network archive, or None."""
     if placement.cell is None or placement.report is None:
         return None
     assert placement.measures is not None
@@ -184,12 +197,12 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
 
 
 def _is_untrained(evolution: Evolution, placement: Placement) -> bool:
-    """Tell whether a network was measured as it was built."""
+    """Return whether a network was measured without training."""
     return placement.operator is Operator.INITIALISATION and measures_untrained(evolution.rules)
 
 
 def _with_rung_accuracy(evolution: Evolution, placement: Placement) -> tuple[float, ...]:
-    """Remember a look, and no look at another point of a training beside it."""
+    """Add an accuracy at the rung; drop those of another rung ratio."""
     if placement.rung_accuracy is None:
         return evolution.rung_accuracies
     same = placement.rung_ratio == evolution.rung_ratio
@@ -212,7 +225,7 @@ def _with_contender(evolution: Evolution, placement: Placement, contender: Conte
         return contenders
     if strategy_of(evolution.rules).is_map:
         return contenders.joined_by(placement.cell, contender)
-    # A place of a population is left for good by whoever was there.
+    # In a population, a replaced network never returns.
     added = placement.status.added
     return contenders.left_to(placement.cell, contender) if added else contenders
 
@@ -250,6 +263,6 @@ def _with_best(best: Best | None, placement: Placement) -> Best | None:
 
 
 def _best_of(networks: CVTArchive[Elite]) -> Best | None:
-    """Find the best elite; of equals, the one with the lowest job."""
+    """Return the best elite; among equals, the one with the lowest job."""
     found = [Best(held.objective, held.elite.job) for _, held in networks.items()]
     return max(found, key=lambda best: (best.objective, -best.job), default=None)

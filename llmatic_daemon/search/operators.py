@@ -1,4 +1,4 @@
-"""How a candidate is made: initialisation, mutation, crossover."""
+"""The operators that propose a candidate: initialisation, mutation, crossover."""
 
 from bisect import bisect
 from dataclasses import dataclass, replace
@@ -34,10 +34,12 @@ class Net(nn.Module):
 
 
 def initial_source(task: Task) -> str:
-    """Write the initial network for a task's images.
+    """Return the source of the initial network for a task.
 
-    For 3 x 32 x 32 it is the paper's: a 1 x 1 convolution to one channel, 1024 -> 1024, 1024 -> 10
-    (section 3.1); for other sizes its dense layers have one feature for each pixel too.
+    For images of 3 x 32 x 32 it is the paper's: a 1 x 1 convolution to one channel, then dense layers
+    1024 -> 1024 and 1024 -> 10. For other sizes the first dense layer has one feature for each pixel too.
+
+    Source: Nasir 2024, section 3.1.
     """
     channels, height, width = task.input_shape
     return INITIAL_SOURCE.format(channels=channels, features=height * width, num_classes=task.num_classes)
@@ -45,7 +47,7 @@ def initial_source(task: Task) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archives:
-    """What an operator sees: both archives, the prompts in use, and the job it proposes for."""
+    """The input of an operator: both archives, the active prompts, and the job."""
 
     rules: Rules
     networks: CVTArchive[Elite]
@@ -59,14 +61,14 @@ class Archives:
 
     @property
     def is_initialising(self) -> bool:
-        """Tell whether neither archive has reached its threshold."""
+        """Whether neither archive has reached its threshold."""
         enough = max(len(self.networks), len(self.individuals)) >= self.rules.num_initial
         return not enough or len(self.networks) == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Individual:
-    """A (prompt, temperature) individual, and who gets its credit."""
+    """A (prompt, temperature) individual, and the elite that gets its credit."""
 
     prompt: Prompt
     temperature: float
@@ -83,7 +85,7 @@ def initialise(archives: Archives, rng: Generator) -> Proposal:
 def mutate(archives: Archives, rng: Generator) -> Proposal:
     """Mutate one elite by the most curious individual, or by a random prompt.
 
-    A random prompt comes with a uniformly random temperature: the paper does not say which.
+    A random prompt gets a uniformly random temperature, because the paper leaves it open.
 
     Source: Nasir 2024, Algorithm 1.
     """
@@ -97,8 +99,8 @@ def mutate(archives: Archives, rng: Generator) -> Proposal:
 def cross(archives: Archives, rng: Generator) -> Proposal:
     """Join an elite and its 2 or 3 nearest neighbours by the crossover prompt.
 
-    Nothing is credited and nothing offered to the prompt archive. With too few elites for that
-    many neighbours, those that there are take part.
+    A crossover gives no credit and offers nothing to the prompt archive. If there are fewer elites, it
+    uses all of them.
     """
     rules = archives.rules
     cell = parent_cell(archives, rng)
@@ -108,9 +110,9 @@ def cross(archives: Archives, rng: Generator) -> Proposal:
 
 
 def mutate_instead(archives: Archives, crossover: Proposal, rng: Generator) -> Proposal:
-    """Mutate the first parent of a crossover whose request was too long, by a random prompt.
+    """Replace a crossover whose request was too long by a mutation of its first parent.
 
-    It keeps the crossover's temperature and seed.
+    The prompt is random; the temperature and the seed are those of the crossover.
     """
     at = archives.rules.crossover_temperature
     individual = _random_prompt(archives, at, rng)
@@ -145,7 +147,7 @@ def _most_curious(archives: Archives, rng: Generator) -> Individual | None:
 
 
 def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
-    """Draw a prompt by weight; credit goes to the elite of the cell where it and `at` lie."""
+    """Draw a prompt by weight; the elite of the cell at (prompt, `at`) gets the credit."""
     index = drawn_by_weight(archives.prompts, rng)
     cell, _ = archives.individuals.locate(float(archives.prompts.axis_positions[index]), at)
     held = archives.individuals.get(cell)
@@ -154,13 +156,13 @@ def _random_prompt(archives: Archives, at: float, rng: Generator) -> Individual:
 
 
 def drawn_by_weight(prompts: PromptSet, rng: Generator) -> int:
-    """Draw a mutation prompt by weight; returns its position."""
+    """Draw a mutation prompt by weight, and return its index."""
     bounds = list(accumulate(prompt.weight for prompt in prompts.mutation))
     return bisect(bounds, rng.random() * bounds[-1], hi=len(bounds) - 1)
 
 
 def jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual:
-    """Move the temperature of some individuals a little, at random."""
+    """Change the temperature of some individuals by a small random amount."""
     if rng.random() >= rules.temperature_jitter_ratio:
         return individual
     moved = temperature.clamp(
@@ -172,14 +174,14 @@ def jittered(individual: Individual, rules: Rules, rng: Generator) -> Individual
 def proposal_of(
     archives: Archives, operator: Operator, individual: Individual | None, cells: list[int], rng: Generator
 ) -> Proposal:
-    """Make the proposal of an operator.
+    """Return the proposal of an operator.
 
     Args:
-        archives: What it sees.
-        operator: Which one.
-        individual: Whose prompt is used; None: the crossover prompt.
-        cells: Of the parents, the one to be changed first.
-        rng: For the seed.
+        archives: Input of the operator.
+        operator: The operator.
+        individual: Individual with the prompt; None: the crossover prompt.
+        cells: Cells of the parents, the one to change first.
+        rng: Generator of the seed.
     """
     rules, elites = archives.rules, [archives.networks[cell].elite for cell in cells]
     at = individual.temperature if individual else rules.crossover_temperature

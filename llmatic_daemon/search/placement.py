@@ -1,4 +1,4 @@
-"""Placement: decide all that a finished candidate, other prompts or a second training change."""
+"""Placement: decide everything that a finished candidate, other prompts or a second training change."""
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -30,11 +30,11 @@ from llmatic_daemon.search.variants import Credit, Offered, population_offer, st
 
 
 def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
-    """Decide all that one finished candidate changes; nothing is changed here.
+    """Decide everything that one finished candidate changes, without changing the search.
 
     Args:
-        evolution: The search as it is now, not as the proposal saw it.
-        trial: The candidate at the end of its life.
+        evolution: The current search, which may have changed since the proposal.
+        trial: The finished candidate.
         elapsed_s: Running time of the search so far.
 
     Raises:
@@ -96,11 +96,11 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
 
 
 def edit(evolution: Evolution, prompts: Sequence[Prompt], axis_size: int) -> Edition | None:
-    """Decide all that another set of prompts changes; None when it is the set in use.
+    """Decide everything that another prompt set changes; return None if it is already active.
 
     Args:
-        evolution: The search as it is now.
-        prompts: As they were read: at least one for mutation, exactly one for crossover.
+        evolution: The current search.
+        prompts: Prompts of the files: at least one for mutation, exactly one for crossover.
         axis_size: Length of the prompt archive's prompt axis.
 
     Raises:
@@ -118,25 +118,24 @@ def edit(evolution: Evolution, prompts: Sequence[Prompt], axis_size: int) -> Edi
 
 
 def due_for_audit(evolution: Evolution, skipped_audits: Set[int] = frozenset()) -> Due | None:
-    """Choose the elite that is to be trained again next, but for some jobs; None when there is none."""
+    """Return the elite to audit next, except some jobs, or None."""
     return auditing.next_due(evolution.contenders, evolution.rules.seed, skipped_audits)
 
 
 def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, num_images: int) -> Audit:
-    """Decide all that a second training changes: the mean of both counts from now on.
+    """Decide everything that a second training changes: the mean of both accuracies counts from now on.
 
-    Whoever is better than the mean takes the cell, the network that the first figure had turned
-    down or out. The prompts keep what they have earned by the first figure, and so does the window
-    that it was the best of: credit is given for what was known, and is not taken back.
+    If another contender is better than the mean, it replaces the elite. Prompts keep their credit and the
+    window keeps its best objective, because both were justified by what was known.
 
     Args:
-        evolution: The search as it is now, not as the audit began.
-        due: What was audited.
-        result: What became of it.
-        num_images: Of the split that selects, at least 1.
+        evolution: The current search, which may have changed since the audit began.
+        due: The audited elite.
+        result: Result of the second training.
+        num_images: Size of the split that selects, at least 1.
 
     Raises:
-        ValueError: a figure is not finite.
+        ValueError: an accuracy is not finite.
     """
     return auditing.judge(
         evolution.contenders,
@@ -169,12 +168,12 @@ def _outcome(result: Report | Rejection | Failure | Duplicate | StoppedEarly) ->
 def _detail(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> str:
     match result:
         case StoppedEarly():
-            return f"its first look, {result.rung_accuracy:.3f}, promised too little"
+            return f"stopped early: accuracy {result.rung_accuracy:.3f} at the rung was too low"
         case Report():
             return ""
         case Duplicate():
             return f"the same network as job {result.of}"
-        case Rejection() | Failure():  # a candidate's words may hold what no encoding can write
+        case Rejection() | Failure():  # a candidate's message may contain lone surrogates
             return result.detail.encode(errors="replace").decode()
 
 
@@ -194,7 +193,7 @@ def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Ins
 def _structure(
     evolution: Evolution, trial: Trial, insertion: Insertion | None
 ) -> tuple[tuple[str, int], ...]:
-    """Count the operations of a network that is added, where the variant asks for it."""
+    """Count the operations of an added network, if the variant compares structures."""
     is_wanted = insertion is not None and insertion.status.added
     if not is_wanted or not strategy_of(evolution.rules).keeps_structure:
         return ()
@@ -203,7 +202,7 @@ def _structure(
 
 
 def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddStatus) -> float | None:
-    """Say what the selected individual gets; None when there is nobody (any more) to credit."""
+    """Return the curiosity change of the selected individual, or None if it no longer exists."""
     proposal = trial.proposal
     is_known = strategy_of(evolution.rules).credit is Credit.ARCHIVE
     if proposal.credited_cell is None or not is_known or not _earns_credit(trial, outcome):
@@ -215,7 +214,7 @@ def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddSta
 
 
 def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
-    """Tell whether the prompt took part: what is written by rule says nothing about it."""
+    """Return whether the candidate counts for its prompt; one that a rule wrote does not."""
     by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.fallback)
     return outcome.blames_prompt and not by_rule
 
@@ -242,9 +241,9 @@ def _offer(
     score: float,
     status: AddStatus,
 ) -> PromptOffer | None:
-    """Decide where (prompt, new temperature) goes; None when it is not offered at all.
+    """Decide the cell of (prompt, new temperature), or return None if it is not offered.
 
-    A version that is no longer in use has no axis position.
+    A version that is no longer active has no axis position.
     """
     proposal, rules = trial.proposal, evolution.rules
     version = (proposal.prompt.id, proposal.prompt.version)
@@ -279,10 +278,11 @@ def _offer(
 
 
 def _inherited_curiosity(evolution: Evolution, proposal: Proposal, cell: int, credit: float | None) -> float:
-    """Let an individual that replaces the one it comes from keep that one's curiosity.
+    """Return the first curiosity of an individual: inherited if it replaces its own source, else 0.
 
-    Otherwise each success that improves a prompt would throw its credit away. All others start
-    at 0 (Cully 2018).
+    Without inheritance, each success of a prompt would delete its credit.
+
+    Source: Cully 2018, for the start at 0.
     """
     if credit is None or cell != proposal.credited_cell:
         return 0.0

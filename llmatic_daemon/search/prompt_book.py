@@ -1,6 +1,5 @@
-"""Prompts: every version that a search has known, its position, its curiosity and its collective score."""
+"""The prompt book: all prompt versions of a search, their axis positions, curiosity and scores."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ Version = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptBook:
-    """All prompts that a search has known, and the set in use."""
+    """All prompts that a search has used, and the active set."""
 
     #: The last edition; None before the first.
     edition: Edition | None = None
@@ -30,26 +29,26 @@ class PromptBook:
 
     @property
     def current(self) -> PromptSet:
-        """The set in use.
+        """The active prompt set.
 
         Raises:
-            ValueError: the search has not taken one yet.
+            ValueError: there is no active set yet.
         """
         if self.edition is None:
-            raise ValueError("a search must take a prompt set before it can propose")
+            raise ValueError("a search must have a prompt set before it can propose")
         return self.edition.prompts
 
     def numbered(self, prompts: Sequence[Prompt], axis_size: int) -> PromptSet:
-        """Give prompts as they were read their versions, and mutation prompts their positions.
+        """Return prompts with their versions, and mutation prompts with their axis positions.
 
-        A text that was there before is its old version again, with the credit that it has earned.
+        A text that was used before gets its old version again, with its credit.
 
         Args:
             prompts: At least one for mutation and exactly one for crossover.
-            axis_size: Length of the archive's axis.
+            axis_size: Length of the prompt archive's axis.
 
         Raises:
-            ConfigurationError: there are more mutation prompts than positions.
+            ConfigurationError: there are more mutation prompts than axis positions.
         """
         known = sorted((self._numbered(prompt) for prompt in prompts), key=lambda p: p.id)
         mutation = tuple(p for p in known if p.kind is PromptKind.MUTATION)
@@ -64,7 +63,7 @@ class PromptBook:
         return replace(prompt, version=version)
 
     def _positions_for(self, ids: Sequence[str], axis_size: int) -> tuple[int, ...]:
-        """Keep known positions; a new prompt takes the lowest one never used, else a retired one's."""
+        """Return known positions; a new prompt gets the lowest unused one, else that of a retired prompt."""
         if len(ids) > axis_size:
             raise ConfigurationError(
                 f"there must be at most {axis_size} mutation prompts (archives.prompt_axis_size), "
@@ -83,7 +82,7 @@ class PromptBook:
             yield self.axis_positions[id_]
 
     def after(self, edition: Edition) -> "PromptBook":
-        """Return the book after an edition. Total: nothing is decided here."""
+        """Return the book after an edition."""
         versions, positions, last_used = self.versions, self.axis_positions, self.last_used
         for prompt in edition.prompts.all:
             digests = versions.get(prompt.id, ())
@@ -97,7 +96,7 @@ class PromptBook:
         )
 
     def is_outdated(self, elite: PromptElite) -> bool:
-        """Tell whether an individual stands for a text that was changed, or has lost its position."""
+        """Return whether an individual's prompt was changed, or has lost its axis position."""
         if elite.prompt not in self.axis_positions:
             return True
         versions = {p.id: p.version for p in self.current.mutation}
@@ -109,7 +108,7 @@ EMPTY_BOOK = PromptBook()
 
 
 def _given(positions: Map[str, int], prompt: str, position: int) -> Map[str, int]:
-    """Give a position to a prompt, and take it from the retired one that had it."""
+    """Assign a position to a prompt, and remove it from the retired prompt that had it."""
     for other, theirs in positions.items():
         if theirs == position and other != prompt:
             positions = positions.delete(other)
@@ -117,9 +116,9 @@ def _given(positions: Map[str, int], prompt: str, position: int) -> Map[str, int
 
 
 def curiosity_change(rules: Rules, *, trainable: bool, status: AddStatus) -> float:
-    """Say what the individual that was selected gets for its candidate.
+    """Return the curiosity change of the selected individual.
 
-    Source: Cully 2018, with the paper's values: +1, -0.5, and -1 when it cannot be trained.
+    Source: Cully 2018, with the paper's values: +1, -0.5, and -1 if the candidate cannot be trained.
     """
     if not trainable:
         return rules.curiosity_untrainable
@@ -127,48 +126,43 @@ def curiosity_change(rules: Rules, *, trainable: bool, status: AddStatus) -> flo
 
 
 def score_change(objective: float | None, window_best: float | None) -> float:
-    """Say by how much the collective score of a prompt grows: 1 when its candidate beats the best.
+    """Return the change of a prompt's collective score: 1 if its candidate beats the last window, else 0.
 
     Args:
-        objective: Of the candidate; None when it could not be trained.
-        window_best: Best objective of the last complete window; None before the first, which
-            nothing can beat.
+        objective: Objective of the candidate; None if it could not be trained.
+        window_best: Best objective of the last complete window; None before the first, when no
+            candidate scores.
     """
     beats = objective is not None and window_best is not None and objective > window_best
     return 1.0 if beats else 0.0
 
 
 def most_curious(archive: CVTArchive[PromptElite], prompts: PromptSet) -> list[int]:
-    """Find the cells whose individuals share the highest curiosity, among prompts still in use."""
-    in_use = {(prompt.id, prompt.version) for prompt in prompts.mutation}
-    cells: list[int] = []
-    best = -math.inf
-    for cell, held in archive.items():
-        elite = held.elite
-        if elite.curiosity < best or (elite.prompt, elite.prompt_version) not in in_use:
-            continue
-        if elite.curiosity > best:
-            best, cells = elite.curiosity, []
-        cells.append(cell)
-    return cells
+    """Return the cells whose individuals share the highest curiosity, among active prompts."""
+    active = list(_active(archive, prompts))
+    best = max((elite.curiosity for _, elite in active), default=0.0)
+    return [cell for cell, elite in active if elite.curiosity == best]
 
 
 def highest_curiosity(archive: CVTArchive[PromptElite], prompts: PromptSet) -> dict[str, float]:
-    """Find the highest curiosity of each prompt in use that has an individual."""
-    in_use = {(prompt.id, prompt.version) for prompt in prompts.mutation}
+    """Return the highest curiosity of each active prompt that has an individual."""
     highest: dict[str, float] = {}
-    for _, held in archive.items():
-        elite = held.elite
-        if (elite.prompt, elite.prompt_version) in in_use:
-            before = highest.get(elite.prompt, elite.curiosity)
-            highest[elite.prompt] = max(before, elite.curiosity)
+    for _, elite in _active(archive, prompts):
+        highest[elite.prompt] = max(highest.get(elite.prompt, elite.curiosity), elite.curiosity)
     return highest
+
+
+def _active(archive: CVTArchive[PromptElite], prompts: PromptSet) -> Iterator[tuple[int, PromptElite]]:
+    versions = {(prompt.id, prompt.version) for prompt in prompts.mutation}
+    for cell, held in archive.items():
+        if (held.elite.prompt, held.elite.prompt_version) in versions:
+            yield cell, held.elite
 
 
 def with_credit(
     archive: CVTArchive[PromptElite], cell: int, job: int, change: float
 ) -> CVTArchive[PromptElite]:
-    """Change the curiosity of the individual that was selected, if it still holds its cell."""
+    """Change the curiosity of the selected individual, if it still holds its cell."""
     held = archive.get(cell)
     if held is None or held.elite.job != job:
         return archive

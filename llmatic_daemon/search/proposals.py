@@ -16,9 +16,9 @@ def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
     """Draw what to try next.
 
     Raises:
-        ValueError: the search has taken no prompts yet.
+        ValueError: the search has no prompt set yet.
 
-    Source: Nasir 2024, Algorithm 1; `core.variants` for all others.
+    Source: Nasir 2024, Algorithm 1; `variants` for all other variants.
     """
     strategy = strategy_of(evolution.rules)
     proposal = strategy.propose(_archives(evolution, job), rng)
@@ -27,14 +27,14 @@ def propose(evolution: Evolution, job: Job, rng: Generator) -> Proposal:
 
 
 def _is_control(rules: Rules, job: Job) -> bool:
-    """Tell whether a job belongs to the control arm, in all its attempts, whatever is proposed."""
+    """Return whether a job belongs to the control arm; equal for all its attempts and proposals."""
     if not rules.control_ratio:
         return False
     return bool(np.random.default_rng([rules.seed, job.number]).random() < rules.control_ratio)
 
 
 def shorten(evolution: Evolution, proposal: Proposal) -> Proposal | None:
-    """Make less of a proposal whose request was too long; None when nothing can be left out.
+    """Shorten a proposal whose request was too long, or return None if that is not possible.
 
     A crossover loses its farthest parent; with one neighbour left it becomes a mutation. A history
     loses its worst network.
@@ -66,18 +66,18 @@ def _archives(evolution: Evolution, job: Job) -> operators.Archives:
 
 
 def rng_for(seed: int, job: Job) -> Generator:
-    """Make the random generator of one attempt, whatever else runs beside it."""
+    """Return the random generator of one attempt, independent of all other jobs."""
     return np.random.default_rng([seed, job.number, job.attempt])
 
 
 def num_epochs(evolution: Evolution, proposal: Proposal) -> int | None:
-    """Say how long to train: 0 when initial networks are measured untrained, else None."""
+    """Return the number of epochs: 0 if initial networks are measured untrained, else None."""
     initial = proposal.operator is Operator.INITIALISATION
     return 0 if initial and measures_untrained(evolution.rules) else None
 
 
 def should_continue(evolution: Evolution, network: Network, rung_accuracy: float) -> bool:
-    """Tell whether a network is trained on after its first look: `core.fidelity` says by which rule."""
+    """Decide whether a training continues after its rung, by the rule of `early_stopping`."""
     rules, elite_rung_accuracy = evolution.early_stopping_rules, None
     rung_accuracies = evolution.rung_accuracies if evolution.rung_ratio == rules.rung_ratio else ()
     if strategy_of(evolution.rules).is_map:

@@ -1,4 +1,4 @@
-"""The structure of a network as a vector: how often each operation occurs in its graph."""
+"""The structure of a network, as the number of each operation in its graph, and their similarity."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from collections import Counter
 #: Name and number of each operation, sorted by name.
 Structure = tuple[tuple[str, int], ...]
 
-#: An operation in the canonical name of a cell (`cells.Cell.canonical`).
+#: An operation in the canonical name of a cell (`nasbench_cells.Cell.canonical`).
 _OF_CELL = re.compile(r"@(\w+)")
 
 
@@ -23,7 +23,7 @@ def structure_of(graph: bytes) -> Structure:
 
 
 def similarity(one: Structure, other: Structure) -> float:
-    """Return the cosine of two structures, in [0, 1]; 0 when one of them has no operation."""
+    """Return the cosine similarity of two structures, in [0, 1]; 0 if one has no operation."""
     theirs = dict(other)
     product = sum(number * theirs.get(name, 0) for name, number in one)
     length = math.sqrt(sum(n * n for _, n in one) * sum(n * n for _, n in other))

@@ -1,10 +1,10 @@
-"""What is said of an entry of the log, in one line for a person."""
+"""Summaries: one log line for each entry of a search's log."""
 
 from llmatic_daemon.domain import Arm, Audit, Edition, Placement
 
 
 def describe(entry: Placement | Edition | Audit) -> str:
-    """Tell a candidate's whole life, of a prompt set that was taken, or of an audit, in one line."""
+    """Summarize a candidate, a prompt set or an audit in one line."""
     match entry:
         case Placement():
             return _placement(entry)

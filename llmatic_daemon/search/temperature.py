@@ -1,8 +1,8 @@
-"""Temperatures: bolder after an improvement, calmer after a miss."""
+"""Temperatures: higher after an improvement, lower after a failure."""
 
 
 def clamp(temperature: float) -> float:
-    """Keep a temperature within [0, 1]."""
+    """Return a temperature limited to [0, 1]."""
     return min(max(temperature, 0.0), 1.0)
 
 
@@ -10,14 +10,14 @@ def adapted(temperature: float, objective: float | None, window_best: float | No
     """Return the temperature of the individual that is offered after a candidate.
 
     Args:
-        temperature: Of the individual that was used, in [0, 1].
-        objective: Of its candidate; None when it could not be trained.
+        temperature: Temperature of the individual that was used, in [0, 1].
+        objective: Objective of its candidate; None if it could not be trained.
         window_best: Best objective of the last complete window; None before the first.
-        step: By how much it changes (0.05 in the paper).
+        step: Size of the change (0.05 in the paper).
 
     Returns:
-        A step up when at least as good as that window, a step down when worse. As it was before
-        the first window is complete: there is nothing yet to be better or worse than.
+        The temperature plus the step if the objective is at least `window_best`, else minus the step. Before
+        the first window is complete, the temperature is unchanged.
 
     Source: Nasir 2024, section 3.2.
     """

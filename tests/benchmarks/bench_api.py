@@ -26,7 +26,7 @@ from llmatic_daemon import config
 from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.daemon import main as daemon
 from tests.benchmarks.bench_soak import FaultyTrainer, scrape
-from tests.support.fake_daemon import Acknowledger, RandomLifter, RandomWriter
+from tests.support.fake_daemon import RandomLifter, RandomWriter, acknowledge
 from tests.support.web import free_port
 
 SETTLED = re.compile(rb"^llmatic_settled_jobs ([0-9.e+]+)$", re.M)
@@ -42,11 +42,12 @@ def serve(state: Path, port: int, slots: int, mean_s: float) -> None:
     }
     settings = config.load(preset="demo", environment={}, overrides=overrides)
     adapters = Adapters(
-        lambda observers: contextlib.nullcontext(RandomWriter()),
+        contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(FaultyTrainer(mean_s, faults=0.0)),
     )
-    asyncio.run(daemon.run(settings, adapters, (Acknowledger(),)))
+    adapters.events.subscribe(acknowledge)
+    asyncio.run(daemon.run(settings, adapters))
 
 
 @contextlib.asynccontextmanager

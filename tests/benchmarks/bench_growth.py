@@ -19,9 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.sqlite_store import log_page
 from llmatic_daemon.adapters.storage.state_folder import database_path
-from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.checkpoint import checkpoint_of
 from llmatic_daemon.search.evolution import apply
 from tests.benchmarks.bench_start import start
 from tests.benchmarks.growing import Growing
@@ -32,7 +31,7 @@ async def make(state: Path, number: int, size: int) -> float:
     began = time.perf_counter()
     growing = await Growing.begin(state, size)
     await growing.grow(number - growing.evolution.num_settled)
-    await growing.store.keep_checkpoint(milestone_of(growing.evolution))
+    await growing.store.keep_checkpoint(checkpoint_of(growing.evolution))
     await growing.store.close()
     return time.perf_counter() - began
 
@@ -55,7 +54,7 @@ async def compare(state: Path, young_state: Path, size: int) -> dict[str, float]
     await young.grow(2000)
     turns = [(await settle(old, 25), await settle(young, 25)) for _ in range(40)]
     for growing in (old, young):
-        await growing.store.keep_checkpoint(milestone_of(growing.evolution))
+        await growing.store.keep_checkpoint(checkpoint_of(growing.evolution))
         await growing.store.close()
     return {
         "old_cpu_ms": statistics.median(aged[0] for aged, _ in turns),
@@ -79,7 +78,7 @@ def questions(state: Path, repeats: int = 15) -> dict[str, list[float]]:
             "elites": history.elites,
             "prompt_elites": history.prompt_elites,
             "prompt_credit": history.prompt_credit,
-            "page of 100": lambda: log_page(history._connection, chance.randrange(last), 100),
+            "page of 100": lambda: history.page(chance.randrange(last), 100),
             "candidate": lambda: history.placement(chance.randint(1, last)),
             "lineage of the best": lambda: history.lineage(best.job),
             "source": lambda: history.source(best.source_digest),

@@ -36,8 +36,9 @@ import numpy as np
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.domain import Candidate, Completion, Network, Progress, Report, Request, Training
-from llmatic_daemon.domain.ports import Observer
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.domain.events import Event, Placed, Receiver
+from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.rules import RetryPolicy
@@ -168,7 +169,7 @@ def an_engine(
     max_evaluations: int,
     *,
     search: Evolution | None = None,
-    observers: Sequence[Observer] = (),
+    receivers: Sequence[Receiver] = (),
 ) -> Engine:
     """Build an engine with fakes around the true store, metrics on."""
     metrics = Metrics("0", num_slots, ())
@@ -177,8 +178,9 @@ def an_engine(
         lifter=FakeLifter(result=lifted, candidates=Forgetful()),
         trainer=trainer,
         store=store,
-        observers=(metrics, *observers),
     )
+    for receiver in (metrics.receive, *receivers):
+        ports.events.subscribe(receiver)
     return Engine(
         search or evolution(train_initial=True),
         TASK,
@@ -278,18 +280,17 @@ def fsync_ms(folder: Path) -> float:
 # --- own cost ------------------------------------------------------------------------------------
 
 
-class CpuClock(Observer):
+class CpuClock:
     """Notes the process's CPU time every thousand placements."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = [time.process_time()]
         self._count = 0
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Take no notice."""
-
-    def placed(self, placement: Any) -> None:
-        """Count."""
+    def receive(self, event: Event) -> None:
+        """Count placements."""
+        if not isinstance(event, Placed):
+            return
         self._count += 1
         if self._count % 1000 == 0:
             self.seconds.append(time.process_time())
@@ -304,7 +305,7 @@ async def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     )
     store = await SQLiteStore.open(folder / "state")
     clock = CpuClock()
-    await an_engine(store, SlowWriter(), trainer, 4, arguments.num, observers=(clock,)).run()
+    await an_engine(store, SlowWriter(), trainer, 4, arguments.num, receivers=(clock.receive,)).run()
     await store.close()
     per_ms = [(after - before) for before, after in pairwise(clock.seconds)]  # of 1000: s -> ms
     half = len(per_ms) // 2

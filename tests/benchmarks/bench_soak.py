@@ -96,7 +96,7 @@ def serve(state: Path, prompts: Path, port: int, rate: float) -> None:
     )
     trainer = FaultyTrainer(0.5 * SLOTS / rate)  # half of what is written is trained
     adapters = Adapters(
-        lambda observers: contextlib.nullcontext(FaultyWriter()),
+        contextlib.nullcontext(FaultyWriter()),
         contextlib.nullcontext(FaultyLifter()),
         contextlib.nullcontext(trainer),
     )

@@ -38,9 +38,10 @@ from llmatic_daemon.bootstrap.build_search import rebuild
 from llmatic_daemon.commands.experiment.simulation import cells, simulate
 from llmatic_daemon.commands.experiment.tables import interval
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain import Job, Placement
-from llmatic_daemon.domain.ports import Observer
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.domain import Placement
+from llmatic_daemon.domain.events import Event, JobDispatched
+from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from tests.benchmarks import virtual_time
@@ -93,12 +94,12 @@ def worlds(table: Table, mean_s: float, spread: float, *, own: bool) -> Callable
             return max(mean_s + spread * (taken_s - mean_s), mean_s / 20)
 
         @asynccontextmanager
-        async def late(observers: Any) -> Any:
-            async with quick.writer(observers) as writer:
+        async def late() -> Any:
+            async with quick.writer as writer:
                 yield LateWriter(writer, LATENCY * mean_s)
 
         placed = PlacedTrainer(TableTrainer(table), NUM_PLACES, pace)
-        return replace(quick, writer=late, trainer=nullcontext(placed))
+        return replace(quick, writer=late(), trainer=nullcontext(placed))
 
     return adapters
 
@@ -136,12 +137,13 @@ def with_barrier(
 async def generations(settings: Settings, adapters: Adapters) -> Sequence[Placement]:
     store = MemoryStore(Memory(tessellation=cells(settings)))
     search = await rebuild(settings, store)
-    async with adapters.writer(()) as writer, adapters.lifter as lifter, adapters.trainer as trainer:
+    async with adapters.writer as writer, adapters.lifter as lifter, adapters.trainer as trainer:
         task = await trainer.task()
 
         def engine_for(search: Evolution, _: int) -> Engine:
             whole = Whole()
-            ports = Ports(writer=writer, lifter=lifter, trainer=trainer, store=store, observers=(whole,))
+            ports = Ports(writer=writer, lifter=lifter, trainer=trainer, store=store)
+            ports.events.subscribe(whole.receive)
             whole.engine = Engine(
                 search,
                 task,
@@ -160,7 +162,7 @@ async def generations(settings: Settings, adapters: Adapters) -> Sequence[Placem
     return store.memory.placements
 
 
-class Whole(Observer):
+class Whole:
     """Ends an engine when it has begun as many candidates as a generation has."""
 
     engine: Engine
@@ -169,14 +171,10 @@ class Whole(Observer):
         self._num_begun = 0
         self._ending: asyncio.Task[None] | None = None
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Take no notice."""
-
-    def placed(self, placement: Placement) -> None:
-        """Take no notice."""
-
-    def dispatched(self, job: Job) -> None:
+    def receive(self, event: Event) -> None:
         """Count."""
+        if not isinstance(event, JobDispatched):
+            return
         self._num_begun += 1
         if self._num_begun == GENERATION:
             self._ending = asyncio.create_task(self.engine.drain("a generation", math.inf))

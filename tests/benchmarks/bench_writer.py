@@ -21,8 +21,9 @@ from llmatic_daemon import config
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.bootstrap import build_writers
 from llmatic_daemon.domain import Candidate, Completion, Network, Outcome, Placement
-from llmatic_daemon.domain.ports import Observer, Writer
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.domain.events import Event, Placed
+from llmatic_daemon.domain.ports import Ports, Writer
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from llmatic_daemon.search.rules import RetryPolicy
@@ -89,33 +90,31 @@ def lifted(candidate: Candidate) -> Network:
 
 def an_engine(
     store: SQLiteStore, writer: Writer, trainer: PlacesTrainer, slots: int, **limits: Any
-) -> tuple[Engine, "Placed"]:
-    placed = Placed()
+) -> tuple[Engine, "Placements"]:
+    placed = Placements()
     ports = Ports(
         writer=writer,
         lifter=FakeLifter(result=lifted, candidates=Forgetful()),
         trainer=trainer,
         store=store,
-        observers=(placed,),
     )
+    ports.events.subscribe(placed.receive)
     retry_policy = RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0)
     search = evolution(train_initial=True)
     engine = Engine(search, TASK, ports, num_slots=slots, budget=Budget(**limits), retry_policy=retry_policy)
     return engine, placed
 
 
-class Placed(Observer):
+class Placements:
     """Remembers placements."""
 
     def __init__(self) -> None:
         self.placements: list[Placement] = []
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Take no notice."""
-
-    def placed(self, placement: Placement) -> None:
+    def receive(self, event: Event) -> None:
         """Remember it."""
-        self.placements.append(placement)
+        if isinstance(event, Placed):
+            self.placements.append(event.placement)
 
 
 # --- device places busy --------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llmatic_daemon import config
 from llmatic_daemon.adapters.prompts.files import read_prompts
-from llmatic_daemon.adapters.storage.rows import job_rows, placement_rows
+from llmatic_daemon.adapters.storage.json_format import PLACEMENTS
+from llmatic_daemon.adapters.storage.rows import job_rows
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore, _commit
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.build_search import identity, rebuild
@@ -85,7 +86,7 @@ class Growing:
     def _settle(self, connection: sqlite3.Connection, number: int) -> None:
         for _ in range(number):
             placement, artefacts = self.next(self._jobs.claim(connection, 0))
-            _commit(connection, placement, placement_rows.to_row(placement), artefacts, False)
+            _commit(connection, placement, PLACEMENTS.write(placement), artefacts, False)
             self.evolution = apply(self.evolution, placement)
 
     def next(self, job: Job) -> tuple[Placement, Artefacts]:

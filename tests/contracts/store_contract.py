@@ -28,11 +28,11 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import Entry, SearchStore
-from tests.support.sample_placements import SampleSearch, audit, edition, failure, success
+from tests.support.sample_placements import SampleSearch, audit, edition, failure, saved_search, success
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
-MILESTONE = Checkpoint(num_settled=1, rules_digest="rules", search='{"é": 1}')
+CHECKPOINT = Checkpoint(num_settled=1, rules_digest="rules", search=saved_search())
 CELLS = Tessellation(network=((0.1, 0.2), (1 / 3, 1.0)), prompt=((0.5, 0.7),))
 
 
@@ -513,29 +513,29 @@ class StoreContract:
         assert await store.compare(0.0) == over
         assert await store.compare(0.1) == Comparison(control_ratio=0.1, since=4)
 
-    async def test_last_milestone_is_kept_over_a_restart(self, open_store: OpenStore):
+    async def test_last_checkpoint_is_kept_over_a_restart(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
         assert await store.checkpoint() is None
         await grow(store, search, 2)
         for number in (1, 2):
-            await store.keep_checkpoint(replace(MILESTONE, num_settled=number))
+            await store.keep_checkpoint(replace(CHECKPOINT, num_settled=number))
 
         store = await open_store()
 
-        assert await store.checkpoint() == replace(MILESTONE, num_settled=2)
+        assert await store.checkpoint() == replace(CHECKPOINT, num_settled=2)
 
     @pytest.mark.parametrize("seen", ["num_settled", "num_editions", "num_audits"])
-    async def test_milestone_that_has_seen_more_than_the_log_holds_is_none(
+    async def test_checkpoint_that_has_seen_more_than_the_log_holds_is_none(
         self, open_store: OpenStore, seen: str
     ):
         store, search = await open_store(), SampleSearch()
         await grow(store, search, 1)
 
-        await store.keep_checkpoint(replace(MILESTONE, **{seen: 2}))
+        await store.keep_checkpoint(replace(CHECKPOINT, **{seen: 2}))
 
         assert await store.checkpoint() is None
 
-    async def test_log_after_a_milestone_leaves_out_what_that_one_has_seen(self, open_store: OpenStore):
+    async def test_log_after_a_checkpoint_leaves_out_what_that_one_has_seen(self, open_store: OpenStore):
         store, search = await open_store(), SampleSearch()
         await store.adopt(edition(1, "deepen"))
         await grow(store, search, 4)

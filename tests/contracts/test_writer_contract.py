@@ -123,7 +123,7 @@ class TestEnsemble(WriterContract):
                 yield writer
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(bool(missing_parts()), reason=missing_parts() or "nothing is missing")
 class TestLLMWriterOverTransformers(WriterContract):
     #: This server draws for all requests under way from one generator.

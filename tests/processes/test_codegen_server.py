@@ -13,7 +13,7 @@ NAME = "codegen-tiny"
 PROMPT = "from torch import nn\n\n\nclass Net(nn.Module):\n"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.skipif(bool(missing_parts()), reason=missing_parts()),
 ]
 

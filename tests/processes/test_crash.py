@@ -138,7 +138,7 @@ def test_full_disk_stops_the_search_until_there_is_room(small_disk: Path) -> Non
     state = small_disk / "state"
     with start(state, 200) as process:
         assert process.stderr is not None
-        said = next(line for line in process.stderr if b"the store takes nothing" in line)
+        said = next(line for line in process.stderr if b"the store is unavailable" in line)
         subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
         _, log = process.communicate(timeout=90)
 

@@ -45,7 +45,7 @@ def settings(folder: Path, *places: str) -> Settings:
 async def test_reload_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None:
     trainer = StuckTrainer()
     adapters = Adapters(
-        lambda observers: contextlib.nullcontext(RandomWriter()),
+        contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(trainer),
     )

@@ -10,9 +10,9 @@ from urllib.request import Request, urlopen
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon.adapters.http.control_socket import SOCKET
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.notes import pause_note
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.cli import main
 from llmatic_daemon.commands.verify import verify
 from tests.support.daemon import RunningDaemon, folder, running_daemon, wait_until
@@ -84,7 +84,7 @@ def test_pause_lasts_over_a_kill_and_a_restart(tmp_path: Path, folder: Path) -> 
     wait_until(lambda: running_jobs(state) == 0)
     first.process.send_signal(signal.SIGKILL)
     first.close()
-    (state / SOCKET).unlink()  # so that whoever asks waits for the next one
+    (state / CONTROL_SOCKET).unlink()  # so that whoever asks waits for the next one
     since, before = pause_note.read(state), settled(state)
 
     with running_daemon(state, folder) as second:

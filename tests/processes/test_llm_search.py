@@ -18,7 +18,7 @@ from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.evolution import fold
 from tests.support.engine import EngineHarness
 from tests.support.fake_tgi import FaultPlan, fake_tgi
-from tests.support.fakes import FakeObserver, evolution, network
+from tests.support.fakes import FakeObserver, bus_to, evolution, network
 from tests.support.llm import forget_environment
 
 #: A tenth of the real pauses and less: what is tested is the order of things, not their length.
@@ -66,7 +66,7 @@ async def test_search_survives_faults_of_all_kinds_without_losing_a_job():
     observer = FakeObserver()
     async with (
         fake_tgi(faults=FaultPlan(share=0.2, seed=4)) as tgi,
-        build_writers.writer(settings(url=tgi.url), (observer,)) as writer,
+        build_writers.writer(settings(url=tgi.url), bus_to(observer)) as writer,
         searching(writer, max_evaluations=200) as (harness, engine),
     ):
         await engine.run()

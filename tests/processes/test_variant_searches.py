@@ -42,9 +42,9 @@ def test_variant_is_searched_stopped_and_gone_on_with(tmp_path: Path, variant: s
     with History(state) as history:
         status, elites = history.status(), history.elites()
     assert status.num_evaluations == 45
-    assert status.best is not None
+    assert status.best_objective is not None
     assert elites
-    assert all(elite.objective <= status.best[1] for elite in elites)
+    assert all(elite.objective <= status.best_objective for elite in elites)
 
 
 @pytest.mark.parametrize(

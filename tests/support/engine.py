@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmatic_daemon.domain import Outcome
-from llmatic_daemon.domain.ports import Writer
+from llmatic_daemon.domain.events import EventBus
+from llmatic_daemon.domain.ports import Ports, Writer
 from llmatic_daemon.engine.auditor import Auditor
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.rules import RetryPolicy
@@ -36,42 +37,41 @@ class EngineHarness:
     lifter: FakeLifter = field(default_factory=FakeLifter)
     trainer: FakeTrainer = field(default_factory=FakeTrainer)
     observer: FakeObserver = field(default_factory=FakeObserver)
+    events: EventBus = field(init=False, default_factory=EventBus)
     store: FlakyStore = field(default_factory=FlakyStore)
     clock: Clock = field(default_factory=Clock)
     num_slots: int = 1
     retry_policy: RetryPolicy = AT_ONCE
 
+    def __post_init__(self) -> None:
+        self.events.subscribe(self.observer.receive)
+
     def engine(self, rewriter: Writer | None = None, **limits: Any) -> Engine:
         edition = self.start.prompts.edition
         if edition is not None and not self.store.memory.editions:
             self.store.memory.editions.append(edition)
-        ports = Ports(
-            writer=self.writer,
-            lifter=self.lifter,
-            trainer=self.trainer,
-            store=self.store,
-            rewriter=rewriter,
-            observers=(self.observer,),
-        )
         return Engine(
             self.start,
             TASK,
-            ports,
+            self.ports(rewriter),
             num_slots=self.num_slots,
             budget=Budget(**limits),
             retry_policy=self.retry_policy,
             clock=self.clock,
         )
 
-    def auditor(self, engine: Engine) -> Auditor:
-        return Auditor(
-            engine,
-            TASK,
-            store=self.store,
+    def ports(self, rewriter: Writer | None = None) -> Ports:
+        return Ports(
+            writer=self.writer,
             lifter=self.lifter,
             trainer=self.trainer,
-            retry_policy=self.retry_policy,
+            store=self.store,
+            rewriter=rewriter,
+            events=self.events,
         )
+
+    def auditor(self, engine: Engine) -> Auditor:
+        return Auditor(engine, TASK, self.ports(), self.retry_policy)
 
     @property
     def outcomes(self) -> list[Outcome]:

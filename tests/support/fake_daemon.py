@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llmatic_daemon import config
 from llmatic_daemon.bootstrap.build import Adapters
@@ -20,15 +21,15 @@ from llmatic_daemon.domain import (
     Measures,
     Network,
     Outcome,
-    Placement,
     Progress,
     Rejection,
     Report,
     Request,
+    StoppedEarly,
     Training,
 )
-from llmatic_daemon.domain.ports import Observer
-from tests.support.fakes import FakeLifter, FakeTrainer, FakeWriter, report
+from llmatic_daemon.domain.events import Event, Placed
+from tests.support.fakes import FakeLifter, FakeTrainer, FakeWriter, after_rung, lifted, report
 
 SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"
 
@@ -47,6 +48,8 @@ class RandomLifter(FakeLifter):
     """Lifts to a graph whose measures follow from the source."""
 
     async def lift(self, candidate: Candidate) -> Network | Rejection:
+        if isinstance(rejection := lifted(candidate), Rejection):
+            return rejection
         chance = random.Random(candidate.digest)
         if chance.random() < 0.1:
             return Rejection(cause=Outcome.LIFT_FAILED, detail="it did not lift")
@@ -60,33 +63,34 @@ class RandomLifter(FakeLifter):
         return Network(graph=graph, weights=b"", measures=measures, lift_s=0.0)
 
 
+@dataclass
 class RandomTrainer(FakeTrainer):
     """Takes up to 8 ms; another seed gives another figure."""
 
+    failure_ratio: float = 0.1
+
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure:
+    ) -> Report | Failure | StoppedEarly:
         chance = random.Random(f"{network.digest} {training.seed}")
+        watch(Progress(device="fake:0", epoch=0, num_epochs=1, accuracy=None))
         await asyncio.sleep(chance.random() * 0.008)
-        if chance.random() < 0.1:
+        if chance.random() < self.failure_ratio:
             return Failure(cause=Outcome.NAN, detail="the loss is not finite", train_s=0.004)
-        return report(chance.random(), train_s=0.004)
+        objective = chance.random()
+        return after_rung(training, report(objective, train_s=0.004), objective / 2)
 
 
-class Acknowledger(Observer):
-    """Says what is committed, without a buffer that a kill would take along."""
-
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        pass
-
-    def placed(self, placement: Placement) -> None:
-        os.write(1, f"{placement.job.number}\n".encode())
+def acknowledge(event: Event) -> None:
+    """Print each committed job, without a buffer that a kill would take along."""
+    if isinstance(event, Placed):
+        os.write(1, f"{event.placement.job.number}\n".encode())
 
 
 def fake_adapters() -> Adapters:
     """Make them all."""
     return Adapters(
-        lambda observers: contextlib.nullcontext(RandomWriter()),
+        contextlib.nullcontext(RandomWriter()),
         contextlib.nullcontext(RandomLifter()),
         contextlib.nullcontext(RandomTrainer()),
     )
@@ -101,7 +105,9 @@ def main() -> None:
         "audit": {"share": 0.5},
     }
     settings = config.load(preset="demo", overrides=overrides, environment={})
-    end = asyncio.run(daemon.run(settings, fake_adapters(), (Acknowledger(),)))
+    adapters = fake_adapters()
+    adapters.events.subscribe(acknowledge)
+    end = asyncio.run(daemon.run(settings, adapters))
     print(end, file=sys.stderr)
 
 

@@ -11,7 +11,6 @@ from llmatic_daemon.domain import (
     Audit,
     Call,
     Candidate,
-    CommitResult,
     Completion,
     DevicePhase,
     Edition,
@@ -20,6 +19,7 @@ from llmatic_daemon.domain import (
     Measures,
     Network,
     Operator,
+    Outcome,
     Placement,
     Progress,
     Prompt,
@@ -29,13 +29,31 @@ from llmatic_daemon.domain import (
     Report,
     Request,
     RestartReason,
+    StoppedEarly,
     Task,
     TooLong,
     Training,
     Trial,
 )
 from llmatic_daemon.domain.errors import StoreUnavailable
-from llmatic_daemon.domain.ports import Lifter, Observer, Trainer, Writer
+from llmatic_daemon.domain.events import (
+    Audited,
+    CallEnded,
+    CommitTried,
+    DeviceChanged,
+    DeviceRemoved,
+    Event,
+    EventBus,
+    JobDispatched,
+    JobReleased,
+    Placed,
+    PromptsAdopted,
+    PromptsRejected,
+    SlotChanged,
+    SlotsResized,
+    TrainerReplaced,
+)
+from llmatic_daemon.domain.ports import Lifter, Trainer, Writer
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.archive.centroids import Centroids
 from llmatic_daemon.search.archive.measures import FLOPS, WIDTH_TO_DEPTH, Axis, MeasureSpace
@@ -281,11 +299,20 @@ class FakeWriter(Writer):
         return Completion(text=text, writer="fake", model="fake-1", fallback=self.fallback)
 
 
+def lifted(candidate: Candidate) -> Network | Rejection:
+    """Lift a source to a graph that is its text."""
+    try:
+        compile(candidate.source, "<candidate>", "exec")
+    except SyntaxError as error:
+        return Rejection(cause=Outcome.LIFT_FAILED, detail=str(error))
+    return network(candidate.source)
+
+
 @dataclass
 class FakeLifter(Lifter):
-    """Lifts a source to a graph that is its text."""
+    """Lifts a source to a graph that is its text; what does not compile is rejected."""
 
-    result: Callable[[Candidate], Network | Rejection] = lambda candidate: network(candidate.source)
+    result: Callable[[Candidate], Network | Rejection] = lambda candidate: lifted(candidate)
     faults: ErrorScript = field(default_factory=ErrorScript)
     candidates: list[Candidate] = field(default_factory=list)
 
@@ -295,11 +322,28 @@ class FakeLifter(Lifter):
         return self.result(candidate)
 
 
+def after_rung(
+    training: Training, result: Report | Failure, accuracy: float
+) -> Report | Failure | StoppedEarly:
+    """Return what becomes of a training whose network reaches an accuracy at its rung, if it has one."""
+    if training.rung is None or isinstance(result, Failure):
+        return result
+    if training.rung.should_continue(accuracy):
+        return replace(result, rung_accuracy=accuracy)
+    ratio = training.rung.ratio
+    train_s = result.train_s * ratio
+    return StoppedEarly(
+        rung_accuracy=accuracy, device=result.device, wait_s=result.wait_s, train_s=train_s, cost=ratio
+    )
+
+
 @dataclass
 class FakeTrainer(Trainer):
-    """Trains at once; the n-th network reaches `objective(n)`. By itself it always has a place."""
+    """Trains at once; the n-th network reaches `objective(n)`. By itself it always has a device."""
 
     objective: Callable[[int], float] = lambda number: min(0.1 + number / 1000, 0.99)
+    #: Accuracy of the n-th network at its rung, if it has one.
+    rung_accuracy: Callable[[int], float] = lambda number: 0.05
     result: Callable[[Network], Report | Failure] | None = None
     barrier: Barrier | None = None
     faults: ErrorScript = field(default_factory=ErrorScript)
@@ -320,7 +364,7 @@ class FakeTrainer(Trainer):
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure:
+    ) -> Report | Failure | StoppedEarly:
         self.trained.append(network)
         self.trainings.append(training)
         number = len(self.trained)
@@ -328,12 +372,13 @@ class FakeTrainer(Trainer):
         if self.barrier:
             await self.barrier.wait()
         self.faults.raise_next()
-        return self.result(network) if self.result else report(self.objective(number))
+        result = self.result(network) if self.result else report(self.objective(number))
+        return after_rung(training, result, self.rung_accuracy(number))
 
 
 @dataclass
-class FakeObserver(Observer):
-    """Remembers what it hears."""
+class FakeObserver:
+    """Remembers the events that it receives."""
 
     phases: list[tuple[int, str]] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
@@ -347,44 +392,42 @@ class FakeObserver(Observer):
     sizes: list[int] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        self.phases.append((slot, phase))
+    def receive(self, event: Event) -> None:
+        match event:
+            case SlotChanged(slot=slot, phase=phase):
+                self.phases.append((slot, phase))
+            case Placed(placement=placement):
+                self.placements.append(placement)
+            case CallEnded(call=call):
+                self.calls.append(call)
+            case PromptsAdopted(edition=edition):
+                self.editions.append(edition)
+            case PromptsRejected(reason=reason):
+                self.refusals.append(reason)
+            case Audited(audit=audit):
+                self.audits.append(audit)
+            case JobDispatched(job=job):
+                self.life.append(f"dispatched {job.number}")
+            case JobReleased(job=job, charged=charged):
+                self.life.append(f"{'charged' if charged else 'released'} {job.number}")
+            case CommitTried(result=result):
+                self.life.append(result.value)
+            case DeviceChanged(device=device, phase=phase):
+                self.places.append((device, phase))
+            case TrainerReplaced(device=device, reason=reason):
+                self.places.append((device, reason))
+            case SlotsResized(num_slots=num_slots):
+                self.sizes.append(num_slots)
+            case DeviceRemoved(device=device):
+                self.gone.append(device)
 
-    def placed(self, placement: Placement) -> None:
-        self.placements.append(placement)
 
-    def called(self, call: Call) -> None:
-        self.calls.append(call)
-
-    def adopted(self, edition: Edition) -> None:
-        self.editions.append(edition)
-
-    def refused(self, why: str) -> None:
-        self.refusals.append(why)
-
-    def audited(self, audit: Audit) -> None:
-        self.audits.append(audit)
-
-    def dispatched(self, job: Job) -> None:
-        self.life.append(f"dispatched {job.number}")
-
-    def released(self, job: Job, charged: bool) -> None:
-        self.life.append(f"{'charged' if charged else 'released'} {job.number}")
-
-    def committed(self, result: CommitResult, duration_s: float) -> None:
-        self.life.append(result.value)
-
-    def device_changed(self, place: str, phase: DevicePhase | None) -> None:
-        self.places.append((place, phase))
-
-    def trainer_replaced(self, place: str, reason: RestartReason) -> None:
-        self.places.append((place, reason))
-
-    def resized(self, num_slots: int) -> None:
-        self.sizes.append(num_slots)
-
-    def device_gone(self, place: str) -> None:
-        self.gone.append(place)
+def bus_to(*observers: FakeObserver) -> EventBus:
+    """Build a bus from which these receive."""
+    events = EventBus()
+    for observer in observers:
+        events.subscribe(observer.receive)
+    return events
 
 
 class FlakyStore(MemoryStore):

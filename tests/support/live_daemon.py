@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import (
     Completion,
     DevicePhase,
-    Edition,
     Failure,
     Network,
     Progress,
@@ -29,7 +28,14 @@ from llmatic_daemon.domain import (
     Request,
     Training,
 )
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import (
+    DeviceChanged,
+    Event,
+    EventBus,
+    PromptsAdopted,
+    PromptsRejected,
+    SlotsResized,
+)
 from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 from tests.support.prompt_editor import digest_of
 
@@ -57,14 +63,10 @@ class TellingWriter(RandomWriter):
 class SlowTrainer(RandomTrainer):
     """Takes a pause, so that a search leaves room for others."""
 
-    def __init__(self, pause_s: float) -> None:
+    def __init__(self, pause_s: float, events: EventBus) -> None:
         super().__init__()
         self._pause_s = pause_s
-        self._observers: Sequence[Observer] = ()
-
-    def watched_by(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-        self._show(None)
+        self._events = events
 
     async def train(
         self, network: Network, training: Training, watch: Callable[[Progress], None]
@@ -76,28 +78,19 @@ class SlowTrainer(RandomTrainer):
         return result
 
     def _show(self, phase: DevicePhase | None) -> None:
-        for observer in self._observers:
-            observer.device_changed("fake:0", phase)
+        self._events.publish(DeviceChanged(device="fake:0", phase=phase))
 
 
-class Teller(Observer):
-    """Tells of prompt sets."""
-
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        pass
-
-    def placed(self, placement: object) -> None:
-        pass
-
-    def resized(self, num_slots: int) -> None:
-        tell("resized", num_slots=num_slots)
-
-    def adopted(self, edition: Edition) -> None:
-        prompts = [(p.id, p.kind.value, p.text, p.weight) for p in edition.prompts.all]
-        tell("adopted", edition=edition.number, digest=digest_of(prompts))
-
-    def refused(self, why: str) -> None:
-        tell("refused", why=why)
+def tell_event(event: Event) -> None:
+    """Report prompt sets and numbers of slots."""
+    match event:
+        case SlotsResized(num_slots=num_slots):
+            tell("resized", num_slots=num_slots)
+        case PromptsAdopted(edition=edition):
+            prompts = [(p.id, p.kind.value, p.text, p.weight) for p in edition.prompts.all]
+            tell("adopted", edition=edition.number, digest=digest_of(prompts))
+        case PromptsRejected(reason=reason):
+            tell("refused", why=reason)
 
 
 def main() -> None:
@@ -131,14 +124,15 @@ def main() -> None:
     again = partial(config.load, asked.config, preset="demo", overrides=overrides, environment={})
     settings = again()
     told = TellingWriter(tells=asked.tell_requests)
+    events = EventBus()
+    events.subscribe(tell_event)
     adapters = Adapters(
-        partial(build_writers.writer, settings)
-        if asked.llm
-        else lambda observers: contextlib.nullcontext(told),
+        build_writers.writer(settings, events) if asked.llm else contextlib.nullcontext(told),
         contextlib.nullcontext(RandomLifter()),
-        contextlib.nullcontext(SlowTrainer(asked.pause_s)),
+        contextlib.nullcontext(SlowTrainer(asked.pause_s, events)),
+        events=events,
     )
-    running = daemon.run(settings, adapters, (Teller(),), lambda view: tell("ready"), again=again)
+    running = daemon.run(settings, adapters, ready=lambda view: tell("ready"), again=again)
     end = asyncio.run(running)
     tell("end", why=end)
 

@@ -105,7 +105,7 @@ def policy(**changes: Any) -> CallPolicy:
 
 def endpoint(client: Client, name: str = "here", **changes: Any) -> Endpoint:
     """Make an endpoint; changes are those of its policy, or its own."""
-    own = {n: changes.pop(n) for n in ("weight", "observers", "clock") if n in changes}
+    own = {n: changes.pop(n) for n in ("weight", "events", "clock") if n in changes}
     most = changes.pop("max_concurrency", 8)
     return Endpoint(name, client, policy(**changes), max_concurrency=most, **own)
 

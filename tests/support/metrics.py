@@ -4,6 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.domain import EndpointState, SearchStatus
+from llmatic_daemon.domain.events import DeviceChanged
 from tests.support.sample_placements import edition
 
 PROMPTS = tuple(f"prompt-{number}" for number in range(31))
@@ -38,7 +39,7 @@ def large() -> Metrics:
     made.configured("abc", "digits", 60.0)
     made.use(edition(1, *PROMPTS).prompts)
     for number in range(1, 9):
-        made.device_changed(f"cuda:0/{number}", None)
+        made.receive(DeviceChanged(device=f"cuda:0/{number}", phase=None))
     return made
 
 

@@ -9,8 +9,10 @@ from llmatic_daemon.domain import (
     AddStatus,
     Artefacts,
     Audit,
+    Contender,
     Durations,
     Edition,
+    Elite,
     Epoch,
     Job,
     Measures,
@@ -18,10 +20,12 @@ from llmatic_daemon.domain import (
     Outcome,
     Placement,
     Prompt,
+    PromptElite,
     PromptKind,
     PromptOffer,
     PromptSet,
     Report,
+    SavedSearch,
     Verdict,
     digest,
 )
@@ -220,3 +224,31 @@ async def settled(store: SQLiteStore, count: int = 2) -> list[Placement]:
         await store.commit(placement, artefacts)
         placements.append(placement)
     return placements
+
+
+def saved_search() -> SavedSearch:
+    """Make a search as a checkpoint stores it, with something in each field."""
+    measures = Measures(num_parameters=7, flops=2**40, width=3, depth=2)
+    elite = Elite(job=1, source_digest="s", measures=measures, structure=(("é", 2),))
+    accuracies = Accuracies(objective=0.1 + 0.2, test_accuracy=1e-320)
+    return SavedSearch(
+        networks=((4, (Contender(elite=elite, figures=accuracies, wants_audit=True),)),),
+        individuals=(
+            (0, 1.0, PromptElite(job=1, prompt="é", prompt_version=2, temperature=0.7, curiosity=-0.5)),
+        ),
+        scores=(("é", 2, 3.0),),
+        edition=edition(1, "deepen"),
+        versions={"é": ("a", "b")},
+        axis_positions={"é": 0},
+        last_used={"é": 1},
+        window=(None, 0.5),
+        best=(0.5, 1),
+        num_evaluations=1,
+        num_since_added=0,
+        cost=1 / 3,
+        rung_accuracies=(0.25, 0.125),
+        rung_ratio=0.25,
+        llm_is_out=True,
+        train_s=2.5,
+        elapsed_s=1e9 + 1 / 3,
+    )

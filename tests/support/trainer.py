@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from llmatic_daemon.adapters.processes.trainer import TrainerPool
 from llmatic_daemon.domain import Failure, Measures, Network, Progress, Report, Training
 
@@ -47,3 +49,29 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+#: Of the real trainer: quick, on one thread.
+CONFIGURATION = {
+    "threads": 1,
+    "data": {"name": "digits", "num_train": 400},
+    "recipe": {"preset": "fast"},
+    "limits": {},
+    "timeout_s": 60.0,
+}
+
+
+def lifted_network(layers: str) -> Network:
+    """Lift a network of layers for the digits data set, in this process."""
+    export = pytest.importorskip("llmatic_daemon.worker.lifting.export").export
+    safetensors = pytest.importorskip("safetensors.torch")
+    source = (
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+        f"        super().__init__({layers})\n"
+    )
+    exported = export(source, "Net", (1, 8, 8), 10)
+    weights = safetensors.save(exported.weights)
+    validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
+    limits = validate.GraphLimits()
+    measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
+    return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)

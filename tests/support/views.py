@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console, RenderableType
 
-from llmatic_daemon.adapters.storage.history_records import Status
+from llmatic_daemon.adapters.storage.history_records import StoredStatus
 
 
 def shown(renderable: RenderableType) -> str:
@@ -14,20 +14,23 @@ def shown(renderable: RenderableType) -> str:
     return console.file.getvalue()
 
 
-def status(num_audits: int, num_unstable: int) -> Status:
-    return Status(
+def status(num_audits: int, num_unstable: int) -> StoredStatus:
+    return StoredStatus(
         num_settled=9,
         num_evaluations=8,
         outcomes=(),
-        best=None,
-        num_filled=3,
-        num_cells=10,
-        num_prompt_filled=0,
-        num_prompt_cells=10,
+        network_cells=10,
+        filled_network_cells=3,
+        prompt_cells=10,
+        filled_prompt_cells=0,
+        qd_score=0.0,
+        best_objective=None,
+        best_job=None,
+        num_slots=0,
         num_queued=0,
         running=(),
         prompts=None,
-        num_stand_ins=0,
+        num_fallbacks=0,
         num_audits=num_audits,
         num_unstable=num_unstable,
         last_settled_at=None,

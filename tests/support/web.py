@@ -20,6 +20,7 @@ from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.daemon.http_service import Listener
 from llmatic_daemon.domain import EndpointState, SearchStatus, Tessellation
+from llmatic_daemon.domain.events import Event, EventBus, HttpAnswered
 from tests.support.fakes import TASK
 from tests.support.sample_placements import SampleSearch, edition
 
@@ -71,9 +72,10 @@ class TallyingMetrics(Metrics):
         super().__init__(*args)
         self.tally: list[tuple[str, int]] = []
 
-    def answered(self, route: str, status: int, is_denied: bool) -> None:
-        super().answered(route, status, is_denied)
-        self.tally.append((route, status))
+    def receive(self, event: Event) -> None:
+        super().receive(event)
+        if isinstance(event, HttpAnswered):
+            self.tally.append((event.route, event.status))
 
 
 @dataclass
@@ -106,9 +108,11 @@ async def asked(folder: Path, hosts: tuple[str, ...] = ()) -> AsyncIterator[Aske
     port, now = free_port(), [SNAPSHOT]
     metrics = TallyingMetrics("1.2.3", 2, ("tgi",))
     metrics.watch(lambda: now[0], lambda: (ENDPOINT,))
-    listener = Listener(port, hosts, folder)
+    events = EventBus()
+    events.subscribe(metrics.receive)
+    listener = Listener(port, hosts, folder, events)
     async with (
-        listener.listening(metrics, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7"),
+        listener.listening(metrics.exposition, lambda: now[0], lambda: (ENDPOINT,), TASK, lambda: "5e7"),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield Asked(port, listener, client, metrics.tally, now)

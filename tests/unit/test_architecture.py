@@ -32,6 +32,7 @@ MAY_IMPORT = {
 #: Below `adapters`, each folder holds one outside thing. Islands that may import another one, and why.
 ISLANDS_MAY_IMPORT = {
     "http": {"storage"},  # the API reads the history of a search
+    "nasbench": {"storage"},  # a table is written as safely as the files of a state folder
 }
 
 #: Third-party packages, and the only packages of ours that may import them.

@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from llmatic_daemon.adapters.http.control_request import MAX_BODY_BYTES, BadBody, actor_of, body_of
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.domain.errors import ConfigurationError, LLMaticError, Outdated, Unavailable, UserError
 
 logger = logging.getLogger(__name__)
 
-SOCKET = "control.sock"
 #: Receives a JSON object and returns one.
 Verb = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -55,7 +55,7 @@ async def listening(
         application.router.add_post(f"/{name}", handler(name, verb, _process, is_read=name in reads))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
-    path = state_dir / SOCKET
+    path = state_dir / CONTROL_SOCKET
     try:
         await _listen(runner, path)
         try:
@@ -174,7 +174,7 @@ async def ask(
     """
     import aiohttp
 
-    path = state_dir / SOCKET
+    path = state_dir / CONTROL_SOCKET
     with _short(path) as short:
         connector = aiohttp.UnixConnector(short)
         timeout = aiohttp.ClientTimeout(total=timeout_s or _TIMEOUT_S)

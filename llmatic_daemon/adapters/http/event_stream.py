@@ -1,4 +1,4 @@
-"""What happens, as a stream: server-sent events for whoever watches, from the log on where one left off."""
+"""The event stream: server-sent events for readers, from the last placement that a reader has."""
 
 import asyncio
 import json
@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmatic_daemon.adapters.http.schemas import CandidateSummary, SlotState, plain
-from llmatic_daemon.domain import Audit, Edition, Placement
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain import Audit, Placement, events
 
 #: Events that a reader may lag behind before it is dropped.
 MAX_LAG = 1000
@@ -22,11 +21,11 @@ Replay = Callable[[int, int], Awaitable[Sequence[Placement]]]
 
 
 class TooManyReaders(Exception):
-    """Nobody more can be told."""
+    """The limit of readers is reached."""
 
 
-class EventStream(Observer):
-    """Passes on what happens to all readers, each with a bounded queue; never waits for one."""
+class EventStream:
+    """Passes events on to all readers, each with a bounded queue; never waits for one."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
@@ -35,45 +34,36 @@ class EventStream(Observer):
 
     @property
     def slots(self) -> tuple[SlotState, ...]:
-        """Say what each slot does now."""
+        """The current phase of each slot."""
         return tuple(self._slots[slot] for slot in sorted(self._slots))
 
     @property
     def num_readers(self) -> int:
-        """Count the readers."""
+        """Number of connected readers."""
         return len(self._readers)
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
-        """Tell of a slot."""
-        self._slots[slot] = SlotState(slot=slot, phase=phase, detail=detail)
-        self._tell("slot", {"slot": slot, "phase": phase, "detail": detail})
-
-    def placed(self, placement: Placement) -> None:
-        """Tell of a placement; its number is the event's id."""
-        if self._readers:
-            self._pass(placement.number, _placement(placement))
-
-    def adopted(self, edition: Edition) -> None:
-        """Tell of a prompt set."""
-        names = {prompt.id: prompt.version for prompt in edition.prompts.all}
-        self._tell("prompts", {"edition": edition.number, "versions": names})
-
-    def audited(self, audit: Audit) -> None:
-        """Tell of an audit."""
-        self._tell("audit", plain(Audit, audit))
-
-    def refused(self, why: str) -> None:
-        """Tell of a prompt set that was not taken."""
-        for name in ("prompts-rejected", "prompts-refused"):  # the second is deprecated
-            self._tell(name, {"why": why})
-
-    def paused(self, is_paused: bool) -> None:
-        """Tell of a pause, or of its end."""
-        self._tell("pause", {"is_paused": is_paused})
-
-    def resized(self, num_slots: int) -> None:
-        """Tell of another number of slots."""
-        self._tell("slots", {"num_slots": num_slots})
+    def receive(self, event: events.Event) -> None:
+        """Pass an event on; the number of a placement is the id of what is sent."""
+        match event:
+            case events.SlotChanged(slot=slot, phase=phase, detail=detail):
+                self._slots[slot] = SlotState(slot=slot, phase=phase, detail=detail)
+                self._send("slot", {"slot": slot, "phase": phase, "detail": detail})
+            case events.Placed(placement=placement) if self._readers:
+                self._pass(placement.number, _placement(placement))
+            case events.PromptsAdopted(edition=edition):
+                versions = {prompt.id: prompt.version for prompt in edition.prompts.all}
+                self._send("prompts", {"edition": edition.number, "versions": versions})
+            case events.Audited(audit=audit):
+                self._send("audit", plain(Audit, audit))
+            case events.PromptsRejected(reason=reason):
+                self._send("prompts-rejected", {"why": reason})
+                self._send("prompts-refused", {"why": reason})  # deprecated
+            case events.PauseChanged(is_paused=is_paused):
+                self._send("pause", {"is_paused": is_paused})
+            case events.SlotsResized(num_slots=num_slots):
+                self._send("slots", {"num_slots": num_slots})
+            case _:
+                pass
 
     async def read(self, after: int | None) -> AsyncIterator[bytes]:
         """Read events as they are sent, for as long as the reader keeps up.
@@ -112,11 +102,11 @@ class EventStream(Observer):
             self._readers.discard(queue)
 
     def close(self) -> None:
-        """Send all readers home."""
+        """Disconnect all readers."""
         for queue in self._readers:
             queue.put_nowait(None)
 
-    def _tell(self, what: str, facts: dict[str, Any]) -> None:
+    def _send(self, what: str, facts: dict[str, Any]) -> None:
         if self._readers:
             self._pass(0, _event(what, facts))
 

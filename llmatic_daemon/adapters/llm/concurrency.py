@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from types import TracebackType
 
 
 class AdaptiveLimit:
@@ -50,9 +49,7 @@ class AdaptiveLimit:
         self._num_started += 1
         return self._num_started
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Release the turn."""
         self._leave()
 

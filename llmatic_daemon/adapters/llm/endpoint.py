@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,7 @@ from llmatic_daemon.domain.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
-from llmatic_daemon.domain.ports import Observer
+from llmatic_daemon.domain.events import CallEnded, EventBus
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
@@ -117,7 +117,7 @@ class Endpoint:
         *,
         max_concurrency: int,
         weight: float = 1.0,
-        observers: Iterable[Observer] = (),
+        events: EventBus | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -127,7 +127,7 @@ class Endpoint:
         self._most = max_concurrency
         self._limit = AdaptiveLimit(max_concurrency)
         self.breaker = Breaker(policy.breaker, clock)
-        self._observers = observers
+        self._events = events or EventBus()
         #: Called whenever the breaker may admit a call again.
         self.on_change: Callable[[], None] = lambda: None
         self._clock = clock
@@ -298,8 +298,7 @@ class Endpoint:
 
     def _report(self, outcome: CallOutcome, duration_s: float, completion: Completion | None = None) -> None:
         call = Call(endpoint=self.name, outcome=outcome, duration_s=duration_s, completion=completion)
-        for observer in self._observers:
-            observer.called(call)
+        self._events.publish(CallEnded(call=call))
 
 
 _EXTRA = {"action": "endpoint"}

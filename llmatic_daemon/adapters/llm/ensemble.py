@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from types import TracebackType
 from typing import Self
 
 from llmatic_daemon.adapters.llm.endpoint import Endpoint, EndpointOut
@@ -41,9 +40,7 @@ class LLMWriter(Writer):
         self._probing = asyncio.create_task(self._probe())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Close all connections."""
         if self._probing is not None:
             self._probing.cancel()

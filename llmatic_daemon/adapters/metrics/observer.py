@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 
 from llmatic_daemon.adapters.metrics.catalog import (
     ARM_STATES,
@@ -16,29 +16,25 @@ from llmatic_daemon.adapters.metrics.catalog import (
 from llmatic_daemon.adapters.metrics.registry import Instruments
 from llmatic_daemon.domain import (
     ArmFigures,
-    Audit,
     Call,
     CommitResult,
     DevicePhase,
     Difference,
-    Edition,
     EndpointState,
-    Job,
     Outcome,
     Placement,
     PromptSet,
-    RestartReason,
     SearchStatus,
     Uplift,
+    events,
 )
-from llmatic_daemon.domain.ports import Observer
 from llmatic_daemon.domain.sandbox import Layer
 
 #: Label of requests for which there is no route.
 NO_ROUTE = "none"
 
 
-class Metrics(Observer):
+class Metrics:
     """All metrics of one daemon.
 
     Args:
@@ -71,13 +67,12 @@ class Metrics(Observer):
         self._trained = Counter[int]()
         self._num_trained = self._num_in_fullest = 0
         made.build.info({"version": version})
-        made.last_commit_timestamp_seconds.set(time.time())
         made.db_integrity.set(1)
         self._read_uplift(None)
         made.learn("endpoint", endpoints)
-        self.serves([NO_ROUTE])
+        made.learn("route", [NO_ROUTE])
         for slot in range(num_slots):
-            self.slot_changed(slot, "idle", "")
+            self._change_slot(slot, "idle")
 
     # --- who it is told of ------------------------------------------------------------------------
 
@@ -91,10 +86,7 @@ class Metrics(Observer):
         """Export what is searched."""
         self._config = {"config_hash": config_hash, "task": task}
         self._instruments.training_timeout_seconds.set(training_timeout_s)
-
-    def serves(self, routes: Iterable[str]) -> None:
-        """Export these HTTP routes, each as 0 at first."""
-        self._instruments.learn("route", routes)
+        self._instruments.last_commit_timestamp_seconds.set(time.time())  # counts from here
 
     def use(self, prompts: PromptSet) -> None:
         """Export the prompts that are in use from now on, each as 0 at first, and no others."""
@@ -107,7 +99,73 @@ class Metrics(Observer):
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def slot_changed(self, slot: int, phase: str, detail: str) -> None:
+    def receive(self, event: events.Event) -> None:
+        """Count an event."""
+        match event:
+            case events.SlotChanged(slot=slot, phase=phase):
+                self._change_slot(slot, phase)
+            case events.SlotsResized(num_slots=num_slots):
+                for slot in range(len(self._slots), num_slots):  # old ones end idle
+                    self._change_slot(slot, "idle")
+            case events.CallEnded(call=call):
+                self._count_call(call)
+            case events.CommitTried(result=result, duration_s=duration_s):
+                self._count_commit(result, duration_s)
+            case events.Placed(placement=placement):
+                self._count_placement(placement)
+            case events.DeviceChanged(device=device, phase=device_phase):
+                self._change_device(device, device_phase)
+            case _:
+                self._count_rare(event)
+
+    def _count_rare(self, event: events.Event) -> None:
+        """Count what comes less often than slots and candidates change."""
+        made = self._instruments
+        match event:
+            case events.JobDispatched(job=job):
+                self._unsettled.setdefault(job.number, time.time())
+                self._running.add(job.number)
+            case events.JobReleased(job=job, charged=charged):
+                self._running.discard(job.number)
+                made.attempts.labels("charged" if charged else "released").inc()
+            case events.PromptsAdopted(edition=edition):
+                made.prompt_set_loads.labels("loaded").inc()
+                self.use(edition.prompts)
+            case events.PromptsRejected():
+                made.prompt_set_loads.labels("rejected").inc()
+            case events.Audited(audit=audit):
+                made.audits.labels(audit.verdict.value).inc()
+                made.audit_seconds.inc(audit.train_s)
+                made.gpu_seconds.inc(audit.train_s)
+            case events.DeviceRemoved(device=device):  # what is not there is not idle
+                self._devices.pop(device, None)
+                made.forget("device", [device])
+            case events.TrainerReplaced(device=device, reason=reason):
+                made.learn("device", [device])
+                made.trainer_restarts.labels(device, reason.value).inc()
+            case events.SandboxProbed(missing=missing):
+                for layer in Layer:
+                    made.sandbox_layer.labels(layer.value).set(layer not in missing)
+            case events.BackupFinished(finished_at=finished_at):
+                made.backup_last_success_timestamp_seconds.set(finished_at)
+            case events.RoutesServed(routes=routes):
+                made.learn("route", routes)
+            case events.HttpAnswered(route=route, status=status, is_denied=is_denied):
+                made.http_requests.labels(route or NO_ROUTE, f"{status // 100}xx").inc()
+                made.auth_failures.inc(is_denied)
+            case events.StateMeasured():
+                made.db_size_bytes.set(event.database_bytes)
+                made.db_wal_size_bytes.set(event.wal_bytes)
+                made.state_filesystem_free_bytes.set(event.free_bytes)
+            case events.DatabaseChecked(is_sound=is_sound):
+                made.db_integrity.set(is_sound)
+                made.db_checked_timestamp_seconds.set(time.time())
+            case events.LoopLagMeasured(longest_s=longest_s):
+                made.event_loop_lag_seconds.set(longest_s)
+            case _:
+                pass
+
+    def _change_slot(self, slot: int, phase: str) -> None:
         """Move a slot from one phase to another."""
         made, name, before = self._instruments, str(slot), self._slots.get(slot)
         if before is None:
@@ -118,17 +176,7 @@ class Metrics(Observer):
             made.slot_state.labels(name, phase).set(1)
         self._slots[slot] = phase
 
-    def dispatched(self, job: Job) -> None:
-        """Note that a job runs."""
-        self._unsettled.setdefault(job.number, time.time())
-        self._running.add(job.number)
-
-    def released(self, job: Job, charged: bool) -> None:
-        """Count an attempt that came to nothing."""
-        self._running.discard(job.number)
-        self._instruments.attempts.labels("charged" if charged else "released").inc()
-
-    def committed(self, result: CommitResult, duration_s: float) -> None:
+    def _count_commit(self, result: CommitResult, duration_s: float) -> None:
         """Count a try to commit."""
         made = self._instruments
         made.commits.labels(result.value).inc()
@@ -136,12 +184,7 @@ class Metrics(Observer):
         if result is CommitResult.KEPT:
             made.phase_duration_seconds.labels("commit").observe(duration_s)
 
-    def resized(self, num_slots: int) -> None:
-        """Export the phases of slots that are new; old ones end idle."""
-        for slot in range(len(self._slots), num_slots):
-            self.slot_changed(slot, "idle", "")
-
-    def placed(self, placement: Placement) -> None:
+    def _count_placement(self, placement: Placement) -> None:
         """Count a placement."""
         made = self._instruments
         self._running.discard(placement.job.number)
@@ -178,7 +221,7 @@ class Metrics(Observer):
         if placement.offer is not None:
             made.archive_insertions.labels("prompt", placement.offer.status.value).inc()
 
-    def called(self, call: Call) -> None:
+    def _count_call(self, call: Call) -> None:
         """Count a call of an LLM's endpoint."""
         made = self._instruments
         made.llm_requests.labels(call.endpoint, call.outcome.value).inc()
@@ -190,33 +233,13 @@ class Metrics(Observer):
         made.llm_tokens.labels("completion").inc(call.completion.num_tokens)
         made.llm_finish.labels(reason if reason in FINISH_REASONS else "other").inc()
 
-    def adopted(self, edition: Edition) -> None:
-        """Count a prompt set that was taken."""
-        self._instruments.prompt_set_loads.labels("loaded").inc()
-        self.use(edition.prompts)
-
-    def refused(self, why: str) -> None:
-        """Count a prompt set that was not taken."""
-        self._instruments.prompt_set_loads.labels("rejected").inc()
-
-    def audited(self, audit: Audit) -> None:
-        """Count an audit."""
-        self._instruments.audits.labels(audit.verdict.value).inc()
-        self._instruments.audit_seconds.inc(audit.train_s)
-        self._instruments.gpu_seconds.inc(audit.train_s)
-
-    def device_changed(self, device: str, phase: DevicePhase | None) -> None:
+    def _change_device(self, device: str, phase: DevicePhase | None) -> None:
         """Count the time until now, and begin to count another phase."""
         self._instruments.learn("device", [device])
         self._count_busy(device)
         self._devices.pop(device, None)
         if phase is not None:
             self._devices[device] = (phase, self._clock())
-
-    def device_gone(self, device: str) -> None:
-        """Export a device place no more: one that is not there is not idle."""
-        self._devices.pop(device, None)
-        self._instruments.forget("device", [device])
 
     def _count_busy(self, device: str) -> None:
         """Count what has passed of a phase that may last for hours."""
@@ -225,41 +248,6 @@ class Metrics(Observer):
             now = self._clock()
             self._instruments.device_busy_seconds.labels(device, phase.value).inc(now - since)
             self._devices[device] = (phase, now)
-
-    def trainer_replaced(self, device: str, reason: RestartReason) -> None:
-        """Count a trainer that was given up."""
-        self._instruments.learn("device", [device])
-        self._instruments.trainer_restarts.labels(device, reason.value).inc()
-
-    def surrounded(self, missing: Collection[Layer]) -> None:
-        """Export which layers are around the lifter."""
-        for layer in Layer:
-            self._instruments.sandbox_layer.labels(layer.value).set(layer not in missing)
-
-    def backed_up(self, finished_at: float) -> None:
-        """Take over when the last backup was made, in seconds since 1970."""
-        self._instruments.backup_last_success_timestamp_seconds.set(finished_at)
-
-    def answered(self, route: str, status: int, is_denied: bool) -> None:
-        """Count an HTTP answer, by its declared route (empty: none) and its status."""
-        self._instruments.http_requests.labels(route or NO_ROUTE, f"{status // 100}xx").inc()
-        if is_denied:
-            self._instruments.auth_failures.inc()
-
-    def sized(self, database_bytes: int, wal_bytes: int, free_bytes: int) -> None:
-        """Export how much space the state takes, and how much is left."""
-        self._instruments.db_size_bytes.set(database_bytes)
-        self._instruments.db_wal_size_bytes.set(wal_bytes)
-        self._instruments.state_filesystem_free_bytes.set(free_bytes)
-
-    def checked(self, is_sound: bool) -> None:
-        """Export what a check of the database has found."""
-        self._instruments.db_integrity.set(is_sound)
-        self._instruments.db_checked_timestamp_seconds.set(time.time())
-
-    def lagged(self, longest_s: float) -> None:
-        """Export how late the event loop has been."""
-        self._instruments.event_loop_lag_seconds.set(longest_s)
 
     # --- at scrape --------------------------------------------------------------------------------
 

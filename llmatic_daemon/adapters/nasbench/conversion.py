@@ -1,14 +1,13 @@
 """Conversion of the official files, or of a compact CSV, to the benchmark's table."""
 
 import gzip
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.nasbench import official
 from llmatic_daemon.adapters.nasbench.table import Table, data_sets_of, written
-from llmatic_daemon.adapters.storage.state_folder import sync_folder
+from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
 from llmatic_daemon.domain.errors import UserError
 
 
@@ -45,20 +44,6 @@ def convert(source: Path, target: Path, *, force: bool = False, watch: Callable[
         tables = tuple(Table.read(source, name) for name in data_sets_of(source))
         num_resized = 0
     text = written(tables).encode()
-    _publish(target, gzip.compress(text, mtime=0) if target.suffix == ".gz" else text)
+    with os_errors_as(UserError, f"{target} must be writable", "make room, or choose another file"):
+        write_atomically(target, gzip.compress(text, mtime=0) if target.suffix == ".gz" else text)
     return Converted(data_sets=tuple(each.data_set for each in tables), num_resized=num_resized)
-
-
-def _publish(file: Path, content: bytes) -> None:
-    """Write a temporary file and rename it, so that readers see the old or the new content."""
-    draft = file.with_name(f".{file.name}.new")
-    try:
-        with draft.open("wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(file)
-        sync_folder(file.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UserError(f"{file} must be writable, got: {error.strerror or error}") from error

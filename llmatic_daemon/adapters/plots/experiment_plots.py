@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmatic_daemon.adapters.plots.search_plots import ArchiveMap, draw_maps
+from llmatic_daemon.adapters.plots.search_plots import row_of_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def best_over_windows(panels: Sequence[Panel]) -> "Figure":
     """Draw figure 2: the best accuracy over time, for all variants."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure, columns = _figure(len(panels), width=7.0, height=6.0)
+    figure, columns = row_of_axes(len(panels), width=7.0, height=6.0)
     for axes, panel in zip(columns, panels, strict=True):
         _draw_curves(axes, panel)
         axes.set(
@@ -92,7 +92,7 @@ def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
     """Draw figure 4: the number of trainable networks in each window, by operator probabilities."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, columns = _figure(len(panels), width=7.0, height=4.5)
+    figure, columns = row_of_axes(len(panels), width=7.0, height=4.5)
     for axes, panel in zip(columns, panels, strict=True):
         _draw_curves(axes, panel)
         axes.set(ylabel="networks trained in the window", xlabel="window of settled candidates")
@@ -102,17 +102,12 @@ def trainable_over_windows(panels: Sequence[Panel]) -> "Figure":
     return figure
 
 
-def archives(maps: Sequence[ArchiveMap]) -> "Figure":
-    """Draw figure 3: both archives as Voronoi maps; empty cells are white."""
-    return draw_maps(maps)
-
-
 def clouds(drawn: Sequence[Cloud]) -> "Figure":
     """Draw figure 5: accuracy against FLOPs of all cells, and the best of each window."""
     import numpy as np
     from matplotlib.ticker import MaxNLocator
 
-    figure, columns = _figure(len(drawn), width=7.5, height=5.5)
+    figure, columns = row_of_axes(len(drawn), width=7.5, height=5.5)
     for axes, cloud in zip(columns, drawn, strict=True):
         cells, bests = np.asarray(cloud.cells), np.asarray(cloud.bests).reshape(-1, 2)
         axes.scatter(cells[:, 0] / 1e6, cells[:, 1], s=3, color="0.8", label="all cells", rasterized=True)
@@ -133,15 +128,6 @@ def clouds(drawn: Sequence[Cloud]) -> "Figure":
         axes.set_ylim(lowest, cells[:, 1].max() + (cells[:, 1].max() - lowest) * 0.05)
         axes.legend(loc="lower right")
     return figure
-
-
-def _figure(num_columns: int, *, width: float, height: float) -> "tuple[Figure, Sequence[Axes]]":
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.use("Agg")
-    figure = Figure(figsize=(width * num_columns, height), layout="constrained")
-    return figure, list(figure.subplots(1, num_columns, squeeze=False)[0])
 
 
 def _draw_curves(axes: "Axes", panel: Panel) -> None:

@@ -76,9 +76,6 @@ def draw(
     Returns:
         The files, in the order in which they were written.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [("archives", draw_maps(maps))] if maps else []
     pictures.append(("course", _draw_course(course)))
@@ -91,13 +88,21 @@ def draw(
 
 
 def draw_maps(maps: Sequence[ArchiveMap]) -> "Figure":
-    """Draw archives side by side; empty cells are white."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7 * len(maps), 6), layout="constrained")
-    for axes, shown in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+    """Draw archives side by side as Voronoi maps; empty cells are white."""
+    figure, row = row_of_axes(len(maps), width=7.0, height=6.0)
+    for axes, shown in zip(row, maps, strict=True):
         _draw_map(figure, axes, shown)
     return figure
+
+
+def row_of_axes(num_axes: int, *, width: float, height: float) -> "tuple[Figure, Sequence[Axes]]":
+    """Make a figure of axes side by side; width and height of each in inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.use("Agg")
+    figure = Figure(figsize=(width * num_axes, height), layout="constrained")
+    return figure, list(figure.subplots(1, num_axes, squeeze=False)[0])
 
 
 def _draw_map(figure: "Figure", axes: "Axes", shown: ArchiveMap) -> None:
@@ -166,10 +171,9 @@ def _polygons(centroids: Sequence[tuple[float, float]]) -> list[Any]:
 
 def _draw_course(course: Course) -> "Figure":
     import numpy as np
-    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(14, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = row_of_axes(2, width=7.0, height=5.0)
     number = np.arange(1, len(course.objectives) + 1)
     left.plot(number, course.objectives, ".", color="0.7", label="each evaluation")
     if len(number):
@@ -179,7 +183,7 @@ def _draw_course(course: Course) -> "Figure":
     left.set(xlabel="evaluation", ylabel="accuracy", title="Accuracy over evaluations")
     shares = _window_shares(course)
     right.plot(np.arange(1, len(shares) + 1), shares, "o-", color="C2")
-    right.xaxis.get_major_locator().set_params(integer=True)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(
         xlabel=f"window of {course.window_size} settled candidates",
         ylabel="share that could be trained",
@@ -196,10 +200,8 @@ def _window_shares(course: Course) -> list[float]:
 
 
 def _draw_uplift(bands: Sequence[Band]) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7 * len(bands), 5), layout="constrained")
-    for axes, band in zip(figure.subplots(1, len(bands), squeeze=False)[0], bands, strict=True):
+    figure, row = row_of_axes(len(bands), width=7.0, height=5.0)
+    for axes, band in zip(row, bands, strict=True):
         axes.axhline(0.0, color="0.4", linewidth=1)
         if band.points:
             number, mean, low, high = zip(*band.points, strict=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 from llmatic_daemon.adapters.processes.child import Child, ChildGone
 from llmatic_daemon.domain import (
-    DevicePhase,
     Epoch,
     Failure,
     Network,
@@ -39,8 +38,6 @@ class DeviceWorker:
         #: Failed starts since the last good one.
         self.num_failed = 0
         self.was_ready = False
-        #: What the worker does; None: it is free.
-        self.phase: DevicePhase | None = DevicePhase.START
         #: When the current phase must have ended, by the monotonic clock; None: no limit.
         self.due: float | None = None
 

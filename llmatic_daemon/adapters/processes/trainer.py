@@ -21,7 +21,8 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
-from llmatic_daemon.domain.ports import Observer, Trainer
+from llmatic_daemon.domain.events import DeviceChanged, DeviceRemoved, EventBus, TrainerReplaced
+from llmatic_daemon.domain.ports import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class TrainerPool(Trainer):
         first_backoff_s: float = 1.0,
         max_backoff_s: float = 60.0,
         module: str = MODULE,
+        events: EventBus | None = None,
     ) -> None:
         """Describe the pool; entering it starts the trainers.
 
@@ -52,6 +54,7 @@ class TrainerPool(Trainer):
             first_backoff_s: Pause after a start that failed; doubled after each further one.
             max_backoff_s: Longest such pause.
             module: What to run; tests run others.
+            events: Where the activities of the device workers are published.
         """
         self._configuration = dict(configuration)
         self._training_timeout_s = self._configuration["timeout_s"] + grace_s
@@ -66,7 +69,7 @@ class TrainerPool(Trainer):
         self._endings: set[asyncio.Task[None]] = set()
         self._resizing = asyncio.Lock()
         self._task: Task | None = None
-        self._observers: Sequence[Observer] = ()
+        self._events = events or EventBus()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -155,20 +158,8 @@ class TrainerPool(Trainer):
             f"killed after {seconds:.1f} s: {await worker.child.exit_summary()}"
         )
 
-    def watched_by(self, observers: Sequence[Observer]) -> None:
-        """Report the phase of each worker to these observers: now, and at each change."""
-        self._observers = tuple(observers)
-        for worker in self._workers:
-            self._show(worker, worker.phase)
-
     def _show(self, worker: DeviceWorker, phase: DevicePhase | None) -> None:
-        worker.phase = phase
-        for observer in self._observers:
-            observer.device_changed(worker.name, phase)
-
-    def _report_restart(self, worker: DeviceWorker, reason: RestartReason) -> None:
-        for observer in self._observers:
-            observer.trainer_replaced(worker.name, reason)
+        self._events.publish(DeviceChanged(device=worker.name, phase=phase))
 
     # --- other devices ----------------------------------------------------------------------------
 
@@ -247,8 +238,7 @@ class TrainerPool(Trainer):
 
     def _end(self, worker: DeviceWorker) -> None:
         """End a worker in a task that `close` awaits."""
-        for observer in self._observers:
-            observer.device_gone(worker.name)
+        self._events.publish(DeviceRemoved(device=worker.name))
         ending = asyncio.create_task(worker.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -267,7 +257,7 @@ class TrainerPool(Trainer):
         if self._queue.is_closed:
             return
         if reason is not None:
-            self._report_restart(worker, reason)
+            self._events.publish(TrainerReplaced(device=worker.name, reason=reason))
         if self._retire_if_leaving(worker):
             return
         opening = worker.opening = asyncio.create_task(self._open(worker))
@@ -310,7 +300,7 @@ class TrainerPool(Trainer):
 
     async def _back_off(self, worker: DeviceWorker, error: Exception) -> None:
         """Pause after a start that failed, longer each time."""
-        self._report_restart(worker, RestartReason.NOT_STARTED)
+        self._events.publish(TrainerReplaced(device=worker.name, reason=RestartReason.NOT_STARTED))
         first_s, longest_s = self._backoff_s
         doublings = min(worker.num_failed, 32)  # after 17 hours no float holds the number
         pause_s = min(longest_s, first_s * 2**doublings)

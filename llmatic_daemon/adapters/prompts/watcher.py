@@ -61,7 +61,7 @@ class PromptFolder:
         """
         return parse_prompts(await self.settled())
 
-    async def stirrings(self) -> AsyncGenerator[None, None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """Yield whenever the folder may have changed, until cancelled."""
         while True:
             yield  # there may have been changes while there was no watch

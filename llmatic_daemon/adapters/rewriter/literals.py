@@ -1,8 +1,16 @@
 """Evaluation of plain values in a syntax tree: names, numbers and the arguments of a call."""
 
 import ast
+import operator
+from collections.abc import Callable
 
 _LARGEST = 1_000_000
+_ARITHMETIC: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
 
 
 class Unreadable(Exception):
@@ -49,8 +57,10 @@ class Numbers:
                 return -self.integer(operand)
             case ast.Tuple(elts=items) | ast.List(elts=items):
                 return tuple(self.value(item) for item in items)
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv() as op):
-                return _arithmetic(op, self.integer(left), self.integer(node.right))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                first, second = self.integer(left), self.integer(right)
+                if second or not isinstance(op, ast.FloorDiv):
+                    return _ARITHMETIC[type(op)](first, second)
         raise Unreadable(f"'{ast.unparse(node)}' is no plain value")
 
     def integer(self, node: ast.expr) -> int:
@@ -65,19 +75,6 @@ class Numbers:
         if type(value) is not int:
             raise Unreadable(f"'{ast.unparse(node)}' is no whole number")
         return value
-
-
-def _arithmetic(op: ast.operator, left: int, right: int) -> int:
-    match op:
-        case ast.Add():
-            return left + right
-        case ast.Sub():
-            return left - right
-        case ast.Mult():
-            return left * right
-    if right == 0:
-        raise Unreadable("a division by zero")
-    return left // right
 
 
 class Arguments:

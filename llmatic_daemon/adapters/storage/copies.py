@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import database_file, schema
-from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path, sync_folder
+from llmatic_daemon.adapters.storage.files import draft_of, sync_folder
+from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.domain import digest, failpoints
 from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable, UserError
 
@@ -89,7 +90,7 @@ def publishing(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full, or worse.
     """
-    draft = folder.with_name(f".{folder.name}.new")
+    draft = draft_of(folder)
     draft.mkdir(mode=0o750)
     try:
         yield draft
@@ -104,7 +105,7 @@ def publishing(folder: Path) -> Iterator[Path]:
 
 def remove(folder: Path) -> None:
     """Take a copy away; a half of it never has its name."""
-    gone = folder.with_name(f".{folder.name}.new")
+    gone = draft_of(folder)
     os.rename(folder, gone)
     shutil.rmtree(gone)
 

@@ -5,21 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmatic_daemon.adapters.http.control_socket import SOCKET
 from llmatic_daemon.adapters.storage import copies as snapshots
 from llmatic_daemon.adapters.storage import database_file
 from llmatic_daemon.adapters.storage.replace import REPLACED
-from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.adapters.storage.state_folder import LEFTOVERS, database_path
 
-#: Drafts of files that are written whole under another name first, and what a killed daemon leaves.
-_DRAFTS = (
-    "llmatic.db.new",
-    "llmatic.db.new-journal",
-    "settings.new",
-    "sandbox.new",
-    "backup.new",
-    SOCKET,
-)
 #: Copies of a whole search that a migration or a restore has left, for a person who wants to go back.
 _COPIES = rf"(schema-\d+|{REPLACED})"
 _SPARE = """
@@ -38,7 +28,7 @@ class Removable:
 
 def drafts(folder: Path) -> list[Removable]:
     """List what never got its name; only right while no daemon is about to give it one."""
-    files = [file for name in _DRAFTS if (file := folder / name).exists()]
+    files = [file for name in LEFTOVERS if (file := folder / name).exists()]
     return [_spare(each) for each in (*files, *snapshots.drafts(folder))]
 
 

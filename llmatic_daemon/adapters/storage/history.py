@@ -1,45 +1,38 @@
 """What a state folder tells: read-only questions for the command line, daemon running or not."""
 
-import re
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage import database_file, schema, stored_status, verification
 from llmatic_daemon.adapters.storage.history_records import (
-    ActivePrompts,
     Ancestor,
     PromptCredit,
     PromptVersion,
-    RunningJob,
-    Status,
     StoredElite,
     StoredPromptElite,
+    StoredStatus,
 )
-from llmatic_daemon.adapters.storage.notes import backup_note, pause_note, sandbox_note
 from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
     audit_rows,
     checkpoint_rows,
-    job_rows,
     placement_rows,
-    total_rows,
 )
 from llmatic_daemon.adapters.storage.sqlite_store import (
+    PAGE_SIZE,
     entries_between,
     interleaved,
-    log_page,
     stored_identity,
 )
-from llmatic_daemon.adapters.storage.state_folder import database_path, holder
+from llmatic_daemon.adapters.storage.state_folder import database_path
+from llmatic_daemon.adapters.storage.verification import LogTotals
 from llmatic_daemon.domain import (
     Audit,
     Checkpoint,
@@ -47,7 +40,6 @@ from llmatic_daemon.domain import (
     Identity,
     Measures,
     Operator,
-    Outcome,
     Placement,
     PromptKind,
     Tessellation,
@@ -115,7 +107,7 @@ class History:
         after = after or Checkpoint()
         between = self._ask(partial(entries_between, after=after))
         last = after.num_settled
-        while page := self._ask(partial(log_page, after=last)):
+        while page := self._ask(partial(placement_rows.read_page, after=last, size=PAGE_SIZE)):
             yield from interleaved(page, between)
             last = page[-1].number
         yield from between
@@ -124,14 +116,25 @@ class History:
         """Read all placements, oldest first."""
         return (entry for entry in self.log() if isinstance(entry, Placement))
 
-    def check(self) -> tuple[str, ...]:
-        """Name what is wrong with the database itself: its pages, its references, its jobs."""
-        return self._ask(_faults)
+    def totals(self) -> LogTotals:
+        """Return what counts the entries of the log for `check`; nothing is counted yet."""
+        return LogTotals(self._ask(arm_rows.stretches))
 
-    def status(self) -> Status:
+    def check(self, totals: LogTotals | None = None) -> tuple[str, ...]:
+        """Return what is wrong with the database: its pages, references, jobs and sums.
+
+        Args:
+            totals: After it has counted the whole log; None: the log is read for it.
+        """
+        if totals is None:
+            totals = self.totals()
+            deque(totals.watch(self.log()), maxlen=0)
+        return self._ask(partial(verification.faults, totals=totals))
+
+    def status(self) -> StoredStatus:
         """Tell how far the search has come, and who works on it."""
         with self.moment():
-            return self._status()
+            return self._ask(partial(stored_status.read, folder=self._folder))
 
     def comparison(self) -> Comparison | None:
         """Return the last comparison of both arms; None: there never was a control arm."""
@@ -159,11 +162,11 @@ class History:
 
     def page(self, after: int, size: int) -> list[Placement]:
         """Read at most `size` placements that follow a number of the log, oldest first."""
-        return self._ask(partial(log_page, after=after, size=size))
+        return self._ask(partial(placement_rows.read_page, after=after, size=size))
 
     def num_settled(self) -> int:
         """Return the number of the last placement; 0 before the first."""
-        return int(self._rows("SELECT coalesce(max(number), 0) FROM placements")[0][0])
+        return self._ask(placement_rows.last)
 
     def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
         """List the first elites of the network archive from a cell on, by cell."""
@@ -176,14 +179,13 @@ class History:
         Raises:
             UserError: it has not been settled.
         """
-        rows = self._rows(f"{placement_rows.SELECT} WHERE job = ?", job)
-        if not rows:
+        found = self._ask(partial(placement_rows.read, job=job))
+        if found is None:
             raise UserError(
                 f"job {job} must be a settled one of {str(self._folder)!r}, found "
                 f"{self._state_of(job)}; 'llmatic-daemon elites' lists the best ones"
             )
-        parents = self._rows("SELECT parent FROM parents WHERE job = ? ORDER BY position", job)
-        return placement_rows.from_row(rows[0], tuple(parent for (parent,) in parents))
+        return found
 
     def audit(self, job: int) -> Audit | None:
         """Return what a second training of a network has said; None when there was none."""
@@ -318,91 +320,7 @@ class History:
         rows = self._rows("SELECT state FROM jobs WHERE number = ?", job)
         return f"a {rows[0][0]} one" if rows else "no such job"
 
-    def _status(self) -> Status:
-        counts = "SELECT count(*) FROM network_elites UNION ALL SELECT count(*) FROM prompt_elites"
-        (num_filled,), (num_prompt_filled,) = self._rows(counts)
-        cells = dict(self._rows("SELECT archive, count(*) FROM centroids GROUP BY archive"))
-        ((num_settled, num_evaluations, train_s, elapsed_s, last, *audits),) = self._rows(_TOTALS)
-        num_audits, num_unstable = audits
-        size_bytes = self._path.stat().st_size
-        ((num_queued,),) = self._rows("SELECT count(*) FROM jobs WHERE state = 'queued'")
-        best = self._rows("SELECT job, objective FROM network_elites ORDER BY objective DESC, job LIMIT 1")
-        return Status(
-            num_settled=num_settled,
-            num_evaluations=num_evaluations,
-            outcomes=tuple((Outcome(name), number) for name, number in self._rows(_OUTCOMES)),
-            best=best[0] if best else None,
-            num_filled=num_filled,
-            num_cells=cells.get("network", 0),
-            num_prompt_filled=num_prompt_filled,
-            num_prompt_cells=cells.get("prompt", 0),
-            num_queued=num_queued,
-            running=self._running(),
-            prompts=self._active_prompts(),
-            num_stand_ins=self._rows(_STAND_INS)[0][0],
-            num_audits=num_audits,
-            num_unstable=num_unstable,
-            last_settled_at=last,
-            elapsed_s=elapsed_s,
-            train_s=train_s,
-            holder=holder(self._folder),
-            database_bytes=size_bytes,
-            bytes_per_candidate=size_bytes / num_settled if num_settled else None,
-            backup=backup_note.read(self._folder),
-            sandbox=sandbox_note.read(self._folder),
-            comparison=self.comparison(),
-            paused_since=pause_note.read(self._folder),
-        )
 
-    def _active_prompts(self) -> ActivePrompts | None:
-        rows = self._rows(_IN_FORCE)
-        if not rows:
-            return None
-        edition, adopted_at, num_prompts = rows[0]
-        refused = self._rows("SELECT why FROM refusals WHERE ended_at IS NULL")
-        return ActivePrompts(
-            edition=edition,
-            num_prompts=num_prompts,
-            adopted_at=adopted_at,
-            refused=refused[0][0] if refused else None,
-        )
-
-    def _running(self) -> tuple[RunningJob, ...]:
-        boot_id, now_s = job_rows.boot_id(), time.monotonic()
-        return tuple(
-            RunningJob(
-                job=job,
-                attempt=attempt,
-                slot=slot,
-                age_s=now_s - since_s if lease_boot_id == boot_id else None,
-            )
-            for job, attempt, slot, lease_boot_id, since_s in self._rows(_RUNNING)
-        )
-
-
-#: Of a job, one word each; what a fence has refused may stand anywhere.
-_SETTLED = re.compile(r"queued (dispatched (released dispatched )*)placed ")
-_UNSETTLED = re.compile(r"queued ((dispatched released )*(dispatched )?)")
-_EVENTS = """
-SELECT jobs.number, state, coalesce(event, 'none') FROM jobs
-LEFT JOIN job_events ON job_events.job = jobs.number AND event <> 'fenced'
-ORDER BY jobs.number, job_events.number"""
-_JOBS = """
-SELECT jobs.number, state, CASE WHEN placements.job IS NULL THEN 'not in the log' ELSE 'in the log' END
-FROM jobs LEFT JOIN placements ON placements.job = jobs.number
-WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
-_TOTALS = """
-SELECT num_settled, num_evaluations, train_s, elapsed_s, last_settled_at, num_audits, num_unstable
-FROM totals"""
-_OUTCOMES = """
-SELECT outcome, sum(num) FROM tallies GROUP BY outcome ORDER BY sum(num) DESC, outcome"""
-_RUNNING = """
-SELECT number, attempt, slot, lease_boot_id, lease_monotonic_s FROM jobs
-WHERE state = 'running' ORDER BY slot, number"""
-_STAND_INS = "SELECT coalesce(sum(num), 0) FROM tallies WHERE arm = 'stand_in'"
-_IN_FORCE = """
-SELECT number, adopted_at, (SELECT count(*) FROM edition_prompts WHERE edition = number)
-FROM editions ORDER BY number DESC LIMIT 1"""
 _PROMPT_IDS = "SELECT DISTINCT prompt FROM prompt_versions ORDER BY prompt"
 _VERSIONS = """
 SELECT version, kind, text,
@@ -435,30 +353,6 @@ FROM ancestors JOIN placements USING (job)"""
 _LINEAGE_PARENTS = f"""{_ANCESTORS}
 SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
 ORDER BY parents.job, parents.position"""
-
-
-def _faults(connection: sqlite3.Connection) -> tuple[str, ...]:
-    ask = connection.execute
-    damage = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
-    loose = [f"loose reference from {row[0]}" for row in ask("PRAGMA foreign_key_check")]
-    jobs_ = [f"job {job}: state {state}, but {fault}" for job, state, fault in ask(_JOBS)]
-    return (
-        *damage,
-        *loose,
-        *jobs_,
-        *_event_faults(ask(_EVENTS)),
-        *total_rows.faults(connection),
-        *arm_rows.faults(connection),
-    )
-
-
-def _event_faults(events: Iterable[tuple[int, str, str]]) -> Iterator[str]:
-    """Hold the events of each job to their grammar."""
-    for (job, state), rows in groupby(events, key=itemgetter(0, 1)):
-        words = "".join(f"{event} " for _, _, event in rows)
-        grammar = _SETTLED if state == "settled" else _UNSETTLED
-        if not grammar.fullmatch(words):
-            yield f"job {job}: state {state}, but its events are {words.strip()}"
 
 
 def _elite(row: Sequence[Any]) -> StoredElite:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote
 from llmatic_daemon.adapters.storage.state_folder import Holder
-from llmatic_daemon.domain import Comparison, Measures, Operator, Outcome, PromptKind, Verdict
+from llmatic_daemon.domain import (
+    Comparison,
+    Measures,
+    Operator,
+    Outcome,
+    PromptKind,
+    SearchStatus,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,35 +40,22 @@ class ActivePrompts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
-    """How far a search has come."""
+class StoredStatus(SearchStatus):
+    """The status of a search as its state folder holds it, and who works on the folder."""
 
-    num_settled: int
-    #: Settled, trained candidates.
-    num_evaluations: int
     #: How many jobs ended in which way, most frequent first.
     outcomes: tuple[tuple[Outcome, int], ...]
-    #: Job and objective of the best network; None before the first.
-    best: tuple[int, float] | None
-    #: Filled and all cells of the two archives.
-    num_filled: int
-    num_cells: int
-    num_prompt_filled: int
-    num_prompt_cells: int
     num_queued: int
     running: tuple[RunningJob, ...]
     #: None before the first start has taken any.
     prompts: ActivePrompts | None
-    #: Settled candidates that were written by rule while no LLM answered.
-    num_stand_ins: int
-    #: Second trainings, and how many of them told of an unstable network.
+    #: Settled candidates that the fallback wrote during an LLM outage.
+    num_fallbacks: int
+    #: Second trainings, and how many of them found an unstable network.
     num_audits: int
     num_unstable: int
     #: UTC, ISO 8601; None before the first.
     last_settled_at: str | None
-    #: Running time of the search over all restarts, and the time that trainings took of it.
-    elapsed_s: float
-    train_s: float
     #: The daemon that works on it; None when nobody does.
     holder: Holder | None
     #: Layers of the sandbox that the last daemon's machine lacked, and why; None while it is not known.

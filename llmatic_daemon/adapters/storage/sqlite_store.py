@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import math
 import sqlite3
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage import schema
 from llmatic_daemon.adapters.storage.database import Database
+from llmatic_daemon.adapters.storage.json_format import PLACEMENTS
 from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
     audit_rows,
@@ -47,7 +47,6 @@ _ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO N
 _ADD_GRAPH = """
 INSERT INTO graphs (digest, graph) VALUES (?, ?)
 ON CONFLICT DO UPDATE SET graph = excluded.graph WHERE graphs.graph = ''"""
-_ADD_PARENT = "INSERT INTO parents (job, position, parent) VALUES (?, ?, ?)"
 _PUT_ELITE = """
 INSERT OR REPLACE INTO network_elites (cell, job, objective, test_accuracy) VALUES (?, ?, ?, ?)"""
 _PUT_PROMPT_ELITE = """
@@ -55,21 +54,17 @@ INSERT OR REPLACE INTO prompt_elites
   (cell, job, prompt, prompt_version, temperature, objective, curiosity)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _CREDIT = "UPDATE prompt_elites SET curiosity = curiosity + ? WHERE cell = ? AND job = ?"
-_LAST = "SELECT coalesce(max(number), 0) FROM placements"
+_REPRODUCIBLE = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_reproducible)
 _EARLIER = f"""
 SELECT job, outcome FROM placements
-WHERE network_digest = ? AND {schema.LASTING} AND (? OR operator <> 'initialisation')
+WHERE network_digest = ? AND outcome IN ({_REPRODUCIBLE}) AND (? OR operator <> 'initialisation')
   AND (? OR outcome <> 'stopped')
 ORDER BY number LIMIT 1"""
-_PAGE = f"{placement_rows.SELECT} WHERE number > ? AND number <= ? ORDER BY number"
-_PAGE_PARENTS = """
-SELECT parents.job, parents.parent FROM placements JOIN parents ON parents.job = placements.job
-WHERE placements.number > ? AND placements.number <= ? ORDER BY parents.job, parents.position"""
 
 #: Sources of at most 64 KiB that are kept in memory, most of them far smaller.
 _NUM_RECENT = 256
 #: Placements that are held at once while the log is read.
-_PAGE_SIZE = 500
+PAGE_SIZE = 500
 
 
 class SQLiteStore(SearchStore):
@@ -156,11 +151,13 @@ class SQLiteStore(SearchStore):
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Keep all that a placement changes, in one durable transaction."""
         _check_artefacts(placement, artefacts)
-        row = placement_rows.to_row(placement)
+        entry = PLACEMENTS.write(placement)
         attempt = (placement.job.number, placement.job.attempt)
         in_doubt = attempt in self._in_doubt
         self._in_doubt.add(attempt)
-        kept = await self._database.write("commit", lambda c: _commit(c, placement, row, artefacts, in_doubt))
+        kept = await self._database.write(
+            "commit", lambda c: _commit(c, placement, entry, artefacts, in_doubt)
+        )
         self._in_doubt.discard(attempt)
         return kept
 
@@ -211,7 +208,9 @@ class SQLiteStore(SearchStore):
         after = after or Checkpoint()
         between = await self._database.read(partial(entries_between, after=after))
         last = after.num_settled
-        while page := await self._database.read(partial(log_page, after=last)):
+        while page := await self._database.read(
+            partial(placement_rows.read_page, after=last, size=PAGE_SIZE)
+        ):
             for entry in interleaved(page, between):
                 yield entry
             last = page[-1].number
@@ -270,7 +269,7 @@ def _keep_centroids(connection: sqlite3.Connection, rows: list[tuple[str, int, f
 def _commit(
     connection: sqlite3.Connection,
     placement: Placement,
-    row: tuple[object, ...],
+    entry: str,
     artefacts: Artefacts,
     in_doubt: bool,
 ) -> bool:
@@ -279,11 +278,8 @@ def _commit(
             return True
         job_rows.record_event(connection, placement.job, "fenced")
         return False
-    _check_number(connection, placement)
     _keep_artefacts(connection, placement, artefacts)
-    connection.execute(placement_rows.INSERT, row)
-    for position, parent in enumerate(placement.parents):
-        connection.execute(_ADD_PARENT, (placement.job.number, position, parent))
+    placement_rows.add(connection, placement, entry)
     _update_archives(connection, placement)
     total_rows.add(connection, placement)
     arm_rows.add(connection, placement)
@@ -295,12 +291,6 @@ def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
     query = "SELECT 1 FROM placements WHERE number = ? AND job = ? AND attempt = ?"
     key = (placement.number, placement.job.number, placement.job.attempt)
     return connection.execute(query, key).fetchone() is not None
-
-
-def _check_number(connection: sqlite3.Connection, placement: Placement) -> None:
-    (last,) = connection.execute(_LAST).fetchone()
-    if placement.number != last + 1:
-        raise ValueError(f"the next placement's number must be {last + 1}, got {placement.number}")
 
 
 def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
@@ -348,15 +338,3 @@ def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Itera
         while between and between[0].num_settled < placement.number:
             yield between.popleft()
         yield placement
-
-
-def log_page(connection: sqlite3.Connection, after: int, size: int = _PAGE_SIZE) -> list[Placement]:
-    """Read the placements that follow a number, at most so many; there are no gaps."""
-    between = (after, after + size)
-    parents: defaultdict[int, list[int]] = defaultdict(list)
-    for job, parent in connection.execute(_PAGE_PARENTS, between):
-        parents[job].append(parent)
-    return [
-        placement_rows.from_row(row, tuple(parents.get(row[1], ())))
-        for row in connection.execute(_PAGE, between)
-    ]

@@ -6,16 +6,40 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from llmatic_daemon.adapters.storage.files import os_errors_as, sync_folder
 from llmatic_daemon.domain.errors import ConfigurationError, StateLocked
 
-_LOCK = "lock"
-_DATABASE = "llmatic.db"
-_SETTINGS = "settings.json"
+DATABASE = "llmatic.db"
+SETTINGS = "settings.json"
+LOCK = "lock"
+CONTROL_SOCKET = "control.sock"
+PAUSE_NOTE = "paused"
+BACKUP_NOTE = "backup.json"
+SANDBOX_NOTE = "sandbox.json"
+
+#: All files of ours that may lie in a state folder; drafts and copies aside.
+OWN_FILES = (
+    DATABASE,
+    f"{DATABASE}-wal",
+    f"{DATABASE}-shm",
+    SETTINGS,
+    SANDBOX_NOTE,
+    BACKUP_NOTE,
+    PAUSE_NOTE,
+    LOCK,
+)
+#: What a daemon that was killed may leave: files without their final names, older versions' too.
+LEFTOVERS = (
+    f"{DATABASE}.new",
+    f"{DATABASE}.new-journal",
+    *(f".{name}.new" for name in (SETTINGS, SANDBOX_NOTE, BACKUP_NOTE, PAUSE_NOTE)),
+    *("settings.new", "sandbox.new", "backup.new"),
+    CONTROL_SOCKET,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +70,9 @@ class StateFolder:
             StateLocked: another daemon has it; names its process, host and start.
             ConfigurationError: it cannot be made, or not be written.
         """
-        with _explained(path):
+        with _writable(path):
             _make(path)
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o640)
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, lock)
             if not _locked(lock):
@@ -56,7 +80,7 @@ class StateFolder:
                     f"state folder {str(path)!r} must belong to one daemon, found "
                     f"{_read_holder(path) or 'another one'}; stop that one, or choose another folder"
                 )
-            with _explained(path):
+            with _writable(path):
                 _write_holder(lock)
             undo.pop_all()
         return cls(path, lock)
@@ -77,18 +101,18 @@ class StateFolder:
 
 def database_path(folder: Path) -> Path:
     """Name the database file of a state folder."""
-    return folder / _DATABASE
+    return folder / DATABASE
 
 
 def settings_path(folder: Path) -> Path:
     """Name the file that keeps a search's settings beside its database."""
-    return folder / _SETTINGS
+    return folder / SETTINGS
 
 
 def holder(path: Path) -> Holder | None:
     """Tell which daemon has a state folder; None when nobody does, however the last one ended."""
     try:
-        probe = os.open(path / _LOCK, os.O_RDONLY)
+        probe = os.open(path / LOCK, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -100,15 +124,12 @@ def holder(path: Path) -> Holder | None:
     return None
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"state folder {str(path)!r} must be a folder that we can write, got: "
-            f"{error.strerror or error}; change its owner or mode, make room, or choose another folder"
-        ) from error
+def _writable(path: Path) -> contextlib.AbstractContextManager[None]:
+    return os_errors_as(
+        ConfigurationError,
+        f"state folder {str(path)!r} must be a folder that we can write",
+        "change its owner or mode, make room, or choose another folder",
+    )
 
 
 def _make(path: Path) -> None:
@@ -117,15 +138,6 @@ def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o750, exist_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _locked(lock: int) -> bool:
@@ -152,6 +164,6 @@ def _write_holder(lock: int) -> None:
 
 def _read_holder(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads((path / _LOCK).read_text()))
+        return Holder(**json.loads((path / LOCK).read_text()))
     except (OSError, ValueError, TypeError):  # it was locked this instant, and is not yet signed
         return None

@@ -7,7 +7,7 @@ import numpy as np
 
 from llmatic_daemon.adapters.nasbench.table import Table
 from llmatic_daemon.adapters.plots import experiment_plots as drawing
-from llmatic_daemon.adapters.plots.search_plots import ArchiveMap
+from llmatic_daemon.adapters.plots.search_plots import ArchiveMap, draw_maps
 from llmatic_daemon.adapters.prompts.files import read_prompts
 from llmatic_daemon.adapters.storage.experiment_store import Finished
 from llmatic_daemon.bootstrap import build
@@ -37,7 +37,7 @@ def draw(plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], fold
     by_variant = grouped(runs)
     figures = {
         "fig2-best-over-windows": (drawing.best_over_windows, list(_bests(plan, by_variant))),
-        "fig3-archives": (drawing.archives, list(_maps(plan, by_variant))),
+        "fig3-archives": (draw_maps, list(_maps(plan, by_variant))),
         "fig4-trainable-networks": (
             drawing.trainable_over_windows,
             list(_trainable(plan, by_variant)),

@@ -21,7 +21,8 @@ from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.bootstrap.build_search import rebuild
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Placement, Tessellation
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.archive.tessellation import tessellate
 from llmatic_daemon.search.candidates.cells import TASK_PREFIX
 from llmatic_daemon.search.evolution import Evolution
@@ -63,7 +64,7 @@ async def simulate(
     started, adapters = time.monotonic(), adapters or cached_adapters(settings)
     store = MemoryStore(Memory(tessellation=cells(settings)))
     evolution = await rebuild(settings, store)
-    async with adapters.writer(()) as writer, adapters.lifter as lifter, adapters.trainer as trainer:
+    async with adapters.writer as writer, adapters.lifter as lifter, adapters.trainer as trainer:
         engine = Engine(
             evolution,
             await trainer.task(),

@@ -1,1 +1,1 @@
-"""Candidates as text: what a writer is asked, and how its answer is read."""
+"""Candidates as text: requests to a writer, and parsers of its answers."""

@@ -1,4 +1,4 @@
-"""Candidates that are cells of NAS-Bench-201: what a writer is asked, and how its answer is read."""
+"""Candidates that are cells of NAS-Bench-201: the request to a writer, and the parser of its answer."""
 
 import re
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from llmatic_daemon.domain import Candidate, Completion, Outcome, Proposal, Reje
 from llmatic_daemon.domain.nasbench_cells import OPERATIONS, PATTERN, Cell
 from llmatic_daemon.search.candidates.requests import filled
 
-#: Data sets whose candidates are cells are named so: nasbench201-cifar10.
+#: Prefix of the data sets whose candidates are cells, such as nasbench201-cifar10.
 TASK_PREFIX = "nasbench201-"
 BENCHMARKS = tuple(f"{TASK_PREFIX}{images}" for images in ("cifar10", "cifar100", "imagenet16-120"))
-#: In the place of a class's name.
+#: Class name of a cell, which has no class.
 CELL_NAME = "cell"
-#: The simplest cell that is no mere sum: three 1 x 1 convolutions, one after the other.
+#: A minimal cell with layers: three 1 x 1 convolutions in a row.
 INITIAL_CELL = str(Cell(("nor_conv_1x1", "none", "nor_conv_1x1", "none", "none", "nor_conv_1x1")))
 SYSTEM = f"""\
 You are an expert in neural network architectures, and write cells of NAS-Bench-201. A cell has four nodes; \
@@ -32,15 +32,15 @@ def initial_cell(_: Task) -> str:
 
 
 def write_cell_request(proposal: Proposal, cells: Sequence[str], task: Task) -> Request:
-    """Put the parents' cells and the prompt into what a writer is asked.
+    """Return the request of a proposal: the parents' cells and the prompt.
 
     Args:
-        proposal: What is to be tried.
-        cells: Of its parents, in their order, the one to be changed first.
-        task: Whose benchmark it is.
+        proposal: The proposal.
+        cells: Cells of the parents, in their order, the one to change first.
+        task: Task of the benchmark.
     """
-    told = [f"  # accuracy {result:.4f}" for result in proposal.results] or [""] * len(cells)
-    listed = "".join(f"{cell.strip()}{result}\n" for cell, result in zip(cells, told, strict=True))
+    results = [f"  # accuracy {result:.4f}" for result in proposal.results] or [""] * len(cells)
+    listed = "".join(f"{cell.strip()}{result}\n" for cell, result in zip(cells, results, strict=True))
     values = {"task": task.name.removeprefix(TASK_PREFIX), "source": listed}
     values |= {"shape": " x ".join(map(str, task.input_shape)), "num_classes": str(task.num_classes)}
     text = filled(proposal.prompt.text, values)
@@ -62,7 +62,7 @@ def write_cell_request(proposal: Proposal, cells: Sequence[str], task: Task) -> 
 def read_cell(
     completion: Completion, proposal: Proposal, parents: tuple[str, ...], task: Task
 ) -> Candidate | Rejection:
-    """Find the cell in a writer's answer: the first one that no parent is, else the first one.
+    """Return the cell in a writer's answer: the first one that is not a parent, else the first one.
 
     Returns:
         The candidate, whose source is the cell, or a rejection as NOT_CODE.

@@ -1,7 +1,7 @@
-"""From an answer to its blocks: where the code stands between fences, and what of it parses.
+"""Parser from a writer's answer to its code blocks, and the statements in them that parse.
 
-A base model continues a file, and is cut in half a line; a chat model puts blocks of code between
-fences and prose, and often shows the old network first. Nothing here knows what a network is.
+A base model continues a file, and its last line may be incomplete. A chat model writes blocks of code
+between fences and prose, and often repeats the old network first. This module does not know networks.
 """
 
 import ast
@@ -12,33 +12,31 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-#: An answer beyond this is refused unread: a chat model's longest, 32,000 tokens, have half of it.
+#: Maximum size of an answer; 32,000 tokens, a chat model's maximum, have half of it.
 MAX_ANSWER_BYTES = 256 << 10
-#: A block beyond one of these is passed over. 64 KiB of usual code have 15,000 words and signs, and
-#: take 0.1 s to parse in the event loop; 64 KiB of `a` lines would take 0.3 s, and more to walk.
+#: Limits of a block; a larger one is skipped. 64 KiB of usual code have 15,000 words and signs, and
+#: parsing them takes 0.1 s in the event loop. 64 KiB of `a` lines would take 0.3 s.
 MAX_SOURCE_BYTES = 64 << 10
 _MAX_TOKENS = 20_000
-#: Levels of a statement's syntax tree, however many more this Python's own parser would take; a network
-#: has about 20.
+#: Maximum depth of a statement's syntax tree, independent of this Python's own limit; a network has about 20.
 _MAX_DEPTH = 200
 _TOO_DEEP = f"code must be nested at most {_MAX_DEPTH} levels deep"
-#: Python takes the square of the length of a dotted module name, 2 s for 60 kB of `from a.a.a`.
+#: Python's time is quadratic in the length of a dotted module name: 2 s for 60 kB of `from a.a.a`.
 _MAX_IMPORT_LINE = 4096
-#: What is parsed of one answer, all tries together: the longest block may be tried twice, short
-#: ones often.
+#: Parser budget of one answer in bytes: the longest block may be tried twice, short ones often.
 _MAX_PARSED = 2 * MAX_SOURCE_BYTES
-#: What a try costs however short it is, in bytes that could have been parsed meanwhile.
+#: Fixed cost of a try, in bytes.
 _TRY_BYTES = 512
-#: Stretches of one answer that are looked at; a text of nothing but fences has tens of thousands.
+#: Maximum number of stretches of one answer; a text of fences alone has tens of thousands.
 _MAX_STRETCHES = 200
-#: How often a class is tried without its last members.
+#: Maximum number of tries to close a class by removing its last members.
 _MAX_CLOSINGS = 4
 
-#: A line that opens or closes a block, or the fence that a model glued to its last line of code.
+#: A line that opens or closes a block, or a fence at the end of the last line of code.
 _FENCE = re.compile(
     r"^[ \t]*+(?:(?:[-*+]|\d{1,3}[.)])[ \t]++)?(?:`{3,}+|~{3,}+)[^`\n]*+$|(?<!`)`{3,}+[ \t]*+$", re.MULTILINE
 )
-#: What Python begins with in the first column, and prose hardly ever does.
+#: Beginning of a Python line in the first column, which prose rarely has.
 _CODE = re.compile(
     r"(?:import|from)[ \t]+[\w.]+(?:[ \t]+(?:import|as)\b|[ \t]*(?:[,;#]|$))"
     r"|class[ \t]+\w+[ \t]*[(:]|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|@\w"
@@ -50,44 +48,44 @@ _MEMBER = re.compile(r"\s*(?:async\s+)?(?:(?:def|class)\s+)?(\w+)")
 
 
 class Block(NamedTuple):
-    """A stretch of an answer, and the statements of its top level that parse."""
+    """A stretch of an answer, with the top-level statements that parse."""
 
     text: str
     #: Their line numbers count in `text`.
     statements: list[ast.stmt]
-    #: The last of them when it is a class that the token limit fell into: its finished members.
+    #: The last statement if it is a class that the token limit cut, with its complete members.
     closed: ast.ClassDef | None
-    #: Why a class in it does not parse; empty when all do.
+    #: Error of a class that does not parse; empty if all do.
     broken: str
 
 
 class Parser:
-    """Parses while its budget lasts, which bounds the time that any text can take."""
+    """Parser with a budget, which bounds the time for any text."""
 
     def __init__(self, num_bytes: int = _MAX_PARSED, max_depth: int = _MAX_DEPTH) -> None:
-        """Give it a number of bytes to parse, all tries together, and the levels of a statement."""
+        """Set the budget of all tries together, in bytes, and the maximum depth of a statement."""
         self._left = num_bytes
         self._max_depth = max_depth
-        #: Why the last text that did not parse did not.
+        #: Error of the last text that did not parse.
         self.problem = "there is no code"
 
     @property
     def is_spent(self) -> bool:
-        """Tell whether nothing will be parsed any more."""
+        """Whether the budget is spent."""
         return self._left <= 0
 
     def parse(self, text: str) -> ast.Module | int | None:
-        """Parse a text; otherwise say in which line (from 1) it fails, None if that is unknown."""
+        """Return the parsed text, or the line (from 1) of the error, or None if that is unknown."""
         if len(text) > self._left:
             self._left = 0
             return self._failed("there is too much to parse")
         self._left -= len(text) + _TRY_BYTES
         try:
-            with warnings.catch_warnings(action="ignore"):  # of invalid escapes and the like
+            with warnings.catch_warnings(action="ignore"):  # for example of invalid escapes
                 tree = ast.parse(text)
         except SyntaxError as error:
             return self._failed(f"line {error.lineno}: {error.msg}", error.lineno)
-        except (RecursionError, MemoryError):  # of its C code, far beyond the depth that we take
+        except (RecursionError, MemoryError):  # raised by CPython's parser, far beyond the maximum depth
             return self._failed(_TOO_DEEP)
         except ValueError as error:
             return self._failed(f"ValueError: {error}")
@@ -101,7 +99,7 @@ class Parser:
 
 
 def _is_deeper(statement: ast.stmt, max_depth: int) -> bool:
-    """Decide whether a statement is nested too deeply; level by level, since recursion has its own limit."""
+    """Return whether a statement is nested too deeply; without recursion, which has a limit of its own."""
     level, depth = list[ast.AST]([statement]), 0
     while level and depth < max_depth:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -110,12 +108,12 @@ def _is_deeper(statement: ast.stmt, max_depth: int) -> bool:
 
 
 def read_blocks(answer: str, parser: Parser, *, cut: bool) -> list[Block]:
-    """Find the code in an answer, between its fences and outside of them.
+    """Return the code blocks of an answer, between its fences and outside of them.
 
     Args:
         answer: A file, the continuation of one, or prose with blocks of code.
-        parser: Whose budget is spent; says afterwards what the problem was.
-        cut: The token limit ended the answer: its last statement cannot be trusted.
+        parser: Parser with a budget; it holds the error afterwards.
+        cut: Whether the token limit ended the answer, so that its last statement may be incomplete.
 
     Returns:
         Blocks with at least one line that looks like Python, in their order.
@@ -123,27 +121,26 @@ def read_blocks(answer: str, parser: Parser, *, cut: bool) -> list[Block]:
     if len(answer) > MAX_ANSWER_BYTES:
         parser.problem = f"an answer must have at most {MAX_ANSWER_BYTES} bytes"
         return []
-    said = cleaned(answer.rpartition("</think>")[2])  # drafts in a model's thoughts are not meant
-    stretches = list(islice(_stretches(said), _MAX_STRETCHES))
+    final = cleaned(answer.rpartition("</think>")[2])  # a model's reasoning may contain drafts
+    stretches = list(islice(_stretches(final), _MAX_STRETCHES))
     blocks = (_block(stretch, parser, cut=False) for stretch in stretches[:-1])
     return [block for block in (*blocks, _block(stretches[-1], parser, cut=cut)) if block]
 
 
 def cleaned(text: str) -> str:
-    """End lines as Python does, without what no source file can hold.
+    """Normalize line ends, and remove characters that a source file cannot contain.
 
-    A lone surrogate in a comment is no reason to lose the class, and a candidate is stored as
-    UTF-8: it becomes a question mark.
+    A lone surrogate becomes a question mark, because a candidate is stored as UTF-8.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").replace("\ufeff", "")
     return text.encode(errors="replace").decode()
 
 
 def _stretches(answer: str) -> Iterator[str]:
-    """Cut an answer at its fences, whether they open or close.
+    """Split an answer at its fences, opening or closing.
 
-    A prompt may have opened the first one, and a block may hold others, so which of them opens is
-    not asked: prose yields no network. A fence within a docstring is part of the code.
+    The function does not pair them, because the prompt may have opened the first one. Prose yields no
+    network anyway. A fence within a docstring is part of the code.
     """
     start = seen = num_double = num_single = 0
     for fence in _FENCE.finditer(answer):
@@ -175,7 +172,7 @@ def _block(stretch: str, parser: Parser, *, cut: bool) -> Block | None:
 
 
 def excess(text: str) -> str:
-    """Say what makes a source too long to be parsed in the event loop; empty when nothing does."""
+    """Return why a source is too long to be parsed in the event loop, or an empty text."""
     if len(text.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return f"source must have at most {MAX_SOURCE_BYTES} bytes"
     if len(text) > _MAX_TOKENS and len(_TOKEN.findall(text)) > _MAX_TOKENS:
@@ -187,26 +184,26 @@ def excess(text: str) -> str:
 
 
 def _dedented(lines: list[str]) -> list[str]:
-    """Take away the indentation that all lines share, as those of a fence in a list do."""
+    """Remove the common indentation of all lines, which a fence in a list has."""
     margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in lines if line.strip()]
     shortest = min(margins, key=len, default="")
     margin = shortest if all(each.startswith(shortest) for each in margins) else ""
     return [line.removeprefix(margin) for line in lines]
 
 
-# --- what parses ---------------------------------------------------------------------------------
+# --- statements that parse -----------------------------------------------------------------------
 
 
 def _statements(lines: list[str], starts: list[int], parser: Parser) -> tuple[list[ast.stmt], str]:
-    """Parse what can be parsed, passing over prose, half lines and broken statements.
+    """Parse all statements that can be parsed; skip prose, incomplete lines and broken statements.
 
     Args:
-        lines: Of a block.
-        starts: Numbers of the lines that begin in the first column, and perhaps more.
-        parser: Whose budget is spent.
+        lines: Lines of a block.
+        starts: Indices of at least the lines that begin in the first column.
+        parser: Parser with a budget.
 
     Returns:
-        The statements, and why a class among those passed over does not parse.
+        The statements, and the error of a skipped class.
     """
     found, broken, start = list[ast.stmt](), "", 0
     while start < len(lines) and not parser.is_spent:
@@ -220,10 +217,10 @@ def _statements(lines: list[str], starts: list[int], parser: Parser) -> tuple[li
 
 
 def _longest(lines: list[str], start: int, starts: list[int], parser: Parser) -> tuple[list[ast.stmt], int]:
-    """Parse from a line on as far as it goes; return the statements and the line that fails.
+    """Parse from a line on as far as possible; return the statements and the line that fails.
 
-    Python says where it fails, or where the bracket or string opens that fails later, so the next
-    try ends before the statement around that line. Two or three tries do.
+    Python reports the line of the error, or of the bracket or string that is not closed. The next try ends
+    before the statement around that line. Two or three tries are usually enough.
     """
     end = len(lines)
     while end > start and not parser.is_spent:
@@ -236,22 +233,22 @@ def _longest(lines: list[str], start: int, starts: list[int], parser: Parser) ->
     return [], start
 
 
-# --- what the token limit cut --------------------------------------------------------------------
+# --- answers that the token limit cut ------------------------------------------------------------
 
 
 def _last_statement(lines: list[str], starts: list[int]) -> int:
-    """Find the line where the last statement begins, its decorators included."""
-    place = len(starts) - 1
-    while place > 0 and lines[starts[place - 1]].startswith("@"):
-        place -= 1
-    return starts[place]
+    """Return the first line of the last statement, its decorators included."""
+    last = len(starts) - 1
+    while last > 0 and lines[starts[last - 1]].startswith("@"):
+        last -= 1
+    return starts[last]
 
 
 def _closed(lines: list[str], first: int, parser: Parser) -> ast.ClassDef | None:
-    """Close the class at the end of a cut block behind its last member that is finished.
+    """Return the class at the end of a cut block, closed after its last complete member, or None.
 
-    Nothing is repaired: a line without its end may be the half of a name, a method that does not
-    return may lack its rest, and both go. The class goes with them if it uses what it lost.
+    An incomplete line and a method that does not return are removed. If the class uses a removed member,
+    the class is dropped.
     """
     members = _members(lines, first)
     for end in list(dict.fromkeys([len(lines) - 1, *reversed(members)]))[:_MAX_CLOSINGS]:
@@ -264,7 +261,7 @@ def _closed(lines: list[str], first: int, parser: Parser) -> ast.ClassDef | None
 
 
 def _members(lines: list[str], first: int) -> list[int]:
-    """Number the lines that are indented as the body of a class is, which begins at a line."""
+    """Return the numbers of the lines with the indentation of a class body."""
     indented = (line for line in lines[first:] if line[:1] in " \t" and line.strip())
     line = next(indented, "")
     margin = line[: len(line) - len(line.lstrip())]
@@ -282,13 +279,13 @@ def _is_finished(member: ast.stmt) -> bool:
 
 
 def _indispensable(node: ast.ClassDef) -> set[str]:
-    """Name the members without which a class is another one: what it uses and what torch calls."""
+    """Return the members that a class needs: those that it uses and those that torch calls."""
     used = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
     return used | {"__init__", "forward"}
 
 
 def returns(body: list[ast.stmt]) -> bool:
-    """Tell whether a function ends by returning, whichever way its last statement goes."""
+    """Return whether each path through a function's last statement returns."""
     match body[-1:]:
         case [ast.Return()]:
             return True

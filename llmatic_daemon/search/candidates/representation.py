@@ -1,4 +1,4 @@
-"""What candidates are written in: PyTorch, or the cells of a benchmark."""
+"""The representation of candidates: PyTorch sources, or the cells of a benchmark."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from llmatic_daemon.search.operators import initial_source
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """How candidates begin, are asked for, are read, and are named."""
+    """The functions that depend on the representation: initial candidate, request, parser, name."""
 
     initial: Callable[[Task], str]
     ask: Callable[[Proposal, Sequence[str], Task], Request]
     read: Callable[[Completion, Proposal, tuple[str, ...], Task], Candidate | Rejection]
-    #: Name of the class in a source that was read.
+    #: Returns the class name of a stored source.
     name_of: Callable[[str], str]
-    #: A prompt to try an LLM by.
+    #: A prompt to test an LLM with.
     instruction: str
 
 
@@ -46,5 +46,5 @@ CELLS = Representation(
 
 
 def representation_of(task: Task) -> Representation:
-    """Choose by the data set."""
+    """Return the representation of a task's candidates."""
     return CELLS if task.name.startswith(TASK_PREFIX) else PYTORCH

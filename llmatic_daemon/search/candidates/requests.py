@@ -1,4 +1,4 @@
-"""What an LLM is asked: the same request for models that continue a file, and for those that chat."""
+"""Requests to an LLM, for models that continue a file and for chat models."""
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
@@ -11,8 +11,8 @@ Python and nothing else. It holds every import and helper class that it needs, a
 inherits from nn.Module, takes no arguments, and maps a float tensor of shape (batch, {shape}) to \
 scores of shape (batch, {num_classes}). Its layers are made in __init__, and no shape depends on the data."""
 
-#: Where a model that continues a file has gone beyond what was asked. TGI takes four at most.
-#: After a crossover it may go on counting the networks up.
+#: Stop texts for a model that continues a file; TGI accepts at most four. After a crossover, a model may
+#: continue the list of networks.
 STOPS = {
     PromptKind.MUTATION: ('\n"""', "\n'''", "\nif __name__", "\nprint("),
     PromptKind.CROSSOVER: ('\n"""', "\n# Network", "\nif __name__", "\nprint("),
@@ -20,15 +20,15 @@ STOPS = {
 
 
 def write_request(proposal: Proposal, sources: Sequence[str], task: Task) -> Request:
-    """Put the parents' sources and the prompt into what a writer is asked.
+    """Return the request of a proposal: the parents' sources and the prompt.
 
-    A prompt that places `{source}` is the whole request as it stands. Any other one is an
-    instruction: it follows the sources, as a docstring for a model that continues a file.
+    A prompt with `{source}` is the whole request. Any other prompt is an instruction that follows the
+    sources, as a docstring for a model that continues a file.
 
     Args:
-        proposal: What is to be tried.
-        sources: Of its parents, in their order, the one to be changed first.
-        task: What the network is for.
+        proposal: The proposal.
+        sources: Sources of the parents, in their order, the one to change first.
+        task: The task of the network.
 
     Source: Nasir 2024, section 3.2, for the docstring.
     """
@@ -52,18 +52,18 @@ def write_request(proposal: Proposal, sources: Sequence[str], task: Task) -> Req
 
 
 def _numbered(sources: Sequence[str], results: Sequence[float]) -> str:
-    """Write one source as it is, and several, or those with results, under numbered headings."""
+    """Return one source unchanged, and several, or those with results, under numbered headings."""
     if len(sources) == 1 and not results:
         return sources[0]
-    told = [f", accuracy {result:.4f}" for result in results] or [""] * len(sources)
+    notes = [f", accuracy {result:.4f}" for result in results] or [""] * len(sources)
     return "\n\n".join(
-        f"# Network {number}{result}\n{source}"
-        for number, (source, result) in enumerate(zip(sources, told, strict=True), 1)
+        f"# Network {number}{note}\n{source}"
+        for number, (source, note) in enumerate(zip(sources, notes, strict=True), 1)
     )
 
 
 def placeholders(text: str) -> set[str]:
-    """Name the placeholders of a prompt.
+    """Return the names of a prompt's placeholders.
 
     Raises:
         ValueError: a brace is neither doubled nor part of one.
@@ -72,7 +72,7 @@ def placeholders(text: str) -> set[str]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of a text's placeholders, and single braces for doubled ones."""
+    """Replace a text's placeholders by values, and doubled braces by single ones."""
     parts = Formatter().parse(text)
     return "".join(
         literal + (values.get(name, "") if name is not None else "") for literal, name, _, _ in parts

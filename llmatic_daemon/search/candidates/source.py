@@ -1,7 +1,7 @@
-"""From a completion to a candidate's source: extracted, parsed and triaged; read, never run.
+"""Parser from a completion to a candidate's source. The code is never run here.
 
-Triage is cheap help against garbage, not a boundary: what it lets through is run in the lifter's
-child process only.
+The checks reject useless answers early; they are no security boundary. Accepted sources run in the
+lifter's sandbox only.
 """
 
 import ast
@@ -19,19 +19,19 @@ from llmatic_daemon.search.candidates.code_blocks import (
     returns,
 )
 
-#: Modules that a network may import; what they can do is the lifter's sandbox's business.
+#: Modules that a network may import; the lifter's sandbox limits what they can do.
 ALLOWED_IMPORTS = frozenset(
     {"__future__", "collections", "copy", "dataclasses", "functools", "itertools", "math"}
     | {"numpy", "operator", "random", "torch", "torchvision", "typing"}
 )
-#: What a network inherits from; a Sequential may be all of one.
+#: Base classes of a network.
 _BASES = frozenset({"Module", "Sequential"})
-#: What is parsed of all parents together: the first one always fits.
+#: Parser budget of all parents together; the first one always fits.
 _MAX_PARENT_BYTES = MAX_SOURCE_BYTES + (8 << 10)
 
 
 class NetworkClass(NamedTuple):
-    """A statement of a top level, and the lines that it stands in."""
+    """A top-level statement, and the lines of its file."""
 
     #: 0: a parent; from 1: the blocks of the answer, in their order.
     file: int
@@ -39,8 +39,8 @@ class NetworkClass(NamedTuple):
     statement: ast.stmt
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """Say where it stands, for sorting."""
+    def position(self) -> tuple[int, int, int]:
+        """The position of the statement, for sorting."""
         return self.file, self.statement.lineno, self.statement.col_offset
 
 
@@ -50,7 +50,7 @@ Definitions = dict[str, NetworkClass]
 def read_source(
     completion: Completion, proposal: Proposal, parents: tuple[str, ...], task: Task
 ) -> Candidate | Rejection:
-    """Find the network in a writer's answer to a proposal; see `read_text`."""
+    """Return the network in a writer's answer to a proposal; see `read_text`."""
     cut = completion.finish_reason == "length"
     return read_text(completion.text, parents, seed=proposal.seed, task=task, cut=cut)
 
@@ -58,21 +58,20 @@ def read_source(
 def read_text(
     text: str, parents: tuple[str, ...], *, seed: int, task: Task, cut: bool = False
 ) -> Candidate | Rejection:
-    """Find the network in a text: a class that inherits from nn.Module, and what it needs.
+    """Return the network in a text: a class that inherits from nn.Module, and its dependencies.
 
-    The first such class that can be built without arguments, and that no other of them is made
-    of, is kept, with the helpers and imports it uses, from the text or else from the first parent.
-    A class that a parent has too is kept only if there is no other: models repeat what they were
-    given. What follows is cut; nothing is repaired.
+    The network is the first such class that can be built without arguments and is no part of another one.
+    Its helpers and imports come from the text, else from the first parent. A class that equals one of a
+    parent is used only if there is no other, because models repeat their input. Code is never repaired.
 
     Args:
         text: A file, the continuation of one, or prose with fences.
-        parents: Sources of the networks that were given, the one to be changed first; a
-            continuation may use the imports and helpers of that one.
-        seed: For the network's initial weights.
-        task: What the network is for.
-        cut: The token limit ended the text: its last class is kept only if it lost nothing that
-            it needs, and is closed at the end of its last finished member.
+        parents: Sources of the parents, the one to change first; a continuation may use its imports and
+            helpers.
+        seed: Seed of the network's initial weights.
+        task: The task of the network.
+        cut: Whether the token limit ended the text. Its last class is closed after its last complete
+            member, and used only if it needs no removed one.
 
     Returns:
         The candidate, or a rejection as NOT_CODE or NO_CLASS.
@@ -89,7 +88,7 @@ def read_text(
     if forbidden:
         return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
     source = _written_out(needed)
-    if problem := excess(source):  # with a helper of the parent's, or of another block
+    if problem := excess(source):  # with helpers of the parent or of another block
         return _rejection(Outcome.NOT_CODE, problem)
     return Candidate(source=source, class_name=network.name, seed=seed, task=task)
 
@@ -112,24 +111,24 @@ def _found(file: int, block: Block) -> list[NetworkClass]:
 
 
 def _parsed(parents: Iterable[str]) -> Iterator[Block]:
-    """Parse the parents; one that does not parse, which no stored source does, lends nothing."""
+    """Parse the parents; one that does not parse yields an empty block."""
     parser = Parser(_MAX_PARENT_BYTES)
     for source in map(cleaned, parents):
         tree = None if excess(source) else parser.parse(source)
         yield Block(source, tree.body if isinstance(tree, ast.Module) else [], None, "")
 
 
-# --- which class ---------------------------------------------------------------------------------
+# --- selection of the network's class ------------------------------------------------------------
 
 
 def _first_network(
     answer: list[NetworkClass], given: list[list[NetworkClass]], cut: list[ast.ClassDef]
 ) -> ast.ClassDef | None:
-    """Choose the first network that is no part of another one, as an activation of one's own is.
+    """Return the first network that is no part of another one, or None.
 
     Args:
         answer: Statements of the answer.
-        given: Those of each parent; the first one's classes may be inherited from.
+        given: Statements of each parent; the first one's classes may be base classes.
         cut: The class that the token limit cut, if there is one.
     """
     before = [*given[0], *answer] if given else answer
@@ -145,7 +144,7 @@ def _first_network(
     if len(networks) <= 1:
         return next(iter(networks), None)
     echoes = _echoes(networks, [node for found in given for node in _classes(found)])
-    # A part comes after an echo: a network that is repeated word for word around a new part is new.
+    # A part ranks below an echo, because a repeated network with a new part is a new network.
     return min(networks, key=lambda n: (n.name in parts, id(n) in echoes))
 
 
@@ -154,7 +153,7 @@ def _classes(found: Iterable[NetworkClass]) -> list[ast.ClassDef]:
 
 
 def _modules(classes: list[ast.ClassDef]) -> list[ast.ClassDef]:
-    """Pick the classes that inherit from nn.Module, also by way of others that stand before."""
+    """Return the classes that inherit from nn.Module, directly or by earlier classes."""
     modules, known = [], set[str]()
     for node in classes:
         known.discard(node.name)
@@ -171,12 +170,12 @@ def _is_module(base: ast.expr, known: set[str]) -> bool:
 
 
 def _names_within(node: ast.ClassDef) -> set[str]:
-    """Collect the names that the body of a class uses; its bases are no parts of it."""
+    """Return the names that the body of a class uses, without its base classes."""
     return {n.id for part in node.body for n in ast.walk(part) if isinstance(n, ast.Name)}
 
 
 def _needs_no_arguments(node: ast.ClassDef) -> bool:
-    """Tell whether the class can be built as `Name()`, as far as its own __init__ says."""
+    """Return whether the class can be built as `Name()`, according to its own __init__."""
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             arguments = statement.args
@@ -187,7 +186,7 @@ def _needs_no_arguments(node: ast.ClassDef) -> bool:
 
 
 def _has_forward(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
-    """Tell whether a class has a forward that returns at its end, of its own or of a base's."""
+    """Return whether a class or one of its bases has a forward that returns at its end."""
     unseen = [node]
     while unseen:
         current = unseen.pop()
@@ -201,14 +200,14 @@ def _has_forward(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
 
 
 def _echoes(modules: list[ast.ClassDef], given: list[ast.ClassDef]) -> set[int]:
-    """Find the classes that a parent has too, whatever their comments and spaces."""
+    """Return the ids of the classes that equal one of a parent, except for comments and spaces."""
     names = {node.name for node in modules} & {node.name for node in given}
     old = {_content(node) for node in given if node.name in names}
     return {id(node) for node in modules if node.name in names and _content(node) in old}
 
 
 def _content(node: ast.AST) -> tuple[object, ...]:
-    """List what a tree holds; not `ast.dump`, which is recursive and writes numbers out."""
+    """Return the content of a tree; `ast.dump` would be recursive and convert large numbers to text."""
     return tuple(_leaf(v) for n in ast.walk(node) for v in (n, *(v for _, v in ast.iter_fields(n))))
 
 
@@ -218,19 +217,18 @@ def _leaf(value: object) -> object:
     return type(value) if isinstance(value, ast.AST) else (type(value), value)
 
 
-# --- with what it needs --------------------------------------------------------------------------
+# --- dependencies of the network -----------------------------------------------------------------
 
 
 def _definitions(lent: list[NetworkClass], answer: list[NetworkClass], network: ast.ClassDef) -> Definitions:
-    """Map each name that a top level defines to its statement, as the network would find it.
+    """Map each top-level name to the statement that the network would use.
 
-    That is the last definition before the network, as Python has it: an answer that repeats a
-    parent's helper and then changes it means the changed one. Else the first after the network,
-    else the parent's.
+    This is the last definition before the network, as in Python: an answer may repeat a parent's helper and
+    then change it. If there is none, it is the first one after the network, else the parent's.
     """
-    place = next(n for n, found in enumerate(answer) if found.statement is network)
+    at = next(n for n, found in enumerate(answer) if found.statement is network)
     definitions: Definitions = {}
-    for found in (answer[place], *reversed(answer[:place]), *answer[place:], *lent):
+    for found in (answer[at], *reversed(answer[:at]), *answer[at:], *lent):
         for name in _defined_names(found.statement):
             definitions.setdefault(name, found)
     return definitions
@@ -254,10 +252,9 @@ def _binds(node: ast.AST) -> TypeGuard[ast.Name]:
 
 
 def _needed(network: ast.ClassDef, definitions: Definitions) -> list[NetworkClass]:
-    """Collect the definitions that the class uses, and that those use, imports first.
+    """Return the definitions that the class needs, directly or indirectly, imports first.
 
-    Star imports may define anything, and `annotations` of `__future__` changes what all others
-    mean: they come along unasked.
+    Star imports and `annotations` of `__future__` are always included, because their effect is unknown.
     """
     wanted, found = [network.name, "*", "annotations"], Definitions()
     while wanted:
@@ -268,11 +265,11 @@ def _needed(network: ast.ClassDef, definitions: Definitions) -> list[NetworkClas
         used = {n.id for n in ast.walk(found[name].statement) if isinstance(n, ast.Name)}
         wanted.extend(name for name in used if name not in found)
     unique = {id(entry.statement): entry for entry in found.values()}
-    return sorted(unique.values(), key=lambda entry: (_rank(entry.statement, network), entry.place))
+    return sorted(unique.values(), key=lambda entry: (_rank(entry.statement, network), entry.position))
 
 
 def _rank(statement: ast.stmt, network: ast.ClassDef) -> int:
-    """Order what must be first, imports, helpers and the network; within, as they stood."""
+    """Return the rank of a statement: `__future__` imports, other imports, helpers, the network."""
     match statement:
         case ast.ImportFrom(module="__future__"):
             return 0
@@ -298,11 +295,11 @@ def _imported_modules(node: ast.AST) -> list[str]:
     return []
 
 
-# --- what is written -----------------------------------------------------------------------------
+# --- the candidate's source ----------------------------------------------------------------------
 
 
 def _written_out(needed: list[NetworkClass]) -> str:
-    """Write the needed statements as they stood, with their comments, one after the other."""
+    """Return the needed statements unchanged, with their comments, one after the other."""
     imports: list[str] = []
     others: list[str] = []
     for found in needed:
@@ -312,7 +309,7 @@ def _written_out(needed: list[NetworkClass]) -> str:
 
 
 def _segment(lines: list[str], statement: ast.stmt) -> str:
-    """Cut a statement out of its lines: whole lines of a class or function, comments included."""
+    """Return the text of a statement; of a class or function, whole lines with comments."""
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):
         first = min([statement.lineno, *(node.lineno for node in statement.decorator_list)])
         return "\n".join(lines[first - 1 : statement.end_lineno])
@@ -323,10 +320,10 @@ def _segment(lines: list[str], statement: ast.stmt) -> str:
 
 
 def class_name_of(source: str) -> str:
-    """Name the network's class in a source that `read_source` has written: its last class.
+    """Return the class name of a source by `read_source`: its last class.
 
     Raises:
-        ValueError: there is no class, so `read_source` has not written it.
+        ValueError: there is no class, so the source is not by `read_source`.
     """
     tree = Parser(max_depth=len(source)).parse(source)  # an older version may have stored a deeper one
     body = tree.body if isinstance(tree, ast.Module) else []

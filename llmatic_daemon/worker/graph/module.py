@@ -9,18 +9,16 @@ from torch import fx, nn
 
 from llmatic_daemon.worker.graph import operations
 from llmatic_daemon.worker.graph.nodes import (
-    Arg,
     Extent,
     Graph,
-    Input,
+    Interpreter,
     Node,
     NodeResult,
-    WeightRef,
     weight_name,
 )
 
 
-class _Builder:
+class _Builder(Interpreter):
     """Writes one `fx.Graph`; each value is created once."""
 
     def __init__(self, graph: Graph) -> None:
@@ -62,17 +60,6 @@ class _Builder:
         if self._training is None:
             self._training = self._attribute("training")
         return self._training
-
-    def _value(self, arg: Arg) -> Any:
-        if isinstance(arg, tuple):
-            return [self._value(each) for each in arg]
-        if isinstance(arg, Input):
-            return self._input
-        if isinstance(arg, WeightRef):
-            return self._weights[arg.number]
-        if isinstance(arg, NodeResult):
-            return self._result(arg)
-        return self._extent(arg) if isinstance(arg, Extent) else arg
 
     def _result(self, ref: NodeResult) -> fx.Node:
         if ref.item is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,31 @@ class Graph:
     weights: tuple[Weight, ...]
     nodes: tuple[Node, ...]
     output: Ref
+
+
+class Interpreter:
+    """Maps the arguments of a graph's operations to the values of one run."""
+
+    _input: Any
+    _weights: Sequence[Any]
+
+    def _value(self, arg: Arg) -> Any:
+        """Return the value of an argument; a tuple becomes a list."""
+        if isinstance(arg, tuple):
+            return [self._value(each) for each in arg]
+        if isinstance(arg, Input):
+            return self._input
+        if isinstance(arg, WeightRef):
+            return self._weights[arg.number]
+        if isinstance(arg, NodeResult):
+            return self._result(arg)
+        return self._extent(arg) if isinstance(arg, Extent) else arg
+
+    def _result(self, ref: NodeResult) -> Any:
+        raise NotImplementedError
+
+    def _extent(self, extent: Extent) -> Any:
+        raise NotImplementedError
 
 
 def weight_name(number: int) -> str:

@@ -169,7 +169,7 @@ def _read_weight(value: Any, number: int) -> Weight:
     where = f"weight w{number}"
     _expect(
         isinstance(value, dict) and tuple(value) == ("shape", "trainable"),
-        f"{where} must have a shape and say whether it is trainable",
+        f"{where} must have a shape and whether it is trainable",
     )
     _expect(isinstance(value["trainable"], bool), f"{where}: trainable must be true or false")
     return Weight(shape=_read_shape(value["shape"], where), trainable=value["trainable"])

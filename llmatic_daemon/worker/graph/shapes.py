@@ -9,7 +9,7 @@ import torch
 
 from llmatic_daemon.worker.graph import operations
 from llmatic_daemon.worker.graph.flops import counter
-from llmatic_daemon.worker.graph.nodes import Arg, Extent, Graph, Input, Node, NodeResult, WeightRef, refs
+from llmatic_daemon.worker.graph.nodes import Extent, Graph, Interpreter, Node, NodeResult, refs
 
 #: Exceptions of torch for shapes or arguments that do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError)
@@ -27,12 +27,7 @@ _SAME_SHAPE = operations.names(
     """
 )
 _GATES = {"lstm.input": 4, "gru.input": 3, "rnn_tanh.input": 1, "rnn_relu.input": 1}
-_CELL_GATES = {
-    "lstm_cell.default": 4,
-    "gru_cell.default": 3,
-    "rnn_tanh_cell.default": 1,
-    "rnn_relu_cell.default": 1,
-}
+_CELL_GATES = {f"{op.partition('.')[0]}_cell.default": gates for op, gates in _GATES.items()}
 #: Operations whose result uses no new memory.
 _VIEWS = operations.names(
     """
@@ -76,7 +71,7 @@ def infer(graph: Graph, batch: int, max_elements: int) -> Shapes:
     return _Pass(graph, batch, max_elements).run()
 
 
-class _Pass:
+class _Pass(Interpreter):
     def __init__(self, graph: Graph, batch: int, max_elements: int) -> None:
         self._graph = graph
         self._batch = batch
@@ -145,17 +140,12 @@ class _Pass:
             self._inner_bytes[len(self._results)] = inner(node.op, args, result)
         return result
 
-    def _value(self, arg: Arg) -> Any:
-        if isinstance(arg, tuple):
-            return [self._value(each) for each in arg]
-        if isinstance(arg, Input):
-            return self._input
-        if isinstance(arg, WeightRef):
-            return self._weights[arg.number]
-        if isinstance(arg, NodeResult):
-            result = self._results[arg.node]
-            return result if arg.item is None else _item(result, arg)
-        return arg.batch * self._batch + arg.plus if isinstance(arg, Extent) else arg
+    def _result(self, ref: NodeResult) -> Any:
+        result = self._results[ref.node]
+        return result if ref.item is None else _item(result, ref)
+
+    def _extent(self, extent: Extent) -> int:
+        return extent.batch * self._batch + extent.plus
 
 
 def _by_torch(op: str, args: list[Any]) -> Any:

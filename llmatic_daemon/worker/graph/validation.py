@@ -297,7 +297,7 @@ def _check_information(graph: Graph, tensors: Mapping[str, torch.Tensor], limits
     limit = limits.max_source_bytes
     _expect(
         raw <= limit or (raw <= _MAX_RAW_CONSTANTS and _compresses(constants, limit)),
-        f"tensors that are not trained may say at most {limit} bytes, as long as a source may be; "
+        f"tensors that are not trained may hold at most {limit} bytes, as long as a source may be; "
         f"they have {raw} bytes, and do not compress to that",
     )
 

@@ -117,6 +117,17 @@ def _layers(stop: str) -> frozenset[Layer]:
     return frozenset(map(Layer, stop.split("+")))
 
 
+def sample() -> list[str]:
+    """Name the first program of each kind, of each end and of each layer or check that stops one."""
+    seen, chosen = set[object](), list[str]()
+    for name, program in programs().items():
+        facets = {program.kind, *program.ends, *program.layers, *program.always}
+        if not facets <= seen:
+            chosen.append(name)
+            seen |= facets
+    return chosen
+
+
 @cache
 def programs() -> dict[str, Program]:
     """Read the corpus, by name."""

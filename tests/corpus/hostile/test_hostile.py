@@ -9,10 +9,11 @@ import pytest
 from llmatic_daemon.domain import Network
 from llmatic_daemon.domain.sandbox import Layer
 from tests.benchmarks.bench_sandbox import soak
-from tests.corpus.hostile.corpus import KINDS, programs
+from tests.corpus.hostile.corpus import KINDS, programs, sample
 from tests.corpus.hostile.environment import descendants
 from tests.corpus.hostile.harness import DENSE, MIXED, SandboxHarness, candidate, reaches
 from tests.corpus.hostile.slots import EVERYTHING, REMOVABLE, WITHOUT, Ended
+from tests.support.samples import sampled
 
 pytestmark = pytest.mark.slow
 PROGRAMS = programs()
@@ -27,7 +28,7 @@ LEFT = (
 )
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", sampled(PROGRAMS, sample()))
 def test_program_ends_as_expected_and_leaves_nothing(name: str, harness: SandboxHarness):
     program = PROGRAMS[name]
     slot = harness.slots.without()
@@ -134,8 +135,9 @@ def test_no_program_hides_that_it_was_refused():
 # --- many in a row ---------------------------------------------------------------------------------
 
 
-def test_sixty_lifts_leave_no_process_and_no_descriptor(harness: SandboxHarness):
-    done = soak(harness, 60)
+@pytest.mark.parametrize("num_lifts", sampled([15, 60], [15]))
+def test_lifts_leave_no_process_and_no_descriptor(num_lifts: int, harness: SandboxHarness):
+    done = soak(harness, num_lifts)
 
     assert done.after.num_processes == done.before.num_processes
     assert done.after.num_descriptors == done.before.num_descriptors

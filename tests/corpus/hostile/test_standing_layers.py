@@ -23,6 +23,7 @@ from tests.corpus.hostile.corpus import TASK, Program, programs
 from tests.corpus.hostile.harness import DENSE, SandboxHarness, candidate, reaches, time_of
 from tests.corpus.hostile.slots import MAX_PARAMETERS, MEMORY_BYTES, SHORT_S, TimedLifter
 from tests.support.paths import ROOT
+from tests.support.samples import sampled
 
 pytestmark = pytest.mark.slow
 PROGRAMS = programs()
@@ -39,7 +40,7 @@ def _stopped_by(what: str) -> list[str]:
 # --- triage ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", _stopped_by("triage"))
+@pytest.mark.parametrize("name", sampled(_stopped_by("triage"), ["nested_expression"]))
 def test_program_that_triage_stops_gets_further_without_it(name: str, harness: SandboxHarness):
     program = PROGRAMS[name]
 
@@ -53,6 +54,7 @@ def test_program_that_triage_stops_gets_further_without_it(name: str, harness: S
 # --- supervisor ------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_programs_that_the_supervisor_ends_would_still_run_without_it(harness: SandboxHarness):
     names = ("loop_in_c_deaf_to_signals", "sleep_in_forward")
 
@@ -64,6 +66,7 @@ def test_programs_that_the_supervisor_ends_would_still_run_without_it(harness: S
 # --- parser ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("module", ["believing_parser", "believing_validator"])
 def test_what_parser_and_validator_stop_is_believed_by_one_that_believes(
     module: str, harness: SandboxHarness, monkeypatch: pytest.MonkeyPatch
@@ -116,9 +119,11 @@ async def _lifted_by(module: str, asked: list[Program], harness: SandboxHarness)
 
 
 @pytest.fixture(scope="module")
-def scores() -> dict[str, object]:
-    """What a trainer with one interpreter believes of each cheat, and of an honest network."""
-    asked = [[p.name, p.source({})] for p in PROGRAMS.values() if p.forges]
+def scores(request: pytest.FixtureRequest) -> dict[str, object]:
+    """What a trainer with one interpreter believes of each cheat that is tested, and of an honest network."""
+    tested = [getattr(item, "callspec", None) for item in request.session.items]
+    names = {each.params.get("name") for each in tested if each}
+    asked = [[p.name, p.source({})] for p in PROGRAMS.values() if p.forges and p.name in names]
     said = subprocess.run(
         [sys.executable, str(HERE / "naive.py")],
         input=json.dumps([*asked, ["honest", DENSE]]),
@@ -142,7 +147,9 @@ def test_honest_network_learns_nothing_of_noise(scores: dict[str, object]):
     assert not _is_forged(scores["honest"])
 
 
-@pytest.mark.parametrize("name", [name for name, p in PROGRAMS.items() if p.forges])
+@pytest.mark.parametrize(
+    "name", sampled((name for name, p in PROGRAMS.items() if p.forges), ["batch_index", "patched_argmax"])
+)
 def test_cheat_forges_its_score_in_one_interpreter_and_not_in_two(
     name: str, scores: dict[str, object], harness: SandboxHarness
 ):
@@ -163,7 +170,11 @@ def test_cheat_forges_its_score_in_one_interpreter_and_not_in_two(
 
 
 @pytest.mark.parametrize(
-    "name", ["patched_seeds", "torch_overwrite", "memory_of_its_own", "fork_bomb", "loop_in_init"]
+    "name",
+    sampled(
+        ["patched_seeds", "torch_overwrite", "memory_of_its_own", "fork_bomb", "loop_in_init"],
+        ["torch_overwrite"],
+    ),
 )
 def test_honest_network_scores_as_in_a_fresh_slot_after_a_hostile_one(name: str, harness: SandboxHarness):
     harness.run(PROGRAMS[name], frozenset())

@@ -25,7 +25,7 @@ from tests.support.web import free_port
 
 missing = [program for program in PROGRAMS if not shutil.which(program)]
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.skipif(
         bool(missing),
         reason=f"{missing} missing: apt-get install prometheus prometheus-alertmanager",

@@ -12,7 +12,7 @@ import pytest
 from tests.support.systemd_machine import PROGRAM, Machine, why_not
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.timeout(400),
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]

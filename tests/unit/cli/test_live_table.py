@@ -7,6 +7,7 @@ from rich.console import Console
 
 from llmatic_daemon.cli.live_table import LiveTable
 from llmatic_daemon.domain import Job
+from llmatic_daemon.domain.events import Placed, SlotChanged, SlotsResized
 from tests.support.metrics import SNAPSHOT
 from tests.support.sample_placements import failure, success
 
@@ -36,7 +37,7 @@ def test_table_shows_evaluations_coverage_and_best() -> None:
 def test_table_shows_what_a_slot_does() -> None:
     table = LiveTable(Console(), 2)
 
-    table.slot_changed(1, "train", "epoch 2 of 8 on cpu:1")
+    table.receive(SlotChanged(slot=1, phase="train", detail="epoch 2 of 8 on cpu:1"))
 
     assert "epoch 2 of 8 on cpu:1" in drawn(table)
 
@@ -44,21 +45,21 @@ def test_table_shows_what_a_slot_does() -> None:
 def test_table_shows_the_last_candidate_whatever_became_of_it() -> None:
     table = LiveTable(Console(), 1)
 
-    table.placed(success(1, Job(number=1, attempt=1))[0])
+    table.receive(Placed(placement=success(1, Job(number=1, attempt=1))[0]))
     assert "new in cell 0" in drawn(table)
 
-    table.placed(failure(2, Job(number=2, attempt=1)))
+    table.receive(Placed(placement=failure(2, Job(number=2, attempt=1))))
     assert "the world failed" in drawn(table)
 
 
 def test_table_follows_the_number_of_slots_and_shows_who_still_works() -> None:
     table = LiveTable(Console(), 1)
 
-    table.resized(3)
-    table.slot_changed(2, "train", "epoch 1")
-    table.resized(1)
+    table.receive(SlotsResized(num_slots=3))
+    table.receive(SlotChanged(slot=2, phase="train", detail="epoch 1"))
+    table.receive(SlotsResized(num_slots=1))
     while_it_works = drawn(table)
-    table.slot_changed(2, "idle", "")
+    table.receive(SlotChanged(slot=2, phase="idle"))
 
     assert "epoch 1" in while_it_works
     assert len(while_it_works.splitlines()) == len(drawn(table).splitlines()) + 1

@@ -94,7 +94,7 @@ def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
         by_rule=True,
         rung_accuracy=0.25,
         cost=0.1,
-        detail="its first look, 0.250, promised too little",
+        detail="stopped early: accuracy 0.250 at the rung was too low",
         writer="offline",
         model="rewriter",
     )
@@ -102,5 +102,5 @@ def test_candidate_tells_of_its_first_look_and_of_who_has_written_it() -> None:
     text = candidate(stopped, None)
 
     assert "written by: rewriter in 0.0 s (control arm)" in text
-    assert "outcome: stopped: its first look, 0.250, promised too little" in text
+    assert "outcome: stopped: stopped early: accuracy 0.250 at the rung was too low" in text
     assert "early-stopping rung: accuracy 0.2500; 0.10 of a full training in total" in text

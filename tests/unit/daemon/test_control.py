@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 from llmatic_daemon import config
-from llmatic_daemon.adapters.http.control_socket import SOCKET, ask
+from llmatic_daemon.adapters.http.control_socket import ask
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.adapters.storage.notes import pause_note
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon.control_commands import ControlCommands
 from llmatic_daemon.daemon.prompt_reload import PromptReloader
@@ -40,7 +41,7 @@ async def belongs(settings: Settings) -> None:
 
 @dataclass
 class DaemonHarness:
-    """A paused engine with one slot and two places, and the desks around it, in a folder."""
+    """A paused engine with one slot and two places, and what controls them, in a folder."""
 
     folder: Path
     harness: EngineHarness = field(default_factory=lambda: EngineHarness(start=evolution(num_prompts=1)))
@@ -58,7 +59,9 @@ class DaemonHarness:
         self.write(f"[control]\nport = {self.port}")
         self.engine: Engine = self.harness.engine()
         watch = PromptFolder(self.prompts, settle_s=0.001, rescan_s=0.1)
-        self.prompt_desk = PromptReloader(watch, self.engine, self.harness.store, num_slots=AXIS_SIZE)
+        self.prompt_reloader = PromptReloader(
+            watch, self.engine, self.harness.store, axis_size=AXIS_SIZE, events=self.harness.events
+        )
         settings = self.read()
         self.reloader = Reloader(
             settings,
@@ -66,17 +69,18 @@ class DaemonHarness:
             self.check,
             engine=self.engine,
             trainer=self.harness.trainer,
-            prompts=self.prompt_desk,
+            prompts=self.prompt_reloader,
         )
         self.metrics = Metrics("1.2.3", 1, ())
-        self.desk = ControlCommands(
+        self.harness.events.subscribe(self.metrics.receive)
+        self.commands = ControlCommands(
             settings,
             engine=self.engine,
-            prompts=self.prompt_desk,
+            prompts=self.prompt_reloader,
             reloader=self.reloader,
             view=self.view,
             token=TOKEN,
-            metrics=self.metrics,
+            events=self.harness.events,
         )
 
     def view(self) -> SearchStatus:
@@ -99,18 +103,18 @@ class DaemonHarness:
 
 
 @asynccontextmanager
-async def attended(daemon: DaemonHarness) -> AsyncIterator[DaemonHarness]:
-    """Let the desk attend to its socket."""
+async def served(daemon: DaemonHarness) -> AsyncIterator[DaemonHarness]:
+    """Serve the control socket."""
     async with asyncio.TaskGroup() as group:
-        attending = group.create_task(daemon.desk.attend({}, asyncio.Event()))
-        await asyncio.to_thread(wait_until, (daemon.state / SOCKET).is_socket)
+        serving = group.create_task(daemon.commands.serve({}, asyncio.Event()))
+        await asyncio.to_thread(wait_until, (daemon.state / CONTROL_SOCKET).is_socket)
         yield daemon
-        attending.cancel()
+        serving.cancel()
 
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[DaemonHarness]:
-    async with attended(DaemonHarness(tmp_path)) as daemon:
+    async with served(DaemonHarness(tmp_path)) as daemon:
         yield daemon
 
 
@@ -134,10 +138,10 @@ async def test_pause_outlives_the_daemon(daemon: DaemonHarness, caplog: pytest.L
     since = pause_note.read(daemon.state)
     next_life = DaemonHarness(daemon.folder)
 
-    await next_life.desk.recall()
+    await next_life.commands.recall()
 
     assert next_life.engine.is_paused
-    assert f"paused since {since}; 'llmatic-daemon resume' lets it go on" in caplog.text
+    assert f"paused since {since}; 'llmatic-daemon resume' continues it" in caplog.text
 
 
 async def test_resume_outlives_the_daemon(daemon: DaemonHarness):
@@ -145,7 +149,7 @@ async def test_resume_outlives_the_daemon(daemon: DaemonHarness):
     await daemon.ask("resume")
     next_life = DaemonHarness(daemon.folder)
 
-    await next_life.desk.recall()
+    await next_life.commands.recall()
 
     assert not next_life.engine.is_paused
     assert not (daemon.state / pause_note.FILE).exists()
@@ -215,17 +219,17 @@ async def test_body_that_a_verb_does_not_know_is_refused(daemon: DaemonHarness, 
 @pytest.mark.parametrize("verb", ["reload", "prompts/reload"])
 async def test_lost_if_match_answers_412_and_changes_nothing(daemon: DaemonHarness, verb: str):
     await daemon.ask("prompts/reload")
-    before = daemon.prompt_desk.digest
+    before = daemon.prompt_reloader.digest
     daemon.write("[engine]\nslots = 4")
     (daemon.prompts / "widen.md").write_text("Widen it a lot.")
 
     lost, _ = await status_and_body(daemon.state, "POST", verb, headers={"If-Match": '"old"'})
-    after_lost = (daemon.prompt_desk.digest, daemon.engine.num_slots)
+    after_lost = (daemon.prompt_reloader.digest, daemon.engine.num_slots)
     won, _ = await status_and_body(daemon.state, "POST", verb, headers={"If-Match": before})
 
     assert (lost, won) == (412, 200)
     assert after_lost == (before, 1)
-    assert daemon.prompt_desk.digest != before
+    assert daemon.prompt_reloader.digest != before
 
 
 async def test_changes_are_logged_and_looks_are_not(daemon: DaemonHarness, caplog: pytest.LogCaptureFixture):
@@ -239,15 +243,15 @@ async def test_changes_are_logged_and_looks_are_not(daemon: DaemonHarness, caplo
 
 async def test_daemon_without_a_socket_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     daemon = DaemonHarness(tmp_path)
-    (daemon.state / SOCKET).write_text("precious")
+    (daemon.state / CONTROL_SOCKET).write_text("precious")
 
     listening = asyncio.Event()
-    attending = asyncio.create_task(daemon.desk.attend({}, listening))
+    serving = asyncio.create_task(daemon.commands.serve({}, listening))
     await listening.wait()
-    attending.cancel()
+    serving.cancel()
 
     assert "control socket: expected" in caplog.text
-    assert "going on without it" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
 # --- over TCP ------------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ async def test_wrong_tokens_are_counted_and_logged_and_change_nothing(
 ):
     daemon = DaemonHarness(tmp_path, port=free_port())
     url = f"http://127.0.0.1:{daemon.port}/pause"
-    async with attended(daemon), aiohttp.ClientSession() as client:
+    async with served(daemon), aiohttp.ClientSession() as client:
         statuses = []
         for given in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"):
             async with client.post(url, headers={"Authorization": given}) as response:
@@ -279,7 +283,7 @@ async def test_wrong_tokens_are_counted_and_logged_and_change_nothing(
 
 async def test_verbs_that_nobody_has_asked_for_yet_are_exported_as_0(tmp_path: Path):
     daemon = DaemonHarness(tmp_path, port=free_port())
-    async with attended(daemon):
+    async with served(daemon):
         found = samples(daemon.metrics)
 
     assert found["llmatic_http_requests_total", "/prompts/reload", "2xx"] == 0
@@ -302,6 +306,12 @@ async def test_reload_changes_what_it_can_and_names_the_rest(daemon: DaemonHarne
     assert said["prompts"]["changed"]
     assert daemon.engine.num_slots == 4
     assert daemon.harness.trainer.devices == ("cpu", "cuda:0")
+
+
+async def test_reload_reads_the_old_name_of_a_setting(daemon: DaemonHarness):
+    daemon.write('[training]\nplaces = ["cpu", "cuda:0"]\n')
+
+    assert "training.devices" in (await daemon.ask("reload"))["changed"]
 
 
 async def test_second_reload_changes_nothing_and_names_the_rest_again(daemon: DaemonHarness):
@@ -334,14 +344,14 @@ async def test_reload_brings_back_what_the_file_says_after_slots(daemon: DaemonH
 )
 async def test_bad_settings_change_nothing(daemon: DaemonHarness, text: str, why: str):
     (daemon.prompts / "widen.md").write_text("Widen it a lot.")
-    before = daemon.prompt_desk.digest
+    before = daemon.prompt_reloader.digest
     daemon.write(text)
 
     said = await daemon.refused("reload")
 
     assert why in said
     assert (daemon.engine.num_slots, daemon.harness.trainer.devices) == (1, ())
-    assert daemon.prompt_desk.digest == before
+    assert daemon.prompt_reloader.digest == before
 
 
 async def test_settings_file_that_is_gone_changes_nothing(daemon: DaemonHarness):

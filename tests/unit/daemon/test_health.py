@@ -1,4 +1,4 @@
-"""What is measured now and then, with true files."""
+"""Health checks, with true files."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ import time
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.daemon import health
+from llmatic_daemon.domain.events import DatabaseChecked, Event, EventBus
 from tests.support.metrics import samples
 
 
@@ -14,18 +15,21 @@ class TellingMetrics(Metrics):
 
     has_checked: asyncio.Event
 
-    def checked(self, is_sound: bool) -> None:
-        super().checked(is_sound)
-        self.has_checked.set()
+    def receive(self, event: Event) -> None:
+        super().receive(event)
+        if isinstance(event, DatabaseChecked):
+            self.has_checked.set()
 
 
-async def test_vital_signs_are_measured_while_a_daemon_runs(tmp_path, monkeypatch):
-    for name, value in {"BEAT_S": 0.01, "FIRST_CHECK_S": 0.0}.items():
+async def test_health_is_measured_while_a_daemon_runs(tmp_path, monkeypatch):
+    for name, value in {"INTERVAL_S": 0.01, "FIRST_CHECK_S": 0.0}.items():
         monkeypatch.setattr(health, name, value)
     metrics = TellingMetrics("1", 1, ())
     metrics.has_checked = asyncio.Event()
+    events = EventBus()
+    events.subscribe(metrics.receive)
     store = await SQLiteStore.open(tmp_path)
-    watching = asyncio.create_task(health.watch(metrics, tmp_path))
+    watching = asyncio.create_task(health.watch(events, tmp_path))
     try:
         await metrics.has_checked.wait()
         time.sleep(0.2)  # noqa: ASYNC251 - the loop is held up on purpose

@@ -11,6 +11,7 @@ from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.daemon.prompt_reload import PromptReloader, Reloaded
 from llmatic_daemon.domain import Edition, PromptSet
 from llmatic_daemon.domain.errors import ConfigurationError, Outdated, StoreUnavailable
+from llmatic_daemon.domain.events import Event, PromptsAdopted, PromptsRejected
 from llmatic_daemon.search.summaries import describe
 from tests.support.engine import EngineHarness
 from tests.support.fakes import Barrier, ErrorScript, FakeObserver, FlakyStore, evolution
@@ -50,12 +51,12 @@ class ReloadHarness:
         self.harness = EngineHarness(start=evolution(num_prompts=1), store=self.store)
         self.engine = self.harness.engine()
         self.watch = PromptFolder(folder, settle_s=0.001, rescan_s=0.1)
-        self.desk = PromptReloader(
+        self.reloader = PromptReloader(
             self.watch,
             self.engine,
             self.store,
-            num_slots=AXIS_SIZE,
-            observers=(self.harness.observer,),
+            axis_size=AXIS_SIZE,
+            events=self.harness.events,
         )
 
     def write(self, name: str, text: str) -> None:
@@ -64,7 +65,7 @@ class ReloadHarness:
     async def refused(self) -> str:
         """Look at the folder, and return why it is refused."""
         with pytest.raises(ConfigurationError) as caught:
-            await self.desk.reload()
+            await self.reloader.reload()
         return str(caught.value)
 
     @property
@@ -80,7 +81,7 @@ def reload_harness(tmp_path: Path) -> ReloadHarness:
 @pytest.fixture
 async def opened(reload_harness: ReloadHarness) -> ReloadHarness:
     """A harness whose folder is active, as edition 2."""
-    await reload_harness.desk.reload()
+    await reload_harness.reloader.reload()
     reload_harness.harness.observer.editions.clear()
     reload_harness.store.memory.refusals.clear()
     return reload_harness
@@ -96,7 +97,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 async def test_good_edit_is_taken_told_and_logged(opened: ReloadHarness, caplog: pytest.LogCaptureFixture):
     opened.write("deepen", "Deepen it.")
 
-    reloaded = await opened.desk.reload()
+    reloaded = await opened.reloader.reload()
 
     assert reloaded == Reloaded(changed=True, edition=3, num_prompts=3, digest=opened.in_force.digest)
     assert [p.name for p in opened.in_force.all] == ["deepen v1", "widen v1", "join v1"]
@@ -110,7 +111,7 @@ async def test_good_edit_is_taken_told_and_logged(opened: ReloadHarness, caplog:
 async def test_same_files_are_no_edition(opened: ReloadHarness, caplog: pytest.LogCaptureFixture):
     caplog.clear()
 
-    assert await opened.desk.reload() == Reloaded(
+    assert await opened.reloader.reload() == Reloaded(
         changed=False, edition=2, num_prompts=2, digest=opened.in_force.digest
     )
 
@@ -146,7 +147,7 @@ async def test_bad_edit_leaves_the_last_good_set_in_force(
     assert opened.in_force == before
     assert opened.harness.observer.refusals == [why]
     assert opened.store.memory.refusals == [why]
-    assert messages(caplog, logging.ERROR) == [f"prompts are not taken, the last good ones stay: {why}"]
+    assert messages(caplog, logging.ERROR) == [f"prompts are rejected, the active ones stay: {why}"]
 
 
 async def test_refusal_is_told_once_however_often_the_folder_is_looked_at(
@@ -180,11 +181,11 @@ async def test_refusal_ends_when_the_folder_is_as_before(
     why = await opened.refused()
     opened.write("widen", "Widen it.")
 
-    reloaded = await opened.desk.reload()
+    reloaded = await opened.reloader.reload()
 
     assert not reloaded.changed
     assert opened.store.memory.refusals == [why, ""]
-    assert messages(caplog, logging.INFO)[-1] == "the prompt folder is good again"
+    assert messages(caplog, logging.INFO)[-1] == "the prompt folder is valid again"
 
 
 async def test_refusal_ends_with_the_next_good_set(opened: ReloadHarness):
@@ -192,7 +193,7 @@ async def test_refusal_ends_with_the_next_good_set(opened: ReloadHarness):
     why = await opened.refused()
     opened.write("widen", "Widen it a lot.")
 
-    assert (await opened.desk.reload()).changed
+    assert (await opened.reloader.reload()).changed
 
     assert opened.store.memory.refusals == [why, ""]
     assert opened.in_force.mutation[0].text == "Widen it a lot."
@@ -201,7 +202,7 @@ async def test_refusal_ends_with_the_next_good_set(opened: ReloadHarness):
 async def test_refusal_of_an_earlier_life_ends_when_the_folder_is_found_good(reload_harness: ReloadHarness):
     await reload_harness.store.note_refusal("widen.md, line 2: unknown setting 'kid'")
 
-    await reload_harness.desk.reload()
+    await reload_harness.reloader.reload()
 
     assert reload_harness.store.memory.refusals[-1] == ""
 
@@ -231,24 +232,26 @@ async def test_folder_that_is_gone_leaves_the_last_good_set_in_force(opened: Rel
 
 
 async def test_edit_built_on_a_set_that_is_not_in_force_any_more_is_lost(opened: ReloadHarness):
-    known = opened.desk.digest
+    known = opened.reloader.digest
     opened.write("widen", "Widen it a lot.")
-    mine = await opened.desk.reload(known)
+    mine = await opened.reloader.reload(known)
     opened.write("widen", "Widen it a little.")
 
-    with pytest.raises(Outdated, match=r"must be those of .*, found '.*'; look at them"):
-        await opened.desk.reload(known)
+    with pytest.raises(Outdated, match=r"must be those of .*, found '.*'; read them"):
+        await opened.reloader.reload(known)
 
     assert opened.in_force.digest == mine.digest != known
     assert opened.harness.observer.refusals == []
-    assert (await opened.desk.reload(mine.digest)).changed
+    assert (await opened.reloader.reload(mine.digest)).changed
 
 
 async def test_of_two_edits_built_on_the_same_set_one_is_lost(opened: ReloadHarness):
-    known = opened.desk.digest
+    known = opened.reloader.digest
     opened.write("widen", "Widen it a lot.")
 
-    said = await asyncio.gather(opened.desk.reload(known), opened.desk.reload(known), return_exceptions=True)
+    said = await asyncio.gather(
+        opened.reloader.reload(known), opened.reloader.reload(known), return_exceptions=True
+    )
 
     assert [type(each) for each in said] == [Reloaded, Outdated]
 
@@ -262,9 +265,9 @@ async def test_set_that_cannot_be_kept_is_not_in_force_and_tried_again(opened: R
     opened.write("widen", "Widen it a lot.")
 
     with pytest.raises(StoreUnavailable):
-        await opened.desk.reload()
+        await opened.reloader.reload()
     meanwhile = opened.in_force
-    reloaded = await opened.desk.reload()
+    reloaded = await opened.reloader.reload()
 
     assert meanwhile == before
     assert reloaded == Reloaded(changed=True, edition=3, num_prompts=2, digest=opened.in_force.digest)
@@ -290,11 +293,11 @@ async def test_end_of_a_refusal_that_cannot_be_kept_is_kept_later(
     opened.store.refusal_faults = ErrorScript(StoreUnavailable("the disk is full"))
     opened.write("widen", "Widen it a lot.")
 
-    first, second = await opened.desk.reload(), await opened.desk.reload()
+    first, second = await opened.reloader.reload(), await opened.reloader.reload()
 
     assert (first.changed, second.changed) == (True, False)
     assert opened.store.memory.refusals == [why, ""]
-    assert messages(caplog, logging.INFO).count("the prompt folder is good again") == 1
+    assert messages(caplog, logging.INFO).count("the prompt folder is valid again") == 1
 
 
 # --- several at once, and for ever ---------------------------------------------------------------
@@ -303,7 +306,7 @@ async def test_end_of_a_refusal_that_cannot_be_kept_is_kept_later(
 async def test_reloads_at_once_take_one_edition(opened: ReloadHarness):
     opened.write("widen", "Widen it a lot.")
 
-    reloads = await asyncio.gather(*(opened.desk.reload() for _ in range(5)))
+    reloads = await asyncio.gather(*(opened.reloader.reload() for _ in range(5)))
 
     assert sorted(reloaded.changed for reloaded in reloads) == [False] * 4 + [True]
     assert {reloaded.edition for reloaded in reloads} == {3}
@@ -312,7 +315,7 @@ async def test_reloads_at_once_take_one_edition(opened: ReloadHarness):
 async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: ReloadHarness):
     opened.store.adopt_barrier = barrier = Barrier()
     opened.write("widen", "Widen it a lot.")
-    reloading = asyncio.create_task(opened.desk.reload())
+    reloading = asyncio.create_task(opened.reloader.reload())
     await barrier.arrivals()
 
     reloading.cancel()
@@ -321,17 +324,16 @@ async def test_reload_that_is_cancelled_while_it_is_kept_has_kept_it(opened: Rel
         await reloading
 
     assert opened.store.memory.editions[-1].prompts == opened.in_force
-    assert (await opened.desk.reload()) == Reloaded(
+    assert (await opened.reloader.reload()) == Reloaded(
         changed=False, edition=3, num_prompts=2, digest=opened.in_force.digest
     )
 
 
 async def test_watch_takes_edits_and_survives_bad_ones_and_a_store_that_fails(opened: ReloadHarness):
     opened.store.adopt_faults = ErrorScript(StoreUnavailable("the disk is full"))
-    news = opened.harness.observer = NewsObserver()
-    desk = PromptReloader(opened.watch, opened.engine, opened.store, num_slots=AXIS_SIZE, observers=(news,))
-    opened.engine._ports = replace(opened.engine._ports, observers=(news,))
-    watching = asyncio.create_task(desk.watch())
+    news = NewsObserver()
+    opened.harness.events.subscribe(news.receive)
+    watching = asyncio.create_task(opened.reloader.watch())
     try:
         async with asyncio.timeout(5):
             opened.write("widen", BAD)
@@ -353,8 +355,6 @@ class NewsObserver(FakeObserver):
         super().__init__()
         self.heard: asyncio.Queue[object] = asyncio.Queue()
 
-    def adopted(self, edition: Edition) -> None:
-        self.heard.put_nowait(edition)
-
-    def refused(self, why: str) -> None:
-        self.heard.put_nowait(why)
+    def receive(self, event: Event) -> None:
+        if isinstance(event, PromptsAdopted | PromptsRejected):
+            self.heard.put_nowait(event)

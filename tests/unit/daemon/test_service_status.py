@@ -9,8 +9,9 @@ import pytest
 
 from llmatic_daemon.adapters.system.notify import ServiceManager
 from llmatic_daemon.daemon import service_status
-from llmatic_daemon.daemon.service_status import ServiceStatus, attend
+from llmatic_daemon.daemon.service_status import ServiceStatus, report_status
 from llmatic_daemon.domain import Job
+from llmatic_daemon.domain.events import Placed, SlotChanged
 from tests.support.sample_placements import failure
 from tests.support.service_manager import Listener
 from tests.support.web import SNAPSHOT
@@ -27,16 +28,16 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 
 def test_line_counts_slots_and_ages_the_last_commit() -> None:
     time_s = iter([100.0, 103.0])
-    standing = ServiceStatus(clock=lambda: next(time_s))
-    standing.slot_changed(0, "train", "epoch 1 of 3")
-    standing.slot_changed(1, "wait", "")
-    standing.slot_changed(2, "idle", "")
-    standing.placed(failure(1, Job(number=1, attempt=1)))
+    status = ServiceStatus(clock=lambda: next(time_s))
+    status.receive(SlotChanged(slot=0, phase="train", detail="epoch 1 of 3"))
+    status.receive(SlotChanged(slot=1, phase="wait"))
+    status.receive(SlotChanged(slot=2, phase="idle"))
+    status.receive(Placed(placement=failure(1, Job(number=1, attempt=1))))
 
-    line = standing.line(replace(NOW, num_slots=3))
+    line = status.line(replace(NOW, num_slots=3))
 
     assert line == (
-        "2 of 3 slots busy, 1 wait for a place; 12 evaluations; best 0.8730 (candidate 9); "
+        "2 of 3 slots busy, 1 wait for a device; 12 evaluations; best 0.8730 (candidate 9); "
         "last commit 3 s ago"
     )
 
@@ -52,7 +53,7 @@ def test_line_before_the_first_candidate() -> None:
     [
         ("draining: ", {"is_draining": True, "is_paused": True}),
         ("paused: ", {"is_paused": True}),
-        ("the store takes nothing: ", {"is_ready": False}),
+        ("the store is unavailable: ", {"is_ready": False}),
     ],
 )
 def test_line_begins_with_what_is_out_of_the_ordinary(said: str, change: dict[str, bool]) -> None:
@@ -69,7 +70,7 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
         await wait_until_probed.wait()
 
     task = asyncio.create_task(
-        attend(manager, lambda: "a line", listening=listening, wait_until_probed=greet)
+        report_status(manager, lambda: "a line", listening=listening, wait_until_probed=greet)
     )
     await asyncio.sleep(0)
     assert listener.told() == []
@@ -88,7 +89,7 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
 async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_status, "_GREETING_S", 0.0)
+    monkeypatch.setattr(service_status, "_PROBE_TIMEOUT_S", 0.0)
     manager = ServiceManager(listener.environment)
     listening = asyncio.Event()
     listening.set()
@@ -97,7 +98,7 @@ async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
         await asyncio.Event().wait()
 
     task = asyncio.create_task(
-        attend(manager, lambda: "a line", listening=listening, wait_until_probed=never)
+        report_status(manager, lambda: "a line", listening=listening, wait_until_probed=never)
     )
     await asyncio.sleep(0.01)
 

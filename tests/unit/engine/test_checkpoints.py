@@ -1,4 +1,4 @@
-"""A start begins with the last milestone, and makes the same search as the whole log."""
+"""A start begins with the last checkpoint, and makes the same search as the whole log."""
 
 import asyncio
 import json
@@ -21,8 +21,9 @@ from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Checkpoint
 from llmatic_daemon.domain.errors import StoreUnavailable
 from llmatic_daemon.engine import checkpoints
-from llmatic_daemon.search.checkpoint import milestone_of
+from llmatic_daemon.search.checkpoint import checkpoint_of
 from llmatic_daemon.search.evolution import Evolution, fold
+from llmatic_daemon.search.prompt_book import highest_curiosity
 from tests.support.engine import EngineHarness
 from tests.support.fakes import evolution
 from tests.support.finished_search import search, searched, settings, state
@@ -37,35 +38,35 @@ def database(state: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def test_search_that_ends_keeps_a_milestone_of_all_that_was_settled(
+def test_search_that_ends_keeps_a_checkpoint_of_all_that_was_settled(
     database: sqlite3.Connection,
 ):
-    seen = database.execute("SELECT num_settled FROM milestones").fetchall()
+    seen = database.execute("SELECT num_settled FROM checkpoints").fetchall()
 
     assert seen == database.execute("SELECT count(*) FROM placements").fetchall()
 
 
-def test_verify_tells_of_a_milestone_that_the_log_does_not_give(state: Path, database: sqlite3.Connection):
+def test_verify_tells_of_a_checkpoint_that_the_log_does_not_give(state: Path, database: sqlite3.Connection):
     assert verify(state).faults == ()
-    (text,) = database.execute("SELECT search FROM milestones").fetchone()
+    (text,) = database.execute("SELECT search FROM checkpoints").fetchone()
     forged = json.loads(text)
     forged["networks"][0], forged["networks"][1] = forged["networks"][1], forged["networks"][0]
-    database.execute("UPDATE milestones SET search = ?", (json.dumps(forged),))
+    database.execute("UPDATE checkpoints SET search = ?", (json.dumps(forged),))
 
     (fault,) = verify(state).faults
 
-    assert "milestone" in fault
+    assert "checkpoint" in fault
 
 
 @pytest.mark.parametrize("rules", [{}, {"search": {"window_size": 7}}])
 def test_start_gives_the_search_that_the_whole_log_gives(
     state: Path, database: sqlite3.Connection, rules: dict[str, object]
 ):
-    """Also by rules other than the milestone's, which is not read then."""
-    before = database.execute("SELECT * FROM milestones").fetchall()
+    """Also by rules other than the checkpoint's, which is not read then."""
+    before = database.execute("SELECT * FROM checkpoints").fetchall()
     search(state, 60)
-    database.execute("DELETE FROM milestones")
-    database.executemany("INSERT INTO milestones VALUES (?, ?, ?, ?, ?, ?)", before)
+    database.execute("DELETE FROM checkpoints")
+    database.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", before)
     chosen = settings(state, **rules)
 
     rebuilt = asyncio.run(_rebuilt(chosen))
@@ -73,7 +74,25 @@ def test_start_gives_the_search_that_the_whole_log_gives(
     with History(state) as history:
         folded = fold(empty(chosen, history.centroids()), history.log())
     assert rebuilt.num_settled > before[0][0]
-    assert milestone_of(rebuilt) == milestone_of(folded)
+    assert checkpoint_of(rebuilt) == checkpoint_of(folded)
+
+
+def test_stored_search_and_running_one_have_the_same_status(state: Path):
+    """As far as both have it: `status` reads the one, the API and the page read the other."""
+    evolution = asyncio.run(_rebuilt(settings(state)))
+
+    with History(state) as history:
+        stored = history.status()
+
+    assert (stored.num_settled, stored.num_evaluations) == (evolution.num_settled, evolution.num_evaluations)
+    assert stored.filled_network_cells == len(evolution.networks)
+    assert stored.network_cells == len(evolution.networks.centroids)
+    assert stored.filled_prompt_cells == len(evolution.individuals)
+    assert stored.prompt_cells == len(evolution.individuals.centroids)
+    assert stored.qd_score == evolution.networks.qd_score
+    assert stored.median_objective == evolution.networks.median_objective
+    assert stored.curiosity == highest_curiosity(evolution.individuals, evolution.prompts.current)
+    assert stored.best_objective == max(held.objective for _, held in evolution.networks.items())
 
 
 async def _rebuilt(chosen: Settings) -> Evolution:
@@ -85,7 +104,7 @@ async def _rebuilt(chosen: Settings) -> Evolution:
 
 
 class FullStore(MemoryStore):
-    """Takes no milestone the first time; tells of the third."""
+    """Takes no checkpoint the first time; tells of the third."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +120,7 @@ class FullStore(MemoryStore):
             self.third.set()
 
 
-async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
+async def test_checkpoints_come_in_intervals_and_a_full_disk_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     async def at_once(work: Callable[..., Any], *args: Any) -> Any:
@@ -120,10 +139,10 @@ async def test_milestones_come_in_intervals_and_a_full_disk_ends_nothing(
 
     assert store.memory.checkpoint is not None
     assert store.memory.checkpoint.num_settled >= 10
-    assert "no milestone is kept: the disk is full" in caplog.text
+    assert "no checkpoint is stored: the disk is full" in caplog.text
 
 
-def test_large_archives_have_fewer_milestones():
+def test_large_archives_have_fewer_checkpoints():
     small = evolution()
     filled = Map((number, number) for number in range(30_000))
     large = replace(small, networks=replace(small.networks, filled=filled))

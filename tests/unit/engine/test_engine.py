@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,17 +20,20 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
     Report,
-    StoppedEarly,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, WriterUnavailable
+from llmatic_daemon.domain.events import Event, Placed
+from llmatic_daemon.engine.ledger import Ledger
+from llmatic_daemon.engine.pipeline import CandidatePipeline
 from llmatic_daemon.search.early_stopping import EarlyStoppingRules
 from llmatic_daemon.search.evolution import fold
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 from llmatic_daemon.search.proposals import propose, rng_for
 from llmatic_daemon.search.summaries import describe
-from tests.support.engine import NEVER, EngineHarness
+from tests.support.engine import AT_ONCE, NEVER, EngineHarness
 from tests.support.fakes import (
     AXIS_SIZE,
+    TASK,
     Barrier,
     Clock,
     ErrorScript,
@@ -199,10 +202,8 @@ async def test_search_with_editions_in_between_equals_the_fold_of_its_log():
     engine = harness.engine(max_evaluations=80)
 
     async with asyncio.TaskGroup() as group:
-        harness.observer = _EditingObserver(
-            lambda files: group.create_task(engine.take_prompts(files, AXIS_SIZE))
-        )
-        engine._ports = replace(engine._ports, observers=(harness.observer,))
+        editing = _EditingObserver(lambda files: group.create_task(engine.take_prompts(files, AXIS_SIZE)))
+        harness.events.subscribe(editing.receive)
         await engine.run()
 
     editions = harness.store.memory.editions
@@ -313,12 +314,12 @@ async def _crossed(
     first = harness.engine(max_evaluations=8)
     await first.run()
     harness.start, harness.writer = first.evolution, FakeWriter(max_parents=max_parents)
-    engine = harness.engine()
+    ledger = Ledger(harness.start, harness.store, harness.events, retry_policy=AT_ONCE, clock=harness.clock)
     job = await harness.store.dispatch(0)
     asked = propose(harness.start, job, rng_for(harness.start.rules.seed, job))
     if meanwhile:
-        await engine.take_prompts(meanwhile, AXIS_SIZE)
-    await engine.run_job(asked, 0)
+        await ledger.adopt(meanwhile, AXIS_SIZE)
+    await CandidatePipeline(TASK, harness.ports(), ledger, harness.clock).run_job(asked, 0)
     assert (asked.operator, len(asked.parents)) == (Operator.CROSSOVER, 4)
     return harness, asked, harness.store.memory.placements[-1]
 
@@ -431,8 +432,12 @@ class _EditingObserver(FakeObserver):
         super().__init__()
         self._take = take
 
-    def placed(self, placement: Placement) -> None:
-        super().placed(placement)
+    def receive(self, event: Event) -> None:
+        super().receive(event)
+        if isinstance(event, Placed):
+            self._edit(event.placement)
+
+    def _edit(self, placement: Placement) -> None:
         turn = placement.number // 7
         if placement.number % 7 == 0:
             files = prompts(16, without=[turn % 5, turn * 3 % 16])
@@ -493,7 +498,9 @@ async def test_network_is_judged_at_its_first_look_by_the_search_as_it_is_then()
         evolution(train_initial=True),
         early_stopping_rules=EarlyStoppingRules(rung_ratio=0.25, promoted_ratio=1.0),
     )
-    harness = EngineHarness(start=start, trainer=LookingTrainer(rung_accuracies=[0.5, 0.4, 0.6, 0.5]))
+    harness = EngineHarness(
+        start=start, trainer=FakeTrainer(rung_accuracy=lambda number: [0.5, 0.4, 0.6, 0.5][number - 1])
+    )
 
     await harness.engine(max_trainings=2.25).run()
 
@@ -514,19 +521,3 @@ async def test_network_that_is_measured_untrained_is_not_looked_at():
 
     (training,) = harness.trainer.trainings
     assert (training.epochs, training.rung) == (0, None)
-
-
-@dataclass
-class LookingTrainer(FakeTrainer):
-    """Looks at each network after a quarter of its training; all compete for one cell."""
-
-    rung_accuracies: list[float] = field(default_factory=list)
-
-    async def train(self, network, training, watch):
-        done = await super().train(network, training, watch)
-        rung_accuracy = self.rung_accuracies[len(self.trained) - 1]
-        if not training.rung.should_continue(rung_accuracy):
-            return StoppedEarly(
-                rung_accuracy=rung_accuracy, device="fake:0", wait_s=0.0, train_s=0.5, cost=0.25
-            )
-        return replace(done, rung_accuracy=rung_accuracy)

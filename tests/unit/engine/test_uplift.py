@@ -16,7 +16,7 @@ import pytest
 from llmatic_daemon.adapters.http import schemas
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.history_records import Status
+from llmatic_daemon.adapters.storage.history_records import StoredStatus
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.cli import views
@@ -36,6 +36,7 @@ from llmatic_daemon.domain import (
     SearchStatus,
     Uplift,
 )
+from llmatic_daemon.domain.events import Placed
 from llmatic_daemon.engine.control_arm import ControlArm
 from llmatic_daemon.search.comparison import uplift
 from tests.support.fake_daemon import SOURCE, fake_adapters
@@ -66,7 +67,7 @@ MANY = replace(
 )
 
 
-def compared(comparison: Comparison | None) -> Status:
+def compared(comparison: Comparison | None) -> StoredStatus:
     return replace(status(0, 0), comparison=comparison)
 
 
@@ -179,7 +180,7 @@ async def test_state_tells_what_the_daemon_told(tmp_path: Path):
     placements = list(arms(90))
     await place(store, placements)
     for each in placements:
-        arm.placed(each)
+        arm.receive(Placed(placement=each))
     await store.close()
 
     with History(tmp_path) as history:
@@ -204,13 +205,15 @@ async def test_sums_that_the_log_does_not_give_are_found(tmp_path: Path):
     with History(tmp_path) as history:
         (fault,) = history.check()
 
-    assert fault == "arm (1, 'control'): the log gives (2, 0, 0, 0, 0), stored is (2, 7, 0, 0, 0)"
+    counted = ArmTally(num_settled=2)
+    stored = replace(counted, num_entered=7)
+    assert fault == f"arm (1, 'control'): the log gives {counted}, stored is {stored}"
 
 
 def test_daemon_without_a_control_arm_knows_nothing():
     arm = ControlArm(None)
     for each in arms(3):
-        arm.placed(each)
+        arm.receive(Placed(placement=each))
 
     assert arm.uplift() is None
 
@@ -219,7 +222,7 @@ def test_uplift_is_worked_out_once_between_two_placements():
     arm = ControlArm(MANY)
 
     first, again = arm.uplift(), arm.uplift()
-    arm.placed(success(1, Job(number=1, attempt=1))[0])
+    arm.receive(Placed(placement=success(1, Job(number=1, attempt=1))[0]))
 
     assert first is again
     assert first
@@ -231,7 +234,7 @@ def test_placement_costs_the_daemon_nothing_to_speak_of():
     arm, (placement, *_) = ControlArm(MANY), arms(1)
     began = time.process_time()
     for _ in range(1000):
-        arm.placed(placement)
+        arm.receive(Placed(placement=placement))
 
     assert time.process_time() - began < 0.1
 
@@ -253,7 +256,7 @@ async def run(state: Path, num_evaluations: int, control_ratio: float, **more: o
         writer={"kind": "tgi"},
         archives={"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
     )
-    adapters = replace(fake_adapters(), writer=lambda observers: nullcontext(Rambler()), rewriter=Coder())
+    adapters = replace(fake_adapters(), writer=nullcontext(Rambler()), rewriter=Coder())
     looker = Looker()
     await daemon.run(chosen, adapters, ready=looker)
     return looker

@@ -11,7 +11,7 @@ from llmatic_daemon.domain import (
     Report,
 )
 from llmatic_daemon.search.auditing import AuditRules
-from llmatic_daemon.search.checkpoint import milestone_of, resumed
+from llmatic_daemon.search.checkpoint import checkpoint_of, resumed
 from llmatic_daemon.search.evolution import Evolution, apply, fold
 from llmatic_daemon.search.placement import place
 from llmatic_daemon.search.variants import Credit, strategy_of
@@ -109,7 +109,7 @@ def test_search_that_is_resumed_from_a_milestone_goes_on_as_if_nothing_had_been(
     scheduler = Scheduler(start)
     for step in script[:cut]:
         scheduler.take(step)
-    checkpoint, num_seen = milestone_of(scheduler.live), len(scheduler.log)
+    checkpoint, num_seen = checkpoint_of(scheduler.live), len(scheduler.log)
     for step in script[cut:]:
         scheduler.take(step)
 
@@ -118,12 +118,12 @@ def test_search_that_is_resumed_from_a_milestone_goes_on_as_if_nothing_had_been(
     assert begun is not None
     assert differences(fold(begun, scheduler.log[num_seen:]), scheduler.live) == []
     assert fold(begun, scheduler.log[num_seen:]) == scheduler.live
-    assert milestone_of(fold(start, scheduler.log[:num_seen])) == checkpoint
+    assert checkpoint_of(fold(start, scheduler.log[:num_seen])) == checkpoint
 
 
 def test_milestone_of_other_rules_is_not_read():
     """Windows of another length give another search from the same log."""
-    checkpoint = milestone_of(evolution(window_size=100))
+    checkpoint = checkpoint_of(evolution(window_size=100))
 
     assert resumed(evolution(window_size=50), checkpoint) is None
     audited = replace(evolution(), audit_rules=AuditRules(ratio=0.5, threshold=4.0))

@@ -22,7 +22,8 @@ from llmatic_daemon.domain import (
     Proposal,
     Rejection,
 )
-from llmatic_daemon.engine.engine import Engine, Ports
+from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.candidates.source import read_source
 from llmatic_daemon.search.evolution import Evolution, apply

@@ -1,11 +1,11 @@
 """A note in the state folder for those who ask: when it was backed up last, and where to."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_FILE = "backup.json"
+from llmatic_daemon.adapters.storage.files import write_atomically
+from llmatic_daemon.adapters.storage.state_folder import BACKUP_NOTE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,16 +23,13 @@ def write(folder: Path, note: BackupNote) -> None:
     Raises:
         OSError: the disk is full, or the folder is not ours to write.
     """
-    place = folder / _FILE
-    draft = place.with_suffix(".new")
-    draft.write_text(json.dumps(asdict(note)), "utf-8")
-    os.replace(draft, place)
+    write_atomically(folder / BACKUP_NOTE, json.dumps(asdict(note)))
 
 
 def read(folder: Path) -> BackupNote | None:
     """Read the note; None where there is none, or nonsense."""
     try:
-        read = json.loads((folder / _FILE).read_text("utf-8"))
+        read = json.loads((folder / BACKUP_NOTE).read_text("utf-8"))
         return BackupNote(finished_at=float(read["finished_at"]), folder=str(read["folder"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import astuple
 
-from llmatic_daemon.domain import OBJECTIVE_UNITS, Arm, ArmTally, Comparison, Placement
+from llmatic_daemon.domain import Arm, ArmTally, Comparison, Placement
 
 _LAST = "(SELECT coalesce(max(number), 0) FROM placements)"
 _RUNNING = "SELECT control_ratio FROM comparisons WHERE until IS NULL"
@@ -18,19 +18,11 @@ ON CONFLICT (comparison, arm) DO UPDATE SET
 _LAST_COMPARISON = """
 SELECT number, control_ratio, since, until FROM comparisons ORDER BY number DESC LIMIT 1"""
 _ARMS = f"SELECT arm, {', '.join(_SUMS)} FROM arm_tallies WHERE comparison = ?"
-_KEPT = f"SELECT comparison, arm, {', '.join(_SUMS)} FROM arm_tallies"
-#: The words of `Placement.arm` and `ArmTally.of` in SQL.
-_COUNTED = f"""
-WITH counted AS (
-  SELECT number, CASE WHEN by_rule THEN 'control' ELSE 'writer' END AS arm, status, objective,
-    CAST(objective * {OBJECTIVE_UNITS} AS INTEGER) AS units
-  FROM placements WHERE NOT stand_in AND outcome NOT IN ('context', 'error')
-)
-SELECT comparisons.number, arm, count(*), sum(status <> 'not_added'), count(objective),
-  coalesce(sum(units), 0), coalesce(sum(units * units), 0)
-FROM comparisons JOIN counted
-  ON counted.number > since AND counted.number <= coalesce(until, counted.number)
-GROUP BY comparisons.number, arm"""
+_STORED = f"SELECT comparison, arm, {', '.join(_SUMS)} FROM arm_tallies"
+_STRETCHES = "SELECT number, since, until FROM comparisons ORDER BY number"
+
+#: Number of a comparison; of the placements before it; and of its last one, None while it goes on.
+Stretch = tuple[int, int, int | None]
 
 
 def compare(connection: sqlite3.Connection, control_ratio: float) -> Comparison | None:
@@ -65,12 +57,14 @@ def read(connection: sqlite3.Connection) -> Comparison | None:
     )
 
 
-def faults(connection: sqlite3.Connection) -> list[str]:
-    """Name the sums that the log does not give, one line each."""
-    counted = {row[:2]: row[2:] for row in connection.execute(_COUNTED)}
-    kept = {row[:2]: row[2:] for row in connection.execute(_KEPT)}
-    return [
-        f"arm {key}: the log gives {counted.get(key)}, stored is {kept.get(key)}"
-        for key in sorted(counted.keys() | kept.keys())
-        if counted.get(key) != kept.get(key)
-    ]
+def stretches(connection: sqlite3.Connection) -> list[Stretch]:
+    """Return which placements each comparison counts."""
+    return connection.execute(_STRETCHES).fetchall()
+
+
+def read_all(connection: sqlite3.Connection) -> dict[tuple[int, str], ArmTally]:
+    """Return the stored sums of all comparisons, by comparison and arm."""
+    return {
+        (number, arm): ArmTally(**dict(zip(_SUMS, sums, strict=True)))
+        for number, arm, *sums in connection.execute(_STORED)
+    }

@@ -1,33 +1,40 @@
-"""The last milestone as a row, and back; runs inside a transaction."""
+"""The last checkpoint as a row; runs inside a transaction."""
 
 import sqlite3
 
+from llmatic_daemon.adapters.storage.json_format import SEARCHES
 from llmatic_daemon.domain import Checkpoint
 
-_FORGET = "DELETE FROM milestones"
+_DELETE = "DELETE FROM checkpoints"
 _ADD = """
-INSERT INTO milestones (num_settled, num_editions, num_audits, rules_digest, search)
+INSERT INTO checkpoints (num_settled, num_editions, num_audits, rules_digest, search)
 VALUES (?, ?, ?, ?, ?)"""
 _LAST = """
-SELECT num_settled, num_editions, num_audits, rules_digest, search FROM milestones
+SELECT num_settled, num_editions, num_audits, rules_digest, search FROM checkpoints
 WHERE num_settled <= (SELECT coalesce(max(number), 0) FROM placements)
   AND num_editions <= (SELECT coalesce(max(number), 0) FROM editions)
   AND num_audits <= (SELECT coalesce(max(number), 0) FROM audits)"""
 
 
 def put(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:
-    """Keep a milestone, and forget the last one."""
-    connection.execute(_FORGET)
+    """Store a checkpoint in the place of the last one."""
+    assert checkpoint.search is not None
     position = (checkpoint.num_settled, checkpoint.num_editions, checkpoint.num_audits)
-    connection.execute(_ADD, (*position, checkpoint.rules_digest, checkpoint.search))
+    search = SEARCHES.write(checkpoint.search)
+    connection.execute(_DELETE)
+    connection.execute(_ADD, (*position, checkpoint.rules_digest, search))
 
 
 def read(connection: sqlite3.Connection) -> Checkpoint | None:
-    """Read the milestone; None when there is none, or when it has seen more than the log holds."""
+    """Return the checkpoint, or None if there is none that this version reads and the log reaches."""
     row = connection.execute(_LAST).fetchone()
     if row is None:
         return None
-    num_settled, num_editions, num_audits, rules_digest, search = row
+    num_settled, num_editions, num_audits, rules_digest, text = row
+    try:
+        search = SEARCHES.read(text)
+    except ValueError:  # of another version: the log gives the same search
+        return None
     return Checkpoint(
         num_settled=num_settled,
         num_editions=num_editions,

@@ -22,6 +22,7 @@ from llmatic_daemon.adapters.http.routes import Parameter, Route
 from llmatic_daemon.adapters.http.server import serving
 from llmatic_daemon.domain import Job
 from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.events import Placed, PromptsAdopted, PromptsRejected, SlotChanged
 from tests.support.sample_placements import edition, failure
 from tests.support.web import Asked, Searched, asked, free_port, raw, table
 
@@ -66,7 +67,7 @@ async def test_daemon_that_keeps_nothing_is_healthy_and_not_ready(harness: Asked
 
 
 async def test_status_is_read_from_memory(harness: Asked) -> None:
-    harness.listener.observers[0].slot_changed(1, "train", "epoch 1 of 8")
+    harness.listener.stream.receive(SlotChanged(slot=1, phase="train", detail="epoch 1 of 8"))
 
     status, found = await harness.get("/api/v1/status")
 
@@ -469,10 +470,10 @@ async def lines_until(response: aiohttp.ClientResponse, last: bytes) -> list[byt
 
 
 async def test_events_go_on_from_the_log_without_a_gap(harness: Asked) -> None:
-    stream = harness.listener.observers[0]
+    stream = harness.listener.stream
     async with harness.client.get("/api/v1/events", headers={"Last-Event-ID": "27"}) as response:
         replayed = await lines_until(response, b"id: 30")
-        stream.placed(failure(31, Job(number=31, attempt=1)))
+        stream.receive(Placed(placement=failure(31, Job(number=31, attempt=1))))
         live = await lines_until(response, b"id: 31")
 
     ids = [line for line in (*replayed, *live) if line.startswith(b"id:")]
@@ -482,12 +483,12 @@ async def test_events_go_on_from_the_log_without_a_gap(harness: Asked) -> None:
 
 
 async def test_reader_hears_slots_and_prompts_as_they_change(harness: Asked) -> None:
-    stream = harness.listener.observers[0]
+    stream = harness.listener.stream
     async with harness.client.get("/api/v1/events") as response:
         await lines_until(response, b"retry:")
-        stream.slot_changed(0, "llm", "widen\nevent: forged")
-        stream.adopted(edition(1, "deepen"))
-        stream.refused("widen.md, line 1: bad")
+        stream.receive(SlotChanged(slot=0, phase="llm", detail="widen\nevent: forged"))
+        stream.receive(PromptsAdopted(edition=edition(1, "deepen")))
+        stream.receive(PromptsRejected(reason="widen.md, line 1: bad"))
         heard = await lines_until(response, b"event: prompts-refused")
 
     assert b"event: slot" in heard
@@ -505,10 +506,10 @@ async def test_odd_last_event_is_refused(harness: Asked, last: str) -> None:
 
 
 async def test_reader_ahead_of_the_log_misses_nothing_that_comes(harness: Asked) -> None:
-    stream = harness.listener.observers[0]
+    stream = harness.listener.stream
     async with harness.client.get("/api/v1/events", headers={"Last-Event-ID": "999"}) as response:
         await lines_until(response, b"retry:")
-        stream.placed(failure(31, Job(number=31, attempt=1)))
+        stream.receive(Placed(placement=failure(31, Job(number=31, attempt=1))))
         heard = await lines_until(response, b"id: 31")
 
     assert b"id: 31" in heard
@@ -538,7 +539,7 @@ async def test_slow_reader_is_dropped_and_nobody_waits(monkeypatch: pytest.Monke
     reader = stream.read(None)
     await anext(reader)
     for number in range(10):
-        stream.placed(failure(number + 1, Job(number=number + 1, attempt=1)))
+        stream.receive(Placed(placement=failure(number + 1, Job(number=number + 1, attempt=1))))
 
     heard = [event async for event in reader]
 
@@ -558,7 +559,7 @@ async def test_reader_that_falls_behind_while_it_catches_up_is_dropped_too(
     reader = stream.read(0)
     await anext(reader)
     for _ in range(5):
-        stream.slot_changed(0, "llm", "")
+        stream.receive(SlotChanged(slot=0, phase="llm"))
 
     heard = [event async for event in reader]
 
@@ -587,14 +588,14 @@ async def test_silent_search_sends_heartbeats(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_reader_that_has_gone_is_forgotten(harness: Asked) -> None:
-    stream = harness.listener.observers[0]
+    stream = harness.listener.stream
     assert isinstance(stream, EventStream)
     async with harness.client.get("/api/v1/events") as response:
         await lines_until(response, b"retry:")
         assert stream.num_readers == 1
     async with asyncio.timeout(10):
         while stream.num_readers:
-            stream.slot_changed(0, "llm", "")
+            stream.receive(SlotChanged(slot=0, phase="llm"))
             await asyncio.sleep(0.01)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from llmatic_daemon.adapters.http import control_socket
-from llmatic_daemon.adapters.http.control_socket import SOCKET, ask, listening
+from llmatic_daemon.adapters.http.control_socket import ask, listening
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.domain.errors import (
     ConfigurationError,
     Outdated,
@@ -175,7 +176,7 @@ async def test_who_asks_for_a_change_is_logged_as_the_kernel_knows_them(
 
 async def test_garbage_is_refused_and_the_next_one_answered(tmp_path: Path):
     async with listening(tmp_path, {"verb": answer}):
-        reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / CONTROL_SOCKET)
         writer.write(b"\x16\x03\x01 hello\r\n\r\n")
         said = await reader.read()
         writer.close()
@@ -220,7 +221,7 @@ def killed_listener(state: Path) -> None:
         "bound.listen()\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(state / SOCKET)], check=False)
+    subprocess.run([sys.executable, "-c", script, str(state / CONTROL_SOCKET)], check=False)
 
 
 async def test_socket_of_a_killed_daemon_is_nobody(tmp_path: Path):
@@ -238,13 +239,13 @@ async def test_socket_of_a_killed_daemon_is_replaced(tmp_path: Path):
 
 
 async def test_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path):
-    (tmp_path / SOCKET).write_text("precious")
+    (tmp_path / CONTROL_SOCKET).write_text("precious")
 
     with pytest.raises(ConfigurationError, match=r"control socket: expected .* to be free, got: Addr"):
         async with listening(tmp_path, {}):
             pass
 
-    assert (tmp_path / SOCKET).read_text() == "precious"
+    assert (tmp_path / CONTROL_SOCKET).read_text() == "precious"
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -255,11 +256,11 @@ async def test_socket_is_for_owner_and_group_at_every_moment(
     tmp_path: Path, mask: int, monkeypatch: pytest.MonkeyPatch
 ):
     modes: list[int] = []
-    monkeypatch.setattr(socket, "socket", _looking(tmp_path / SOCKET, modes))
+    monkeypatch.setattr(socket, "socket", _looking(tmp_path / CONTROL_SOCKET, modes))
     before = os.umask(mask)
     try:
         async with listening(tmp_path, {}):
-            modes.append(_mode(tmp_path / SOCKET))
+            modes.append(_mode(tmp_path / CONTROL_SOCKET))
     finally:
         os.umask(before)
 
@@ -294,7 +295,7 @@ async def test_umask_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 async def test_socket_is_removed_at_the_end(tmp_path: Path):
     async with listening(tmp_path, {}):
-        assert (tmp_path / SOCKET).is_socket()
+        assert (tmp_path / CONTROL_SOCKET).is_socket()
 
     assert os.listdir(tmp_path) == []
 
@@ -302,7 +303,7 @@ async def test_socket_is_removed_at_the_end(tmp_path: Path):
 async def test_idle_connection_does_not_hold_up_the_end(tmp_path: Path):
     async with asyncio.timeout(5):
         async with listening(tmp_path, {"verb": answer}):
-            reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
+            reader, writer = await asyncio.open_unix_connection(tmp_path / CONTROL_SOCKET)
             writer.write(b"POST /verb HTTP/1.1\r\nHost: daemon\r\n\r\nPOST /verb HT")
             said = await reader.readuntil(b"}")
         rest = await reader.read()
@@ -344,7 +345,7 @@ async def test_state_folder_may_lie_deeper_than_a_socket_may(tmp_path: Path):
 
     async with listening(state, {"verb": answer}):
         answered = await ask(state, "verb")
-        assert _mode(state / SOCKET) == 0o660
+        assert _mode(state / CONTROL_SOCKET) == 0o660
 
     assert answered["changed"]
     assert os.listdir(state) == []

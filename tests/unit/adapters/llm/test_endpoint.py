@@ -16,7 +16,7 @@ from llmatic_daemon.domain.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
-from tests.support.fakes import Barrier, Clock, FakeObserver
+from tests.support.fakes import Barrier, Clock, FakeObserver, bus_to
 from tests.support.llm import TOO_LONG, WRITTEN, Script, breaker_rules, endpoint, mutation, until
 
 FAILED = EndpointFailed("it broke")
@@ -380,7 +380,7 @@ async def test_request_in_the_queue_is_not_sent_once_it_is_open():
 async def test_observers_hear_how_each_call_ended(clock: Clock, answer, outcome: CallOutcome):
     barrier, observers = Barrier(), [FakeObserver(), FakeObserver()]
     client = Script([answer], barrier=barrier)
-    here = endpoint(client, "big", observers=observers, clock=clock)
+    here = endpoint(client, "big", events=bus_to(*observers), clock=clock)
 
     asking = asyncio.create_task(here.complete(mutation()))
     await barrier.arrivals()
@@ -398,14 +398,14 @@ async def test_observers_hear_of_each_try():
     observer = FakeObserver()
     client = Script([FAILED, OVERLOADED])
 
-    await endpoint(client, max_tries=3, observers=[observer]).complete(mutation())
+    await endpoint(client, max_tries=3, events=bus_to(observer)).complete(mutation())
 
     assert [call.outcome for call in observer.calls] == ["failed", "overloaded", "answered"]
 
 
 async def test_call_that_is_held_back_is_no_call(clock: Clock):
     observer = FakeObserver()
-    here = endpoint(Script(otherwise=BAD_KEY), observers=[observer])
+    here = endpoint(Script(otherwise=BAD_KEY), events=bus_to(observer))
 
     for _ in range(3):
         await asyncio.gather(here.complete(mutation()), return_exceptions=True)

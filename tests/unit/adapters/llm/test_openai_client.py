@@ -622,7 +622,7 @@ async def test_fault_of_tgi_is_mapped(tgi: FakeTgi, fault: str, kind: type[Excep
 
 NAME = "codegen-tiny"
 real = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.skipif(bool(missing_parts()), reason=missing_parts() or "nothing is missing"),
 ]
 

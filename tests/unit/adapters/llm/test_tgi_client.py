@@ -25,7 +25,7 @@ from llmatic_daemon.domain.nasbench_cells import PATTERN
 from llmatic_daemon.search.candidates.requests import STOPS
 from tests.support.fake_tgi import FakeTgi, fake_tgi
 from tests.support.fake_tgi_rules import GenerateRequest, tokenize
-from tests.support.fakes import FakeObserver
+from tests.support.fakes import FakeObserver, bus_to
 from tests.support.llm import (
     JSON,
     breaker_rules,
@@ -587,7 +587,7 @@ async def test_observers_hear_of_faults_and_answers(tgi: FakeTgi):
     observer = FakeObserver()
     tgi.faults.then("overloaded", "generation", "hang")
 
-    async with asking(tgi.url, max_tries=4, timeout_s=0.2, observers=[observer]) as here:
+    async with asking(tgi.url, max_tries=4, timeout_s=0.2, events=bus_to(observer)) as here:
         answer = await here.complete(mutation())
 
     assert [call.outcome for call in observer.calls] == [

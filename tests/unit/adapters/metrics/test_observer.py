@@ -19,6 +19,23 @@ from llmatic_daemon.domain import (
     RestartReason,
     Verdict,
 )
+from llmatic_daemon.domain.events import (
+    Audited,
+    BackupFinished,
+    CommitTried,
+    DatabaseChecked,
+    DeviceChanged,
+    DeviceRemoved,
+    HttpAnswered,
+    JobDispatched,
+    JobReleased,
+    LoopLagMeasured,
+    Placed,
+    SlotChanged,
+    SlotsResized,
+    StateMeasured,
+    TrainerReplaced,
+)
 from llmatic_daemon.domain.sandbox import Violation
 from tests.support.fakes import Clock
 from tests.support.metrics import SNAPSHOT, large, samples
@@ -53,8 +70,8 @@ def test_placement_is_counted_once() -> None:
     made, job = metrics(), Job(number=1, attempt=1)
     placement, _ = success(1, job)
 
-    made.placed(placement)
-    made.placed(failure(2, Job(number=2, attempt=1)))
+    made.receive(Placed(placement=placement))
+    made.receive(Placed(placement=failure(2, Job(number=2, attempt=1))))
 
     found = samples(made)
     assert found["llmatic_candidates_total", "trained"] == 1
@@ -73,7 +90,7 @@ def test_time_that_a_first_look_saves_is_counted() -> None:
         durations=Durations(train_s=2.0),
     )
 
-    made.placed(stopped)
+    made.receive(Placed(placement=stopped))
 
     found = samples(made)
     assert found["llmatic_gpu_seconds_total",] == 2.0
@@ -83,9 +100,9 @@ def test_time_that_a_first_look_saves_is_counted() -> None:
 def test_audit_is_counted_with_the_time_that_it_took() -> None:
     made = metrics()
     placement, _ = success(1, Job(number=1, attempt=1))
-    made.placed(placement)
+    made.receive(Placed(placement=placement))
 
-    made.audited(audit(1, placement, verdict=Verdict.UNSTABLE))
+    made.receive(Audited(audit=audit(1, placement, verdict=Verdict.UNSTABLE)))
 
     found = samples(made)
     assert found["llmatic_audits_total", "unstable"] == 1
@@ -99,7 +116,7 @@ def test_network_outside_the_bounds_is_counted() -> None:
     made = metrics()
     placement, _ = success(1, Job(number=1, attempt=1))
 
-    made.placed(replace(placement, clipped=True))
+    made.receive(Placed(placement=replace(placement, clipped=True)))
 
     assert samples(made)["llmatic_archive_out_of_bounds_total",] == 1
 
@@ -107,8 +124,8 @@ def test_network_outside_the_bounds_is_counted() -> None:
 def test_slot_is_in_one_phase_at_a_time() -> None:
     made = metrics()
 
-    made.slot_changed(1, "llm", "")
-    made.slot_changed(1, "train", "")
+    made.receive(SlotChanged(slot=1, phase="llm"))
+    made.receive(SlotChanged(slot=1, phase="train"))
 
     found = samples(made)
     phases = {key[2]: value for key, value in found.items() if key[:2] == ("llmatic_slot_state", "1")}
@@ -124,7 +141,7 @@ def test_gauges_are_read_from_the_search_at_scrape() -> None:
 
 def test_all_of_the_table_is_exported_and_nothing_else() -> None:
     made = metrics()
-    made.device_changed("cuda:0", None)
+    made.receive(DeviceChanged(device="cuda:0", phase=None))
 
     found = exported(made)
 
@@ -182,7 +199,7 @@ def test_prompt_that_is_not_used_any_more_is_not_exported() -> None:
 
     made.use(edition(2, "widen").prompts)
     placement, _ = success(1, Job(number=1, attempt=1))
-    made.placed(replace(placement, prompt="deepen"))
+    made.receive(Placed(placement=replace(placement, prompt="deepen")))
 
     assert ("llmatic_prompt_selected_total", "deepen") not in samples(made)
     assert samples(made)["llmatic_prompt_selected_total", "widen"] == 0
@@ -203,12 +220,12 @@ def test_state_of_the_search_is_read_at_scrape() -> None:
 
 def test_job_is_followed_from_its_claim_to_its_end() -> None:
     made, job = metrics(), Job(number=7, attempt=1)
-    made.dispatched(job)
+    made.receive(JobDispatched(job=job))
     first = samples(made)
-    made.released(job, charged=True)
+    made.receive(JobReleased(job=job, charged=True))
     second = samples(made)
-    made.dispatched(replace(job, attempt=2))
-    made.placed(success(1, replace(job, attempt=2))[0])
+    made.receive(JobDispatched(job=replace(job, attempt=2)))
+    made.receive(Placed(placement=success(1, replace(job, attempt=2))[0]))
     third = samples(made)
 
     assert [
@@ -224,11 +241,11 @@ def test_job_is_followed_from_its_claim_to_its_end() -> None:
 def test_device_place_is_counted_while_it_is_busy() -> None:
     clock = Clock()
     made = Metrics("1", 1, (), clock)
-    made.device_changed("cpu/1", DevicePhase.START)
+    made.receive(DeviceChanged(device="cpu/1", phase=DevicePhase.START))
     clock.now += 5.0
-    made.device_changed("cpu/1", None)
+    made.receive(DeviceChanged(device="cpu/1", phase=None))
     clock.now += 100.0
-    made.device_changed("cpu/1", DevicePhase.TRAIN)
+    made.receive(DeviceChanged(device="cpu/1", phase=DevicePhase.TRAIN))
     clock.now += 30.0
     during = samples(made)
     clock.now += 10.0
@@ -243,21 +260,21 @@ def test_device_place_is_counted_while_it_is_busy() -> None:
 def test_place_that_is_gone_is_no_idle_one() -> None:
     made = metrics()
     for place in ("cpu/1", "cpu/2"):
-        made.device_changed(place, DevicePhase.TRAIN)
+        made.receive(DeviceChanged(device=place, phase=DevicePhase.TRAIN))
 
-    made.device_gone("cpu/2")
+    made.receive(DeviceRemoved(device="cpu/2"))
 
     assert not any("cpu/2" in sample for sample in samples(made))
     assert ("llmatic_device_busy_seconds_total", "cpu/1", "train") in samples(made)
-    made.device_changed("cpu/2", None)
+    made.receive(DeviceChanged(device="cpu/2", phase=None))
     assert samples(made)["llmatic_device_busy_seconds_total", "cpu/2", "train"] == 0
 
 
 def test_commit_is_counted_with_its_time() -> None:
     made = metrics()
 
-    made.committed(CommitResult.UNAVAILABLE, 5.0)
-    made.committed(CommitResult.KEPT, 0.004)
+    made.receive(CommitTried(result=CommitResult.UNAVAILABLE, duration_s=5.0))
+    made.receive(CommitTried(result=CommitResult.KEPT, duration_s=0.004))
 
     found = samples(made)
     assert found["llmatic_commits_total", "kept"] == 1
@@ -271,7 +288,7 @@ def test_violation_of_the_sandbox_is_counted_by_its_kind(kind: Violation) -> Non
     made = metrics()
     placement = replace(failure(1, Job(number=1, attempt=1)), outcome=Outcome.SANDBOX, violation=kind)
 
-    made.placed(placement)
+    made.receive(Placed(placement=placement))
 
     found = samples(made)
     assert found["llmatic_sandbox_violations_total", kind.value] == 1
@@ -282,20 +299,20 @@ def test_share_of_the_fullest_cell_follows_the_networks() -> None:
     made = metrics()
     for number, cell in enumerate((1, 1, 2, 1), 1):
         placement, _ = success(number, Job(number=number, attempt=1))
-        made.placed(replace(placement, cell=cell))
+        made.receive(Placed(placement=replace(placement, cell=cell)))
 
     assert samples(made)["llmatic_archive_fullest_cell_ratio",] == 0.75
 
 
 def test_what_others_report_is_exported() -> None:
     made = metrics()
-    made.answered("/metrics", 200, False)
-    made.answered("", 421, True)
-    made.backed_up(123.0)
-    made.checked(False)
-    made.lagged(0.5)
-    made.sized(1, 2, 3)
-    made.trainer_replaced("cuda:0", RestartReason.HUNG)
+    made.receive(HttpAnswered(route="/metrics", status=200, is_denied=False))
+    made.receive(HttpAnswered(route="", status=421, is_denied=True))
+    made.receive(BackupFinished(finished_at=123.0))
+    made.receive(DatabaseChecked(is_sound=False))
+    made.receive(LoopLagMeasured(longest_s=0.5))
+    made.receive(StateMeasured(database_bytes=1, wal_bytes=2, free_bytes=3))
+    made.receive(TrainerReplaced(device="cuda:0", reason=RestartReason.HUNG))
 
     found = samples(made)
     assert found["llmatic_http_requests_total", "/metrics", "2xx"] == 1
@@ -319,10 +336,10 @@ def test_config_info_names_the_prompts_in_use() -> None:
 def test_new_slots_have_their_phases_from_the_start() -> None:
     made = metrics()
 
-    made.resized(4)
-    made.slot_changed(3, "train", "")
-    made.resized(1)
-    made.slot_changed(3, "idle", "")
+    made.receive(SlotsResized(num_slots=4))
+    made.receive(SlotChanged(slot=3, phase="train"))
+    made.receive(SlotsResized(num_slots=1))
+    made.receive(SlotChanged(slot=3, phase="idle"))
 
     found = samples(made)
     assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (

@@ -16,6 +16,7 @@ from llmatic_daemon.adapters.processes import bubblewrap
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.adapters.storage.notes import sandbox_note
 from llmatic_daemon.domain.errors import ConfigurationError, LifterUnavailable
+from llmatic_daemon.domain.events import SandboxProbed
 from llmatic_daemon.domain.sandbox import Layer, Sandbox, hidden_folders
 
 NO_SUCH_USER = "llmatic-nobody-has-this-name"
@@ -112,7 +113,7 @@ def test_note_that_makes_no_sense_is_none(text, tmp_path: Path):
 def test_layers_are_metrics():
     metrics = Metrics("0", 1, ())
 
-    metrics.surrounded({Layer.CGROUP: "none"})
+    metrics.receive(SandboxProbed(missing={Layer.CGROUP: "none"}))
 
     written = metrics.exposition().decode()
     assert 'llmatic_sandbox_layer{layer="seccomp"} 1.0' in written

@@ -11,7 +11,6 @@ from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
 from llmatic_daemon.domain import (
     DevicePhase,
     Failure,
-    Network,
     Outcome,
     Report,
     RestartReason,
@@ -21,8 +20,16 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
-from tests.support.fakes import FakeObserver
-from tests.support.trainer import ProgressWatcher, is_alive, start_training, tiny_network, trainer_pool
+from tests.support.fakes import FakeObserver, bus_to
+from tests.support.trainer import (
+    CONFIGURATION,
+    ProgressWatcher,
+    is_alive,
+    lifted_network,
+    start_training,
+    tiny_network,
+    trainer_pool,
+)
 
 
 async def test_task_is_what_the_trainer_has_loaded():
@@ -325,17 +332,17 @@ async def test_a_start_without_an_answer_is_given_up():
 
 async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced():
     observer, start = FakeObserver(), DevicePhase.START
-    async with trainer_pool(timeout_s=0.2) as pool:
+    async with trainer_pool(timeout_s=0.2, events=bus_to(observer)) as pool:
         await pool.task()
-        pool.watched_by([observer])
+        assert observer.places[:2] == [("cpu", start), ("cpu", None)]
+        observer.places.clear()
         await pool.train(tiny_network(), Training(seed=1, low_priority=True), lambda _: None)
         with pytest.raises(TrainerUnavailable):
             await start_training(pool, b"hang")
         with pytest.raises(TrainerUnavailable):
             await start_training(pool, b"die")
 
-    assert [what for _, what in observer.places[:8]] == [
-        None,
+    assert [what for _, what in observer.places[:7]] == [
         DevicePhase.AUDIT,
         None,
         DevicePhase.TRAIN,
@@ -344,13 +351,12 @@ async def test_observers_hear_what_a_place_does_and_why_its_trainer_is_replaced(
         None,
         DevicePhase.TRAIN,
     ]
-    assert observer.places[8:10] == [("cpu", RestartReason.DIED), ("cpu", start)]
+    assert observer.places[7:9] == [("cpu", RestartReason.DIED), ("cpu", start)]
 
 
 async def test_observers_hear_that_a_training_was_given_up():
     watcher, observer = ProgressWatcher(), FakeObserver()
-    async with trainer_pool() as pool:
-        pool.watched_by([observer])
+    async with trainer_pool(events=bus_to(observer)) as pool:
         hanging = start_training(pool, b"hang", watcher)
         await watcher.holds.wait()
         hanging.cancel()
@@ -362,9 +368,7 @@ async def test_observers_hear_that_a_training_was_given_up():
 
 async def test_observers_hear_of_starts_that_fail():
     observer = FakeObserver()
-    pool = trainer_pool(module="no_such_module")
-    pool.watched_by([observer])
-    async with pool:
+    async with trainer_pool(module="no_such_module", events=bus_to(observer)) as pool:
         with pytest.raises(TrainerUnavailable):
             await pool.task()
 
@@ -414,34 +418,12 @@ async def test_a_start_that_never_ends_is_overdue(monkeypatch):
 # --- the real one ---------------------------------------------------------------------------------
 
 
-def _lifted(layers: str) -> Network:
-    export = pytest.importorskip("llmatic_daemon.worker.lifting.export").export
-    safetensors = pytest.importorskip("safetensors.torch")
-    source = (
-        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
-        f"        super().__init__({layers})\n"
-    )
-    exported = export(source, "Net", (1, 8, 8), 10)
-    weights = safetensors.save(exported.weights)
-    validate = pytest.importorskip("llmatic_daemon.worker.graph.validation")
-    limits = validate.GraphLimits()
-    measures = validate.validate(exported.graph, weights, limits, (1, 8, 8), 10).measures
-    return Network(graph=exported.graph, weights=weights, measures=measures, lift_s=0.0)
-
-
 LENET = "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)"
-CONFIGURATION = {
-    "threads": 1,
-    "data": {"name": "digits", "num_train": 400},
-    "recipe": {"preset": "fast"},
-    "limits": {},
-    "timeout_s": 60.0,
-}
 
 
 @pytest.mark.slow
 async def test_the_real_trainer_trains_dies_and_comes_back():
-    network = _lifted(LENET)
+    network = lifted_network(LENET)
     watcher = ProgressWatcher()
 
     async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
@@ -468,8 +450,8 @@ async def test_the_real_trainer_stops_after_the_first_look_and_stays():
         await pool.task()
         before = pool.pids
         training = Training(seed=1, epochs=8, rung=Rung(0.25, answer))
-        stopped = await pool.train(_lifted(LENET), training, lambda _: None)
-        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=8), lambda _: None)
+        stopped = await pool.train(lifted_network(LENET), training, lambda _: None)
+        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=8), lambda _: None)
         assert pool.pids == before
 
     assert isinstance(stopped, StoppedEarly)
@@ -487,8 +469,8 @@ async def test_the_real_trainer_survives_a_network_that_is_too_large():
     async with TrainerPool(devices=("cpu",), configuration=configuration) as pool:
         await pool.task()
         before = pool.pids
-        failure = await pool.train(_lifted(wide), Training(seed=1), lambda _: None)
-        report = await pool.train(_lifted(LENET), Training(seed=1, epochs=1), lambda _: None)
+        failure = await pool.train(lifted_network(wide), Training(seed=1), lambda _: None)
+        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=1), lambda _: None)
         assert pool.pids == before
 
     assert isinstance(failure, Failure)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from llmatic_daemon.adapters.processes.trainer import TrainerPool
 from llmatic_daemon.domain import Report
 from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
 from tests.support.daemon import wait_until
-from tests.support.fakes import FakeObserver
+from tests.support.fakes import FakeObserver, bus_to
 from tests.support.trainer import ProgressWatcher, is_alive, start_training, trainer_pool
 
 
@@ -43,9 +44,9 @@ class Held:
 
 
 @asynccontextmanager
-async def at_work(tmp_path: Path, num_trainings: int) -> AsyncIterator[tuple[TrainerPool, dict]]:
+async def at_work(tmp_path: Path, num_trainings: int, **more: Any) -> AsyncIterator[tuple[TrainerPool, dict]]:
     """Give a pool of two places, and trainings by place; those that wait are named by number."""
-    async with trainer_pool("cpu", "cpu") as pool:
+    async with trainer_pool("cpu", "cpu", **more) as pool:
         trainings = [Held(pool, tmp_path / str(number)) for number in range(num_trainings)]
         by_place = {await held.place(): held for held in trainings[:2]}
         by_place |= dict(enumerate(trainings[2:], 2))
@@ -118,8 +119,7 @@ async def test_place_that_goes_finishes_its_training(tmp_path: Path):
 
 async def test_observers_hear_that_a_place_is_gone_for_good(tmp_path: Path):
     observer = FakeObserver()
-    async with at_work(tmp_path, 2) as (pool, trainings):
-        pool.watched_by([observer])
+    async with at_work(tmp_path, 2, events=bus_to(observer)) as (pool, trainings):
         await pool.resize(["cpu"])
         assert observer.gone == []
         await trainings["cpu/2"].end()

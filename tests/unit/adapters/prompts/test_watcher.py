@@ -58,13 +58,13 @@ async def texts_until(
         probe: A hidden file that is touched until the watch is on; None: change at once.
     """
     texts: list[str] = []
-    async with asyncio.timeout(GENEROUS_S), aclosing(watch.stirrings()) as stirrings:
-        await anext(stirrings)  # the one at the start
+    async with asyncio.timeout(GENEROUS_S), aclosing(watch.changes()) as changes:
+        await anext(changes)  # the one at the start
         if probe:
-            await _until_it_is_on(anext(stirrings), probe)
+            await _until_it_is_on(anext(changes), probe)
         change()
         while wanted not in texts:
-            await anext(stirrings)
+            await anext(changes)
             try:
                 texts.append(text_of(await watch.read()))
             except ConfigurationError as error:
@@ -127,24 +127,24 @@ async def test_new_and_removed_files_are_seen(folder: Path):
         (folder / "deepen.md").write_text("Deepen it.")
         (folder / "widen.md").unlink()
 
-    async with asyncio.timeout(GENEROUS_S), aclosing(watch.stirrings()) as stirrings:
-        await anext(stirrings)
-        await _until_it_is_on(anext(stirrings), folder / ".probe")
+    async with asyncio.timeout(GENEROUS_S), aclosing(watch.changes()) as changes:
+        await anext(changes)
+        await _until_it_is_on(anext(changes), folder / ".probe")
         replace()
         while [p.id for p in await watch.read()] != ["deepen", "join"]:
-            await anext(stirrings)
+            await anext(changes)
 
 
 async def test_touch_without_a_change_stirs_and_gives_the_same_reading(folder: Path):
     watch = watched(folder)
     before = await watch.settled()
 
-    async with asyncio.timeout(GENEROUS_S), aclosing(watch.stirrings()) as stirrings:
-        await anext(stirrings)
-        await _until_it_is_on(anext(stirrings), folder / "widen.md~")
+    async with asyncio.timeout(GENEROUS_S), aclosing(watch.changes()) as changes:
+        await anext(changes)
+        await _until_it_is_on(anext(changes), folder / "widen.md~")
         (folder / "widen.md").touch()
         (folder / "widen.md").chmod(0o600)
-        await anext(stirrings)
+        await anext(changes)
 
     assert await watch.settled() == before
 
@@ -180,14 +180,14 @@ async def test_folder_that_was_made_anew_is_watched_again(folder: Path, monkeypa
 
     async with (
         asyncio.timeout(GENEROUS_S),
-        aclosing(watched(folder, rescan_s=0.1).stirrings()) as stirrings,
+        aclosing(watched(folder, rescan_s=0.1).changes()) as changes,
     ):
-        await anext(stirrings)
-        await _until_it_is_on(anext(stirrings), folder / ".probe")
+        await anext(changes)
+        await _until_it_is_on(anext(changes), folder / ".probe")
         shutil.rmtree(folder)
         fill(folder, NEW)
         while len(begun) < 2:
-            await anext(stirrings)
+            await anext(changes)
 
     assert begun == [folder, folder]
 
@@ -324,7 +324,7 @@ async def _cancelled_watch(folder: Path) -> None:
     stirred = asyncio.Event()
 
     async def watch() -> None:
-        async for _ in watched(folder).stirrings():
+        async for _ in watched(folder).changes():
             stirred.set()
 
     watching = asyncio.create_task(watch())
@@ -355,9 +355,9 @@ def _num_descriptors() -> int:
 
 async def test_watch_that_ends_keeps_nothing_open(folder: Path):
     async def look_once() -> None:
-        async with aclosing(watched(folder).stirrings()) as stirrings:
-            await anext(stirrings)
-            await _until_it_is_on(anext(stirrings), folder / ".probe")
+        async with aclosing(watched(folder).changes()) as changes:
+            await anext(changes)
+            await _until_it_is_on(anext(changes), folder / ".probe")
 
     async with asyncio.timeout(GENEROUS_S):
         await look_once()
@@ -378,6 +378,6 @@ async def test_folder_that_cannot_be_watched_is_looked_at_now_and_then(
     monkeypatch.setattr("watchfiles.main.RustNotify", refused)
     folder = PromptFolder(tmp_path, settle_s=0.01, rescan_s=0.02)
 
-    async with asyncio.timeout(5), aclosing(folder.stirrings()) as stirrings:
+    async with asyncio.timeout(5), aclosing(folder.changes()) as changes:
         for _ in range(3):
-            await anext(stirrings)
+            await anext(changes)

@@ -31,6 +31,7 @@ from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.domain import Prompt, PromptKind, Task
 from tests.support.fakes import request_for
 from tests.support.paths import ROOT
+from tests.support.samples import sampled
 
 PROMPTS = read_prompts(default_folder())
 MUTATION = tuple(p for p in PROMPTS if p.kind is PromptKind.MUTATION)
@@ -462,10 +463,11 @@ def test_rewriter_does_not_import_torch():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_offspring_build_learn_and_export():
+@pytest.mark.parametrize(("offspring", "generations"), sampled([(12, 6), (40, 15)], [(12, 6)]))
+def test_offspring_build_learn_and_export(offspring: int, generations: int):
     """In a process of its own: the daemon, and so the tests of its side, never import torch."""
     script = ROOT / "tests" / "benchmarks" / "bench_offline.py"
-    command = [sys.executable, str(script), "--offspring", "40", "--generations", "15"]
+    command = [sys.executable, str(script), "--offspring", str(offspring), "--generations", str(generations)]
     command += ["--seed", "7", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 

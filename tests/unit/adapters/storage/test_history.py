@@ -64,10 +64,10 @@ def test_status_counts_what_was_settled(folder: Path, placements: list[Placement
     best = max(trained, key=lambda p: p.objective if p.status.added and p.objective else 0.0)
     assert (status.num_settled, status.num_evaluations) == (30, len(trained))
     assert dict(status.outcomes) == {Outcome.TRAINED: len(trained), Outcome.ERROR: 6}
-    assert status.best
-    assert status.best[1] <= (best.objective or 0.0)
-    assert status.num_filled == len({p.cell for p in placements if p.status.added})
-    assert (status.num_cells, status.num_prompt_cells) == (2, 1)
+    assert status.best_objective
+    assert status.best_objective <= (best.objective or 0.0)
+    assert status.filled_network_cells == len({p.cell for p in placements if p.status.added})
+    assert (status.network_cells, status.prompt_cells) == (2, 1)
     assert status.elapsed_s == 30.0
     assert status.train_s == pytest.approx(0.4 * len(trained))
     assert (status.running, status.num_queued, status.holder) == ((), 0, None)
@@ -227,7 +227,7 @@ def test_check_tells_of_a_sum_that_the_log_does_not_give(folder: Path, tmp_path:
         (fault,) = history.check()
         assert untouched.check() == ()
 
-    assert fault.startswith("tally ('deepen', 1, 'error', 'writer'): the log gives (6,")
+    assert fault.startswith("tally ('deepen', 1, 'error', 'writer'): the log gives Sums(num=6,")
 
 
 @pytest.mark.parametrize(

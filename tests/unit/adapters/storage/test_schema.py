@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,22 +17,23 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from llmatic_daemon import config
+from llmatic_daemon import PACKAGE_ROOT, config
 from llmatic_daemon.adapters.storage import copies as snapshots
 from llmatic_daemon.adapters.storage import database_file, schema
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.rows.placement_rows import COLUMNS
+from llmatic_daemon.adapters.storage.migrations import STRICT
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.cli import main
 from llmatic_daemon.commands.restore import restore
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
-from llmatic_daemon.domain import Edition, Operator, Outcome, Placement, PromptKind
+from llmatic_daemon.domain import Audit, Edition, Epoch, Job, Operator, Outcome, Placement, PromptKind, Report
 from llmatic_daemon.domain.errors import StateVersionError, StoreUnavailable
 from llmatic_daemon.domain.ports import Entry
 from tests.support.fake_daemon import fake_adapters
-from tests.support.sample_placements import SampleSearch, edition
+from tests.support.old_database import make_database, write_as_version_6, write_entry
+from tests.support.sample_placements import SampleSearch, edition, failure, success
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
         "m004_growth",
         "m005_comparisons",
         "m006_arms",
+        "m007_entries",
     )
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
@@ -71,12 +74,6 @@ def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
 
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
-
-
-def test_placements_have_a_column_for_each_fact(database: sqlite3.Connection):
-    columns = [row[1] for row in database.execute("PRAGMA table_info(placements)")]
-
-    assert sorted(columns) == sorted([*COLUMNS, "settled_at"])
 
 
 def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connection):
@@ -174,14 +171,23 @@ def search(state: Path, num_evaluations: int, share: float = 0.0) -> None:
     asyncio.run(daemon.run(settings, fake_adapters()))
 
 
-def first_version(path: Path, monkeypatch: pytest.MonkeyPatch, version: int = 1) -> sqlite3.Connection:
-    """Make a database as version 1, or a later one, made it."""
-    path.parent.mkdir(parents=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:version])
-        patch.setattr(schema, "VERSION", version)
-        database_file.ensure(path, busy_timeout_s=1.0)
-    return sqlite3.connect(path, isolation_level=None)
+def first_version(path: Path) -> sqlite3.Connection:
+    return make_database(path, version=1)
+
+
+def version_6_of(state: Path) -> Path:
+    """Return the database that 0.5.0 would have made of a search, made once beside its folder."""
+    path = state.with_name("version-6.db")
+    if not path.exists():
+        write_as_version_6(state, path)
+    return path
+
+
+def of_version_6(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a search into a database of version 6, and its settings."""
+    old.mkdir()
+    shutil.copy(version_6_of(state), database_path(old))
+    shutil.copy(settings_path(state), settings_path(old))
 
 
 def copy_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
@@ -194,8 +200,8 @@ def copy_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
 
 def downgraded(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
     """Copy a search with one edition into a database of version 1, and its settings."""
-    connection = first_version(database_path(old), monkeypatch)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    connection = first_version(database_path(old))
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
     copy_tables(connection, TABLES)
     connection.execute(
         "INSERT INTO prompts SELECT prompt, slot FROM newer.edition_prompts WHERE slot IS NOT NULL"
@@ -279,8 +285,8 @@ def test_migrated_search_goes_on_with_its_files_as_new_versions(
 
 def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy a search into a database of version 2, which knew no audits, and its settings."""
-    connection = first_version(database_path(old), monkeypatch, version=2)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    connection = make_database(database_path(old), version=2)
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
     editions = ("editions", "prompt_versions", "edition_prompts")
     copy_tables(connection, (*TABLES, *editions))
     connection.close()
@@ -310,7 +316,7 @@ def test_search_of_version_2_goes_on_and_is_audited(
 @pytest.mark.slow
 def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = tmp_path / "old"
-    first_version(database_path(old), monkeypatch).close()
+    first_version(database_path(old)).close()
 
     assert asyncio.run(_log(old)) == []
     search(old, 12)
@@ -324,7 +330,7 @@ def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monke
 def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    connection = first_version(database_path(tmp_path / "old"), monkeypatch)
+    connection = first_version(database_path(tmp_path / "old"))
     connection.execute("INSERT INTO prompts VALUES ('deepen', 1), ('widen', 0)")
     connection.close()
 
@@ -357,6 +363,185 @@ def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindran
     assert verify(old).faults == ()
 
 
+# --- a database of version 6 -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder in which a search with audits has been."""
+    folder = tmp_path_factory.mktemp("audited") / "state"
+    search(folder, NUM_BEFORE, share=1.0)
+    return folder
+
+
+def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Read all that a database holds, views included, times and checkpoints aside."""
+    with sqlite3.connect(path) as database:
+        names = database.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') "
+            "AND name NOT IN ('checkpoints', '_sqlite_migrations') ORDER BY name"
+        ).fetchall()
+        found = {name: database.execute(f"SELECT * FROM {name}").fetchall() for (name,) in names}
+    database.close()
+    return found
+
+
+@pytest.mark.slow
+def test_database_of_version_6_becomes_the_one_that_this_version_writes(
+    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Tables, views and times, to the last bit."""
+    of_version_6(audited, tmp_path / "old", monkeypatch)
+
+    entries = asyncio.run(_log(tmp_path / "old"))
+
+    now, written = tables(database_path(tmp_path / "old")), tables(database_path(audited))
+    assert now.keys() == written.keys()
+    for name in now:
+        if name not in ("placements", "audits", "editions"):  # JSON may have another order
+            assert repr(now[name]) == repr(written[name]), name
+    assert repr(entries) == repr(asyncio.run(_log(audited)))
+    assert any(isinstance(entry, Audit) for entry in entries)
+    assert verify(tmp_path / "old").faults == ()
+
+
+@pytest.mark.slow
+def test_search_of_version_6_goes_on_although_its_checkpoint_is_not_read(
+    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = tmp_path / "old"
+    of_version_6(audited, old, monkeypatch)
+    with sqlite3.connect(database_path(old)) as database:
+        database.execute("INSERT INTO milestones VALUES (1, 1, 0, 'rules', '{}', '')")
+    database.close()
+
+    search(old, NUM_BEFORE + 30, share=1.0)
+
+    before = asyncio.run(_log(audited))
+    assert asyncio.run(_log(old))[: len(before)] == before
+    assert verify(old).faults == ()
+
+
+def test_migration_keeps_every_bit_of_every_number(tmp_path: Path):
+    """Also of numbers that are whole, and that an older SQLite library wrote as integers."""
+    job = Job(number=1, attempt=2, num_charged=1)
+    curve = (Epoch(number=1, train_loss=0.1 + 0.2, accuracy=1e-320),)
+    report = Report(
+        objective=1.0,
+        test_accuracy=5e-324,
+        test_loss=1.7976931348623157e308,
+        curve=curve,
+        device="é\0",
+        wait_s=1e15,
+        train_s=1 / 3,
+        rung_accuracy=0.5,
+        cost=1.1,
+    )
+    full, _ = success(
+        1,
+        job,
+        seed=2**63 - 1,
+        report=report,
+        elapsed_s=1e22,
+        curiosity_change=-1e-320,
+        cost=1.1,
+        rung_accuracy=0.5,
+        rung_ratio=0.1,
+        structure=(("é", 2), ("b", 1)),
+        fallback=True,
+        by_rule=True,
+    )
+    bare = failure(2, Job(number=2, attempt=1), detail="a\nb", temperature=None, seed=0)
+    connection = make_database(database_path(tmp_path))
+    connection.execute("INSERT INTO jobs (number, state, attempt, slot) VALUES (1, 'settled', 2, 0)")
+    connection.execute("INSERT INTO jobs (number, state, attempt, slot) VALUES (2, 'settled', 1, 0)")
+    write_entry(connection, full)
+    write_entry(connection, bare)
+    connection.execute("UPDATE placements SET train_s = 2, staleness = 3 WHERE number = 2")
+    connection.close()
+
+    (first, second) = asyncio.run(_log(tmp_path))
+
+    durations = replace(bare.durations, train_s=2.0)
+    assert repr(first) == repr(full)
+    assert repr(second) == repr(replace(bare, durations=durations, staleness=3))
+
+
+def test_placement_of_an_older_version_costs_a_training_if_it_was_trained(tmp_path: Path):
+    connection = make_database(database_path(tmp_path))
+    connection.execute("INSERT INTO jobs (number, state, attempt, slot) VALUES (1, 'settled', 1, 0)")
+    write_entry(connection, success(1, Job(number=1, attempt=1))[0])
+    connection.execute("UPDATE placements SET cost = NULL")
+    connection.close()
+
+    (placement,) = asyncio.run(_log(tmp_path))
+
+    assert placement.cost == 1.0
+    assert placement.report.cost == 1.0
+
+
+@pytest.mark.parametrize(
+    ("path", "bad"),
+    [
+        ("$.job.number", 9),
+        ("$.job", None),
+        ("$.operator", "magic"),
+        ("$.temperature", 1.5),
+        ("$.outcome", None),
+        ("$.status", "kept"),
+        ("$.staleness", -1),
+        ("$.duplicate_of", 7),
+        ("$.credited_job", 7),
+        ("$.report.objective", 1.5),
+        ("$.report.test_accuracy", -0.5),
+        ("$.report.test_loss", None),
+        ("$.report", None),
+        ("$.cell", None),
+        ("$.measures.width", None),
+        ("$.offer.temperature", 2),
+        ("$.offer.status", "kept"),
+        ("$.rung_accuracy", 2),
+        ("$.fallback", 2),
+    ],
+)
+async def test_entry_that_breaks_a_rule_is_refused(tmp_path: Path, path: str, bad: object):
+    store = await SQLiteStore.open(tmp_path)
+    placement, artefacts = success(1, await store.dispatch(0))
+    await store.commit(placement, artefacts)
+    await store.close()
+    database = sqlite3.connect(database_path(tmp_path), isolation_level=None)
+    database.execute("PRAGMA foreign_keys = ON")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        database.execute("UPDATE placements SET entry = json_set(entry, ?, ?)", (path, bad))
+
+    database.close()
+
+
+def schema_text(database: sqlite3.Connection) -> str:
+    """Return what `schema.sql` shows: all tables with their indices, and all views, by name."""
+    rows = database.execute(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> '_sqlite_migrations' "
+        "ORDER BY type = 'view', tbl_name, type = 'index', name"
+    )
+    head = "-- The database's schema for readers, as the migrations make it. A test compares the two.\n"
+    return "\n".join([head, *(f"{re.sub(QUOTED, PLAIN, sql)};\n" for (sql,) in rows)])
+
+
+#: A table that was renamed has its name in quotes.
+QUOTED, PLAIN = r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1"
+
+
+@pytest.mark.skipif(not STRICT, reason="older SQLite libraries make tables without STRICT")
+def test_schema_for_readers_is_the_one_that_the_migrations_make(database: sqlite3.Connection):
+    """After a migration: `LLMATIC_WRITE_SCHEMA=1 pytest -k schema_for_readers` writes the file."""
+    file = PACKAGE_ROOT / "adapters" / "storage" / "schema.sql"
+    if os.environ.get("LLMATIC_WRITE_SCHEMA"):
+        file.write_text(schema_text(database), "utf-8")
+
+    assert file.read_text("utf-8") == schema_text(database)
+
+
 # --- before a migration ----------------------------------------------------------------------------
 
 
@@ -365,7 +550,7 @@ def copies(state: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     searched: Path,
     tmp_path: Path,
@@ -374,8 +559,8 @@ def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     version: int,
 ):
     old = tmp_path / "old"
-    of_version_4 = partial(of_version_3, version=4)
-    make = {1: downgraded, 2: of_version_2, 3: of_version_3, 4: of_version_4}[version]
+    of_version = {v: partial(of_version_3, version=v) for v in (3, 4, 5)}
+    make = {1: downgraded, 2: of_version_2, 6: of_version_6, **of_version}[version]
     made = make(searched, old, monkeypatch)
     if made is not None:
         made.close()
@@ -403,9 +588,10 @@ def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, versio
 
     Version 4 kept other sums than later ones, which make them anew.
     """
-    connection = first_version(database_path(old), monkeypatch, version=version)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
-    copy_tables(connection, (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits"))
+    connection = make_database(database_path(old), version=version)
+    connection.execute("ATTACH ? AS newer", (str(version_6_of(state)),))
+    tables = (*TABLES, "editions", "prompt_versions", "edition_prompts", "audits")
+    copy_tables(connection, (*tables, "tallies") if version == 5 else tables)
     connection.close()
     shutil.copy(settings_path(state), settings_path(old))
 
@@ -460,7 +646,7 @@ def test_copy_from_before_a_migration_can_be_restored(
 def test_migration_without_room_for_a_copy_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ):
-    first_version(database_path(tmp_path / "old"), monkeypatch).close()
+    first_version(database_path(tmp_path / "old")).close()
 
     def full(source: Path, target: Path) -> None:
         raise fault

@@ -284,7 +284,7 @@ def test_constants_may_say_as_much_as_a_source():
 
 
 def test_constants_beyond_a_source_are_refused():
-    with pytest.raises(InvalidNetwork, match="not trained may say at most 65536 bytes"):
+    with pytest.raises(InvalidNetwork, match="not trained may hold at most 65536 bytes"):
         judged_freely(masked(400), w0=torch.randn(400, 48))
 
 
@@ -295,7 +295,7 @@ def test_large_mask_of_ones_says_little():
 def test_information_is_bounded_by_the_setting():
     limits = GraphLimits(max_source_bytes=1024)
 
-    with pytest.raises(InvalidNetwork, match="may say at most 1024 bytes"):
+    with pytest.raises(InvalidNetwork, match="may hold at most 1024 bytes"):
         judged_freely(masked(6), limits, w0=torch.randn(6, 48))
 
 

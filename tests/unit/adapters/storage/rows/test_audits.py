@@ -82,7 +82,7 @@ async def test_audit_whose_error_came_after_it_was_kept_can_be_asked_for_again(
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from llmatic_daemon.adapters.store import SQLiteStore
+from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from tests.support.sample_placements import audit, settled
 
 async def work():
