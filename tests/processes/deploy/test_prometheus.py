@@ -175,7 +175,7 @@ def test_llm_that_is_down_arrives_at_alertmanager(scene: Scene):
     scene.llm.kill()
 
     annotations = scene.monitoring.wait_for_alert("LlmaticLLMCircuitOpen")
-    assert "tgi has failed so often" in annotations["description"]
+    assert "tgi has failed repeatedly" in annotations["description"]
     scene.monitoring.wait_for_alert("LlmaticLLMErrors")
 
 
