@@ -164,7 +164,7 @@ async def test_second_pause_keeps_the_time_of_the_first(daemon: DaemonHarness):
 
 
 async def test_pause_that_cannot_be_noted_holds_and_says_so(daemon: DaemonHarness):
-    (daemon.state / PAUSE_NOTE).symlink_to("nowhere/at/all")
+    (daemon.state / f".{PAUSE_NOTE}.new").mkdir()  # the place of the half-written note
 
     said = await daemon.refused("pause")
 
