@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.nasbench.lookup import CellLifter, TableTrainer
 from llmatic_daemon.adapters.nasbench.table import Table
-from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder, read_prompts
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.bootstrap.build_processes import lifter, trainers

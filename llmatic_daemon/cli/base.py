@@ -11,7 +11,7 @@ from rich.console import Console
 
 from llmatic_daemon import __version__, config
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain.errors import LLMaticError
+from llmatic_daemon.domain.errors import LLMaticError, first_error
 
 #: Meaning of each exit code.
 EXIT_CODES: Mapping[int, str] = {
@@ -36,20 +36,13 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except* LLMaticError as errors:
-            first = _first(errors)
+            first = first_error(errors)
             assert isinstance(first, LLMaticError)
             click.echo(f"llmatic-daemon: {first}", err=True)
             ctx.exit(first.exit_code)
         except* OSError as errors:  # a file or folder that was named by an argument
-            click.echo(f"llmatic-daemon: {_first(errors)}", err=True)
+            click.echo(f"llmatic-daemon: {first_error(errors)}", err=True)
             ctx.exit(1)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @click.group(cls=CommandGroup, epilog=_EPILOG)

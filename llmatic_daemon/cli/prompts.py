@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from llmatic_daemon.adapters.http import control_socket
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.saved_settings import read_settings

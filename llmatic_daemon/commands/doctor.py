@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from llmatic_daemon.adapters.llm.endpoint import Endpoint
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
 from llmatic_daemon.bootstrap import build, build_writers
 from llmatic_daemon.commands import sandbox_test
@@ -19,7 +19,7 @@ from llmatic_daemon.commands.sandbox_test import ProbeResult
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain import Candidate, Completion, Network, Prompt, PromptKind, Task, TooLong
-from llmatic_daemon.domain.errors import LLMaticError
+from llmatic_daemon.domain.errors import LLMaticError, first_error
 from llmatic_daemon.domain.sandbox import Layer
 from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
@@ -83,14 +83,8 @@ async def _tried(name: str, finding: Awaitable[CheckOutcome]) -> Check:
     try:
         verdict, detail = await finding
     except* LLMaticError as errors:
-        verdict, detail = CheckResult.FAILED, str(_first(errors))
+        verdict, detail = CheckResult.FAILED, str(first_error(errors))
     return Check(name=name, verdict=verdict, detail=detail)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 # --- the machine ---------------------------------------------------------------------------------

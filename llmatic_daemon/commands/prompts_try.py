@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap import build, build_writers
 from llmatic_daemon.bootstrap.build_search import parse_task

@@ -31,7 +31,7 @@ class Applied:
     def __str__(self) -> str:
         changed = f"changed: {', '.join(self.changed)}" if self.changed else "no setting is changed"
         edition = f"prompts of edition {self.prompts.edition}"
-        later = f"; from the next start: {', '.join(self.needs_restart)}"
+        later = f"; after a restart: {', '.join(self.needs_restart)}"
         return f"{changed}; {edition}{later if self.needs_restart else ''}"
 
 

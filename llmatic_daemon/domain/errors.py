@@ -95,3 +95,10 @@ class TrainerUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The database cannot be written now."""
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error inside nested groups, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -108,25 +108,17 @@ def apply(evolution: Evolution, entry: Placement | Edition | Audit) -> Evolution
 
 
 def _after_edition(evolution: Evolution, edition: Edition) -> Evolution:
-    book, last = evolution.prompts, evolution.prompts.edition
-    due = (last.number + 1 if last else 1, evolution.num_settled)
-    if (edition.number, edition.num_settled) != due:
-        raise ValueError(
-            f"edition {due[0]} after {due[1]} placements must come next, got {edition.number} "
-            f"after {edition.num_settled}"
-        )
+    last = evolution.prompts.edition
+    _check_next("edition", edition, last.number + 1 if last else 1, evolution.num_settled)
     return replace(
-        evolution, prompts=book.after(edition), individuals=evolution.individuals.without(edition.emptied)
+        evolution,
+        prompts=evolution.prompts.after(edition),
+        individuals=evolution.individuals.without(edition.emptied),
     )
 
 
 def _after_audit(evolution: Evolution, audit: Audit) -> Evolution:
-    due = (evolution.num_audits + 1, evolution.num_settled)
-    if (audit.number, audit.num_settled) != due:
-        raise ValueError(
-            f"audit {due[0]} after {due[1]} placements must come next, got {audit.number} after "
-            f"{audit.num_settled}"
-        )
+    _check_next("audit", audit, evolution.num_audits + 1, evolution.num_settled)
     contenders = evolution.contenders.after(audit)
     holder = contenders.of(audit.cell)[0]
     networks = evolution.networks.with_elite(audit.cell, holder.figures.objective, holder.elite)
@@ -138,6 +130,14 @@ def _after_audit(evolution: Evolution, audit: Audit) -> Evolution:
         num_audits=audit.number,
         train_s=evolution.train_s + audit.train_s,
     )
+
+
+def _check_next(kind: str, entry: Edition | Audit, number: int, num_settled: int) -> None:
+    if (entry.number, entry.num_settled) != (number, num_settled):
+        raise ValueError(
+            f"{kind} {number} after {num_settled} placements must come next, got {entry.number} after "
+            f"{entry.num_settled}"
+        )
 
 
 def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:

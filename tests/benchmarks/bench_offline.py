@@ -21,7 +21,7 @@ from random import Random
 
 import torch
 
-from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder, read_prompts
 from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.domain import PromptKind, Task
 from tests.support.fakes import request_for

@@ -26,7 +26,7 @@ import numpy as np
 
 from llmatic_daemon import config
 from llmatic_daemon.adapters.http import control_socket
-from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.commands.verify import verify

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmatic_daemon import config
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.json_format import PLACEMENTS
 from llmatic_daemon.adapters.storage.rows import job_rows
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore, _commit

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.commands.verify import verify
 from tests.support.paths import ROOT

@@ -66,7 +66,7 @@ def test_commands_do_what_they_say(tmp_path: Path, folder: Path) -> None:
 
         assert said(state, "resume") == "the search continues"
         wait_until(lambda: settled(state) > before)
-        assert said(state, "drain").startswith("no job is started any more")
+        assert said(state, "drain").startswith("no new job starts")
         assert running.wait_for("end")["why"] == "drained as asked"
         assert running.process.wait(30) == 0
 
@@ -105,7 +105,7 @@ def test_reload_by_command_and_by_signal(tmp_path: Path, folder: Path) -> None:
         running.ask("status")
         file.write_text("[engine]\nslots = 3\nretry_s = 7.0\n")
         assert said(state, "reload") == (
-            "changed: engine.slots; prompts unchanged; from the next start: engine.retry_s"
+            "changed: engine.slots; prompts unchanged; after a restart: engine.retry_s"
         )
         assert running.wait_for("resized")["num_slots"] == 3
 

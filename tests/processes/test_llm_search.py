@@ -179,7 +179,7 @@ async def test_recorded_search_is_repeated_exactly_without_an_llm(tmp_path: Path
     ):
         await engine.run()
 
-    replayed = settings(name="replay", replay=str(recording))
+    replayed = settings(kind="replay", replay=str(recording))
     async with (
         build_writers.writer(replayed) as writer,
         searching(writer, num_slots=1, max_evaluations=40) as (second, again),

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from llmatic_daemon.adapters.http.control_socket import SOCKET, ask
+from llmatic_daemon.adapters.http.control_socket import ask
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from tests.support.prompt_editor import File
 
 #: An edit is to be in force within 1 s; another machine may be busy.
@@ -73,7 +74,7 @@ class RunningDaemon:
 
     def ask(self, verb: str, **body: Any) -> dict[str, Any]:
         """Ask through the control socket; it is there a moment after the daemon is ready."""
-        wait_until((self.state / SOCKET).is_socket)
+        wait_until((self.state / CONTROL_SOCKET).is_socket)
         return dict(asyncio.run(ask(self.state, verb, body)))
 
     def close(self) -> None:

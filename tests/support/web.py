@@ -12,12 +12,12 @@ import aiohttp
 
 from llmatic_daemon.adapters.http.api import Sources
 from llmatic_daemon.adapters.http.app import all_routes
-from llmatic_daemon.adapters.http.control_socket import SOCKET
 from llmatic_daemon.adapters.http.event_stream import EventStream
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.routes import Route
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
 from llmatic_daemon.daemon.http_service import Listener
 from llmatic_daemon.domain import EndpointState, SearchStatus, Tessellation
 from llmatic_daemon.domain.events import Event, EventBus, HttpAnswered
@@ -145,7 +145,7 @@ def table(folder: Path, exposition: Callable[[], bytes] = bytes) -> tuple[Route,
 async def status_and_body(
     state: Path, method: str, path: str, **options: Any
 ) -> tuple[int, dict[str, Any] | str]:
-    connector = aiohttp.UnixConnector(str(state / SOCKET))
+    connector = aiohttp.UnixConnector(str(state / CONTROL_SOCKET))
     async with (
         aiohttp.ClientSession(connector=connector) as session,
         session.request(method, f"http://daemon/{path}", **options) as response,

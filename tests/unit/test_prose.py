@@ -29,10 +29,7 @@ BAD_BEGINNINGS = {"Tell", "Tells", "Say", "Says", "Have", "Has", "Hear", "Hears"
 #: leave this set: its test then passes unexpectedly, which strict xfail reports as a failure.
 UNSWEPT = {
     "adapters",
-    "daemon",
     "domain",
-    "engine",
-    "search",
 }
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from llmatic_daemon.adapters.http.event_stream import EventStream, TooManyReaders
 from llmatic_daemon.adapters.http.guard import RequestRejected, headers
 from llmatic_daemon.adapters.http.history_reader import Reader
-from llmatic_daemon.adapters.http.routes import PARAMETERS, Handler, Parameter, Route
+from llmatic_daemon.adapters.http.routes import PARAMETERS, Parameter, Route
 from llmatic_daemon.adapters.http.schemas import (
     CandidateAnswer,
     Candidates,
@@ -47,6 +47,7 @@ _NUMBER = Parameter(
     where="query",
     meaning="Only candidates settled before this number: `next` of the previous page. Default: the newest.",
 )
+_UNREADABLE = {503: "The database cannot be read at the moment."}
 _JOB = Parameter(name="id", where="path", meaning="Job number of the candidate.")
 
 
@@ -61,38 +62,34 @@ class Sources:
 
 def routes(sources: Sources) -> tuple[Route, ...]:
     """Return the routes of the API."""
-    reader, get = sources.reader, partial(_get, policy="anyone")
-    unreadable = {503: "The database cannot be read at the moment."}
+    reader, page = sources.reader, (_CELL, _LIMIT)
     return (
-        get(
-            "/status",
-            "Current status of the search, from memory.",
-            StatusAnswer,
-            _answering(StatusAnswer, partial(_status, sources)),
+        _get(
+            "/status", "Current status of the search, from memory.", StatusAnswer, partial(_status, sources)
         ),
-        get(
+        _get(
             "/archives/network",
             "The elites of the network archive, by cell.",
             NetworkArchive,
-            _answering(NetworkArchive, partial(_networks, reader)),
-            parameters=(_CELL, _LIMIT),
-            faults=unreadable,
+            partial(_archive, reader, NetworkArchive, History.elites_from),
+            page,
+            _UNREADABLE,
         ),
-        get(
+        _get(
             "/archives/prompt",
             "The individuals of the prompt archive, by cell.",
             PromptArchive,
-            _answering(PromptArchive, partial(_individuals, reader)),
-            parameters=(_CELL, _LIMIT),
-            faults=unreadable,
+            partial(_archive, reader, PromptArchive, History.prompt_elites_from),
+            page,
+            _UNREADABLE,
         ),
-        get(
+        _get(
             "/candidates",
             "Settled candidates, newest first.",
             Candidates,
-            _answering(Candidates, partial(_candidates, reader)),
-            parameters=(_NUMBER, _LIMIT),
-            faults=unreadable,
+            partial(_candidates, reader),
+            (_NUMBER, _LIMIT),
+            _UNREADABLE,
         ),
         Route(
             path=f"{PREFIX}/evaluations",
@@ -102,20 +99,20 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             parameters=(_NUMBER, _LIMIT),
             is_moved=True,
         ),
-        get(
+        _get(
             "/candidates/{id}",
             "All stored facts of a settled candidate, and its source.",
             CandidateAnswer,
-            _answering(CandidateAnswer, partial(_candidate, reader)),
-            parameters=(_JOB,),
-            faults=unreadable | {404: "The job does not exist or is not settled."},
+            partial(_candidate, reader),
+            (_JOB,),
+            _UNREADABLE | {404: "The job does not exist or is not settled."},
         ),
-        get(
+        _get(
             "/prompts",
             "Every version of every prompt, with its results.",
             Prompts,
-            _answering(Prompts, partial(_prompts, sources)),
-            faults=unreadable,
+            partial(_prompts, sources),
+            faults=_UNREADABLE,
         ),
         Route(
             path=f"{PREFIX}/events",
@@ -130,12 +127,15 @@ def routes(sources: Sources) -> tuple[Route, ...]:
     )
 
 
-def _get(path: str, summary: str, kind: type, handler: Handler, **more: Any) -> Route:
-    return Route(path=PREFIX + path, summary=summary, handler=handler, schema=schema(kind), **more)
-
-
-def _answering(kind: type, answer: Callable[..., Any]) -> Handler:
-    """Return a handler that responds with a record as JSON."""
+def _get(
+    path: str,
+    summary: str,
+    kind: type,
+    answer: Callable[..., Any],
+    parameters: tuple[Parameter, ...] = (),
+    faults: dict[int, str] | None = None,
+) -> Route:
+    """Return a route that responds with a record as JSON."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -146,23 +146,27 @@ def _answering(kind: type, answer: Callable[..., Any]) -> Handler:
             raise RequestRejected(503, str(error)) from error
         return web.Response(body=encoded(kind, found), content_type="application/json")
 
-    return handle
+    return Route(
+        path=PREFIX + path,
+        summary=summary,
+        handler=handle,
+        policy="anyone",
+        schema=schema(kind),
+        parameters=parameters,
+        faults=faults,
+    )
 
 
 async def _status(sources: Sources) -> StatusAnswer:
     return sources.status()
 
 
-async def _networks(reader: Reader, cursor: int, limit: int) -> NetworkArchive:
-    found = await reader.ask(lambda history: history.elites_from(cursor, limit + 1))
+async def _archive(
+    reader: Reader, kind: Callable[..., Any], read: Callable[..., Any], cursor: int, limit: int
+) -> Any:
+    found = await reader.ask(lambda history: read(history, cursor, limit + 1))
     rest = found[limit].cell if len(found) > limit else None
-    return NetworkArchive(items=found[:limit], next=rest)
-
-
-async def _individuals(reader: Reader, cursor: int, limit: int) -> PromptArchive:
-    found = await reader.ask(lambda history: history.prompt_elites_from(cursor, limit + 1))
-    rest = found[limit].cell if len(found) > limit else None
-    return PromptArchive(items=found[:limit], next=rest)
+    return kind(items=found[:limit], next=rest)
 
 
 async def _redirected(request: web.Request) -> web.StreamResponse:

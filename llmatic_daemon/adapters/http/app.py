@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -53,28 +53,9 @@ def all_routes(
         return web.Response(text="ready\n") if ready() else web.Response(text="not ready\n", status=503)
 
     described = (
-        Route(
-            path="/metrics",
-            summary="Metrics in Prometheus' text format.",
-            handler=metrics,
-            policy="anyone",
-            produces=_TEXT,
-        ),
-        Route(
-            path="/-/healthy",
-            summary="The event loop is running.",
-            handler=healthy,
-            policy="anyone",
-            produces=_TEXT,
-        ),
-        Route(
-            path="/-/ready",
-            summary="The daemon dispatches jobs and stores results.",
-            handler=is_ready,
-            policy="anyone",
-            produces=_TEXT,
-            faults={503: "Not ready."},
-        ),
+        _text("/metrics", "Metrics in Prometheus' text format.", metrics),
+        _text("/-/healthy", "The event loop is running.", healthy),
+        _text("/-/ready", "The daemon dispatches jobs and stores results.", is_ready, {503: "Not ready."}),
         *api.routes(sources),
     )
     text = json.dumps(document(described, version)).encode()
@@ -89,6 +70,10 @@ def all_routes(
         policy="anyone",
     )
     return (*described, itself)
+
+
+def _text(path: str, summary: str, handler: Handler, faults: Mapping[int, str] | None = None) -> Route:
+    return Route(path=path, summary=summary, handler=handler, policy="anyone", produces=_TEXT, faults=faults)
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ async def listening(
     web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")  # 0.3 s
     application = web.Application(client_max_size=MAX_BODY_BYTES)
     for name, verb in verbs.items():
-        application.router.add_post(f"/{name}", _handler(name, verb, is_read=name in reads))
+        application.router.add_post(f"/{name}", handler(name, verb, _process, is_read=name in reads))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     path = state_dir / CONTROL_SOCKET
@@ -67,19 +67,29 @@ async def listening(
         await runner.cleanup()
 
 
-def _handler(name: str, verb: Verb, *, is_read: bool) -> Callable[[Any], Awaitable[Any]]:
+#: Returns the caller of a command for the log, with its fields.
+Caller = Callable[[Any], tuple[str, Mapping[str, int]]]
+
+
+def handler(name: str, verb: Verb, caller: Caller, *, is_read: bool) -> Callable[[Any], Awaitable[Any]]:
+    """Return a handler that runs a verb; unless it only reads, the handler logs it with its caller."""
     from aiohttp import web
 
     async def handle(request: web.Request) -> web.Response:
-        actor = actor_of(request)
+        who, about = caller(request)
         status, result = await answer(request, verb)
         if not is_read:
             what = str(result["error"]) if status != 200 else "done"
-            extra = {"action": "control", "verb": name, "uid": actor.uid, "pid": actor.pid}
-            logger.info("%s, requested by %s: %s", name, actor, what, extra=extra)
+            extra = {"action": "control", "verb": name, **about}
+            logger.info("%s, requested %s: %s", name, who, what, extra=extra)
         return web.json_response(result, status=status)
 
     return handle
+
+
+def _process(request: Any) -> tuple[str, Mapping[str, int]]:
+    actor = actor_of(request)
+    return f"by {actor}", {"uid": actor.uid, "pid": actor.pid}
 
 
 async def answer(request: Any, verb: Verb) -> tuple[int, Mapping[str, Any]]:

@@ -1,18 +1,15 @@
 """Control over TCP with the API token; disabled unless a port is set."""
 
-import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from llmatic_daemon.adapters.http.control_request import MAX_BODY_BYTES
-from llmatic_daemon.adapters.http.control_socket import Verb, answer
+from llmatic_daemon.adapters.http.control_socket import Verb, handler
 from llmatic_daemon.adapters.http.guard import Tally, guard
-from llmatic_daemon.adapters.http.routes import Handler, Route
+from llmatic_daemon.adapters.http.routes import Route
 from llmatic_daemon.adapters.http.server import serving
-
-logger = logging.getLogger(__name__)
 
 
 def routes(verbs: Mapping[str, Verb], reads: Collection[str] = ()) -> tuple[Route, ...]:
@@ -28,22 +25,14 @@ def routes(verbs: Mapping[str, Verb], reads: Collection[str] = ()) -> tuple[Rout
             method="POST",
             policy="token",
             summary=f"The command {name} of the control socket.",
-            handler=_handler(name, verb, is_read=name in reads),
+            handler=handler(name, verb, _holder, is_read=name in reads),
         )
         for name, verb in verbs.items()
     )
 
 
-def _handler(name: str, verb: Verb, *, is_read: bool) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        status, result = await answer(request, verb)
-        if not is_read:
-            what = str(result["error"]) if status != 200 else "done"
-            extra = {"action": "control", "verb": name}
-            logger.info("%s, requested with the API token: %s", name, what, extra=extra)
-        return web.json_response(result, status=status)
-
-    return handle
+def _holder(_: web.Request) -> tuple[str, dict[str, int]]:
+    return "with the API token", {}
 
 
 @asynccontextmanager

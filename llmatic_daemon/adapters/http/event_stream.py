@@ -16,7 +16,7 @@ HEARTBEAT_S = 15.0
 #: Placements of a page when a reader catches up.
 _PAGE = 100
 
-#: Reads placements after a number, oldest first, at most as many as the second says.
+#: Reads placements after a number, oldest first, up to a limit.
 Replay = Callable[[int, int], Awaitable[Sequence[Placement]]]
 
 
@@ -85,7 +85,7 @@ class EventStream:
                     after = replayed = placement.number
                 if len(page) < _PAGE or queue not in self._readers:  # it has fallen behind
                     break
-            # Not `after`: the log of a backup that was put back may end before it.
+            # Not `after`: the log of a restored backup may end before it.
             async for number, event in _queued(queue):
                 if not number or number > replayed:
                     yield event

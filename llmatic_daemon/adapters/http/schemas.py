@@ -1,6 +1,6 @@
 """Responses of the API: small frozen records, their JSON and its schema."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -83,25 +83,13 @@ class CandidateSummary:
     @classmethod
     def of(cls, placement: Placement) -> "CandidateSummary":
         """Return the summary of a placement."""
+        own: dict[str, Any] = {
+            "job": placement.job.number,
+            "test_accuracy": placement.report.test_accuracy if placement.report else None,
+        }
         return cls(
-            number=placement.number,
-            job=placement.job.number,
-            slot=placement.slot,
-            operator=placement.operator,
-            prompt=placement.prompt,
-            prompt_version=placement.prompt_version,
-            temperature=placement.temperature,
-            parents=placement.parents,
-            arm=placement.arm,
-            outcome=placement.outcome,
-            detail=placement.detail,
-            rung_accuracy=placement.rung_accuracy,
-            objective=placement.objective,
-            test_accuracy=placement.report.test_accuracy if placement.report else None,
-            measures=placement.measures,
-            cell=placement.cell,
-            status=placement.status,
-            durations=placement.durations,
+            **own,
+            **{each.name: getattr(placement, each.name) for each in fields(cls) if each.name not in own},
         )
 
 

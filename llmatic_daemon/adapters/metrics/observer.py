@@ -1,4 +1,4 @@
-"""Prometheus metrics: counted as things happen; what is a state is read at scrape."""
+"""Prometheus metrics: counters follow the events, gauges are read at scrape."""
 
 import math
 import time
@@ -39,7 +39,7 @@ class Metrics:
 
     Args:
         version: Of the daemon.
-        num_slots: Slots, each with one series a phase.
+        num_slots: Slots, each with one series per phase.
         endpoints: Names of the LLM servers; each is exported as 0 from the start.
         clock: Monotonic, in seconds.
     """
@@ -57,10 +57,10 @@ class Metrics:
         self._endpoints: Callable[[], tuple[EndpointState, ...]] = tuple
         self._config = {"config_hash": "", "task": ""}
         self._prompts = frozenset[str]()
-        #: Phase of each slot; phase of each busy device, and since when.
+        #: Phase of each slot; phase of each busy device worker with its start.
         self._slots: dict[int, str] = {}
         self._devices: dict[str, tuple[DevicePhase, float]] = {}
-        #: Unsettled jobs: when each was first dispatched, in seconds since 1970, and those that run.
+        #: First dispatch of each unsettled job, in seconds since 1970; the running ones.
         self._unsettled: dict[int, float] = {}
         self._running = set[int]()
         #: Networks trained since the start, by cell.
@@ -74,22 +74,22 @@ class Metrics:
         for slot in range(num_slots):
             self._change_slot(slot, "idle")
 
-    # --- who it is told of ------------------------------------------------------------------------
+    # --- sources ------------------------------------------------------------------------
 
     def watch(
         self, view: Callable[[], SearchStatus], endpoints: Callable[[], tuple[EndpointState, ...]]
     ) -> None:
-        """Read the gauges of the search and of the LLM servers from here, at each scrape."""
+        """Set the functions that return the search and the LLM servers at each scrape."""
         self._view, self._endpoints = view, endpoints
 
     def configured(self, config_hash: str, task: str, training_timeout_s: float) -> None:
-        """Export what is searched."""
+        """Export the configuration of the search."""
         self._config = {"config_hash": config_hash, "task": task}
         self._instruments.training_timeout_seconds.set(training_timeout_s)
         self._instruments.last_commit_timestamp_seconds.set(time.time())  # counts from here
 
     def use(self, prompts: PromptSet) -> None:
-        """Export the prompts that are in use from now on, each as 0 at first, and no others."""
+        """Export the active prompts, each as 0 at first, and no others."""
         made, ids = self._instruments, frozenset(prompt.id for prompt in prompts.all)
         made.prompt_set_loaded_timestamp_seconds.set(time.time())
         made.config.info({"prompt_set_hash": prompts.digest[:12], **self._config})
@@ -97,7 +97,7 @@ class Metrics:
         made.forget("prompt", self._prompts - ids)
         self._prompts = ids
 
-    # --- what happens -----------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------
 
     def receive(self, event: events.Event) -> None:
         """Count an event."""
@@ -119,7 +119,7 @@ class Metrics:
                 self._count_rare(event)
 
     def _count_rare(self, event: events.Event) -> None:
-        """Count what comes less often than slots and candidates change."""
+        """Count an event that is rarer than changes of slots and candidates."""
         made = self._instruments
         match event:
             case events.JobDispatched(job=job):
@@ -137,7 +137,7 @@ class Metrics:
                 made.audits.labels(audit.verdict.value).inc()
                 made.audit_seconds.inc(audit.train_s)
                 made.gpu_seconds.inc(audit.train_s)
-            case events.DeviceRemoved(device=device):  # what is not there is not idle
+            case events.DeviceRemoved(device=device):  # a removed device is not idle
                 self._devices.pop(device, None)
                 made.forget("device", [device])
             case events.TrainerReplaced(device=device, reason=reason):
@@ -177,7 +177,7 @@ class Metrics:
         self._slots[slot] = phase
 
     def _count_commit(self, result: CommitResult, duration_s: float) -> None:
-        """Count a try to commit."""
+        """Count an attempt to commit."""
         made = self._instruments
         made.commits.labels(result.value).inc()
         made.commit_duration_seconds.observe(duration_s)
@@ -204,7 +204,7 @@ class Metrics:
         if placement.violation is not None:
             made.sandbox_violations.labels(placement.violation.value).inc()
         self._count_insertions(placement)
-        if placement.prompt in self._prompts:  # another one has been retired since its proposal
+        if placement.prompt in self._prompts:  # it may be retired since the proposal
             made.prompt_selected.labels(placement.prompt).inc()
             made.prompt_success.labels(placement.prompt).inc(placement.status.added)
 
@@ -222,7 +222,7 @@ class Metrics:
             made.archive_insertions.labels("prompt", placement.offer.status.value).inc()
 
     def _count_call(self, call: Call) -> None:
-        """Count a call of an LLM's endpoint."""
+        """Count a call of an LLM endpoint."""
         made = self._instruments
         made.llm_requests.labels(call.endpoint, call.outcome.value).inc()
         if call.completion is None:
@@ -234,7 +234,7 @@ class Metrics:
         made.llm_finish.labels(reason if reason in FINISH_REASONS else "other").inc()
 
     def _change_device(self, device: str, phase: DevicePhase | None) -> None:
-        """Count the time until now, and begin to count another phase."""
+        """Count the time of the last phase, and start the next one."""
         self._instruments.learn("device", [device])
         self._count_busy(device)
         self._devices.pop(device, None)
@@ -242,7 +242,7 @@ class Metrics:
             self._devices[device] = (phase, self._clock())
 
     def _count_busy(self, device: str) -> None:
-        """Count what has passed of a phase that may last for hours."""
+        """Count the elapsed time of the current phase, which may last for hours."""
         if device in self._devices:
             phase, since = self._devices[device]
             now = self._clock()
@@ -252,7 +252,7 @@ class Metrics:
     # --- at scrape --------------------------------------------------------------------------------
 
     def exposition(self) -> bytes:
-        """Write all metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         if self._view is not None:
             self._read_search(self._view())
         for state in self._endpoints():

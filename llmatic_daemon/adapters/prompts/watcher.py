@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
-from llmatic_daemon.adapters.prompts.files import FolderSnapshot, parse_prompts, snapshot
+from llmatic_daemon.adapters.prompts.prompt_files import FolderSnapshot, parse_prompts, snapshot
 from llmatic_daemon.domain import Prompt
 from llmatic_daemon.domain.errors import ConfigurationError
 

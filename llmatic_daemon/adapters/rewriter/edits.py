@@ -181,17 +181,11 @@ def add_recurrent(chain: Chain, context: EditContext) -> Chain | None:
 # --- edits of existing layers ---------------------------------------------------------------------
 
 
-def _resizable(chain: Chain, context: EditContext) -> list[tuple[Site, Layer]]:
-    return [
-        (site, site.step)
-        for site in context.sites(chain)[:-1]
-        if isinstance(site.step, Layer) and not (isinstance(site.step, Conv) and site.step.depthwise)
-    ]
-
-
 def _resized(chain: Chain, context: EditContext, factor: float, reverse: bool) -> Chain | None:
     """Scale one layer; the first ones in the order of width are the most likely."""
-    found = sorted(_resizable(chain, context), key=lambda pair: pair[1].out, reverse=reverse)
+    sites = [(site, site.step) for site in context.sites(chain)[:-1] if isinstance(site.step, Layer)]
+    found = [pair for pair in sites if not (isinstance(pair[1], Conv) and pair[1].depthwise)]
+    found.sort(key=lambda pair: pair[1].out, reverse=reverse)
     if not found:
         return None
     site, layer = found[int(len(found) * context.rng.random() ** 1.5)]

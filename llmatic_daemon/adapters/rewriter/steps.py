@@ -130,13 +130,8 @@ TRAILING = (Norm, Activation, Dropout)
 
 
 def layers(chain: Chain) -> Iterator[Layer]:
-    """Yield all layers with weights, including those in residual connections."""
-    for step in chain:
-        if isinstance(step, Residual):
-            yield from layers(step.body)
-            yield from layers(step.shortcut)
-        elif isinstance(step, Layer):
-            yield step
+    """Iterate over all layers with weights, including those in residual connections."""
+    return (step for step in steps(chain) if isinstance(step, Layer))
 
 
 def steps(chain: Chain) -> Iterator[Step]:

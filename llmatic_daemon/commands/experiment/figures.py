@@ -8,7 +8,7 @@ import numpy as np
 from llmatic_daemon.adapters.nasbench.table import Table
 from llmatic_daemon.adapters.plots import experiment_plots as drawing
 from llmatic_daemon.adapters.plots.search_plots import ArchiveMap, draw_maps
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.experiment_store import Finished
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.commands import plot

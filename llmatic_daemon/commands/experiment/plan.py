@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon import __version__, config
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.experiment_store import RunKey
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.config import experiment_file

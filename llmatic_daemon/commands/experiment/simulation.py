@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmatic_daemon.adapters.nasbench.table import Table
-from llmatic_daemon.adapters.prompts.files import read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.memory_store import Memory, MemoryStore
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.build import Adapters

@@ -1,7 +1,7 @@
 """Validate a graph and its weights before any device time is spent; no candidate code runs here.
 
 Validation is pure and takes milliseconds, so every process that receives a graph repeats it. It infers all
-shapes for three batch sizes; the costs must be linear in them. `batch_axis` proves that no image's output
+shapes for three batch sizes; the costs must be linear in them. `batch_propagation` proves that no image's output
 depends on another image, nor on their number. So what holds for these sizes holds for all.
 
 The size of a source bounds the information that it can bring. Constants are tensors that are neither trained
@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 
 from llmatic_daemon.domain import Measures, Outcome
 from llmatic_daemon.worker.graph.argument_ranges import RangeError, check_ranges
-from llmatic_daemon.worker.graph.batch_axis import BatchAxis, MixedBatchError, propagate
+from llmatic_daemon.worker.graph.batch_axis import BatchAxis, MixedBatchError
+from llmatic_daemon.worker.graph.batch_propagation import propagate
 from llmatic_daemon.worker.graph.depth_width import depth_and_width
 from llmatic_daemon.worker.graph.nodes import Extent, Graph, Node, NodeResult, WeightRef, refs
 from llmatic_daemon.worker.graph.operations import RUNNING_STATISTICS, names

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder
 from tests.support.daemon import RunningDaemon, running_daemon
 from tests.support.deploy_files import Expression, alert_expressions, dashboard_expressions, hastened
 from tests.support.monitoring import PROGRAMS, Monitoring, eventually
@@ -175,7 +175,7 @@ def test_llm_that_is_down_arrives_at_alertmanager(scene: Scene):
     scene.llm.kill()
 
     annotations = scene.monitoring.wait_for_alert("LlmaticLLMCircuitOpen")
-    assert "tgi has failed so often" in annotations["description"]
+    assert "tgi has failed repeatedly" in annotations["description"]
     scene.monitoring.wait_for_alert("LlmaticLLMErrors")
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llmatic_daemon import config
-from llmatic_daemon.adapters.prompts.files import default_folder
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder
 from llmatic_daemon.cli import main
 from llmatic_daemon.commands.doctor import Check, CheckResult, examine
 from llmatic_daemon.commands.verify import verify

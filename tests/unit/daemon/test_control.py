@@ -16,7 +16,7 @@ from llmatic_daemon.adapters.http.control_socket import ask
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.adapters.storage.notes import pause_note
-from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
+from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET, PAUSE_NOTE
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.daemon.control_commands import ControlCommands
 from llmatic_daemon.daemon.prompt_reload import PromptReloader
@@ -152,19 +152,19 @@ async def test_resume_outlives_the_daemon(daemon: DaemonHarness):
     await next_life.commands.recall()
 
     assert not next_life.engine.is_paused
-    assert not (daemon.state / pause_note.FILE).exists()
+    assert not (daemon.state / PAUSE_NOTE).exists()
 
 
 async def test_second_pause_keeps_the_time_of_the_first(daemon: DaemonHarness):
     await daemon.ask("pause")
-    (daemon.state / pause_note.FILE).write_text("long ago\n")
+    (daemon.state / PAUSE_NOTE).write_text("long ago\n")
     await daemon.ask("pause")
 
     assert pause_note.read(daemon.state) == "long ago"
 
 
 async def test_pause_that_cannot_be_noted_holds_and_says_so(daemon: DaemonHarness):
-    (daemon.state / pause_note.FILE).symlink_to("nowhere/at/all")
+    (daemon.state / PAUSE_NOTE).symlink_to("nowhere/at/all")
 
     said = await daemon.refused("pause")
 
@@ -397,11 +397,11 @@ async def test_outcome_of_a_reload_is_logged_in_one_line(
     with caplog.at_level(logging.INFO, "llmatic_daemon.daemon.reload"):
         await daemon.ask("reload")
 
-    assert "reloaded: changed: engine.slots; prompts of edition 2; from the next start: " in (caplog.text)
+    assert "reloaded: changed: engine.slots; prompts of edition 2; after a restart: " in (caplog.text)
 
 
 def test_note_that_nobody_can_read_is_a_pause(tmp_path: Path):
-    (tmp_path / pause_note.FILE).write_bytes(b"\xff")
+    (tmp_path / PAUSE_NOTE).write_bytes(b"\xff")
 
     assert pause_note.read(tmp_path) == ""
     assert pause_note.read(tmp_path / "nowhere") is None

@@ -1,4 +1,4 @@
-"""The rules of the paper's search, sections 2 to 4 of our digest, one by one."""
+"""The rules of the paper's search (Nasir 2024, Algorithm 1), one by one."""
 
 from collections import Counter
 from dataclasses import replace

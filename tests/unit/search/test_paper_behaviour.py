@@ -1,6 +1,6 @@
-"""One test for each line of section 8 of our digest of the paper: where the authors' code differs.
+"""One test for each difference between the paper and the code of its authors.
 
-Nasir 2024 (LLMatic, GECCO). The names tell the paper's behaviour.
+Source: Nasir 2024 (LLMatic, GECCO). The names state the paper's behaviour.
 """
 
 import tomllib

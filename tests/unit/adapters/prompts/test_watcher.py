@@ -13,7 +13,7 @@ import pytest
 import watchfiles
 
 from llmatic_daemon.adapters.prompts import watcher
-from llmatic_daemon.adapters.prompts.files import FolderSnapshot, snapshot
+from llmatic_daemon.adapters.prompts.prompt_files import FolderSnapshot, snapshot
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
 from llmatic_daemon.domain import Prompt
 from llmatic_daemon.domain.errors import ConfigurationError

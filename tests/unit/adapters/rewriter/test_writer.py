@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder, read_prompts
 from llmatic_daemon.adapters.rewriter.context import SizeLimits
 from llmatic_daemon.adapters.rewriter.intents import Intent, intent_of
 from llmatic_daemon.adapters.rewriter.parser import find_network, parse, read_network

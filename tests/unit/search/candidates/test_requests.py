@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from llmatic_daemon.adapters.prompts.files import default_folder, read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import default_folder, read_prompts
 from llmatic_daemon.domain import Operator, PromptKind, Request
 from llmatic_daemon.search.candidates.requests import STOPS, filled, placeholders, write_request
 from llmatic_daemon.search.operators import initial_source

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmatic_daemon.worker.graph.batch_axis import BatchAxis, propagate
+from llmatic_daemon.worker.graph.batch_axis import BatchAxis
+from llmatic_daemon.worker.graph.batch_propagation import propagate
 from llmatic_daemon.worker.graph.nodes import Extent
 from llmatic_daemon.worker.graph.operations import table
 from llmatic_daemon.worker.graph.serialization import build, loads
@@ -179,6 +180,6 @@ def test_honest_network_keeps_its_images_apart(name):
 
 
 def test_every_operation_has_a_rule():
-    from llmatic_daemon.worker.graph import batch_axis
+    from llmatic_daemon.worker.graph import batch_propagation
 
-    assert set(table()) <= set(batch_axis._RULES) | set(batch_axis._CREATING_RULES)
+    assert set(table()) <= set(batch_propagation._RULES) | set(batch_propagation.CREATING_RULES)

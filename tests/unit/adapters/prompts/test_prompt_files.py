@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.prompts.files import MAX_PROMPT_BYTES, default_folder, read_prompts
+from llmatic_daemon.adapters.prompts.prompt_files import MAX_PROMPT_BYTES, default_folder, read_prompts
 from llmatic_daemon.domain import Prompt, PromptKind
 from llmatic_daemon.domain.errors import ConfigurationError
 
