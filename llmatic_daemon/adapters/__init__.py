@@ -1,1 +1,1 @@
-"""The hands: one outside thing each, behind a port."""
+"""Adapters: one outside thing each, behind a port."""

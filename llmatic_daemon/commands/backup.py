@@ -120,7 +120,7 @@ def _writable(folder: Path) -> Iterator[None]:
 
 
 def _fill(state_dir: Path, draft: Path) -> tuple[int, int]:
-    """Copy what a restore needs, and look whether it is sound."""
+    """Copy what a restore needs, and verify the copy."""
     copies.copy_state(state_dir, draft)
     prompts = build.prompt_path(read_settings(draft))
     (draft / PROMPTS).mkdir()
@@ -131,7 +131,7 @@ def _fill(state_dir: Path, draft: Path) -> tuple[int, int]:
         raise ConfigurationError(
             f"what is stored in {str(state_dir)!r} must follow from its log, and differs in "
             f"{len(found.faults)} places: {found.faults[0]}; no backup is kept, older ones are: "
-            "'llmatic-daemon verify' tells all"
+            "'llmatic-daemon verify' lists all"
         )
     return found.num_settled, found.num_evaluations
 

@@ -155,8 +155,8 @@ async def _devices(settings: Settings, loaded: list[Task]) -> CheckOutcome:
     loaded.append(task)
     shape = "x".join(map(str, task.input_shape))
     split = f"{task.num_train} + {task.num_validation} + {task.num_test} images of {shape}"
-    places = ", ".join(settings.training.devices)
-    where = "a table" if settings.is_benchmark else f"places {places}"
+    devices = ", ".join(settings.training.devices)
+    where = "a table" if settings.is_benchmark else f"devices {devices}"
     return CheckResult.OK, f"{task.name}: {split}, {task.num_classes} classes, loaded; {where}"
 
 

@@ -1,4 +1,4 @@
-"""Removes what a state folder holds and nobody needs: `gc`."""
+"""Removes unneeded content of a state folder: `gc`."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Puts a backup in the place of a state folder's search: checked before, whole after, nothing lost."""
+"""Replaces a state folder's search by a backup: checked before, complete after, nothing lost."""
 
 import shutil
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def _restore(database: Path, state_dir: Path) -> Restored:
 
 
 def _copy(database: Path, draft: Path) -> Verification:
-    """Copy a backup, bring it up to date, and look whether it is sound."""
+    """Copy a backup, bring it up to date, and verify it."""
     copied = database_path(draft)
     copies.copy_database(database, copied)
     copies.bring_up_to_date(copied)

@@ -195,7 +195,7 @@ async def try_out(settings: Settings, only: Sequence[Layer] = ()) -> AsyncIterat
         ConfigurationError: a required layer is missing.
         LifterUnavailable: the lifter cannot start, or a probe has killed it.
     """
-    lifter = settings.lifter.model_copy(update={"places": 1, "timeout_s": _TIMEOUT_S})
+    lifter = settings.lifter.model_copy(update={"processes": 1, "timeout_s": _TIMEOUT_S})
     async with build_processes.lifter(settings.model_copy(update={"lifter": lifter})) as made:
         missing = await made.missing()
         for probe in probes(lifter.memory_mib << 20):

@@ -188,7 +188,7 @@ class Database:
             raise self._explained(error) from error
 
     def _refuse_another_file(self) -> None:
-        """Refuse to write into a file that has lost its name: nobody would find the results."""
+        """Refuse to write into a file that has lost its name: its results could not be found."""
         try:
             here = os.stat(self._name).st_ino
         except OSError as error:

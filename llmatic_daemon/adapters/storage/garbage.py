@@ -1,4 +1,4 @@
-"""What a state folder holds that nobody needs, found and removed while no daemon works on it."""
+"""Unneeded content of a state folder, found and removed while no daemon works on it."""
 
 import shutil
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a state folder tells: read-only questions for the command line, daemon running or not."""
+"""Read-only queries of a state folder for the command line, with or without a running daemon."""
 
 import sqlite3
 from collections import deque
@@ -53,7 +53,7 @@ Order = Literal["objective", "flops", "num_parameters", "width_to_depth", "cell"
 
 
 class History:
-    """A read-only look at a state folder; each answer is of one moment."""
+    """A read-only view of a state folder; each answer is of one moment."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder's database.

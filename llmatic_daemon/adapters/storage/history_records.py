@@ -1,4 +1,4 @@
-"""What `History` answers with: small frozen records for people to look at."""
+"""Results of `History`: small frozen records for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

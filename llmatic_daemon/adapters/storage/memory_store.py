@@ -164,7 +164,7 @@ class MemoryStore(SearchStore):
         return last
 
     async def checkpoint(self) -> Checkpoint | None:
-        """Return the last milestone, if it fits the log."""
+        """Return the last checkpoint, if it fits the log."""
         found, memory = self.memory.checkpoint, self.memory
         if found is None or found.num_settled > len(memory.placements):
             return None
@@ -172,7 +172,7 @@ class MemoryStore(SearchStore):
         return found if fits else None
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a milestone in the place of the last one."""
+        """Replace the last checkpoint."""
         self.memory.checkpoint = checkpoint
 
     async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:

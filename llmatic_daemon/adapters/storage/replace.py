@@ -1,4 +1,4 @@
-"""One search in the place of another: what was there is kept, and its log never meets the new database."""
+"""Replaces one search by another: the old one is kept, and its WAL never meets the new database."""
 
 import contextlib
 import os

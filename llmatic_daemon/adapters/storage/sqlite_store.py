@@ -196,11 +196,11 @@ class SQLiteStore(SearchStore):
         return await self._database.write("compare", lambda c: arm_rows.compare(c, control_ratio))
 
     async def checkpoint(self) -> Checkpoint | None:
-        """Return the last milestone; None when there is none, or when it does not fit the log."""
+        """Return the last checkpoint; None if there is none, or if it does not fit the log."""
         return await self._database.read(checkpoint_rows.read)
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a milestone in the place of the last one."""
+        """Replace the last checkpoint."""
         await self._database.write("milestone", lambda c: checkpoint_rows.put(c, checkpoint))
 
     async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:

@@ -17,7 +17,7 @@ WHERE num_settled <= (SELECT coalesce(max(number), 0) FROM placements)
 
 
 def put(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:
-    """Store a checkpoint in the place of the last one."""
+    """Store a checkpoint, and delete the last one."""
     assert checkpoint.search is not None
     position = (checkpoint.num_settled, checkpoint.num_editions, checkpoint.num_audits)
     search = SEARCHES.write(checkpoint.search)
