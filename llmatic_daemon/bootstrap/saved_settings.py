@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
+from llmatic_daemon.adapters.storage.disk import os_errors_as, write_atomically
 from llmatic_daemon.adapters.storage.state_folder import settings_path
 from llmatic_daemon.config.loading import path_settings, restore
 from llmatic_daemon.config.settings import Settings

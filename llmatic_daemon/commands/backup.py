@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import copies
-from llmatic_daemon.adapters.storage.files import os_errors_as
+from llmatic_daemon.adapters.storage.disk import os_errors_as
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.notes import backup_note
 from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote

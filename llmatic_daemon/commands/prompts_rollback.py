@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmatic_daemon.adapters.prompts.prompt_files import default_folder
-from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
+from llmatic_daemon.adapters.storage.disk import os_errors_as, write_atomically
 from llmatic_daemon.adapters.storage.history_records import PromptVersion
 from llmatic_daemon.domain import PromptKind
 from llmatic_daemon.domain.errors import UserError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import copies, replace
-from llmatic_daemon.adapters.storage.files import os_errors_as
+from llmatic_daemon.adapters.storage.disk import os_errors_as
 from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path, settings_path
 from llmatic_daemon.commands.backup import KIND
 from llmatic_daemon.commands.verify import Verification, verify

@@ -587,6 +587,6 @@ def _with(placement: Placement, field: str, value: float) -> Placement:
         case "offer.curiosity":
             return replace(placement, offer=replace(placement.offer, curiosity=value))
         case "curve":
-            curve = tuple(replace(epoch, train_loss=value) for epoch in placement.report.curve)
+            curve = tuple(epoch._replace(train_loss=value) for epoch in placement.report.curve)
             return replace(placement, report=replace(placement.report, curve=curve))
     return replace(placement, **{field: value})

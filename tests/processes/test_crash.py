@@ -1,5 +1,6 @@
 """A daemon that is killed with signal 9 at random moments loses nothing and counts nothing twice."""
 
+import contextlib
 import os
 import random
 import re
@@ -41,13 +42,13 @@ def killed_after(state: Path, num_commits: int, delay_s: float) -> list[int]:
 
 
 def placed_jobs(state: Path) -> Counter[int]:
-    with sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True) as database:
+    with contextlib.closing(sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True)) as database:
         return Counter(job for (job,) in database.execute("SELECT job FROM placements"))
 
 
 def job_events(state: Path) -> dict[int, str]:
     words: dict[int, str] = {}
-    with sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True) as database:
+    with contextlib.closing(sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True)) as database:
         for job, event in database.execute("SELECT job, event FROM job_events ORDER BY number"):
             words[job] = words.get(job, "") + event + " "
     return words
@@ -100,7 +101,7 @@ def test_stopped_daemon_leaves_nothing_running(tmp_path: Path, num_signals: int)
     assert process.returncode == 0, log.decode()
     assert "stopped by SIGTERM" in log.decode()
     assert verify(state).faults == ()
-    with sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True) as database:
+    with contextlib.closing(sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True)) as database:
         running = database.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()
     assert running == (0,)
 

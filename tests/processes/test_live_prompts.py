@@ -1,5 +1,6 @@
 """A search runs while somebody else edits its prompts at random: no set is ever half or mixed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -96,7 +97,7 @@ def _check_placements(editions: list[Edition], placements: list[Placement]) -> N
 
 
 def _open_refusals(state: Path) -> int:
-    with sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True) as database:
+    with contextlib.closing(sqlite3.connect(f"file:{state}/llmatic.db?mode=ro", uri=True)) as database:
         query = "SELECT count(*) FROM refusals WHERE ended_at IS NULL"
         return int(database.execute(query).fetchone()[0])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.nasbench import official
 from llmatic_daemon.adapters.nasbench.table import Table, data_sets_of, written
-from llmatic_daemon.adapters.storage.files import os_errors_as, write_atomically
+from llmatic_daemon.adapters.storage.disk import os_errors_as, write_atomically
 from llmatic_daemon.domain.errors import UserError
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import database_file, schema
-from llmatic_daemon.adapters.storage.files import draft_of, sync_folder
+from llmatic_daemon.adapters.storage.disk import draft_of, sync_folder
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.domain import digest, failpoints
 from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable, UserError

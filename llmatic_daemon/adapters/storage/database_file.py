@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import schema
-from llmatic_daemon.adapters.storage.files import sync_folder
+from llmatic_daemon.adapters.storage.disk import sync_folder
 from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError
 
 #: Files up to this size are read through at each start (0.2 s); of larger ones SQLite looks at

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from llmatic_daemon.adapters.storage import copies, database_file
-from llmatic_daemon.adapters.storage.files import sync_folder
+from llmatic_daemon.adapters.storage.disk import sync_folder
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 
 #: What the search that was there before is called, before the time.

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage.files import os_errors_as, sync_folder
+from llmatic_daemon.adapters.storage.disk import os_errors_as, sync_folder
 from llmatic_daemon.domain.errors import ConfigurationError, StateLocked
 
 DATABASE = "llmatic.db"

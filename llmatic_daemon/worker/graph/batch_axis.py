@@ -47,7 +47,7 @@ def axis_of(ref: Arg, found: list[BatchAxes]) -> BatchAxis | None:
     return axes[ref.item or 0] if isinstance(axes, tuple) else axes
 
 
-class Step:
+class AxisStep:
     """One operation: its arguments by name, their shapes and batch axes."""
 
     def __init__(self, graph: Graph, node: Node, shapes: Shapes, batch: int, found: list[BatchAxes]) -> None:
@@ -113,4 +113,4 @@ def dimensions(given: Any, rank: int) -> set[int]:
     return {each % max(1, rank) for each in listed} if listed else set(range(rank))
 
 
-Rule = Callable[[Step], BatchAxes]
+Rule = Callable[[AxisStep], BatchAxes]

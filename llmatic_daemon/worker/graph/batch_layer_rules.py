@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from llmatic_daemon.worker.graph.batch_axis import (
     MIXES,
+    AxisStep,
     BatchAxes,
     BatchAxis,
     MixedBatchError,
     Rule,
-    Step,
     dimensions,
     require,
     require_separate,
@@ -23,12 +23,12 @@ from llmatic_daemon.worker.graph.operations import CONVOLUTIONS, for_each
 # --- operations that keep the axis ------------------------------------------------------------------------
 
 
-def _elementwise(step: Step) -> BatchAxis:
+def _elementwise(step: AxisStep) -> BatchAxis:
     operands = step.tensors()
     return _broadcast_axis(step, operands, max(len(step.shape(ref)) for ref in operands))
 
 
-def _broadcast_axis(step: Step, operands: list[Ref], rank: int) -> BatchAxis:
+def _broadcast_axis(step: AxisStep, operands: list[Ref], rank: int) -> BatchAxis:
     """Return the axis of operands that are aligned from the right, as broadcasting does.
 
     An operand without the axis must not have its dimension, or have size 1 there.
@@ -51,10 +51,10 @@ def _is_broadcast(shape: tuple[int, ...], dim: int, rank: int) -> bool:
     return own < 0 or shape[own] == 1
 
 
-def _outside_dims(*names: str) -> Callable[[Step], BatchAxis]:
+def _outside_dims(*names: str) -> Callable[[AxisStep], BatchAxis]:
     """Keep an axis outside the named dimensions."""
 
-    def rule(step: Step) -> BatchAxis:
+    def rule(step: AxisStep) -> BatchAxis:
         axis, shape = step.first()
         for name in names:
             require_separate(axis.dim not in dimensions(step[name], len(shape)))
@@ -63,7 +63,7 @@ def _outside_dims(*names: str) -> Callable[[Step], BatchAxis]:
     return rule
 
 
-def _reduction(step: Step) -> BatchAxis:
+def _reduction(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     dims = dimensions(step["dim"], len(shape))
     require_separate(axis.dim not in dims)
@@ -72,14 +72,14 @@ def _reduction(step: Step) -> BatchAxis:
     return replace(axis, dim=axis.dim - sum(dim < axis.dim for dim in dims))
 
 
-def _mixing(step: Step) -> BatchAxis:
+def _mixing(step: AxisStep) -> BatchAxis:
     raise MixedBatchError(MIXES)
 
 
-def _before_last(count: int) -> Callable[[Step], BatchAxis]:
+def _before_last(count: int) -> Callable[[AxisStep], BatchAxis]:
     """Keep an axis before the last `count` dimensions."""
 
-    def rule(step: Step) -> BatchAxis:
+    def rule(step: AxisStep) -> BatchAxis:
         axis, shape = step.first()
         require_separate(axis.dim < len(shape) - count)
         return axis
@@ -87,22 +87,22 @@ def _before_last(count: int) -> Callable[[Step], BatchAxis]:
     return rule
 
 
-def _layer_norm(step: Step) -> BatchAxis:
+def _layer_norm(step: AxisStep) -> BatchAxis:
     return _before_last(len(step["normalized_shape"]))(step)
 
 
-def _padded(step: Step) -> BatchAxis:
+def _padded(step: AxisStep) -> BatchAxis:
     return _before_last(len(step["pad"]) // 2)(step)
 
 
-def _per_image(step: Step) -> BatchAxis:
+def _per_image(step: AxisStep) -> BatchAxis:
     """Norm each image by itself."""
     axis, shape = step.first()
     require_separate(axis.dim == 0 and len(shape) == len(step.result.shape))
     return axis
 
 
-def _convolution(step: Step) -> BatchAxis:
+def _convolution(step: AxisStep) -> BatchAxis:
     if isinstance(step["groups"], Extent):
         return _grouped_by_image(step)
     axis, shape = step.first()
@@ -110,7 +110,7 @@ def _convolution(step: Step) -> BatchAxis:
     return axis
 
 
-def _grouped_by_image(step: Step) -> BatchAxis:
+def _grouped_by_image(step: AxisStep) -> BatchAxis:
     """Convolve in one group for each image: each has its own channels and kernels."""
     require(step["groups"] == Extent(1, 0), "there must be as many groups as images, or a number")
     channels, kernels = step.axis("input"), step.axis("weight")
@@ -122,19 +122,19 @@ def _grouped_by_image(step: Step) -> BatchAxis:
     return BatchAxis(1, kernels.inner)
 
 
-def _im2col(step: Step) -> BatchAxis:
+def _im2col(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     require_separate(axis.dim == 0 and len(shape) == 4)
     return axis
 
 
-def _not_channels(step: Step) -> BatchAxis:
+def _not_channels(step: AxisStep) -> BatchAxis:
     axis, _ = step.first()
     require_separate(axis.dim != 1)
     return axis
 
 
-def _batch_norm(step: Step) -> BatchAxis:
+def _batch_norm(step: AxisStep) -> BatchAxis:
     """Allow statistics of the batch where running statistics replace them in evaluation."""
     axis = _not_channels(step)
     require(
@@ -147,12 +147,12 @@ def _batch_norm(step: Step) -> BatchAxis:
 # --- products -------------------------------------------------------------------------------------
 
 
-def _matmul(step: Step) -> BatchAxis:
+def _matmul(step: AxisStep) -> BatchAxis:
     left, right = step.tensors()[-2:]
     return _product(step, left, right)
 
 
-def _product(step: Step, left: Ref, right: Ref) -> BatchAxis:
+def _product(step: AxisStep, left: Ref, right: Ref) -> BatchAxis:
     """Contract the last dimension of the left with the last but one of the right."""
     (a, b) = step.axis_of(left), step.axis_of(right)
     ranks = len(step.shape(left)), len(step.shape(right))
@@ -177,7 +177,7 @@ def _product_with_vector(a: BatchAxis | None, b: BatchAxis | None, ranks: tuple[
     return replace(b, dim=b.dim - (b.dim == ranks[1] - 1))
 
 
-def _added_product(step: Step) -> BatchAxis:
+def _added_product(step: AxisStep) -> BatchAxis:
     """Add to a product a value with the same axis, or one that is broadcast along it."""
     added, left, right = step.tensors()
     if step.axis_of(left) is None and step.axis_of(right) is None:
@@ -192,7 +192,7 @@ def _added_product(step: Step) -> BatchAxis:
     return axis
 
 
-def _bilinear(step: Step) -> BatchAxis:
+def _bilinear(step: AxisStep) -> BatchAxis:
     first, second, weight, *bias = step.tensors()
     a, b = step.axis_of(first), step.axis_of(second)
     require_separate(a == b and a is not None and a.dim < len(step.shape(first)) - 1)
@@ -201,7 +201,7 @@ def _bilinear(step: Step) -> BatchAxis:
     return a
 
 
-def _einsum(step: Step) -> BatchAxis:
+def _einsum(step: AxisStep) -> BatchAxis:
     """Require that one letter names the axis in all operands and in the result."""
     words = re.fullmatch(r"([A-Za-z,]+)->([A-Za-z]*)", step["equation"].replace(" ", ""))
     require(words is not None, "an equation must be written out, with letters and an arrow")
@@ -224,7 +224,7 @@ def _einsum(step: Step) -> BatchAxis:
     return replace(axis, dim=result.index(letter))
 
 
-def _attention(step: Step) -> BatchAxis:
+def _attention(step: AxisStep) -> BatchAxis:
     """Require one axis for queries, keys and values, before the last two dimensions."""
     rank = len(step.result.shape)
     given = [step[name] for name in ("query", "key", "value", "attn_mask") if step[name] is not None]
@@ -233,7 +233,7 @@ def _attention(step: Step) -> BatchAxis:
     return axis
 
 
-def _recurrent(step: Step) -> tuple[BatchAxis, ...]:
+def _recurrent(step: AxisStep) -> tuple[BatchAxis, ...]:
     axis = step.axis("input")
     require_separate(axis is not None and axis.dim == (0 if step["batch_first"] else 1))
     assert axis is not None
@@ -244,7 +244,7 @@ def _recurrent(step: Step) -> tuple[BatchAxis, ...]:
     return (axis, *(state for _ in states))
 
 
-def _single_cell(step: Step) -> BatchAxes:
+def _single_cell(step: AxisStep) -> BatchAxes:
     data, *others = step.tensors()
     is_pair = isinstance(step["hx"], tuple)
     states, weights = others[: 1 + is_pair], others[1 + is_pair :]
@@ -256,14 +256,14 @@ def _single_cell(step: Step) -> BatchAxes:
     return (axis, axis) if is_pair else axis
 
 
-def _grid(step: Step) -> BatchAxis:
+def _grid(step: AxisStep) -> BatchAxis:
     """Sample each image by its own grid."""
     axis = common_axis(step)
     require_separate(axis.dim == 0)
     return axis
 
 
-def _prelu(step: Step) -> BatchAxis:
+def _prelu(step: AxisStep) -> BatchAxis:
     axis, _ = step.first()
     require_separate(axis.dim != 1 or math.prod(step.shape(step["weight"])) == 1)
     return axis

@@ -1,10 +1,10 @@
 """Propagate the batch axis through a graph, by one rule for each operation."""
 
 from llmatic_daemon.worker.graph.batch_axis import (
+    AxisStep,
     BatchAxes,
     BatchAxis,
     MixedBatchError,
-    Step,
     axis_of,
     require,
 )
@@ -32,7 +32,7 @@ def propagate(graph: Graph, shapes: Shapes, batch: int) -> BatchAxis | None:
     """
     found: list[BatchAxes] = []
     for number, node in enumerate(graph.nodes):
-        step = Step(graph, node, shapes, batch, found)
+        step = AxisStep(graph, node, shapes, batch, found)
         try:
             found.append(_axes_of_results(step))
         except MixedBatchError as error:
@@ -40,7 +40,7 @@ def propagate(graph: Graph, shapes: Shapes, batch: int) -> BatchAxis | None:
     return axis_of(graph.output, found)
 
 
-def _axes_of_results(step: Step) -> BatchAxes:
+def _axes_of_results(step: AxisStep) -> BatchAxes:
     create = CREATING_RULES.get(step.node.op)
     if create is not None:
         return create(step)

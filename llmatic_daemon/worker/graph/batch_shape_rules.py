@@ -7,10 +7,10 @@ from typing import Any
 
 from llmatic_daemon.worker.graph.batch_axis import (
     MIXES,
+    AxisStep,
     BatchAxis,
     MixedBatchError,
     Rule,
-    Step,
     dimensions,
     require,
     require_separate,
@@ -21,7 +21,7 @@ from llmatic_daemon.worker.graph.operations import for_each
 # --- operations that can create a batch axis --------------------------------------------------------
 
 
-def _growing_axis(step: Step, size: tuple[Any, ...]) -> BatchAxis | None:
+def _growing_axis(step: AxisStep, size: tuple[Any, ...]) -> BatchAxis | None:
     """Return the axis of a written size: the dimension that grows with the batch."""
     grows = [n for n, each in enumerate(size) if isinstance(each, Extent)]
     require(len(grows) <= 1, "at most one dimension may grow with the batch")
@@ -32,11 +32,11 @@ def _growing_axis(step: Step, size: tuple[Any, ...]) -> BatchAxis | None:
     return BatchAxis(grows[0], extent.batch)
 
 
-def _new_full(step: Step) -> BatchAxis | None:
+def _new_full(step: AxisStep) -> BatchAxis | None:
     return _growing_axis(step, step["size"])
 
 
-def _expand(step: Step) -> BatchAxis | None:
+def _expand(step: AxisStep) -> BatchAxis | None:
     size, axis = step["size"], step.axis("self")
     grown = _growing_axis(step, size)
     if axis is None:
@@ -46,7 +46,7 @@ def _expand(step: Step) -> BatchAxis | None:
     return moved
 
 
-def _repeat(step: Step) -> BatchAxis | None:
+def _repeat(step: AxisStep) -> BatchAxis | None:
     times = step["repeats" if step.node.op.startswith("repeat") else "dims"]
     shape, axis, grown = step.shape(step["self"]), step.axis("self"), _growing_axis(step, times)
     added = len(step.result.shape) - len(shape)
@@ -64,19 +64,19 @@ def _repeat(step: Step) -> BatchAxis | None:
 # --- shapes ---------------------------------------------------------------------------------------
 
 
-def _permute(step: Step) -> BatchAxis:
+def _permute(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     order = [each % len(shape) for each in step["dims"]]
     return replace(axis, dim=order.index(axis.dim))
 
 
-def _transpose(step: Step) -> BatchAxis:
+def _transpose(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     one, other = (step[name] % len(shape) for name in ("dim0", "dim1"))
     return replace(axis, dim={one: other, other: one}.get(axis.dim, axis.dim))
 
 
-def _reshape(step: Step) -> BatchAxis:
+def _reshape(step: AxisStep) -> BatchAxis:
     """Find the new dimension of the axis, which must hold whole images."""
     axis, shape = step.first()
     before, passed = math.prod(shape[: axis.dim]) * axis.outer, 1
@@ -90,20 +90,20 @@ def _reshape(step: Step) -> BatchAxis:
     raise MixedBatchError(MIXES)
 
 
-def _cat(step: Step) -> BatchAxis:
+def _cat(step: AxisStep) -> BatchAxis:
     axis = common_axis(step)
     rank = len(step.shape(step.tensors()[0]))
     require_separate(axis.dim != step["dim"] % rank)
     return axis
 
 
-def _stack(step: Step) -> BatchAxis:
+def _stack(step: AxisStep) -> BatchAxis:
     axis = common_axis(step)
     dim = step["dim"] % len(step.result.shape)
     return replace(axis, dim=axis.dim + (dim <= axis.dim))
 
 
-def common_axis(step: Step) -> BatchAxis:
+def common_axis(step: AxisStep) -> BatchAxis:
     """Return the axis that all tensors share."""
     found = {step.axis_of(ref) for ref in step.tensors()}
     require_separate(len(found) == 1)
@@ -112,7 +112,7 @@ def common_axis(step: Step) -> BatchAxis:
     return axis
 
 
-def _select(step: Step) -> BatchAxis:
+def _select(step: AxisStep) -> BatchAxis:
     """Pick one position of another dimension, which is removed."""
     axis, shape = step.first()
     dim = step["dim"] % len(shape)
@@ -120,27 +120,27 @@ def _select(step: Step) -> BatchAxis:
     return replace(axis, dim=axis.dim - (dim < axis.dim))
 
 
-def _slice(step: Step) -> BatchAxis:
+def _slice(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     whole = step.result.shape[axis.dim] == shape[axis.dim] and step["step"] == 1
     require_separate(step["dim"] % len(shape) != axis.dim or whole)
     return axis
 
 
-def _narrow(step: Step) -> BatchAxis:
+def _narrow(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     require_separate(step["dim"] % len(shape) != axis.dim)
     return axis
 
 
-def _repeat_interleave(step: Step) -> BatchAxis:
+def _repeat_interleave(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     require_separate(step["dim"] is not None)
     longer = step["dim"] % len(shape) == axis.dim
     return replace(axis, inner=axis.inner * (step["repeats"] if longer else 1))
 
 
-def _roll(step: Step) -> BatchAxis:
+def _roll(step: AxisStep) -> BatchAxis:
     axis, shape = step.first()
     require_separate(bool(step["dims"]) and axis.dim not in dimensions(step["dims"], len(shape)))
     return axis

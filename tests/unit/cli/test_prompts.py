@@ -1,6 +1,7 @@
 """The commands about prompts and the doctor, on a search with fake adapters."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -120,7 +121,7 @@ def test_state_may_stand_before_the_second_word(state: Path):
 
 
 def test_candidates_record_the_version_that_made_them(state: Path):
-    with sqlite3.connect(state / "llmatic.db") as database:
+    with contextlib.closing(sqlite3.connect(state / "llmatic.db")) as database:
         made = database.execute(
             "SELECT DISTINCT prompt_version FROM placements WHERE prompt = 'widen' ORDER BY 1"
         ).fetchall()

@@ -15,7 +15,6 @@ from llmatic_daemon import config
 from llmatic_daemon.adapters.http.control_socket import ask
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.prompts.watcher import PromptFolder
-from llmatic_daemon.adapters.storage.files import draft_of
 from llmatic_daemon.adapters.storage.notes import pause_note
 from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET, PAUSE_NOTE
 from llmatic_daemon.config.settings import Settings
@@ -165,7 +164,7 @@ async def test_second_pause_keeps_the_time_of_the_first(daemon: DaemonHarness):
 
 
 async def test_pause_that_cannot_be_noted_holds_and_says_so(daemon: DaemonHarness):
-    draft_of(daemon.state / PAUSE_NOTE).mkdir()
+    (daemon.state / f".{PAUSE_NOTE}.new").mkdir()  # the place of the half-written note
 
     said = await daemon.refused("pause")
 

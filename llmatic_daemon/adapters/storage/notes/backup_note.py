@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage.files import write_atomically
+from llmatic_daemon.adapters.storage.disk import write_atomically
 from llmatic_daemon.adapters.storage.state_folder import BACKUP_NOTE
 
 

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage.files import os_errors_as, sync_folder, write_atomically
+from llmatic_daemon.adapters.storage.disk import os_errors_as, sync_folder, write_atomically
 from llmatic_daemon.adapters.storage.state_folder import PAUSE_NOTE
 from llmatic_daemon.domain.errors import StoreUnavailable
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage.files import write_atomically
+from llmatic_daemon.adapters.storage.disk import write_atomically
 from llmatic_daemon.adapters.storage.state_folder import SANDBOX_NOTE
 from llmatic_daemon.domain.sandbox import Layer
 

@@ -1,6 +1,7 @@
 """The database of an experiment: a run is kept whole, once, and for one command at a time."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_file_of_somebody_else_is_refused(tmp_path: Path, content: bytes) -> Non
     if content:
         file.write_bytes(content)
     else:
-        with sqlite3.connect(file) as other:
+        with closing(sqlite3.connect(file)) as other:
             other.execute("CREATE TABLE theirs (x)")
 
     with (

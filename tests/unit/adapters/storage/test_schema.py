@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,11 @@ from tests.support.sample_placements import SampleSearch, edition, failure, succ
 
 
 @pytest.fixture
-def database() -> sqlite3.Connection:
+def database() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.migrate(connection)
-    return connection
+    yield connection
+    connection.close()
 
 
 def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
