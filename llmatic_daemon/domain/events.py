@@ -218,7 +218,7 @@ class EventBus:
     def publish(self, event: Event) -> None:
         """Hand an event to all receivers before returning.
 
-        A receiver that raises is a bug: its error reaches whoever publishes, and ends the daemon.
+        A receiver that raises is a bug: its error reaches the publisher, and ends the daemon.
         """
         for receiver in self._receivers:
             receiver(event)

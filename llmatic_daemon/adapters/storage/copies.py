@@ -43,7 +43,7 @@ def named(folder: Path, kind: str) -> list[Path]:
 
 
 def drafts(folder: Path) -> list[Path]:
-    """List what copies have left that never got their names; whoever asks has the folder alone."""
+    """List the unfinished copies of interrupted processes; the caller must hold the folder alone."""
     return sorted(each for each in folder.iterdir() if _DRAFT.fullmatch(each.name))
 
 
@@ -134,7 +134,7 @@ def copy_database(source: Path, target: Path) -> None:
         closing(database_file.connect_read_only(source)) as here,
         closing(sqlite3.connect(target, isolation_level=None)) as there,
     ):
-        # Of one moment: without it, each commit meanwhile would have the copy begin anew.
+        # One snapshot: otherwise each commit during the copy makes SQLite begin again.
         here.execute("BEGIN").execute("SELECT 1 FROM sqlite_master").fetchone()
         there.execute("PRAGMA synchronous = OFF")  # it is synced as a whole, before it has its name
         here.backup(there, pages=_PAGES, progress=_step)
@@ -169,7 +169,7 @@ def bring_up_to_date(database: Path) -> None:
 
 
 def unsound(database: Path, what: str) -> ConfigurationError:
-    """Say that a copy, or what was to be copied, is damaged."""
+    """Return the error for a damaged copy, or for a damaged source of one."""
     return ConfigurationError(
         f"{str(database)!r} must be sound, got: {what}; nothing was changed: take an older backup"
     )

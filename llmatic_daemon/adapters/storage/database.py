@@ -203,7 +203,7 @@ class Database:
             )
 
     def _explained(self, error: sqlite3.Error) -> LLMaticError | ValueError:
-        """Say what an error means for the caller; after an I/O error, drop the connection."""
+        """Return the error that the caller gets; after an I/O error, drop the connection."""
         code = _code(error)
         if code in _UNAVAILABLE:
             if code not in _HARMLESS:

@@ -105,10 +105,10 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def damaged(path: Path, what: str) -> ConfigurationError:
-    """Say that a database is damaged; it is left as it is, for a person to look at."""
+    """Return the error for a damaged database, which stays unchanged for a person to examine."""
     return ConfigurationError(
         f"{str(path)!r} must be a sound database, got: {what}; nothing was changed: restore a "
-        f"backup, or move the folder {str(path.parent)!r} away to start anew"
+        f"backup, or move the folder {str(path.parent)!r} away to start again"
     )
 
 

@@ -66,7 +66,7 @@ def empty_graphs(folder: Path) -> None:
 
 
 def vacuum(folder: Path) -> int:
-    """Write the database anew without its free pages; returns by how many bytes it shrank."""
+    """Rewrite the database without its free pages; return by how many bytes it shrank."""
     path = database_path(folder)
     before = path.stat().st_size
     with closing(database_file.connect(path, busy_timeout_s=5.0)) as connection:

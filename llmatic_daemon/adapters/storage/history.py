@@ -132,7 +132,7 @@ class History:
         return self._ask(partial(verification.faults, totals=totals))
 
     def status(self) -> StoredStatus:
-        """Tell how far the search has come, and who works on it."""
+        """Return how far the search has come, and who works on it."""
         with self.moment():
             return self._ask(partial(stored_status.read, folder=self._folder))
 

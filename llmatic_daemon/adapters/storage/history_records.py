@@ -23,7 +23,7 @@ class RunningJob:
     job: int
     attempt: int
     slot: int
-    #: Since it was dispatched; None when the machine has been started anew since.
+    #: Since it was dispatched; None: the machine was restarted since.
     age_s: float | None
 
 
@@ -35,7 +35,7 @@ class ActivePrompts:
     num_prompts: int
     #: UTC, ISO 8601.
     adopted_at: str
-    #: Why what lies in the folder now is not in force; None when it is.
+    #: Why the prompts that are in the folder now are not active; None: they are.
     refused: str | None
 
 

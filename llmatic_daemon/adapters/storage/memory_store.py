@@ -241,7 +241,7 @@ def _check(placement: Placement, artefacts: Artefacts) -> None:
 
 
 def _is_finite(value: Any) -> bool:
-    """Tell whether all numbers in a record are finite."""
+    """Decide whether all numbers in a record are finite."""
     if isinstance(value, float):
         return isfinite(value)
     if isinstance(value, tuple):

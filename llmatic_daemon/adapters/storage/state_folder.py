@@ -110,7 +110,7 @@ def settings_path(folder: Path) -> Path:
 
 
 def holder(path: Path) -> Holder | None:
-    """Tell which daemon has a state folder; None when nobody does, however the last one ended."""
+    """Return the daemon that holds a state folder; None: there is none, even after a crash."""
     try:
         probe = os.open(path / LOCK, os.O_RDONLY)
     except OSError:

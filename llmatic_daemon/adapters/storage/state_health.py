@@ -33,7 +33,7 @@ def _size(file: Path) -> int:
 
 
 def damage_of(database: Path, stop: threading.Event) -> str | None:
-    """Say what is wrong with a database; empty: nothing; None: it cannot be read now.
+    """Return what is wrong with a database; empty: nothing; None: it cannot be read now.
 
     Takes as long as the whole file takes to read, or until `stop` is set.
     """

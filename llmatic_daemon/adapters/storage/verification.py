@@ -25,7 +25,7 @@ WHERE (state = 'settled') <> (placements.job IS NOT NULL)"""
 
 
 class LogTotals:
-    """The sums that a database keeps beside its log, counted anew from the log."""
+    """The sums that a database keeps beside its log, counted again from the log."""
 
     def __init__(self, comparisons: Sequence[arm_rows.Stretch]) -> None:
         self._comparisons = comparisons

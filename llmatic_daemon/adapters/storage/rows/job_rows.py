@@ -76,7 +76,7 @@ def settle(connection: sqlite3.Connection, job: Job) -> None:
 
 
 def is_leased(connection: sqlite3.Connection, job: Job) -> bool:
-    """Tell whether this very attempt is the one that runs.
+    """Decide whether this attempt is the one that runs.
 
     Raises:
         ValueError: there is no such job.
