@@ -50,7 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the simulated time in seconds."""
         return self._selector_that_jumps.now_s
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait for its threads as long as it takes: in simulated time, any limit is over at once."""
         await super().shutdown_default_executor()
 
