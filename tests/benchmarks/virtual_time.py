@@ -50,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the simulated time in seconds."""
         return self._selector_that_jumps.now_s
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for its threads as long as it takes: in simulated time, any limit is over at once."""
+        await super().shutdown_default_executor()
+
 
 class _JumpingSelector(selectors.SelectSelector):
     """Lets the time pass that it is asked to wait."""

@@ -127,7 +127,7 @@ def test_state_of_0_5_0_is_continued_and_verified_and_old_names_are_warned_of_on
 def test_state_of_0_5_0_is_shown_as_it_was_by_the_commands_that_read(folder: Path) -> None:
     new.run("run", "--config", "llmatic.toml", cwd=folder)  # brings the database up to date
 
-    for command in (["status"], ["elites"], ["show", "3"], ["prompts"], ["verify"], ["plot", "pictures"]):
+    for command in (["status"], ["elites"], ["show", "3"], ["prompts"], ["verify"], ["plot"]):
         new.run(*command, "--state", "state", cwd=folder)
     assert evaluations_in(folder / "state") == 60
 

@@ -33,11 +33,11 @@ def _settle(database: Path) -> None:
     """Bring what is in the write-ahead log into the database; one that is damaged keeps it."""
     if not (database.exists() and _wal(database).exists()):
         return
-    with (
-        contextlib.suppress(sqlite3.Error),
-        closing(database_file.connect(database, busy_timeout_s=5.0)) as connection,
-    ):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with contextlib.suppress(sqlite3.Error):
+        # Read it first: SQLite deletes the log when a writer closes a file that is no database.
+        database_file.connect_read_only(database).close()
+        with closing(database_file.connect(database, busy_timeout_s=5.0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def put_in_place(draft: Path, state_dir: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmatic_daemon.adapters.storage import database_file, schema
+from llmatic_daemon.adapters.storage import schema
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.state_folder import StateFolder, database_path, settings_path
 from llmatic_daemon.commands.backup import back_up
@@ -24,6 +24,7 @@ from llmatic_daemon.domain.errors import (
     UserError,
 )
 from tests.support.finished_search import command, content, other, search, searched, state
+from tests.support.old_database import make_database, write_as_version_6
 
 __all__ = ["other", "searched", "state"]
 
@@ -219,17 +220,12 @@ def test_restore_of_nothing_says_what_a_backup_is(tmp_path: Path):
     assert not (tmp_path / "state").exists()
 
 
-def test_backup_of_an_older_schema_is_restored_up_to_date(
-    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_backup_of_an_older_schema_is_restored_up_to_date(tmp_path: Path, state: Path):
     old = tmp_path / "old"
     old.mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:3])
-        patch.setattr(schema, "VERSION", 3)
-        database_file.ensure(database_path(old), busy_timeout_s=1.0)
-    connection = sqlite3.connect(database_path(old), isolation_level=None)
-    connection.execute("ATTACH ? AS newer", (str(database_path(state)),))
+    write_as_version_6(state, tmp_path / "version-6.db")
+    connection = make_database(database_path(old), version=3)
+    connection.execute("ATTACH ? AS newer", (str(tmp_path / "version-6.db"),))
     for (table,) in connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'"
     ).fetchall():

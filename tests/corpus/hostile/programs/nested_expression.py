@@ -1,7 +1,7 @@
-# what: a thousand signs in a row, too deep for a recursive walk
+# what: three thousand signs in a row, too deep for a recursive walk; newer Pythons compile them
 # kind: resources
 # ends: not_code
-# goal: lift_failed
+# goal: lift_failed|lifted
 # stopped by: triage
 
 from torch import nn

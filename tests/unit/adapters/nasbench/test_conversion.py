@@ -1,6 +1,7 @@
 """The benchmark's table made from its official files, by a fake of their package and by the true one."""
 
 import gzip
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from llmatic_daemon.adapters.nasbench import conversion, official
+from llmatic_daemon.adapters.nasbench import official
 from llmatic_daemon.adapters.nasbench.conversion import Converted, convert
 from llmatic_daemon.adapters.nasbench.skeleton import size_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table, written
@@ -322,7 +323,7 @@ def test_full_disk_leaves_the_old_table_whole(tmp_path, compact, monkeypatch):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(conversion.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"cells\.csv must be writable, got: No space left"):
         convert(compact, target, force=True, watch=unwatched)
 
