@@ -24,7 +24,14 @@ GRAMMAR = re.compile(r"queued (dispatched (released dispatched )*)placed |queued
 
 
 def start(state: Path, num_evaluations: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "tests.support.fake_daemon", str(state), str(num_evaluations)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.fake_daemon",
+        str(state),
+        str(num_evaluations),
+        "--cells-at-once",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

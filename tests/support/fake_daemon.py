@@ -1,4 +1,4 @@
-"""The true daemon with fake adapters, as a process to be killed: `python -m tests.support.fake_daemon STATE N`.
+"""The true daemon with fake adapters, as a process to be killed: `python -m tests.support.fake_daemon STATE N [--cells-at-once]`.
 
 Prints each job's number after its commit: an acknowledgement that a kill must not undo.
 """
@@ -118,7 +118,8 @@ def main() -> None:
     settings = config.load(preset="demo", overrides=overrides, environment={})
     adapters = fake_adapters()
     adapters.events.subscribe(acknowledge)
-    place_cells_at_once()
+    if "--cells-at-once" in sys.argv:
+        place_cells_at_once()
     end = asyncio.run(daemon.run(settings, adapters))
     print(end, file=sys.stderr)
 
