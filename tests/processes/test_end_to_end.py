@@ -117,6 +117,7 @@ def test_export_of_the_same_elite_gives_the_same_weights(state: Path, tmp_path: 
     assert first == second
 
 
+@pytest.mark.exhaustive
 def test_sigterm_drains_and_leaves_no_process(tmp_path: Path) -> None:
     state = tmp_path / "state"
     process = llmatic("demo", "--state", str(state), LLMATIC_TRAINING__EPOCHS="1", MARK=str(state))

@@ -77,6 +77,7 @@ def test_search_on_a_data_set_a_writer_and_a_measure_of_a_plugin(sample: Path, f
     assert "parameters per layer (log)" in "".join(p.read_text() for p in folder.rglob("archives.svg"))
 
 
+@pytest.mark.exhaustive
 def test_search_with_another_axis_is_another_search(sample: Path, folder: Path) -> None:
     plugins.run("run", cwd=folder, plugins=(sample,))
     set_to(
@@ -96,13 +97,14 @@ def test_name_without_its_package_is_unknown(folder: Path) -> None:
     assert "llmatic.toml: archives.axes must be 'width_to_depth', 'flops'" in said
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("group", "offered", "setting"),
-    first_of(
+    [
         ("data_sets", "stripes", "data.name"),
         ("writers", "canned", "writer.kind"),
         ("measures", "parameters_per_layer", "archives.axes"),
-    ),
+    ],
 )
 def test_two_packages_with_one_name_are_both_named(
     sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, setting: str
@@ -117,13 +119,14 @@ def test_two_packages_with_one_name_are_both_named(
     assert "Traceback" not in said
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("group", "offered", "old"),
-    first_of(
-        ("writers", "tgi", 'kind = "canned"'),
+    [
         ("data_sets", "digits", 'name = "stripes"'),
+        ("writers", "tgi", 'kind = "canned"'),
         ("measures", "flops", '"parameters"]'),
-    ),
+    ],
 )
 def test_package_that_takes_one_of_our_names_is_named(
     sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, old: str
@@ -137,6 +140,7 @@ def test_package_that_takes_one_of_our_names_is_named(
     assert "Traceback" not in said
 
 
+@pytest.mark.exhaustive
 def test_package_that_is_not_used_disturbs_nothing(sample: Path, folder: Path, tmp_path: Path) -> None:
     taken = plugins.small(tmp_path, "taking-package", "measures", "flops", "thing = print\n")
     broken = plugins.small(tmp_path, "broken-package", "writers", "broken", "raise RuntimeError")
@@ -182,6 +186,7 @@ def test_lifter_cannot_import_a_plugin() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.exhaustive
 def test_verify_of_a_search_without_its_package_says_what_is_missing(sample: Path, folder: Path) -> None:
     plugins.run("run", cwd=folder, plugins=(sample,))
 

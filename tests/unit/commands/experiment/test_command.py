@@ -76,6 +76,7 @@ def longer(file: Path, seeds: int) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_killed_command_goes_on_where_it_was(file: Path) -> None:
     longer(file, 30)
     folder = file.with_suffix("")
