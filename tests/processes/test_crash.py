@@ -18,13 +18,20 @@ import pytest
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.commands.verify import verify
 
-NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "20"))
+NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "8"))
 SEED = int(os.environ.get("CRASH_TEST_SEED", "1"))
 GRAMMAR = re.compile(r"queued (dispatched (released dispatched )*)placed |queued (dispatched (released )?)*")
 
 
 def start(state: Path, num_evaluations: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "tests.support.fake_daemon", str(state), str(num_evaluations)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.fake_daemon",
+        str(state),
+        str(num_evaluations),
+        "--cells-at-once",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -102,6 +102,7 @@ def test_exported_elite_is_a_program_that_runs_without_us(state: Path, tmp_path:
     assert float(ran.stdout) == pytest.approx(card["final_training"]["test_accuracy"], abs=0.1)
 
 
+@pytest.mark.exhaustive
 def test_export_of_the_same_elite_gives_the_same_weights(state: Path, tmp_path: Path) -> None:
     with History(state) as history:
         job = history.elites("flops")[0].job
@@ -177,6 +178,7 @@ def test_lifter_is_told_nothing_of_the_daemon(tmp_path: Path) -> None:
     assert re.match(r"ValueError: 0 |PermissionError|FileNotFoundError", detail), detail
 
 
+@pytest.mark.exhaustive
 def test_search_that_asks_an_llm_takes_an_edit_on_the_way(tmp_path: Path) -> None:
     """Over HTTP, with the real lifter and trainers; the key stays with the daemon."""
     prompts = tmp_path / "prompts"

@@ -22,7 +22,7 @@ from tests.support.prompt_editor import File, digest_of
 
 __all__ = ["folder"]
 
-NUM_EDITS = int(os.environ.get("LIVE_PROMPTS_EDITS", "200"))
+NUM_EDITS = int(os.environ.get("LIVE_PROMPTS_EDITS", "80"))
 SEED = int(os.environ.get("LIVE_PROMPTS_SEED", "1"))
 SETTLE_S = 0.2
 

@@ -1,4 +1,4 @@
-"""The true daemon with fake adapters, as a process to be killed: `python -m tests.support.fake_daemon STATE N`.
+"""The true daemon with fake adapters, as a process to be killed: `python -m tests.support.fake_daemon STATE N [--cells-at-once]`.
 
 Prints each job's number after its commit: an acknowledgement that a kill must not undo.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmatic_daemon import config
+from llmatic_daemon.bootstrap import build_search
 from llmatic_daemon.bootstrap.build import Adapters
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import (
@@ -29,6 +30,7 @@ from llmatic_daemon.domain import (
     Training,
 )
 from llmatic_daemon.domain.events import Event, Placed
+from llmatic_daemon.search.archive.tessellation import r2_sequence
 from tests.support.fakes import FakeLifter, FakeTrainer, FakeWriter, after_rung, lifted, report
 
 SOURCE = "from torch import nn\n\n\nclass Net(nn.Module):\n    number = {}\n"
@@ -96,6 +98,15 @@ def fake_adapters() -> Adapters:
     )
 
 
+def place_cells_at_once() -> None:
+    """Take points of a sequence for centroids: scikit-learn, which a new search starts twice, takes seconds."""
+
+    async def points(num_cells: int, num_samples: int, seed: int) -> tuple[tuple[float, float], ...]:
+        return tuple((x, y) for x, y in r2_sequence(num_cells).tolist())
+
+    build_search._centroids = points
+
+
 def main() -> None:
     """Search until there are N evaluations; half of the new elites are audited."""
     overrides = {
@@ -107,6 +118,8 @@ def main() -> None:
     settings = config.load(preset="demo", overrides=overrides, environment={})
     adapters = fake_adapters()
     adapters.events.subscribe(acknowledge)
+    if "--cells-at-once" in sys.argv:
+        place_cells_at_once()
     end = asyncio.run(daemon.run(settings, adapters))
     print(end, file=sys.stderr)
 

@@ -36,7 +36,7 @@ from llmatic_daemon.domain.events import (
     PromptsRejected,
     SlotsResized,
 )
-from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
+from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter, place_cells_at_once
 from tests.support.prompt_editor import digest_of
 
 
@@ -132,6 +132,7 @@ def main() -> None:
         contextlib.nullcontext(SlowTrainer(asked.pause_s, events)),
         events=events,
     )
+    place_cells_at_once()
     running = daemon.run(settings, adapters, ready=lambda view: tell("ready"), again=again)
     end = asyncio.run(running)
     tell("end", why=end)

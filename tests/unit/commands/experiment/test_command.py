@@ -120,6 +120,7 @@ def test_interrupted_command_ends_at_once_and_keeps_what_is_finished(file: Path)
     wait_for(lambda: not any(map(is_alive, workers)))
 
 
+@pytest.mark.exhaustive
 def test_what_has_changed_is_run_again_and_nothing_else(file: Path) -> None:
     folder = file.with_suffix("")
     assert run(str(file))[0] == 0
@@ -154,6 +155,7 @@ def test_data_set_that_the_table_lacks_fails_alone(file: Path) -> None:
     assert (file.with_suffix("") / "fig2-best-over-windows.png").exists()
 
 
+@pytest.mark.exhaustive
 def test_failed_run_is_told_of_and_tried_again(file: Path) -> None:
     file.write_text(TEXT.replace("search.tournament_size = 1", "archives.prompt_axis_size = 3"))
 
