@@ -113,7 +113,7 @@ def test_interrupted_command_ends_at_once_and_keeps_what_is_finished(file: Path)
         took_s = time.monotonic() - asked
 
     assert process.returncode == 130
-    assert "what is finished is kept" in err
+    assert "finished runs are kept" in err
     assert "Traceback" not in err
     assert took_s < 5
     assert rows(folder)
