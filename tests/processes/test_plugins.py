@@ -9,6 +9,7 @@ import pytest
 
 from llmatic_daemon.adapters.storage.history import History
 from tests.support import plugins
+from tests.support.samples import first_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -97,11 +98,11 @@ def test_name_without_its_package_is_unknown(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("group", "offered", "setting"),
-    [
+    first_of(
         ("data_sets", "stripes", "data.name"),
         ("writers", "canned", "writer.kind"),
         ("measures", "parameters_per_layer", "archives.axes"),
-    ],
+    ),
 )
 def test_two_packages_with_one_name_are_both_named(
     sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, setting: str
@@ -118,11 +119,11 @@ def test_two_packages_with_one_name_are_both_named(
 
 @pytest.mark.parametrize(
     ("group", "offered", "old"),
-    [
-        ("data_sets", "digits", 'name = "stripes"'),
+    first_of(
         ("writers", "tgi", 'kind = "canned"'),
+        ("data_sets", "digits", 'name = "stripes"'),
         ("measures", "flops", '"parameters"]'),
-    ],
+    ),
 )
 def test_package_that_takes_one_of_our_names_is_named(
     sample: Path, folder: Path, tmp_path: Path, group: str, offered: str, old: str
@@ -145,7 +146,7 @@ def test_package_that_is_not_used_disturbs_nothing(sample: Path, folder: Path, t
 
 @pytest.mark.parametrize(
     ("group", "old", "code", "why"),
-    [
+    first_of(
         ("measures", "parameters_per_layer", "import nowhere_to_be_found", "cannot be imported: ModuleNotF"),
         ("measures", "parameters_per_layer", "raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
         ("measures", "parameters_per_layer", "thing = 5", "is not a Measure"),
@@ -156,7 +157,7 @@ def test_package_that_is_not_used_disturbs_nothing(sample: Path, folder: Path, t
             "cannot be imported: RuntimeError: not here",
         ),
         ("data_sets", "stripes", "import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError"),
-    ],
+    ),
 )
 def test_package_that_fails_is_named(
     sample: Path, folder: Path, tmp_path: Path, group: str, old: str, code: str, why: str

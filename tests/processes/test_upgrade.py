@@ -12,7 +12,7 @@ from llmatic_daemon.domain import Durations, Placement
 from tests.support import nasbench_table
 from tests.support.version_0_5_0 import Installed, install, needs_the_history, this_version
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_the_history]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), needs_the_history]
 
 #: Each setting that has another name now, as 0.5.0 knew it.
 OLD_SETTINGS = """

@@ -21,6 +21,11 @@ def sampled(variants: Iterable[Any], sample: Collection[Any]) -> list[Any]:
     return [each if each in sample else _exhaustive(each) for each in known]
 
 
+def first_of(*variants: tuple[Any, ...]) -> list[Any]:
+    """Return variants as parameters of a test, all but the first marked `exhaustive`."""
+    return sampled(variants, variants[:1])
+
+
 def _exhaustive(variant: Any) -> Any:
     values = variant if isinstance(variant, tuple) else (variant,)
     return pytest.param(*values, marks=pytest.mark.exhaustive)
