@@ -106,12 +106,9 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        children = set(multiprocessing.active_children()) - others
-        for child in children:
+        for child in set(multiprocessing.active_children()) - others:
             child.kill()
-        for child in children:
-            child.join()
+        pool.shutdown(cancel_futures=True)  # its thread alone joins the killed processes
 
 
 def _initialise_process() -> None:
