@@ -54,7 +54,7 @@ def table(settings: Settings) -> Table:
 
 
 def benchmark(settings: Settings, table: Table) -> Adapters:
-    """Build the adapters that look cells up in a table."""
+    """Build the adapters that read the results of cells from a table."""
     events = EventBus()
     return Adapters(
         writer(settings, events),

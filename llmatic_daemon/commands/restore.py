@@ -25,7 +25,7 @@ class Restored:
 
 
 def restore(source: Path, state_dir: Path) -> Restored:
-    """Put a backup in the place of a search; the latter is kept beside it.
+    """Replace a search by a backup; the search is kept beside it.
 
     Args:
         source: A backup, a folder of backups (then the newest of them), or a database with its

@@ -242,7 +242,7 @@ class SearchStore(Store, Protocol):
         ...
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Store a checkpoint in the place of the last one.
+        """Store a checkpoint, and delete the last one.
 
         Raises:
             StoreUnavailable: the last one is still there.

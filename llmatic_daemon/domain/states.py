@@ -27,7 +27,7 @@ class SearchStatus:
     #: None before the first evaluation.
     best_objective: float | None
     best_job: int | None
-    #: Running time over all restarts, and time that device places were held, in seconds.
+    #: Running time over all restarts, and busy time of the device workers, in seconds.
     elapsed_s: float
     train_s: float
     #: Of a state folder: those with a running job.

@@ -148,13 +148,16 @@ class Problem:
 @cache
 def _adapter(kind: type) -> TypeAdapter[Any]:
     adapter = TypeAdapter[Any](kind)
-    _add_former_fields(adapter.core_schema)
+    _add_names(adapter.core_schema)
     adapter.serializer = SchemaSerializer(adapter.core_schema)
     return adapter
 
 
-def _add_former_fields(part: Any) -> None:
-    """Add the deprecated names to all records of a schema, as computed fields with the same values."""
+def _add_names(part: Any) -> None:
+    """Add the deprecated names to all records of a schema, and its own names to each named tuple.
+
+    A deprecated name is a computed field with the same value. Pydantic writes named tuples as arrays.
+    """
     parts = part if isinstance(part, list) else list(part.values()) if isinstance(part, dict) else ()
     if isinstance(part, dict) and part.get("type") == "dataclass-args":
         part["computed_fields"] = [
@@ -167,8 +170,13 @@ def _add_former_fields(part: Any) -> None:
             for field in part["fields"]
             if field["name"] in FORMER_FIELDS
         ]
+    if isinstance(part, dict) and part.get("type") == "named-tuple":
+        named = {field["name"]: core_schema.typed_dict_field(field["schema"]) for field in part["fields"]}
+        part["serialization"] = core_schema.plain_serializer_function_ser_schema(
+            part["cls"]._asdict, return_schema=core_schema.typed_dict_schema(named)
+        )
     for each in parts:
-        _add_former_fields(each)
+        _add_names(each)
 
 
 def plain(kind: type, answer: Any) -> Any:

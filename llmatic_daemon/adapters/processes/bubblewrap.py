@@ -1,9 +1,11 @@
 """Bubblewrap around the lifter: a read-only view of files, no network, no other processes."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +49,7 @@ async def _try(command: Sequence[str]) -> None:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
     except OSError as error:
         raise LifterUnavailable(f"bwrap could not be started: {error}") from error
@@ -57,7 +60,10 @@ async def _try(command: Sequence[str]) -> None:
         raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
     finally:
         if process.returncode is None:  # late, or cancelled
-            process.kill()
+            # The whole group: the child of a bwrap that is killed at its start waits for it forever, and keeps
+            # our pipe open, for whose end `wait` waits.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines() or ["no message"]

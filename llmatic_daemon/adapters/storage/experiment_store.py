@@ -64,7 +64,7 @@ class Improvement:
     number: int
     #: Whole trainings that the search had cost by then, this one included.
     cost: float
-    #: Time that device places had been held by then, in seconds.
+    #: Busy time of the device workers until then, in seconds.
     time_s: float
     objective: float
     test_accuracy: float
@@ -163,7 +163,7 @@ class ExperimentStore:
         return {RunKey(*which): fingerprint for *which, fingerprint in rows}
 
     def keep(self, ended: Finished | Failed) -> None:
-        """Keep a run in one transaction, in the place of an older one.
+        """Store a run in one transaction, and delete an older one.
 
         Raises:
             StoreUnavailable: the disk is full, or broken; nothing was written.

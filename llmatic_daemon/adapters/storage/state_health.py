@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmatic_daemon.adapters.storage.database_file import connect_read_only
 
-#: Of SQLite's machine, between two looks whether to stop: some milliseconds.
+#: Of SQLite's machine, between two checks whether to stop: some milliseconds.
 _INSTRUCTIONS = 100_000
 
 

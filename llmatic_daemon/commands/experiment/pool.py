@@ -108,7 +108,7 @@ def _pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
     finally:
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
-        pool.shutdown(cancel_futures=True)  # waits for the pool's thread, which joins the processes
+        pool.shutdown(cancel_futures=True)  # its thread alone joins the killed processes
 
 
 def _initialise_process() -> None:

@@ -280,7 +280,7 @@ async def test_request_that_cannot_be_shortened_blames_no_prompt():
 
     assert [len(request.parents) for request in harness.writer.requests] == [4, 3, 2, 1]
     assert placement.outcome is Outcome.CONTEXT
-    assert placement.detail == "the request has 1 tokens, endpoint 'fake' takes 0"
+    assert placement.detail == "the request has 1 tokens, endpoint 'fake' accepts 0"
     assert (placement.operator, placement.parents) == (Operator.MUTATION, asked.parents[:1])
     assert (placement.curiosity_change, placement.score_change) == (0.0, 0.0)
     assert (placement.credited_cell, placement.offer) == (None, None)

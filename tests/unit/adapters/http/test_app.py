@@ -118,6 +118,20 @@ async def test_old_path_redirects_with_its_query(harness: Asked) -> None:
     assert [item["number"] for item in found["items"]] == [8, 7]  # type: ignore[index]
 
 
+async def test_learning_curve_has_names(harness: Asked, searched: Searched) -> None:
+    placement = next(p for p in searched.search.placements if p.report and p.report.curve)
+
+    _, found = await harness.get(f"/api/v1/candidates/{placement.job.number}")
+    _, document = await harness.get("/api/v1/openapi.json")
+
+    assert placement.report is not None
+    names = ("number", "train_loss", "accuracy")
+    assert found["placement"]["report"]["curve"] == [  # type: ignore[index]
+        dict(zip(names, epoch, strict=True)) for epoch in placement.report.curve
+    ]
+    assert tuple(document["components"]["schemas"]["Epoch"]["properties"]) == names  # type: ignore[index]
+
+
 async def test_renamed_field_has_its_deprecated_name_too(harness: Asked, searched: Searched) -> None:
     placement = next(p for p in searched.search.placements if p.report)
 

@@ -354,7 +354,7 @@ def test_convert_of_what_is_none_ends_with_one_line(tmp_path):
 
 
 def test_help_says_that_pickles_run_what_is_in_them():
-    assert "runs whatever" in type_in("convert", "--help").output
+    assert "runs any code in them" in type_in("convert", "--help").output
 
 
 def test_source_prints_the_network_of_the_data_set():

@@ -95,7 +95,7 @@ def test_killed_command_goes_on_where_it_was(file: Path) -> None:
     assert before.items() <= after.items()
     assert {(variant, seed) for variant in ("plain", "uniform") for seed in range(4)} <= set(after)
     assert "8 runs: " in out
-    assert "0 done before" not in out
+    assert "0 finished before" not in out
     found = {path.name for path in folder.iterdir()}
     assert {"results.csv", "passing.csv", "results.md"} <= found
     figures = ("fig2-best-over-windows", "fig3-archives", "fig5-accuracy-over-flops")
@@ -114,7 +114,7 @@ def test_interrupted_command_ends_at_once_and_keeps_what_is_finished(file: Path)
         took_s = time.monotonic() - asked
 
     assert process.returncode == 130
-    assert "what is finished is kept" in err
+    assert "finished runs are kept" in err
     assert "Traceback" not in err
     assert took_s < 5
     assert rows(folder)
@@ -133,7 +133,7 @@ def test_what_has_changed_is_run_again_and_nothing_else(file: Path) -> None:
 
     assert status == 0, err
     after = rows(folder)
-    assert "9 runs: 2 done before, 7 to do" in out
+    assert "9 runs: 2 finished before, 7 remaining" in out
     same = [key for key in before if after[key] == before[key]]
     assert sorted(same) == [("plain", 0), ("plain", 1)]
     assert (folder / "fig4-trainable-networks.png").exists()
@@ -164,7 +164,7 @@ def test_failed_run_is_told_of_and_tried_again(file: Path) -> None:
 
     for (status, out, err), to_do in ((first, 4), (again, 2)):
         assert status == 1
-        assert f"{to_do} to do" in out
+        assert f"{to_do} remaining" in out
         assert "failed: uniform on nasbench201-cifar10, seed 1: " in err
         assert "slots" in err
         assert "2 of 4 runs have failed" in err
