@@ -166,7 +166,7 @@ def test_failed_run_is_told_of_and_tried_again(file: Path) -> None:
         assert status == 1
         assert f"{to_do} remaining" in out
         assert "failed: uniform on nasbench201-cifar10, seed 1: " in err
-        assert "slots" in err
+        assert "prompt_axis_size" in err
         assert "2 of 4 runs have failed" in err
     assert sorted(rows(file.with_suffix(""))) == [("plain", 0), ("plain", 1)]
 
