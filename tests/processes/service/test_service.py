@@ -89,7 +89,7 @@ def restarts_after(machine: Machine, signal: str) -> None:
 def test_start_is_over_when_the_daemon_is_ready(machine: Machine) -> None:
     assert machine.property_of(UNIT, "ActiveState") == "active"
     (ready,) = machine.journal(f"--unit={UNIT}", "LLMATIC_ACTION=ready")
-    assert ready["MESSAGE"].startswith("ready: 3 slots, 2 device places")
+    assert ready["MESSAGE"].startswith("ready: 3 slots, 2 device workers")
 
 
 def test_status_shows_how_the_search_stands(machine: Machine) -> None:
