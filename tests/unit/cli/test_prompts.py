@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from llmatic_daemon import config
 from llmatic_daemon.adapters.prompts.prompt_files import default_folder
 from llmatic_daemon.cli import main
+from llmatic_daemon.commands import doctor
 from llmatic_daemon.commands.doctor import Check, CheckResult, examine
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
@@ -278,7 +279,13 @@ def test_doctor_finds_a_new_search_ready(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(tmp_path: Path):
+def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def unasked(settings: object) -> tuple[CheckResult, str]:
+        return CheckResult.OK, "seventeen probes, which the test above waits for"
+
+    monkeypatch.setattr(doctor, "_sandbox", unasked)
     (tmp_path / "prompts").mkdir()
     overrides = {
         "prompts": {"folder": str(tmp_path / "prompts")},
