@@ -7,6 +7,7 @@ number that both print in the same place is compared: its median over the rounds
 """
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
@@ -48,7 +49,8 @@ def check_out(commit: str, folder: Path) -> Path:
 
 def run(root: Path, benchmark: str, options: list[str]) -> str:
     command = [sys.executable, f"tests/benchmarks/{benchmark}.py", *options]
-    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 
 
