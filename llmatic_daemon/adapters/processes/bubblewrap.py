@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from llmatic_daemon import PACKAGE_ROOT
 from llmatic_daemon.domain.errors import LifterUnavailable
@@ -43,31 +45,41 @@ async def find(hidden: Sequence[Path] = ()) -> tuple[str, ...]:
 
 
 async def _try(command: Sequence[str]) -> None:
+    # A file: asyncio waits for the end of a pipe, which a child of a killed bwrap keeps open.
+    with tempfile.TemporaryFile() as errors:
+        starting = asyncio.ensure_future(_start(command, errors))
+        process = None
+        try:
+            async with asyncio.timeout(_TRIAL_S):
+                process = await asyncio.shield(starting)
+                await process.wait()
+        except TimeoutError as error:
+            raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
+        finally:
+            if process is None or process.returncode is None:  # late, or cancelled
+                await _kill(await starting)
+        errors.seek(0)
+        message = errors.read().decode(errors="replace").strip()
+    if process.returncode:
+        last = (message.splitlines() or ["no message"])[-1]
+        raise NoBubblewrap(f"bwrap does not work here: {last[:300]}")
+
+
+async def _start(command: Sequence[str], errors: IO[bytes]) -> asyncio.subprocess.Process:
+    nowhere = asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=nowhere, stdout=nowhere, stderr=errors, start_new_session=True
         )
     except OSError as error:
         raise LifterUnavailable(f"bwrap could not be started: {error}") from error
-    try:
-        async with asyncio.timeout(_TRIAL_S):
-            _, errors = await process.communicate()
-    except TimeoutError as error:
-        raise LifterUnavailable(f"bwrap must end within {_TRIAL_S:g} s, and did not") from error
-    finally:
-        if process.returncode is None:  # late, or cancelled
-            # The whole group: the child of a bwrap that is killed at its start waits for it forever, and keeps
-            # our pipe open, for whose end `wait` waits.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    if process.returncode:
-        lines = errors.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise NoBubblewrap(f"bwrap does not work here: {lines[-1][:300]}")
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the whole group: the child of a bwrap that is killed at its start waits for it forever."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def _isolation() -> tuple[str, ...]:
