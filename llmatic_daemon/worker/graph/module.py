@@ -1,13 +1,13 @@
 """Build an `nn.Module` from a graph: generated calls, as fast as the eager network."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from llmatic_daemon.worker.graph import operations
+from llmatic_daemon.worker.graph import avoided_kernels, operations
 from llmatic_daemon.worker.graph.nodes import (
     Extent,
     Graph,
@@ -21,7 +21,8 @@ from llmatic_daemon.worker.graph.nodes import (
 class _Builder(Interpreter):
     """Writes one `fx.Graph`; each value is created once."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, function: Callable[[str], Callable[..., Any]]) -> None:
+        self._function = function
         self._fx = fx.Graph()
         self._input = self._fx.placeholder("x")
         self._weights = [self._attribute(weight_name(n)) for n in range(len(graph.weights))]
@@ -44,7 +45,7 @@ class _Builder(Interpreter):
         args = [self._value(arg) for arg in node.args]
         self._follow_training(node, args)
         positional, keywords = operations.split_arguments(node.op, args)
-        return self._fx.call_function(operations.function(node.op), tuple(positional), keywords)
+        return self._fx.call_function(self._function(node.op), tuple(positional), keywords)
 
     def _follow_training(self, node: Node, args: list[Any]) -> None:
         """Replace the literals that were True at export by `module.training`."""
@@ -88,7 +89,9 @@ def _has_two_modes(node: Node) -> bool:
     return statistics is None or node.args[statistics[0]] is not None
 
 
-def build(graph: Graph, weights: Mapping[str, torch.Tensor]) -> fx.GraphModule:
+def build(
+    graph: Graph, weights: Mapping[str, torch.Tensor], *, avoids_kernels: bool = True
+) -> fx.GraphModule:
     """Return a module that runs the graph; it owns copies of the weights, named `w0`, `w1`, ...
 
     `train()` and `eval()` switch dropout and batch norm. Training updates running statistics. Any batch
@@ -97,6 +100,8 @@ def build(graph: Graph, weights: Mapping[str, torch.Tensor]) -> fx.GraphModule:
     Args:
         graph: A validated graph.
         weights: A tensor for each weight of the graph.
+        avoids_kernels: Whether training must be safe on each processor, see `avoided_kernels`. Inference runs
+            none of these kernels.
     """
     root = nn.Module()
     for number, weight in enumerate(graph.weights):
@@ -106,4 +111,5 @@ def build(graph: Graph, weights: Mapping[str, torch.Tensor]) -> fx.GraphModule:
             root.register_parameter(name, nn.Parameter(tensor))
         else:
             root.register_buffer(name, tensor)
-    return _Builder(graph).module(root)
+    function = avoided_kernels.function if avoids_kernels else operations.function
+    return _Builder(graph, function).module(root)
