@@ -288,9 +288,8 @@ def _commit(
 
 
 def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
-    query = "SELECT 1 FROM placements WHERE number = ? AND job = ? AND attempt = ?"
-    key = (placement.number, placement.job.number, placement.job.attempt)
-    return connection.execute(query, key).fetchone() is not None
+    found = placement_rows.read(connection, placement.job.number)
+    return found is not None and (found.number, found.job) == (placement.number, placement.job)
 
 
 def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
