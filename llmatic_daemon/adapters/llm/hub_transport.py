@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 from huggingface_hub import set_async_client_factory
 
-from llmatic_daemon.adapters.llm.responses import LOOPBACK
+from llmatic_daemon.adapters.llm import responses
 
 #: Details of an answer that are kept. The library makes an object of each token, which costs 12 ms of
 #: CPU for 230 tokens: ten times the cost of everything else. The client does not need them.
@@ -50,7 +50,7 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(answer.status_code, headers=_kept(answer.headers), content=content)
 
     def _transport_for(self, url: httpx2.URL) -> httpx2.AsyncBaseTransport:
-        if url.host in LOOPBACK or proxy_bypass(url.host):
+        if url.host in responses.LOOPBACK or proxy_bypass(url.host):
             return self._direct
         return self._by_proxy.get(url.scheme) or self._by_proxy.get("all", self._direct)
 

@@ -5,23 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmatic_daemon.adapters.llm import responses
 from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
-from llmatic_daemon.adapters.llm.responses import (
-    LOOPBACK,
-    Length,
-    context_too_small,
-    counted,
-    cut_at_stop,
-    finish_reason,
-    is_length_complaint,
-    not_json,
-    quote,
-    redact,
-    status_fault,
-    timed_out,
-    unreachable,
-    without_surrogates,
-)
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
     ConfigurationError,
@@ -49,8 +34,8 @@ class OpenAIClient(Client):
 
     def __init__(self, url: str, options: ClientOptions) -> None:
         openai = _openai()
-        redact(options.token)
-        is_local = urlsplit(url).hostname in LOOPBACK
+        responses.redact(options.token)
+        is_local = urlsplit(url).hostname in responses.LOOPBACK
         # A proxy must not be used for servers on this machine. The endpoint sets the timeout.
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_local, timeout=None)
         self._client = openai.AsyncOpenAI(
@@ -82,13 +67,15 @@ class OpenAIClient(Client):
                 f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
-        return Served(model=without_surrogates(card["id"]), max_input_tokens=self._input_limit(card))
+        return Served(
+            model=responses.without_surrogates(card["id"]), max_input_tokens=self._input_limit(card)
+        )
 
     def _input_limit(self, card: Mapping[str, Any]) -> int | None:
         """Return the limit of the settings, else the one that vLLM and SGLang report."""
-        context = counted(card.get("max_model_len"))
+        context = responses.counted(card.get("max_model_len"))
         if context and context <= self._max_new_tokens:
-            raise context_too_small(self._url, context, self._max_new_tokens)
+            raise responses.context_too_small(self._url, context, self._max_new_tokens)
         return self._max_input_tokens or (context - self._max_new_tokens if context else None)
 
     async def _listing(self) -> list[Mapping[str, Any]]:
@@ -102,14 +89,14 @@ class OpenAIClient(Client):
         cards = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(cards, list):
             raise EndpointFailed(
-                f"{self._url} must list its models, got {quote(repr(answer))}; does it support "
+                f"{self._url} must list its models, got {responses.quote(repr(answer))}; does it support "
                 "OpenAI's protocol?"
             )
         return [c for c in cards if isinstance(c, dict) and isinstance(c.get("id"), str)]
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Request one completion."""
-        length = Length(
+        length = responses.Length(
             round(len(_text(request, chat=self._chat).encode(errors="replace")) / _BYTES_PER_TOKEN),
             served.max_input_tokens,
         )
@@ -133,12 +120,12 @@ class OpenAIClient(Client):
         }
         if self._chat:
             messages: Any = [
-                {"role": "system", "content": without_surrogates(request.system)},
-                {"role": "user", "content": without_surrogates(request.question)},
+                {"role": "system", "content": responses.without_surrogates(request.system)},
+                {"role": "user", "content": responses.without_surrogates(request.question)},
             ]
             return await self._client.chat.completions.create(messages=messages, **options)
         return await self._client.completions.create(
-            prompt=without_surrogates(request.continuation), stop=list(request.stops), **options
+            prompt=responses.without_surrogates(request.continuation), stop=list(request.stops), **options
         )
 
     def _completion(self, answer: Any, request: Request, served: Served) -> Completion:
@@ -150,16 +137,20 @@ class OpenAIClient(Client):
         except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise EndpointFailed(f"{self._url} must answer with a completion, got {quote(repr(answer))}")
+            raise EndpointFailed(
+                f"{self._url} must answer with a completion, got {responses.quote(repr(answer))}"
+            )
         stops = () if self._chat else request.stops
         return Completion(
-            text=cut_at_stop(text.removeprefix(without_surrogates(request.continuation)), stops),
+            text=responses.cut_at_stop(
+                text.removeprefix(responses.without_surrogates(request.continuation)), stops
+            ),
             writer="openai",
             model=served.model,
             version=served.version,
-            finish_reason=finish_reason(reason),
-            num_prompt_tokens=counted(getattr(usage, "prompt_tokens", None)),
-            num_tokens=counted(getattr(usage, "completion_tokens", None)),
+            finish_reason=responses.finish_reason(reason),
+            num_prompt_tokens=responses.counted(getattr(usage, "prompt_tokens", None)),
+            num_tokens=responses.counted(getattr(usage, "completion_tokens", None)),
         )
 
     async def close(self) -> None:
@@ -187,13 +178,15 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
     if isinstance(error, WriterUnavailable):
         return error
     if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return timed_out(url)
+        return responses.timed_out(url)
     if isinstance(error, openai.APIStatusError):  # its own text leaves out the server's message
-        return status_fault(error.status_code, quote(error.response.text or str(error)), url)
+        return responses.status_fault(
+            error.status_code, responses.quote(error.response.text or str(error)), url
+        )
     if isinstance(error, openai.APIConnectionError):
-        return unreachable(url, str(error.__cause__ or error))
+        return responses.unreachable(url, str(error.__cause__ or error))
     if isinstance(error, openai.OpenAIError | json.JSONDecodeError | ValueError):
-        return not_json(url, str(error))
+        return responses.not_json(url, str(error))
     raise error  # a bug in this package
 
 
@@ -201,4 +194,4 @@ def _is_too_long(error: Any) -> bool:
     """Return whether the server rejected a request for its length; a gateway's timeout is no such error."""
     if not isinstance(error, _openai().APIStatusError) or error.status_code not in (400, 413, 422):
         return False
-    return is_length_complaint(error.response.text)
+    return responses.is_length_complaint(error.response.text)

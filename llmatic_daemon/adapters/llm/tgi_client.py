@@ -6,23 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from llmatic_daemon.adapters.llm import responses
 from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
-from llmatic_daemon.adapters.llm.responses import (
-    LOOPBACK,
-    Length,
-    context_too_small,
-    counted,
-    cut_at_stop,
-    finish_reason,
-    is_length_complaint,
-    not_json,
-    quote,
-    redact,
-    status_fault,
-    timed_out,
-    unreachable,
-    without_surrogates,
-)
 from llmatic_daemon.domain import Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
     ConfigurationError,
@@ -64,7 +49,7 @@ class TGIClient(Client):
         _check_environment(url)
         hub_transport.install()
         self._url = url
-        redact(options.token)
+        responses.redact(options.token)
         self._token = options.token
         self._client = AsyncInferenceClient(f"{url}/generate", token=options.token or _NO_TOKEN)
         self._session: aiohttp.ClientSession | None = None
@@ -79,12 +64,12 @@ class TGIClient(Client):
         info = await self._fetch("GET", "/info")
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
             raise EndpointFailed(
-                f"{self._url}/info must describe a model, got {quote(json.dumps(info))}; "
+                f"{self._url}/info must describe a model, got {responses.quote(json.dumps(info))}; "
                 'for other servers set writer.kind = "openai"'
             )
         return Served(
-            model=without_surrogates(info["model_id"]),
-            version=without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
+            model=responses.without_surrogates(info["model_id"]),
+            version=responses.without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
             max_input_tokens=self._input_limit(info),
             max_concurrency=_count(info, "max_concurrent_requests"),
         )
@@ -95,12 +80,12 @@ class TGIClient(Client):
         rest = total - self._max_new_tokens if total else None
         limits = [limit for limit in (self._max_input_tokens, most, rest) if limit]
         if total and rest is not None and rest <= 0:
-            raise context_too_small(self._url, total, self._max_new_tokens)
+            raise responses.context_too_small(self._url, total, self._max_new_tokens)
         return min(limits, default=None)
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Request one completion."""
-        text = without_surrogates(request.continuation)
+        text = responses.without_surrogates(request.continuation)
         length = await self._length(text, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()
@@ -108,23 +93,23 @@ class TGIClient(Client):
             answer = await self._ask(text, request)
         except Exception as error:
             fault = _explained(error, self._url)
-            if isinstance(fault, EndpointRefused) and is_length_complaint(str(fault)):
+            if isinstance(fault, EndpointRefused) and responses.is_length_complaint(str(fault)):
                 return length.complaint()
             raise fault from error
         return self._completion(answer, text, request, served)
 
-    async def _length(self, text: str, limit: int | None) -> Length:
+    async def _length(self, text: str, limit: int | None) -> responses.Length:
         """Count a request's tokens by `/tokenize`, unless its number of bytes fits already.
 
         Each token has at least one byte; exception: the tokens that a tokenizer adds around a text.
         """
         num_bytes = len(text.encode())
         if limit is None or num_bytes + _NUM_SPECIAL <= limit:
-            return Length(num_bytes, limit)
+            return responses.Length(num_bytes, limit)
         tokens = await self._fetch("POST", "/tokenize", {"inputs": text})
         if not isinstance(tokens, list):
             raise EndpointFailed(f"{self._url}/tokenize must answer with a list of tokens")
-        return Length(len(tokens), limit)
+        return responses.Length(len(tokens), limit)
 
     async def _ask(self, text: str, request: Request) -> Any:
         """Request one sample; without `do_sample` the server ignores a temperature of 1."""
@@ -146,15 +131,17 @@ class TGIClient(Client):
         """Check an answer, because the library accepts `{}` with status 200."""
         text, details = answer.generated_text, answer.details
         if not isinstance(text, str):
-            raise EndpointFailed(f"{self._url} must answer with generated_text, got {quote(repr(answer))}")
+            raise EndpointFailed(
+                f"{self._url} must answer with generated_text, got {responses.quote(repr(answer))}"
+            )
         return Completion(
-            text=cut_at_stop(text.removeprefix(asked), request.stops),
+            text=responses.cut_at_stop(text.removeprefix(asked), request.stops),
             writer="tgi",
             model=served.model,
             version=served.version,
-            finish_reason=finish_reason(getattr(details, "finish_reason", None)),
-            num_prompt_tokens=counted(_number(getattr(details, "prompt_tokens", None))),
-            num_tokens=counted(getattr(details, "generated_tokens", None)),
+            finish_reason=responses.finish_reason(getattr(details, "finish_reason", None)),
+            num_prompt_tokens=responses.counted(_number(getattr(details, "prompt_tokens", None))),
+            num_tokens=responses.counted(getattr(details, "generated_tokens", None)),
         )
 
     async def _fetch(self, method: str, path: str, body: object = None) -> Any:
@@ -163,7 +150,7 @@ class TGIClient(Client):
 
         if self._session is None:
             key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-            is_local = urlsplit(self._url).hostname in LOOPBACK
+            is_local = urlsplit(self._url).hostname in responses.LOOPBACK
             self._session = aiohttp.ClientSession(headers=key, trust_env=not is_local)
         try:
             url = f"{self._url}{path}"
@@ -172,11 +159,11 @@ class TGIClient(Client):
         except (aiohttp.ClientError, OSError) as error:
             raise _no_connection(self._url, error) from error
         if response.status != 200:
-            raise status_fault(response.status, quote(content), f"{self._url}{path}")
+            raise responses.status_fault(response.status, responses.quote(content), f"{self._url}{path}")
         try:
             return json.loads(content)
         except ValueError as error:
-            raise not_json(f"{self._url}{path}", content) from error
+            raise responses.not_json(f"{self._url}{path}", content) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -201,16 +188,16 @@ def _number(header: str | None) -> int | None:
 
 
 def _count(info: Mapping[str, Any], name: str) -> int | None:
-    return counted(info.get(name)) or None
+    return responses.counted(info.get(name)) or None
 
 
 def _explained(error: Exception, url: str) -> WriterUnavailable:
     """Map huggingface_hub's exceptions to the errors of `WriterUnavailable`."""
     from huggingface_hub import errors
 
-    said = quote(str(error))
+    said = responses.quote(str(error))
     if isinstance(error, errors.InferenceTimeoutError | TimeoutError):
-        return timed_out(url)
+        return responses.timed_out(url)
     if isinstance(error, errors.OverloadedError):
         return EndpointOverloaded(f"{url} has no room: {said}")
     if isinstance(error, errors.ValidationError):
@@ -220,9 +207,9 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
     answered = error.__cause__ if isinstance(error, errors.TextGenerationError) else error
     if isinstance(answered, errors.HfHubHTTPError) and answered.response is not None:
         response = answered.response
-        return status_fault(response.status_code, quote(response.text), url)
+        return responses.status_fault(response.status_code, responses.quote(response.text), url)
     if isinstance(error, json.JSONDecodeError):
-        return not_json(url, error.doc)
+        return responses.not_json(url, error.doc)
     if isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS):
         return _no_connection(url, error)
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
@@ -235,4 +222,4 @@ _TRANSPORTS = ("httpx", "httpcore", "aiohttp")
 
 
 def _no_connection(url: str, error: Exception) -> WriterUnavailable:
-    return unreachable(url, str(error) or type(error).__name__)
+    return responses.unreachable(url, str(error) or type(error).__name__)

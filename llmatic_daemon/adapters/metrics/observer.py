@@ -5,14 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from llmatic_daemon.adapters.metrics.catalog import (
-    ARM_STATES,
-    ARMS,
-    BOUNDS,
-    FINISH_REASONS,
-    PHASES,
-    UPLIFT_KINDS,
-)
+from llmatic_daemon.adapters.metrics import catalog
 from llmatic_daemon.adapters.metrics.registry import Instruments
 from llmatic_daemon.domain import (
     ArmFigures,
@@ -197,7 +190,7 @@ class Metrics:
             rest_s = placement.durations.train_s * (1 / placement.cost - 1)
             made.training_seconds_saved.labels("rung").inc(rest_s)
         made.llm_fallbacks.inc(placement.fallback)
-        for phase in PHASES:
+        for phase in catalog.PHASES:
             if phase != "commit":
                 spent_s = getattr(placement.durations, f"{phase}_s")
                 made.phase_duration_seconds.labels(phase).observe(spent_s)
@@ -231,7 +224,7 @@ class Metrics:
         made.llm_request_duration_seconds.labels(call.endpoint).observe(call.duration_s)
         made.llm_tokens.labels("prompt").inc(call.completion.num_prompt_tokens)
         made.llm_tokens.labels("completion").inc(call.completion.num_tokens)
-        made.llm_finish.labels(reason if reason in FINISH_REASONS else "other").inc()
+        made.llm_finish.labels(reason if reason in catalog.FINISH_REASONS else "other").inc()
 
     def _change_device(self, device: str, phase: DevicePhase | None) -> None:
         """Count the time of the last phase, and start the next one."""
@@ -295,11 +288,11 @@ class Metrics:
 
     def _read_uplift(self, uplift: Uplift | None) -> None:
         made = self._instruments
-        for kind in UPLIFT_KINDS:
+        for kind in catalog.UPLIFT_KINDS:
             difference: Difference | None = getattr(uplift, kind, None)
-            for bound in BOUNDS:
+            for bound in catalog.BOUNDS:
                 made.uplift_ratio.labels(kind, bound).set(getattr(difference, bound, math.nan))
-        for arm in ARMS:
+        for arm in catalog.ARMS:
             figures: ArmFigures | None = getattr(uplift, arm, None)
-            for state in ARM_STATES:
+            for state in catalog.ARM_STATES:
                 made.arm_candidates.labels(arm, state).set(getattr(figures, f"num_{state}", 0))

@@ -3,30 +3,13 @@
 import ast
 from itertools import count
 
+from llmatic_daemon.adapters.rewriter import steps
 from llmatic_daemon.adapters.rewriter.shape_inference import (
     Shape,
     groups_of,
     norm_groups,
     num_parts,
     shape_after,
-)
-from llmatic_daemon.adapters.rewriter.steps import (
-    Activation,
-    Chain,
-    Collapse,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    Norm,
-    Pool,
-    Recurrent,
-    Residual,
-    Rows,
-    SplitStep,
-    Step,
-    steps,
 )
 
 _SOURCE = """
@@ -42,18 +25,23 @@ class {class_name}(nn.Module):
 {forward}
 """
 
-_NAMES: dict[type[Step], str] = {Conv: "conv", Dense: "fc", Norm: "norm", Dropout: "drop"}
+_NAMES: dict[type[steps.Step], str] = {
+    steps.Conv: "conv",
+    steps.Dense: "fc",
+    steps.Norm: "norm",
+    steps.Dropout: "drop",
+}
 #: Attributes of every module.
 _RESERVED = {"forward", "training", "train", "eval", "half", "float", "double", "apply", "type"}
 
 
-def print_network(chain: Chain, shape: Shape, class_name: str = "Net") -> str:
+def print_network(chain: steps.Chain, shape: Shape, class_name: str = "Net") -> str:
     """Print a network for images of a shape, as `ast.unparse` formats it.
 
     Raises:
         Misfit: a step does not accept its input shape.
     """
-    printer = _Printer({step.name for step in steps(chain) if step.name})
+    printer = _Printer({step.name for step in steps.walk(chain) if step.name})
     printer.chain(chain, shape)
     forward = [*printer.forward, f"return {printer.value}"]
     source = _SOURCE.format(
@@ -78,27 +66,27 @@ class _Printer:
         self._depth = 0
         self._composing = False
 
-    def chain(self, chain: Chain, shape: Shape) -> None:
+    def chain(self, chain: steps.Chain, shape: Shape) -> None:
         """Print a chain that starts at the pending value."""
         for step in chain:
             self._step(step, shape)
             shape = shape_after(step, shape)
 
-    def _step(self, step: Step, shape: Shape) -> None:
+    def _step(self, step: steps.Step, shape: Shape) -> None:
         match step:
-            case Conv() | Dense():
+            case steps.Conv() | steps.Dense():
                 self._assign()
                 self._layer(step, shape)
-            case Norm() | Dropout():
+            case steps.Norm() | steps.Dropout():
                 self._layer(step, shape)
-            case Recurrent():
+            case steps.Recurrent():
                 self._assign()
                 self._layer(step, shape)
                 self.forward.append(f"x, _ = {self.value}")
                 self.value = "x"
-            case Residual():
+            case steps.Residual():
                 self._residual(step, shape)
-            case Activation():
+            case steps.Activation():
                 self.value = f"F.{step.function}({self.value})"
             case _:
                 self._assign()
@@ -109,12 +97,12 @@ class _Printer:
             self.forward.append(f"x = {self.value}")
             self.value = "x"
 
-    def _layer(self, step: Step, shape: Shape) -> None:
+    def _layer(self, step: steps.Step, shape: Shape) -> None:
         name = self._name(step)
         self.layers.append(f"self.{name} = nn.{_constructor(step, shape)}")
         self.value = f"self.{name}({self.value})"
 
-    def _residual(self, step: Residual, shape: Shape) -> None:
+    def _residual(self, step: steps.Residual, shape: Shape) -> None:
         self._assign()
         self._depth += 1
         shortcut = "shortcut" if self._depth == 1 else f"shortcut{self._depth}"
@@ -129,32 +117,32 @@ class _Printer:
         self.value = f"x + {shortcut}"
         self._depth -= 1
 
-    def _name(self, step: Step) -> str:
+    def _name(self, step: steps.Step) -> str:
         name = step.name
         if not name or name in self._used:
-            stem = step.kind.lower() if isinstance(step, Recurrent) else _NAMES[type(step)]
+            stem = step.kind.lower() if isinstance(step, steps.Recurrent) else _NAMES[type(step)]
             names = (f"{stem}{number}" for number in count(1))
             name = next(name for name in names if name not in self._used | self._wanted)
         self._used.add(name)
         return name
 
 
-def _constructor(step: Step, shape: Shape) -> str:
+def _constructor(step: steps.Step, shape: Shape) -> str:
     match step:
-        case Conv():
+        case steps.Conv():
             return _conv(step, shape[0])
-        case Dense():
+        case steps.Dense():
             return f"Linear({shape[-1]}, {step.out}{'' if step.bias else ', bias=False'})"
-        case Recurrent():
+        case steps.Recurrent():
             return f"{step.kind}({shape[-1]}, {step.out}, batch_first=True)"
-        case Dropout():
+        case steps.Dropout():
             return f"{'Dropout2d' if step.channels and len(shape) == 3 else 'Dropout'}({step.p})"
-        case Norm():
+        case steps.Norm():
             return _norm(step, shape)
     raise AssertionError(step)
 
 
-def _conv(step: Conv, channels: int) -> str:
+def _conv(step: steps.Conv, channels: int) -> str:
     out = channels if step.depthwise else step.out
     options = {"stride": (step.stride, 1), "padding": (step.padding, 0)}
     options |= {"dilation": (step.dilation, 1), "groups": (groups_of(step, channels), 1)}
@@ -163,7 +151,7 @@ def _conv(step: Conv, channels: int) -> str:
     return f"Conv2d({channels}, {out}, {step.kernel}{extra})"
 
 
-def _norm(step: Norm, shape: Shape) -> str:
+def _norm(step: steps.Norm, shape: Shape) -> str:
     if len(shape) == 3 and step.kind == "batch":
         return f"BatchNorm2d({shape[0]})"
     if len(shape) == 3 and step.kind == "group":
@@ -173,21 +161,21 @@ def _norm(step: Norm, shape: Shape) -> str:
     return f"LayerNorm({list(shape) if len(shape) == 3 else shape[-1]})"
 
 
-def _view(step: Step, value: str, shape: Shape) -> str:
+def _view(step: steps.Step, value: str, shape: Shape) -> str:
     match step:
-        case Pool():
+        case steps.Pool():
             stride = "" if step.stride == step.kernel else f", stride={step.stride}"
             padding = f", padding={step.padding}" if step.padding else ""
             return f"F.{step.kind}_pool2d({value}, {step.kernel}{stride}{padding})"
-        case GlobalPool():
+        case steps.GlobalPool():
             return f"F.adaptive_avg_pool2d({value}, {step.size})"
-        case Flatten():
+        case steps.Flatten():
             return f"torch.flatten({value}, 1)"
-        case Rows():
+        case steps.Rows():
             return f"{value}.permute(0, 2, 1, 3).flatten(2)"
-        case SplitStep():
+        case steps.SplitStep():
             parts = num_parts(step, shape[0])
             return f"{value}.unflatten(1, ({parts}, {shape[0] // parts}))"
-        case Collapse():
+        case steps.Collapse():
             return f"{value}[:, -1]" if step.kind == "last" else f"{value}.mean(1)"
     raise AssertionError(step)

@@ -4,24 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, prod
 
-from llmatic_daemon.adapters.rewriter.steps import (
-    Chain,
-    Collapse,
-    Conv,
-    Dense,
-    Flatten,
-    GlobalPool,
-    Layer,
-    Norm,
-    Path,
-    Pool,
-    Recurrent,
-    Residual,
-    Rows,
-    SplitStep,
-    Step,
-    layers,
-)
+from llmatic_daemon.adapters.rewriter import steps
 
 #: Shape of one image: (channels, height, width), a sequence (length, features), or (features,).
 Shape = tuple[int, ...]
@@ -32,7 +15,7 @@ _GATES = {"LSTM": 4, "GRU": 3}
 class Misfit(Exception):
     """A step does not accept its input shape."""
 
-    def __init__(self, step: Step, before: Shape, path: Path = ()) -> None:
+    def __init__(self, step: steps.Step, before: Shape, path: steps.Path = ()) -> None:
         super().__init__(f"{type(step).__name__} does not accept the shape {before}")
         self.step = step
         self.before = before
@@ -43,8 +26,8 @@ class Misfit(Exception):
 class Site:
     """A step with its path and its input and output shape."""
 
-    path: Path
-    step: Step
+    path: steps.Path
+    step: steps.Step
     before: Shape
     after: Shape
 
@@ -62,7 +45,7 @@ class Size:
     largest: int
 
 
-def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
+def trace(chain: steps.Chain, shape: Shape, root: steps.Path = ()) -> list[Site]:
     """Infer the shapes of a chain for one image.
 
     Returns:
@@ -74,7 +57,7 @@ def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
     sites: list[Site] = []
     for index, step in enumerate(chain):
         path = (*root, index)
-        if isinstance(step, Residual):
+        if isinstance(step, steps.Residual):
             sites += trace(step.body, shape, path)
         try:
             after = shape_after(step, shape)
@@ -85,45 +68,55 @@ def trace(chain: Chain, shape: Shape, root: Path = ()) -> list[Site]:
     return sites
 
 
-def shape_after(step: Step, before: Shape) -> Shape:
+def shape_after(step: steps.Step, before: Shape) -> Shape:
     """Return the shape of one image after a step.
 
     Raises:
         Misfit: the step does not accept its input shape.
     """
     match step, before:
-        case Conv(), (channels, _, _):
+        case steps.Conv(), (channels, _, _):
             size = _slide(step, before, step.kernel, step.stride, step.padding, step.dilation)
             return (channels if step.depthwise else step.out, *size)
-        case Pool(), (channels, _, _) if 2 * step.padding <= step.kernel:
+        case steps.Pool(), (channels, _, _) if 2 * step.padding <= step.kernel:
             return (channels, *_slide(step, before, step.kernel, step.stride, step.padding))
-        case GlobalPool(), (channels, height, width) if step.size <= min(height, width):
+        case steps.GlobalPool(), (channels, height, width) if step.size <= min(height, width):
             return (channels, step.size, step.size)
-        case Dense(), (*leading, _) if len(before) < 3:
+        case steps.Dense(), (*leading, _) if len(before) < 3:
             return (*leading, step.out)
-        case Recurrent(), (length, _):
+        case steps.Recurrent(), (length, _):
             return (length, step.out)
-        case Flatten(), _:
+        case steps.Flatten(), _:
             return (prod(before),)
-        case Rows(), (channels, height, width):
+        case steps.Rows(), (channels, height, width):
             return (height, channels * width)
-        case SplitStep(), (features,):
+        case steps.SplitStep(), (features,):
             parts = num_parts(step, features)
             return (parts, features // parts)
-        case Collapse(), (_, features):
+        case steps.Collapse(), (_, features):
             return (features,)
-        case Residual(), _:
+        case steps.Residual(), _:
             return _residual_after(step, before)
-        case Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
+        case steps.Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
             # The normalisation of a single value is always 0.
             raise Misfit(step, before)
-        case Conv() | Pool() | GlobalPool() | Dense() | Recurrent() | Rows() | SplitStep() | Collapse(), _:
+        case (
+            steps.Conv()
+            | steps.Pool()
+            | steps.GlobalPool()
+            | steps.Dense()
+            | steps.Recurrent()
+            | steps.Rows()
+            | steps.SplitStep()
+            | steps.Collapse(),
+            _,
+        ):
             raise Misfit(step, before)
     return before
 
 
 def _slide(
-    step: Step, before: Shape, kernel: int, stride: int, padding: int, dilation: int = 1
+    step: steps.Step, before: Shape, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> tuple[int, int]:
     height, width = ((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for size in before[1:])
     if min(height, width) < 1:
@@ -131,14 +124,14 @@ def _slide(
     return height, width
 
 
-def _residual_after(step: Residual, before: Shape) -> Shape:
+def _residual_after(step: steps.Residual, before: Shape) -> Shape:
     after = end(step.body, before)
     if end(step.shortcut, before) != after:
         raise Misfit(step, before)
     return after
 
 
-def end(chain: Chain, shape: Shape) -> Shape:
+def end(chain: steps.Chain, shape: Shape) -> Shape:
     """Return the shape of one image after a whole chain.
 
     Raises:
@@ -149,12 +142,12 @@ def end(chain: Chain, shape: Shape) -> Shape:
     return shape
 
 
-def num_parts(step: SplitStep, features: int) -> int:
+def num_parts(step: steps.SplitStep, features: int) -> int:
     """Return the number of equal parts of a vector: its largest divisor up to `step.parts`."""
     return max(parts for parts in range(1, step.parts + 1) if features % parts == 0)
 
 
-def groups_of(step: Conv, channels: int) -> int:
+def groups_of(step: steps.Conv, channels: int) -> int:
     """Return the number of groups of a convolution, given its input channels."""
     return channels if step.depthwise else gcd(step.groups, channels, step.out)
 
@@ -169,21 +162,21 @@ def norm_groups(shape: Shape) -> int:
     return max(fits, default=1)
 
 
-def cost(step: Layer, before: Shape, after: Shape) -> tuple[int, int]:
+def cost(step: steps.Layer, before: Shape, after: Shape) -> tuple[int, int]:
     """Count the parameters and multiply-adds of one layer."""
     match step:
-        case Conv():
+        case steps.Conv():
             weights = before[0] // groups_of(step, before[0]) * after[0] * step.kernel**2
             return weights + after[0] * step.bias, weights * after[1] * after[2]
-        case Dense():
+        case steps.Dense():
             weights = before[-1] * step.out
             return weights + step.out * step.bias, weights * prod(before[:-1])
-        case Recurrent():
+        case steps.Recurrent():
             weights = _GATES[step.kind] * step.out * (before[1] + step.out)
             return weights + 2 * _GATES[step.kind] * step.out, weights * before[0]
 
 
-def measure(chain: Chain, shape: Shape) -> Size:
+def measure(chain: steps.Chain, shape: Shape) -> Size:
     """Return the cost of a network for one image of a shape.
 
     Raises:
@@ -192,18 +185,18 @@ def measure(chain: Chain, shape: Shape) -> Size:
     num_parameters, flops, largest = 0, 0, prod(shape)
     for step, before, after in _everything(chain, shape):
         largest = max(largest, prod(after))
-        if isinstance(step, Layer):
+        if isinstance(step, steps.Layer):
             parameters, multiply_adds = cost(step, before, after)
             num_parameters, flops = num_parameters + parameters, flops + multiply_adds
-        elif isinstance(step, Norm):
+        elif isinstance(step, steps.Norm):
             num_parameters += 2 * (prod(before) if step.kind == "layer" else before[0])
-    depth = sum(1 for _ in layers(chain))
+    depth = sum(1 for _ in steps.layers(chain))
     return Size(num_parameters=num_parameters, flops=flops, depth=depth, largest=largest)
 
 
-def _everything(chain: Chain, shape: Shape) -> Iterator[tuple[Step, Shape, Shape]]:
+def _everything(chain: steps.Chain, shape: Shape) -> Iterator[tuple[steps.Step, Shape, Shape]]:
     for step in chain:
-        if isinstance(step, Residual):
+        if isinstance(step, steps.Residual):
             yield from _everything(step.body, shape)
             yield from _everything(step.shortcut, shape)
         after = shape_after(step, shape)

@@ -131,16 +131,16 @@ TRAILING = (Norm, Activation, Dropout)
 
 def layers(chain: Chain) -> Iterator[Layer]:
     """Iterate over all layers with weights, including those in residual connections."""
-    return (step for step in steps(chain) if isinstance(step, Layer))
+    return (step for step in walk(chain) if isinstance(step, Layer))
 
 
-def steps(chain: Chain) -> Iterator[Step]:
+def walk(chain: Chain) -> Iterator[Step]:
     """Yield all steps, each residual connection before its contents."""
     for step in chain:
         yield step
         if isinstance(step, Residual):
-            yield from steps(step.body)
-            yield from steps(step.shortcut)
+            yield from walk(step.body)
+            yield from walk(step.shortcut)
 
 
 def unit_end(chain: Chain, start: int) -> int:

@@ -2,22 +2,9 @@
 
 import ast
 
+from llmatic_daemon.adapters.rewriter import steps
 from llmatic_daemon.adapters.rewriter.layer_calls import ACTIVATIONS, dropout, pool
 from llmatic_daemon.adapters.rewriter.literals import Arguments, Numbers, Unreadable, dotted
-from llmatic_daemon.adapters.rewriter.steps import (
-    Activation,
-    Chain,
-    Collapse,
-    Flatten,
-    GlobalPool,
-    Norm,
-    Recurrent,
-    Residual,
-    Rows,
-    SplitStep,
-    layers,
-    steps,
-)
 
 _FUNCTIONS = {"F", "nn.functional", "torch.nn.functional", "torch"}
 #: A recurrent layer would be too slow on a longer sequence.
@@ -25,7 +12,7 @@ _MAX_PARTS = 1024
 _SOFTMAX = ("softmax", "log_softmax")
 
 
-def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
+def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, steps.Chain]:
     """Parse one call. Return the expression of its input tensor, and the steps that it adds.
 
     Raises:
@@ -39,7 +26,7 @@ def read(call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
     raise Unreadable(f"'{ast.unparse(call)}' is not understood")
 
 
-def read_slice(node: ast.Subscript) -> Chain:
+def read_slice(node: ast.Subscript) -> steps.Chain:
     """Parse `x[:, -1]`, the last element of a sequence.
 
     Raises:
@@ -47,47 +34,47 @@ def read_slice(node: ast.Subscript) -> Chain:
     """
     match node.slice:
         case ast.Tuple(elts=[ast.Slice(None, None, None), ast.UnaryOp(ast.USub(), ast.Constant(1))]):
-            return (Collapse(kind="last"),)
+            return (steps.Collapse(kind="last"),)
     raise Unreadable(f"'{ast.unparse(node)}' is not understood")
 
 
-def scores(chain: Chain) -> Chain:
+def scores(chain: steps.Chain) -> steps.Chain:
     """Remove a softmax at the end of a chain, because the loss includes one.
 
     Raises:
         Unreadable: there is another softmax between layers.
     """
-    while chain and isinstance(chain[-1], Activation) and chain[-1].function in _SOFTMAX:
+    while chain and isinstance(chain[-1], steps.Activation) and chain[-1].function in _SOFTMAX:
         chain = chain[:-1]
-    if any(isinstance(step, Activation) and step.function in _SOFTMAX for step in steps(chain)):
+    if any(isinstance(step, steps.Activation) and step.function in _SOFTMAX for step in steps.walk(chain)):
         raise Unreadable("a softmax between layers is not understood")
     return chain
 
 
-def has_weights(chain: Chain) -> bool:
+def has_weights(chain: steps.Chain) -> bool:
     """Return whether a chain has trainable weights."""
-    return any(layers(chain)) or any(isinstance(step, Norm) for step in steps(chain))
+    return any(steps.layers(chain)) or any(isinstance(step, steps.Norm) for step in steps.walk(chain))
 
 
-def is_simple(chain: Chain) -> bool:
+def is_simple(chain: steps.Chain) -> bool:
     """Return whether a chain can be printed as one expression."""
-    return not any(isinstance(step, Residual | Recurrent) for step in chain)
+    return not any(isinstance(step, steps.Residual | steps.Recurrent) for step in chain)
 
 
-def _function(function: str, call: ast.Call, numbers: Numbers) -> Chain:
+def _function(function: str, call: ast.Call, numbers: Numbers) -> steps.Chain:
     match function:
         case "max_pool2d" | "avg_pool2d":
             return (pool(function[:3], call, numbers, "input"),)
         case "adaptive_avg_pool2d":
             arguments = Arguments(call, ("input", "output_size"), numbers)
-            return (GlobalPool(size=arguments.integer("output_size")),)
+            return (steps.GlobalPool(size=arguments.integer("output_size")),)
         case "dropout" | "dropout2d":
             arguments = Arguments(call, ("input", "p", "training", "inplace"), numbers)
             return (dropout(function == "dropout2d", arguments),)
         case "flatten" if _plain(call, 1, numbers) == (1,):
-            return (Flatten(),)
+            return (steps.Flatten(),)
     if function in ACTIVATIONS.values():
-        return (Activation(function=function),)
+        return (steps.Activation(function=function),)
     raise Unreadable(f"'{ast.unparse(call)}' is not understood")
 
 
@@ -97,26 +84,26 @@ def _plain(call: ast.Call, num_skipped: int, numbers: Numbers) -> tuple[object, 
     return tuple(numbers.value(node) for node in given)
 
 
-def _method(method: ast.Attribute, call: ast.Call, numbers: Numbers) -> tuple[ast.expr, Chain]:
+def _method(method: ast.Attribute, call: ast.Call, numbers: Numbers) -> tuple[ast.expr, steps.Chain]:
     tensor = method.value
     if method.attr in ("view", "reshape") and len(call.args) == 2 and _keeps_batch(call.args[0]):
-        return tensor, (Flatten(),)
+        return tensor, (steps.Flatten(),)
     if method.attr == "contiguous":
         return tensor, ()
     arguments = _plain(call, 0, numbers)
     match method.attr, arguments:
         case "flatten", (1,):
-            return tensor, (Flatten(),)
+            return tensor, (steps.Flatten(),)
         case "flatten", (2,):
-            return _rows(tensor), (Rows(),)
+            return _rows(tensor), (steps.Rows(),)
         case "mean", (1,):
-            return tensor, (Collapse(kind="mean"),)
+            return tensor, (steps.Collapse(kind="mean"),)
         case "mean", ((2, 3) | (-2, -1),) | (2, 3):
-            return tensor, (GlobalPool(), Flatten())
+            return tensor, (steps.GlobalPool(), steps.Flatten())
         case "unflatten", (1, (int() as parts, _)) if 0 < parts <= _MAX_PARTS:
-            return tensor, (SplitStep(parts=parts),)
+            return tensor, (steps.SplitStep(parts=parts),)
         case ("relu" | "tanh" | "sigmoid") as function, ():
-            return tensor, (Activation(function=function),)
+            return tensor, (steps.Activation(function=function),)
     raise Unreadable(f"'{ast.unparse(call)}' is not understood")
 
 

@@ -10,7 +10,7 @@ from llmatic_daemon.adapters.storage import schema
 from llmatic_daemon.adapters.storage.disk import sync_folder
 from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError
 
-#: Files up to this size are read through at each start (0.2 s); of larger ones SQLite reads
+#: Files up to this size are read through at each start (0.3 s); of larger ones SQLite reads
 #: length and schema only, so that a start does not take minutes.
 _CHECKED_BYTES = 64 * 1024**2
 

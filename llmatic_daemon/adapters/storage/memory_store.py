@@ -5,12 +5,11 @@ Every question costs the same however long the search is, but for reading the lo
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from itertools import product
-from math import isfinite
-from typing import Any
 
+from llmatic_daemon.adapters.storage.json_format import AUDITS, PLACEMENTS
+from llmatic_daemon.adapters.storage.sqlite_store import check_artefacts
 from llmatic_daemon.domain import (
     Artefacts,
     Audit,
@@ -24,7 +23,6 @@ from llmatic_daemon.domain import (
     Outcome,
     Placement,
     Tessellation,
-    digest,
 )
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import Entry, SearchStore
@@ -100,7 +98,8 @@ class MemoryStore(SearchStore):
 
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Keep a placement, unless the fence refuses it."""
-        _check(placement, artefacts)
+        check_artefacts(placement, artefacts)
+        PLACEMENTS.write(placement)  # refuses what the real one cannot store
         if not self._is_leased(placement.job):
             return False
         self._check_known(placement, artefacts)
@@ -134,8 +133,7 @@ class MemoryStore(SearchStore):
             raise ValueError("the number is not the next one, or the job audited before")
         if not {audit.job, audit.holder} <= self.memory.settled:
             raise ValueError("a job that is named was not settled")
-        if not _is_finite(audit):
-            raise ValueError("a number must be finite")
+        AUDITS.write(audit)  # refuses what the real one cannot store
         self.memory.audits.append(audit)
         self.memory.audited.add(audit.job)
 
@@ -228,33 +226,3 @@ class MemoryStore(SearchStore):
 
 def _position(entry: Entry) -> tuple[int, int]:
     return (entry.number, 0) if isinstance(entry, Placement) else (entry.num_settled, 1)
-
-
-def _check(placement: Placement, artefacts: Artefacts) -> None:
-    if not _is_finite(placement):
-        raise ValueError("a number must be finite")
-    source, graph = artefacts.source, artefacts.graph
-    if source is not None and digest(source.encode()) != placement.source_digest:
-        raise ValueError("source_digest is not the source's")
-    if graph is not None and digest(graph) != placement.network_digest:
-        raise ValueError("network_digest is not the graph's")
-
-
-def _is_finite(value: Any) -> bool:
-    """Decide whether all numbers in a record are finite."""
-    if isinstance(value, float):
-        return isfinite(value)
-    if isinstance(value, tuple):
-        return all(map(_is_finite, value))
-    return all(_is_finite(getattr(value, name)) for name in _names(value.__class__))
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    """Name the fields of a record that may hold a float, however deep."""
-    if not is_dataclass(kind):
-        return ()
-    return tuple(part.name for part in fields(kind) if part.type not in _WITHOUT_FLOATS)
-
-
-_WITHOUT_FLOATS = (int, int | None, str, str | None, bool, tuple[int, ...], Job, Operator, Outcome)

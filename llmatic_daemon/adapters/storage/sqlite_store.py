@@ -150,7 +150,7 @@ class SQLiteStore(SearchStore):
 
     async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
         """Keep all that a placement changes, in one durable transaction."""
-        _check_artefacts(placement, artefacts)
+        check_artefacts(placement, artefacts)
         entry = PLACEMENTS.write(placement)
         attempt = (placement.job.number, placement.job.attempt)
         in_doubt = attempt in self._in_doubt
@@ -288,13 +288,16 @@ def _commit(
 
 
 def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
-    query = "SELECT 1 FROM placements WHERE number = ? AND job = ? AND attempt = ?"
-    key = (placement.number, placement.job.number, placement.job.attempt)
-    return connection.execute(query, key).fetchone() is not None
+    found = placement_rows.read(connection, placement.job.number)
+    return found is not None and (found.number, found.job) == (placement.number, placement.job)
 
 
-def _check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
-    """Refuse content under a name that is not its own: it would never be found out later."""
+def check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
+    """Refuse content under a name that is not its own: it would never be found out later.
+
+    Raises:
+        ValueError: a digest of the placement is not that of its content.
+    """
     source, graph = artefacts.source, artefacts.graph
     if source is not None and digest(source.encode()) != placement.source_digest:
         raise ValueError(f"source_digest of placement {placement.number} is not its source's")

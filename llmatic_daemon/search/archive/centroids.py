@@ -1,7 +1,7 @@
 """The centroids of an archive's cells, and the nearest-centroid lookup."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 Entry = tuple[float, float, int]
 
@@ -10,9 +10,9 @@ class Centroids:
     """Centroids in the unit square, with exact nearest-centroid lookup.
 
     A bucket grid with one centroid a bucket on average. A lookup reads the 3 x 3 block of buckets
-    around the point, which nearly always holds the nearest centroid, and widens the block until no
-    nearer one is possible. The result is that of a k-d tree. For single points it is faster, and it
-    needs neither scikit-learn nor SciPy in memory.
+    around the point, which nearly always holds the nearest centroid; else it compares all of them. The
+    result is that of a k-d tree. For single points it is faster, and it needs neither scikit-learn nor
+    SciPy in memory.
 
     Args:
         points: (num_cells, 2) centroids in [0, 1].
@@ -50,33 +50,15 @@ class Centroids:
                     squared = (x - cx) * (x - cx) + (y - cy) * (y - cy)
                     if squared <= best_squared and (squared < best_squared or cell < best):
                         best, best_squared = cell, squared
-        return best if best_squared < self._reach(1) ** 2 else self._widened(x, y)
+        # Outside the block, no centroid is nearer than a bucket; the margin covers the rounding of borders.
+        return best if best_squared < (1 / side - 1e-12) ** 2 else self._nearest_of_all(x, y)
 
-    def _reach(self, radius: int) -> float:
-        """Return the least distance to any centroid outside a block of so many steps.
+    def _nearest_of_all(self, x: float, y: float) -> int:
+        def squared(cell: int) -> float:
+            cx, cy = self.points[cell]
+            return (x - cx) * (x - cx) + (y - cy) * (y - cy)
 
-        The margin covers the rounding of bucket borders.
-        """
-        return radius / self._side - 1e-12
-
-    def _widened(self, x: float, y: float) -> int:
-        """Search larger and larger blocks until no nearer centroid is possible."""
-        row, column = int(x * self._side) + 1, int(y * self._side) + 1
-        for radius in range(2, self._stride):
-            block = self._block(row, column, radius)
-            squared, cell = min(
-                (((x - cx) * (x - cx) + (y - cy) * (y - cy), cell) for cx, cy, cell in block),
-                default=(math.inf, -1),
-            )
-            if squared < self._reach(radius) ** 2:
-                break
-        return cell
-
-    def _block(self, row: int, column: int, radius: int) -> Iterator[Entry]:
-        left, right = max(column - radius, 0), min(column + radius + 1, self._stride)
-        for r in range(max(row - radius, 0), min(row + radius + 1, self._stride)):
-            for bucket in self._buckets[r * self._stride + left : r * self._stride + right]:
-                yield from bucket
+        return min(range(len(self.points)), key=squared)
 
     def _fill_buckets(self) -> list[tuple[Entry, ...]]:
         """Sort the centroids into buckets, row by row."""

@@ -14,14 +14,15 @@ from llmatic_daemon.adapters.storage.migrations.m004_growth import GROWN_VIEWS
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-#: Name, type, path in the entry, and constraints.
+#: Name, type, path in the entry, and constraints. SQL filters, joins and orders by these; views show them.
 _PLACEMENT_COLUMNS = (
     ("job INTEGER", "job.number", "NOT NULL UNIQUE REFERENCES jobs (number)"),
-    ("attempt INTEGER", "job.attempt", "NOT NULL"),
     ("operator TEXT", "operator", "NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover'))"),
+    ("prompt TEXT", "prompt", "NOT NULL"),
+    ("prompt_version INTEGER", "prompt_version", "NOT NULL"),
     ("temperature REAL", "temperature", "CHECK (temperature BETWEEN 0 AND 1)"),
-    ("fallback INTEGER", "fallback", "NOT NULL CHECK (fallback IN (0, 1))"),
-    ("by_rule INTEGER", "by_rule", "NOT NULL CHECK (by_rule IN (0, 1))"),
+    ("writer TEXT", "writer", "NOT NULL"),
+    ("model TEXT", "model", "NOT NULL"),
     ("outcome TEXT", "outcome", "NOT NULL"),
     ("duplicate_of INTEGER", "duplicate_of", "REFERENCES placements (job)"),
     ("num_parameters INTEGER", "measures.num_parameters", ""),
@@ -31,23 +32,11 @@ _PLACEMENT_COLUMNS = (
     ("objective REAL", "report.objective", "CHECK (objective BETWEEN 0 AND 1)"),
     ("test_accuracy REAL", "report.test_accuracy", "CHECK (test_accuracy BETWEEN 0 AND 1)"),
     ("test_loss REAL", "report.test_loss", ""),
-    ("rung_accuracy REAL", "rung_accuracy", "CHECK (rung_accuracy BETWEEN 0 AND 1)"),
     ("cell INTEGER", "cell", ""),
     ("status TEXT", "status", "NOT NULL CHECK (status IN ('new', 'improved', 'not_added'))"),
     ("credited_job INTEGER", "credited_job", "REFERENCES placements (job)"),
-    ("offer_temperature REAL", "offer.temperature", "CHECK (offer_temperature BETWEEN 0 AND 1)"),
-    ("offer_status TEXT", "offer.status", "CHECK (offer_status IN ('new', 'improved', 'not_added'))"),
-    ("staleness INTEGER", "staleness", "NOT NULL CHECK (staleness >= 0)"),
-    ("prompt TEXT", "prompt", "NOT NULL"),
-    ("prompt_version INTEGER", "prompt_version", "NOT NULL"),
-    ("writer TEXT", "writer", "NOT NULL"),
-    ("model TEXT", "model", "NOT NULL"),
-    ("detail TEXT", "detail", "NOT NULL"),
     ("source_digest TEXT", "source_digest", "REFERENCES sources (digest)"),
     ("network_digest TEXT", "network_digest", "REFERENCES graphs (digest)"),
-    ("curiosity_change REAL", "curiosity_change", "NOT NULL"),
-    ("score_change REAL", "score_change", "NOT NULL"),
-    ("train_s REAL", "durations.train_s", "NOT NULL"),
     ("elapsed_s REAL", "elapsed_s", "NOT NULL"),
 )
 _AUDIT_COLUMNS = (
@@ -66,10 +55,10 @@ _AUDIT_COLUMNS = (
 _EDITION_COLUMNS = (("num_settled INTEGER", "num_settled", "NOT NULL CHECK (num_settled >= 0)"),)
 
 
-def _generated(columns: tuple[tuple[str, str, str], ...]) -> str:
-    """Define columns. They are stored: to check a file that has virtual ones, SQLite parses each entry."""
+def _generated(columns: tuple[tuple[str, str, str], ...], kind: str = "VIRTUAL") -> str:
+    """Define columns. VIRTUAL: they take no space, and SQLite parses the entry to read one."""
     return "\n".join(
-        f"  {name} GENERATED ALWAYS AS (json_extract(entry, '$.{path}')) STORED {rules}".rstrip() + ","
+        f"  {name} GENERATED ALWAYS AS (json_extract(entry, '$.{path}')) {kind} {rules}".rstrip() + ","
         for name, path, rules in columns
     )
 
@@ -79,9 +68,15 @@ CREATE TABLE new_placements ( -- the log: what each settled job changed
   number INTEGER PRIMARY KEY,
   settled_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
 {_generated(_PLACEMENT_COLUMNS)}
+  train_s REAL GENERATED ALWAYS AS (coalesce(json_extract(entry, '$.durations.train_s'), 0.0)) VIRTUAL,
   entry TEXT NOT NULL, -- JSON of domain.Placement
   CHECK ((num_parameters IS NULL) + (flops IS NULL) + (width IS NULL) + (depth IS NULL) IN (0, 4)),
   CHECK ((objective IS NULL) + (test_accuracy IS NULL) + (test_loss IS NULL) IN (0, 3)),
+  CHECK (json_extract(entry, '$.fallback') IN (0, 1)),
+  CHECK (json_extract(entry, '$.staleness') >= 0),
+  CHECK (json_extract(entry, '$.rung_accuracy') BETWEEN 0 AND 1),
+  CHECK (json_extract(entry, '$.offer.temperature') BETWEEN 0 AND 1),
+  CHECK (json_extract(entry, '$.offer.status') IN ('new', 'improved', 'not_added')),
   CHECK ((outcome = 'trained') <= (objective IS NOT NULL)),
   CHECK (status = 'not_added' OR (cell IS NOT NULL AND objective IS NOT NULL))
 ) {STRICT};
@@ -89,14 +84,14 @@ CREATE TABLE new_placements ( -- the log: what each settled job changed
 CREATE TABLE new_audits ( -- of the log: second trainings of elites, by another seed
   number INTEGER PRIMARY KEY,
   audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-{_generated(_AUDIT_COLUMNS)}
+{_generated(_AUDIT_COLUMNS, "STORED")}
   entry TEXT NOT NULL -- JSON of domain.Audit
 ) {STRICT};
 
 CREATE TABLE new_editions ( -- of the log: the prompt sets that the search has used
   number INTEGER PRIMARY KEY,
   adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-{_generated(_EDITION_COLUMNS)}
+{_generated(_EDITION_COLUMNS, "STORED")}
   entry TEXT NOT NULL -- JSON of domain.Edition
 ) {STRICT};
 
@@ -122,6 +117,8 @@ _NEW_VIEWS = {
 _PARENTS = """
 (SELECT json_group_array(parent) FROM
   (SELECT parent FROM parents WHERE parents.job = placements.job ORDER BY position)) AS parents"""
+
+_DEFAULTS = {"num_charged": 0, "by_rule": False, "rung_ratio": 0.0, "structure": []}
 
 _Row = dict[str, Any]
 
@@ -160,7 +157,16 @@ def _fill(
 
 
 def _json(entry: _Row) -> str:
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(_without_defaults(entry), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _without_defaults(entry: _Row) -> _Row:
+    """Leave out what reading restores, as in the entries that are written from now on."""
+    return {
+        name: _without_defaults(value) if isinstance(value, dict) else value
+        for name, value in entry.items()
+        if value is not None and value != _DEFAULTS.get(name)
+    }
 
 
 def _placement(row: _Row) -> _Row:

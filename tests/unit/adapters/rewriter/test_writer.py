@@ -25,7 +25,7 @@ from llmatic_daemon.adapters.rewriter.steps import (
     Recurrent,
     Residual,
     layers,
-    steps,
+    walk,
 )
 from llmatic_daemon.adapters.rewriter.writer import OfflineRewriter
 from llmatic_daemon.domain import Prompt, PromptKind, Task
@@ -199,7 +199,7 @@ def read(source, task=TASK):
 
 
 def count(source, kind, task=TASK):
-    return sum(isinstance(step, kind) for step in steps(read(source, task)))
+    return sum(isinstance(step, kind) for step in walk(read(source, task)))
 
 
 def widths(source):

@@ -1,14 +1,16 @@
 """Records as JSON: equal after the way there and back, to the last bit of a float."""
 
+import json
 import math
 import random
 import struct
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from llmatic_daemon.adapters.storage.json_format import AUDITS, EDITIONS, PLACEMENTS, SEARCHES
-from llmatic_daemon.domain import Job, Placement
+from llmatic_daemon.domain import Audit, Edition, Epoch, Job, Placement, SavedSearch
 from tests.support.sample_placements import audit, edition, failure, saved_search, success
 
 JOB = Job(number=1, attempt=1)
@@ -61,8 +63,9 @@ def test_weights_are_not_written():
 
 
 def test_fact_that_an_older_version_did_not_know_has_its_default():
-    text = PLACEMENTS.write(replace(failure(1, JOB), cost=2.0)).replace('"cost":2.0,', "")
+    text = PLACEMENTS.write(replace(failure(1, JOB), cost=2.0)).replace(',"cost":2.0', "")
 
+    assert "cost" not in text
     assert PLACEMENTS.read(text).cost == next(f.default for f in fields(Placement) if f.name == "cost")
 
 
@@ -74,5 +77,70 @@ def test_fact_that_only_a_newer_version_knows_is_passed_over():
 
 
 def test_text_that_no_encoding_can_write_is_refused_before_it_is_stored():
-    with pytest.raises(UnicodeEncodeError):
-        PLACEMENTS.write(replace(failure(1, JOB), detail="\ud800")).encode()
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        PLACEMENTS.write(replace(failure(1, JOB), detail="\ud800"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_number_that_is_not_finite_is_refused_wherever_it_stands(value: float):
+    placement, _ = success(1, JOB)
+    assert placement.report
+    curve = (Epoch(number=1, train_loss=value, accuracy=0.5),)
+
+    with pytest.raises(ValueError, match="must be finite"):
+        PLACEMENTS.write(replace(placement, elapsed_s=value))
+    with pytest.raises(ValueError, match="must be finite"):
+        PLACEMENTS.write(replace(placement, report=replace(placement.report, curve=curve)))
+
+
+def test_text_that_looks_like_a_missing_number_is_kept():
+    placement = replace(failure(1, JOB), detail="null, NaN")
+
+    assert PLACEMENTS.read(PLACEMENTS.write(placement)) == placement
+
+
+def test_defaults_are_left_out_and_never_change():
+    """They are part of the format: an entry without a field was written with its default."""
+    defaults = {
+        "Durations": {"llm_s": 0.0, "lift_s": 0.0, "wait_s": 0.0, "train_s": 0.0, "total_s": 0.0},
+        "Elite": {"rung_accuracy": None, "rung_ratio": 0.0, "structure": ()},
+        "Job": {"num_charged": 0},
+        "Placement": {
+            "by_rule": False,
+            "rung_accuracy": None,
+            "rung_ratio": 0.0,
+            "cost": 0.0,
+            "structure": (),
+            "violation": None,
+        },
+        "Prompt": {"weight": 1.0, "version": 0},
+        "Report": {"weights": None, "normalisation": None, "rung_accuracy": None, "cost": 1.0},
+    }
+    text = PLACEMENTS.write(failure(1, JOB))
+
+    assert {kind.__name__: found for kind in stored_kinds() if (found := defaults_of(kind))} == defaults
+    assert json.loads(text)["job"] == {"number": 1, "attempt": 1}
+    assert json.loads(text).keys().isdisjoint({*defaults["Placement"], "report", "cell"})
+
+
+def test_part_of_a_record_is_none_by_default_where_it_may_be_none():
+    for kind in stored_kinds() - {Placement, Audit, Edition, SavedSearch}:
+        for name, hint in get_type_hints(kind).items():
+            assert type(None) not in get_args(hint) or defaults_of(kind)[name] is None
+
+
+def defaults_of(kind: type) -> dict[str, object]:
+    return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+
+
+def stored_kinds() -> set[type]:
+    """Return the classes of stored records and of all their parts."""
+    found: set[type] = set()
+    left: list[Any] = [Placement, Audit, Edition, SavedSearch]
+    while left:
+        kind = left.pop()
+        if is_dataclass(kind) and kind not in found:
+            found.add(kind)
+            left.extend(get_type_hints(kind).values())
+        left.extend(get_args(kind))
+    return found
