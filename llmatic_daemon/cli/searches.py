@@ -146,7 +146,7 @@ def show_candidate(number: int, state: Path, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
     with History(state) as history:
         placement, ancestors = history.placement(number), history.lineage(number)
-        audit = history.audit(number)
+        audit, deaths = history.audit(number), history.deaths(number)
         digest = placement.source_digest
         source = history.source(digest) if digest else None
         parent = _parent_source(history, placement.parents)
@@ -154,13 +154,14 @@ def show_candidate(number: int, state: Path, as_json: bool) -> None:
         facts = {
             "placement": placement,
             "audit": audit,
+            "trainer_deaths": deaths,
             "lineage": ancestors,
             "source": source,
             "parent": parent,
         }
         show(views.as_json(facts), True)
         return
-    show(views.candidate(placement, audit, ancestors, source, parent), False)
+    show(views.candidate(placement, audit, deaths, ancestors, source, parent), False)
 
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:

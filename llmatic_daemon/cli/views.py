@@ -23,9 +23,11 @@ from llmatic_daemon.domain import (
     Finding,
     Measures,
     Placement,
+    TrainerDeath,
     Verdict,
 )
 from llmatic_daemon.domain.text import count, ratio
+from llmatic_daemon.domain.trainer_deaths import signal_name
 from llmatic_daemon.search.comparison import MIN_CANDIDATES, uplift
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -64,6 +66,7 @@ def status(now: StoredStatus) -> Group:
         ("database", _database(now)),
         ("last backup", _backup(now)),
         *_audits(now),
+        *_trainer_deaths(now),
         *_active_prompts(now),
         *_arms(now),
         *_sandbox(now),
@@ -149,6 +152,13 @@ def _sandbox(now: StoredStatus) -> Iterable[tuple[str, str]]:
         yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
+def _trainer_deaths(now: StoredStatus) -> Iterable[tuple[str, str]]:
+    if now.num_trainer_deaths:
+        yield "trainers died", f"{now.num_trainer_deaths}, while they trained a network"
+    for device, reason in now.devices_out_reasons.items():
+        yield "out of service", f"{device}: {reason}"
+
+
 def _audits(now: StoredStatus) -> Iterable[tuple[str, str]]:
     if now.num_audits:
         yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
@@ -203,6 +213,7 @@ def measures(found: Measures) -> Table:
 def candidate(
     placement: Placement,
     audit: Audit | None,
+    deaths: Sequence[TrainerDeath],
     ancestors: Sequence[Ancestor],
     source: str | None,
     parent: str | None,
@@ -212,6 +223,7 @@ def candidate(
     parts += _result(placement)
     if audit is not None:
         parts.append(_audited(audit))
+    parts += map(_trainer_death, deaths)
     parts.append(Text(f"lineage: {lineage(ancestors)}"))
     if placement.report and placement.report.curve:
         parts += _curve(placement.report.curve)
@@ -267,6 +279,13 @@ def _result(placement: Placement) -> list[RenderableType]:
     if placement.measures is not None:
         parts.append(measures(placement.measures))
     return parts
+
+
+def _trainer_death(death: TrainerDeath) -> Text:
+    doubted = ", ".join(map(str, death.suspects))
+    audited = f"; audited first, for it had measured them: candidates {doubted}" if doubted else ""
+    how = signal_name(death.signal)
+    return Text(f"ended trainer on {death.device} ({how}) with seed {death.seed}: {death.detail}{audited}")
 
 
 def _audited(audit: Audit) -> Text:

@@ -7,11 +7,14 @@ import time
 from collections import deque
 from pathlib import Path
 
-from llmatic_daemon.adapters.storage.notes import sandbox_note
+from llmatic_daemon.adapters.storage.notes import devices_note, sandbox_note
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.adapters.storage.state_health import damage_of, sizes
 from llmatic_daemon.domain.events import (
     DatabaseChecked,
+    DeviceChanged,
+    DeviceTakenOut,
+    Event,
     EventBus,
     LoopLagMeasured,
     SandboxProbed,
@@ -80,3 +83,26 @@ async def report_sandbox(lifter: Lifter, events: EventBus, state_dir: Path) -> N
         await asyncio.to_thread(sandbox_note.write, state_dir, missing)
     except OSError as error:
         logger.warning("the sandbox note is not written: %s", error, extra={"action": "sandbox"})
+
+
+async def report_devices(events: EventBus, state_dir: Path) -> None:
+    """Note for `status` which device workers are out of service, from none on, until cancelled."""
+    out: dict[str, str] = {}
+    changed = asyncio.Event()
+
+    def receive(event: Event) -> None:
+        if isinstance(event, DeviceTakenOut):
+            out[event.device] = event.reason
+            changed.set()
+        elif isinstance(event, DeviceChanged) and event.device in out:  # a reload has brought it back
+            del out[event.device]
+            changed.set()
+
+    events.subscribe(receive)
+    while True:
+        try:
+            await asyncio.to_thread(devices_note.write, state_dir, dict(out))
+        except OSError as error:
+            logger.warning("the devices note is not written: %s", error, extra={"action": "devices"})
+        await changed.wait()
+        changed.clear()

@@ -154,7 +154,7 @@ async def _open_search(settings: Settings, adapters: Adapters, stack: AsyncExitS
         events=adapters.events,
     )
     engine = build.engine(settings, evolution, task, ports)
-    view = partial(status_of, engine, arm, settings.budget.max_evaluations or None)
+    view = partial(status_of, engine, arm, trainer, settings.budget.max_evaluations or None)
     return _Search(task=task, store=store, ports=ports, engine=engine, view=view)
 
 
@@ -206,7 +206,7 @@ def _services(
     status, listening = ServiceStatus(), asyncio.Event()
     events.subscribe(status.receive)
     verbs = {"backup": backup_verb(state_dir, events)}
-    services = [
+    return (
         Service("data set check", partial(build_search.check_task, ports.trainer, search.task)),
         Service("prompt folder", prompts.watch),
         Service("control", partial(control.serve, verbs, listening)),
@@ -223,9 +223,8 @@ def _services(
         ),
         Service("sandbox report", partial(health.report_sandbox, ports.lifter, events, state_dir)),
         Service("checkpoints", partial(keep_checkpoints, search.engine, store)),
+        # Without audits by chance too: a trainer's death puts in doubt what it has measured.
+        Service("audits", Auditor(search.engine, search.task, ports, settings.engine).run),
+        Service("device report", partial(health.report_devices, events, state_dir)),
         Service("health", partial(health.watch, events, state_dir)),
-    ]
-    if settings.audit.ratio:
-        auditor = Auditor(search.engine, search.task, ports, settings.engine)
-        services.append(Service("audits", auditor.run))
-    return tuple(services)
+    )

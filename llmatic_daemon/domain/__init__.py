@@ -1,7 +1,8 @@
 """The nouns of the search, frozen, in the order of a candidate's life.
 
 Task, Prompt -> Job -> Proposal -> Request -> Completion -> Candidate -> Network -> Report -> Placement.
-The log of a search holds its placements, and between them the editions of its prompts and its audits.
+The log of a search holds its placements, and between them the editions of its prompts, its audits and the
+deaths of trainers.
 Units end names (`_s`, `_bytes`, `_ratio`); counts are `num_...`.
 """
 
@@ -32,6 +33,7 @@ from llmatic_daemon.domain.prompts import (
 )
 from llmatic_daemon.domain.states import Checkpoint, Identity, SavedSearch, SearchStatus, Tessellation
 from llmatic_daemon.domain.task import Task, digest
+from llmatic_daemon.domain.trainer_deaths import TrainerDeath
 from llmatic_daemon.domain.trainings import (
     DevicePhase,
     Epoch,

@@ -73,3 +73,7 @@ class Contender:
     figures: Accuracies
     #: Drawn to be audited as soon as it holds its cell, and not audited yet.
     wants_audit: bool
+    #: Whether it has been trained a second time.
+    is_audited: bool = False
+    #: Whether the trainer that measured it died later of damaged memory; audited before all others.
+    is_suspect: bool = False

@@ -5,6 +5,7 @@ LLMaticError
 │   └── Outdated             the request is based on something that has changed since
 ├── ConfigurationError       exit 78 (EX_CONFIG): a person must change something first
 │   └── StateVersionError    the database is of another version, or of another program
+├── NoDeviceWorker           exit 69: the trainers of all device workers have died too often
 ├── StateLocked              exit 75 (EX_TEMPFAIL): another daemon uses this state folder
 └── Unavailable              exit 69 (EX_UNAVAILABLE) at start; later, the job is released and retried
     ├── WriterUnavailable
@@ -14,6 +15,7 @@ LLMaticError
     │   └── EndpointRefused      a key, an address or a setting is wrong: a retry is useless
     ├── LifterUnavailable
     ├── TrainerUnavailable
+    │   └── TrainerDied      a network ended its trainer: it is tried once more, in a fresh one
     └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
 
 A message states what is expected, what was found, where, and what to do, in one line.
@@ -91,6 +93,33 @@ class LifterUnavailable(Unavailable):
 
 class TrainerUnavailable(Unavailable):
     """A trainer died or could not be started."""
+
+
+class TrainerDied(TrainerUnavailable):
+    """A trainer ended while it trained a network; another one has taken its place.
+
+    Args:
+        message: As in all errors: how it ended, with its last lines.
+        device: Name of the device worker.
+        trainer: Identity of its process.
+        signal: That ended the process; None: it ended by itself.
+        train_s: Time since the training began, in seconds.
+    """
+
+    def __init__(
+        self, message: str, *, device: str, trainer: str, signal: int | None, train_s: float
+    ) -> None:
+        super().__init__(message)
+        self.device = device
+        self.trainer = trainer
+        self.signal = signal
+        self.train_s = train_s
+
+
+class NoDeviceWorker(LLMaticError):
+    """Every device worker was taken out of service; a restart begins with fresh ones."""
+
+    exit_code = 69
 
 
 class StoreUnavailable(Unavailable):

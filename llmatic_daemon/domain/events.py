@@ -9,6 +9,7 @@ from llmatic_daemon.domain.jobs import Job
 from llmatic_daemon.domain.placements import CommitResult, Placement
 from llmatic_daemon.domain.prompts import Edition
 from llmatic_daemon.domain.sandbox import Layer
+from llmatic_daemon.domain.trainer_deaths import TrainerDeath
 from llmatic_daemon.domain.trainings import DevicePhase, RestartReason
 
 
@@ -121,6 +122,22 @@ class TrainerReplaced:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceTakenOut:
+    """A device worker starts no trainer any more, because its trainers died with too many networks."""
+
+    device: str
+    #: One line for a person: why, and what to do.
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeathRecorded:
+    """The death of a trainer has been committed and applied."""
+
+    death: TrainerDeath
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxProbed:
     """It is known which layers of the sandbox this machine lacks."""
 
@@ -193,6 +210,8 @@ Event = (
     | DeviceChanged
     | DeviceRemoved
     | TrainerReplaced
+    | DeviceTakenOut
+    | DeathRecorded
     | SandboxProbed
     | BackupFinished
     | RoutesServed

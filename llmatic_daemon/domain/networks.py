@@ -46,13 +46,15 @@ class Outcome(StrEnum):
     NAN = "nan"
     TIMEOUT = "timeout"
     OOM = "oom"
+    #: The network ended its trainer, in a fresh process too; neither prompt nor endpoint is blamed.
+    TRAINER_DIED = "trainer_died"
     #: External failures used up `max_attempts`; the prompt is not blamed.
     ERROR = "error"
 
     @property
     def blames_prompt(self) -> bool:
         """Whether the outcome counts for the prompt."""
-        return self not in (Outcome.CONTEXT, Outcome.ERROR)
+        return self not in (Outcome.CONTEXT, Outcome.ERROR, Outcome.TRAINER_DIED)
 
     @property
     def is_reproducible(self) -> bool:

@@ -176,6 +176,8 @@ class Elite:
     rung_ratio: float = 0.0
     #: See `Placement.structure`.
     structure: tuple[tuple[str, int], ...] = ()
+    #: See `Report.trainer`.
+    trainer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,11 +14,12 @@ from llmatic_daemon.domain.prompts import Edition
 from llmatic_daemon.domain.sandbox import Layer
 from llmatic_daemon.domain.states import Checkpoint, Identity, Tessellation
 from llmatic_daemon.domain.task import Task
+from llmatic_daemon.domain.trainer_deaths import TrainerDeath
 from llmatic_daemon.domain.trainings import Failure, Progress, Report, StoppedEarly, Training
 from llmatic_daemon.domain.uplift import Comparison
 
 #: What the log of a search is made of.
-Entry = Placement | Edition | Audit
+Entry = Placement | Edition | Audit | TrainerDeath
 
 
 class Writer(Protocol):
@@ -89,9 +90,15 @@ class Trainer(Protocol):
             StoppedEarly only if `training.rung.should_continue` returned False.
 
         Raises:
-            TrainerUnavailable: the trainer died; it has been replaced.
+            TrainerDied: the network ended its trainer, which has been replaced.
+            TrainerUnavailable: the training did not end in time, or no trainer could be started.
+            NoDeviceWorker: all device workers have been taken out of service.
         """
         ...
+
+    def out_of_service(self) -> tuple[str, ...]:
+        """Name the device workers that start no trainer any more, because theirs died too often."""
+        return ()
 
     def overdue(self) -> tuple[str, ...]:
         """Name the device workers whose current activity exceeds its time limit."""
@@ -164,6 +171,19 @@ class Store(Protocol):
             StoreUnavailable: nothing was written; the same call may be tried again.
             ValueError: the number is not the next one, a number is not finite, or a network was
                 never placed.
+        """
+        ...
+
+    async def keep_death(self, death: TrainerDeath, artefacts: Artefacts) -> None:
+        """Store the death of a trainer with the network it worked on, in one durable transaction; idempotent.
+
+        Args:
+            death: Its number is the next one among the deaths.
+            artefacts: Source and graph of the network.
+
+        Raises:
+            StoreUnavailable: nothing was written; the same call may be tried again.
+            ValueError: the number is not the next one, or a number is not finite.
         """
         ...
 
@@ -255,8 +275,8 @@ class SearchStore(Store, Protocol):
         With a checkpoint, the entries that it already contains are left out.
 
         Equal to what was committed, except for the weights of a report, which are never stored. An
-        edition or audit comes after the placements that it counts. Of those that follow the same
-        placement, editions come first; the order makes no difference, as they change different parts.
+        edition, audit or death comes after the placements that it counts. Of those that follow the same
+        placement, editions come first and deaths last; the order makes no difference to the search.
 
         Raises:
             StoreUnavailable: the log cannot be read now.

@@ -44,6 +44,9 @@ class SearchStatus:
     curiosity: Mapping[str, float] = field(default_factory=dict)
     #: None: there was never a control arm.
     uplift: Uplift | None = None
+    #: Trainers that died while they trained a network; device workers taken out of service for that.
+    num_trainer_deaths: int = 0
+    devices_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,16 +77,19 @@ class SavedSearch:
     llm_is_out: bool
     train_s: float
     elapsed_s: float
+    #: Deaths of trainers by the digest of the network, if there were any.
+    deaths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """A search as the first part of its log made it, so that a start folds only what came after."""
 
-    #: Of the log, how much it has seen: placements, editions, audits.
+    #: Of the log, how much it has seen: placements, editions, audits, deaths of trainers.
     num_settled: int = 0
     num_editions: int = 0
     num_audits: int = 0
+    num_deaths: int = 0
     #: Names the rules by which the log was folded; by others it may give another search.
     rules_digest: str = ""
     #: None: the search before its first entry.

@@ -1,4 +1,4 @@
-"""Formatting of numbers for people."""
+"""Formatting of numbers and texts for people."""
 
 from llmatic_daemon.domain.networks import Measures
 
@@ -9,6 +9,11 @@ def count(number: float) -> str:
         if abs(number) >= limit:
             return f"{number / limit:.3g}{unit}"
     return f"{number:.0f}"
+
+
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode; what others wrote may contain them."""
+    return text.encode(errors="replace").decode()
 
 
 def ratio(measures: Measures) -> str:

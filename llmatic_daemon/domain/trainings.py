@@ -30,6 +30,8 @@ class Training:
     low_priority: bool = False
     #: None: no early stopping.
     rung: Rung | None = None
+    #: Whether the trainer must be a new process that has trained nothing before.
+    fresh: bool = False
 
 
 class Epoch(NamedTuple):
@@ -101,6 +103,8 @@ class Report:
     #: Cost in full trainings. A rung that is a separate training is added; measuring an untrained
     #: network costs 0.
     cost: float = 1.0
+    #: Identity of the trainer's process; empty: there was none.
+    trainer: str = ""
 
 
 # --- events for observers ------------------------------------------------------------------------
@@ -123,5 +127,7 @@ class RestartReason(StrEnum):
     HUNG = "hung"
     #: Its training was cancelled.
     CANCELLED = "cancelled"
+    #: A network asked for a trainer that has trained nothing.
+    FRESH = "fresh"
     #: It did not become ready in time.
     NOT_STARTED = "not_started"

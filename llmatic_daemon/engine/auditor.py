@@ -86,8 +86,9 @@ class Auditor:
         network = await self._ports.lifter.lift(candidate)
         if isinstance(network, Rejection):
             return network
-        training = Training(seed=due.seed, low_priority=True)
-        result = await self._ports.trainer.train(network, training, _unwatched)
+        training = Training(seed=due.seed, low_priority=True, fresh=due.contender.is_suspect)
+        job = due.contender.elite.job
+        result = await self._engine.train(job, candidate, network, training, _unwatched)
         assert not isinstance(result, StoppedEarly)  # there was no rung
         return result
 

@@ -6,19 +6,25 @@ import time
 from collections.abc import Callable, Sequence
 
 from llmatic_daemon.domain import (
+    Candidate,
     Edition,
     Failure,
+    Network,
     Outcome,
+    Progress,
     Prompt,
     Proposal,
     Rejection,
     Report,
+    StoppedEarly,
     Task,
+    Training,
     Trial,
 )
 from llmatic_daemon.domain.errors import EndpointOverloaded, Unavailable
 from llmatic_daemon.domain.events import PauseChanged, SlotsResized
 from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine import training_attempts
 from llmatic_daemon.engine.ledger import Ledger, wait_for
 from llmatic_daemon.engine.pipeline import CandidatePipeline
 from llmatic_daemon.search.auditing import Due
@@ -56,6 +62,7 @@ class Engine:
     ) -> None:
         self._task = task
         self._events = ports.events
+        self._trainer = ports.trainer
         self._num_slots = num_slots
         self._budget = budget
         self._retry_policy = retry_policy
@@ -179,6 +186,21 @@ class Engine:
     async def take_audit(self, due: Due, result: Report | Failure | Rejection) -> None:
         """Settle a second training; while the store is out, wait until the search drains."""
         await self._ledger.take_audit(due, result, self._task.num_validation or self._task.num_test)
+
+    async def train(
+        self,
+        job: int,
+        candidate: Candidate,
+        network: Network,
+        training: Training,
+        watch: Callable[[Progress], None],
+    ) -> Report | Failure | StoppedEarly:
+        """Train a network of an earlier job again; see `training_attempts.train`."""
+        result = await training_attempts.train(
+            self._trainer, self._ledger, job, candidate, network, training, watch
+        )
+        await self._wake_slots()  # a death may have put elites in doubt
+        return result
 
     async def drains(self) -> None:
         """Wait until no job is started any more."""

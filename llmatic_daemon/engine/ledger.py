@@ -10,20 +10,24 @@ from typing import TypeVar
 from llmatic_daemon.domain import (
     Artefacts,
     Audit,
+    Candidate,
     CommitResult,
     Edition,
     Failure,
     Job,
+    Network,
     Placement,
     Prompt,
     Rejection,
     Report,
+    TrainerDeath,
     Trial,
 )
-from llmatic_daemon.domain.errors import StoreUnavailable
+from llmatic_daemon.domain.errors import StoreUnavailable, TrainerDied
 from llmatic_daemon.domain.events import (
     Audited,
     CommitTried,
+    DeathRecorded,
     EventBus,
     JobDispatched,
     JobReleased,
@@ -33,13 +37,16 @@ from llmatic_daemon.domain.events import (
 from llmatic_daemon.domain.ports import Store
 from llmatic_daemon.search.auditing import Due
 from llmatic_daemon.search.evolution import Evolution, apply
-from llmatic_daemon.search.placement import audit, edit, place
+from llmatic_daemon.search.placement import audit, edit, note_death, place
 from llmatic_daemon.search.rules import RetryPolicy
 from llmatic_daemon.search.summaries import describe
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+#: An entry whose commit has not been seen to succeed, and its call of the store.
+_Pending = tuple[Edition | Audit | TrainerDeath, Callable[[], Awaitable[None]]]
 
 
 class Ledger:
@@ -67,8 +74,7 @@ class Ledger:
         self._elapsed_before_s = evolution.elapsed_s
         self._started = clock()
         self._lock = asyncio.Lock()
-        #: Whose commit has not been seen to succeed.
-        self._pending: Edition | Audit | None = None
+        self._pending: _Pending | None = None
         #: Whether the last request to the store failed.
         self.is_store_out = False
         #: Set when no job is started any more; audits then wait for the store no longer.
@@ -132,6 +138,12 @@ class Ledger:
         """Settle a second training; while the store is out, wait until the search drains."""
         await finish_even_if_cancelled(self._take_audit(due, result, num_images))
 
+    async def note_death(
+        self, error: TrainerDied, job: int, candidate: Candidate, network: Network, seed: int
+    ) -> bool:
+        """Record that a network has ended its trainer; False if the search was aborted while the store is out."""
+        return await finish_even_if_cancelled(self._note_death(error, job, candidate, network, seed))
+
     async def _settle(self, trial: Trial) -> None:
         async with self._lock:
             if self._pending and not await self._persist(self._flush_pending):
@@ -151,7 +163,8 @@ class Ledger:
     async def _adopt(self, prompts: Sequence[Prompt], axis_size: int) -> Edition | None:
         async with self._lock:
             before = await self._flush_pending()
-            self._pending = edit(self._evolution, prompts, axis_size)
+            edition = edit(self._evolution, prompts, axis_size)
+            self._pending = (edition, partial(self._store.adopt, edition)) if edition else None
             adopted = await self._flush_pending() or before
             return adopted if isinstance(adopted, Edition) else None
 
@@ -160,24 +173,34 @@ class Ledger:
             flush = partial(self._persist, self._flush_pending, until=self.draining)
             if self._pending and not await flush():
                 return
-            self._pending = audit(self._evolution, due, result, num_images)
+            judged = audit(self._evolution, due, result, num_images)
+            self._pending = judged, partial(self._store.keep_audit, judged)
             await flush()
 
-    async def _flush_pending(self) -> Edition | Audit | None:
-        """Store the pending edition or audit, if there is one; then apply and publish it.
+    async def _note_death(
+        self, error: TrainerDied, job: int, candidate: Candidate, network: Network, seed: int
+    ) -> bool:
+        async with self._lock:
+            if self._pending and not await self._persist(self._flush_pending):
+                return False
+            death = note_death(self._evolution, error, job, candidate, network, seed)
+            artefacts = Artefacts(source=candidate.source, graph=network.graph)
+            self._pending = death, partial(self._store.keep_death, death, artefacts)
+            return bool(await self._persist(self._flush_pending))
+
+    async def _flush_pending(self) -> Edition | Audit | TrainerDeath | None:
+        """Store the pending entry, if there is one; then apply and publish it.
 
         If its commit reported an error, it may be on the disk nevertheless. So the same one is
         stored again before anything follows it in the log; storing is idempotent.
         """
-        entry = self._pending
-        if entry is not None:
-            if isinstance(entry, Edition):
-                await self._store.adopt(entry)
-            else:
-                await self._store.keep_audit(entry)
-            self._pending = None
-            self._evolution = apply(self._evolution, entry)
-            self._publish_entry(entry)
+        if self._pending is None:
+            return None
+        entry, store = self._pending
+        await store()
+        self._pending = None
+        self._evolution = apply(self._evolution, entry)
+        self._publish_entry(entry)
         return entry
 
     # --- the store --------------------------------------------------------------------------------
@@ -227,13 +250,17 @@ class Ledger:
 
     # --- publication ------------------------------------------------------------------------------
 
-    def _publish_entry(self, entry: Edition | Audit) -> None:
-        if isinstance(entry, Edition):
-            logger.info("%s", describe(entry), extra={"action": "adopted"})
-            self._events.publish(PromptsAdopted(edition=entry))
-        else:
-            logger.info("%s", describe(entry), extra={"action": "audited", "job": entry.job})
-            self._events.publish(Audited(audit=entry))
+    def _publish_entry(self, entry: Edition | Audit | TrainerDeath) -> None:
+        match entry:
+            case Edition():
+                logger.info("%s", describe(entry), extra={"action": "adopted"})
+                self._events.publish(PromptsAdopted(edition=entry))
+            case Audit():
+                logger.info("%s", describe(entry), extra={"action": "audited", "job": entry.job})
+                self._events.publish(Audited(audit=entry))
+            case TrainerDeath():
+                logger.error("%s", describe(entry), extra={"action": "trainer_died", "job": entry.job})
+                self._events.publish(DeathRecorded(death=entry))
 
     def _publish(self, placement: Placement) -> None:
         extra = {"action": "placed", "job": placement.job.number, "slot": placement.slot}

@@ -21,6 +21,7 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.events import SlotChanged
 from llmatic_daemon.domain.ports import Ports
+from llmatic_daemon.engine import training_attempts
 from llmatic_daemon.engine.ledger import Ledger
 from llmatic_daemon.search.candidates.representation import representation_of
 from llmatic_daemon.search.proposals import num_epochs, propose, rng_for, shorten, should_continue
@@ -83,9 +84,16 @@ class CandidatePipeline:
         if duplicate:
             return replace(trial, result=duplicate)
         self.show(slot, "wait", f"{network.measures.flops / 1e6:.2f} MFLOPs")
-        training = self._training(proposal, network)
-        report = await self._ports.trainer.train(network, training, self._watcher(slot))
-        return replace(trial, result=report)
+        result = await training_attempts.train(
+            self._ports.trainer,
+            self._ledger,
+            proposal.job.number,
+            candidate,
+            network,
+            self._training(proposal, network),
+            self._watcher(slot),
+        )
+        return replace(trial, result=result)
 
     async def _write(self, trial: Trial) -> tuple[Trial, tuple[str, ...]]:
         """Ask the writer, with a shorter request each time while it is too long.

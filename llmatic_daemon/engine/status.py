@@ -1,12 +1,13 @@
 """The search in numbers, read from a running engine."""
 
 from llmatic_daemon.domain import SearchStatus
+from llmatic_daemon.domain.ports import Trainer
 from llmatic_daemon.engine.control_arm import ControlArm
 from llmatic_daemon.engine.engine import Engine
 from llmatic_daemon.search.prompt_book import highest_curiosity
 
 
-def status_of(engine: Engine, arm: ControlArm, max_evaluations: int | None) -> SearchStatus:
+def status_of(engine: Engine, arm: ControlArm, trainer: Trainer, max_evaluations: int | None) -> SearchStatus:
     """Return the search in numbers, as it is after the last commit."""
     now = engine.evolution
     return SearchStatus(
@@ -29,4 +30,6 @@ def status_of(engine: Engine, arm: ControlArm, max_evaluations: int | None) -> S
         median_objective=now.networks.median_objective,
         curiosity=highest_curiosity(now.individuals, now.prompts.current),
         uplift=arm.uplift(),
+        num_trainer_deaths=now.num_deaths,
+        devices_out=trainer.out_of_service(),
     )

@@ -1,7 +1,7 @@
 """Audits: which elites are trained a second time, the verdict, and the holder of a cell afterwards."""
 
 import math
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from annotated_types import Interval
 from immutables import Map
 
 from llmatic_daemon.domain import Accuracies, Audit, Contender, Failure, Outcome, Rejection, Report, Verdict
+from llmatic_daemon.domain.text import without_surrogates
 from llmatic_daemon.search.rules import Ratio
 
 #: Number of networks that are kept for each cell, its elite included; they replace an elite that falls.
@@ -74,10 +75,30 @@ class Contenders:
     def after(self, audit: Audit) -> "Contenders":
         """Return the contenders after an audit, whose mean replaces the first accuracies."""
         revised = tuple(
-            replace(each, figures=audit.mean, wants_audit=False) if each.elite.job == audit.job else each
+            replace(each, figures=audit.mean, wants_audit=False, is_audited=True, is_suspect=False)
+            if each.elite.job == audit.job
+            else each
             for each in self.of(audit.cell)
         )
         return self._with(audit.cell, revised)
+
+    def measured_by(self, trainer: str) -> tuple[int, ...]:
+        """Return the jobs whose only accuracy is of one trainer's process, ascending."""
+        everyone = (each for ranked in self.ranked.values() for each in ranked)
+        return tuple(
+            sorted(
+                each.elite.job for each in everyone if each.elite.trainer == trainer and not each.is_audited
+            )
+        )
+
+    def doubted(self, jobs: Collection[int]) -> "Contenders":
+        """Return the contenders after the accuracies of some are in doubt; one that was audited is not."""
+        ranked, due = self.ranked, self.due
+        for cell, contenders in self.ranked.items():
+            if any(each.elite.job in jobs for each in contenders):
+                revised = tuple(_doubted(each) if each.elite.job in jobs else each for each in contenders)
+                ranked, due = ranked.set(cell, revised), _with_due(due, cell, revised[0])
+        return Contenders(ranked=ranked, due=due)
 
     def _with(self, cell: int, contenders: tuple[Contender, ...]) -> "Contenders":
         # The sort is stable, so a network must be better to overtake another one.
@@ -90,6 +111,10 @@ class Contenders:
 
 #: Before the first placement.
 NO_CONTENDERS = Contenders()
+
+
+def _doubted(contender: Contender) -> Contender:
+    return contender if contender.is_audited else replace(contender, wants_audit=True, is_suspect=True)
 
 
 def _with_due(due: Map[int, int], cell: int, holder: Contender) -> Map[int, int]:
@@ -117,11 +142,11 @@ def is_drawn(rules: AuditRules, search_seed: int, job: int) -> bool:
 
 
 def next_due(contenders: Contenders, search_seed: int, skipped_audits: Set[int] = frozenset()) -> Due | None:
-    """Return the oldest elite that is due for an audit, except some jobs, or None."""
+    """Return the elite to audit next, except some jobs, or None: suspects first, then the oldest."""
     jobs = {cell: job for cell, job in contenders.due.items() if job not in skipped_audits}
     if not jobs:
         return None
-    cell = min(jobs, key=jobs.__getitem__)
+    cell = min(jobs, key=lambda each: (not contenders.of(each)[0].is_suspect, jobs[each]))
     contender = contenders.of(cell)[0]
     _, seed = _draw(search_seed, contender.elite.job)
     return Due(cell=cell, contender=contender, seed=seed)
@@ -194,7 +219,7 @@ def judge(
         cell=due.cell,
         seed=due.seed,
         outcome=Outcome.TRAINED if isinstance(result, Report) else result.cause,
-        detail="" if isinstance(result, Report) else _printable(result.detail),
+        detail="" if isinstance(result, Report) else without_surrogates(result.detail),
         first=first,
         second=second,
         standard_error=error,
@@ -215,8 +240,3 @@ def _figures(result: Report | Failure | Rejection) -> Accuracies:
     if not math.isfinite(result.objective):
         raise ValueError(f"an objective must be finite, got {result.objective!r}")
     return Accuracies(objective=result.objective, test_accuracy=result.test_accuracy)
-
-
-def _printable(detail: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode; a network's message may contain them."""
-    return detail.encode(errors="replace").decode()

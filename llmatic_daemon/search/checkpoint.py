@@ -15,7 +15,7 @@ from llmatic_daemon.search.evolution import Best, Evolution, Window
 from llmatic_daemon.search.prompt_book import PromptBook
 
 #: Grows when what `apply` makes of the log changes.
-_FORMAT = 3
+_FORMAT = 4
 
 
 def rules_digest(evolution: Evolution) -> str:
@@ -30,6 +30,7 @@ def checkpoint_of(evolution: Evolution) -> Checkpoint:
         num_settled=evolution.num_settled,
         num_editions=edition.number if edition else 0,
         num_audits=evolution.num_audits,
+        num_deaths=evolution.num_deaths,
         rules_digest=rules_digest(evolution),
         search=_saved(evolution),
     )
@@ -56,6 +57,7 @@ def _saved(evolution: Evolution) -> SavedSearch:
         llm_is_out=evolution.llm_is_out,
         train_s=evolution.train_s,
         elapsed_s=evolution.elapsed_s,
+        deaths=dict(sorted(evolution.deaths.items())),
     )
 
 
@@ -89,6 +91,8 @@ def resumed(empty: Evolution, checkpoint: Checkpoint) -> Evolution | None:
         train_s=saved.train_s,
         elapsed_s=saved.elapsed_s,
         num_audits=checkpoint.num_audits,
+        num_deaths=checkpoint.num_deaths,
+        deaths=Map(saved.deaths),
     )
 
 

@@ -1,7 +1,7 @@
 """The whole search as one immutable value.
 
-`proposals.propose` draws the next candidate. `placement.place`, `edit` and `audit` decide what a finished
-candidate, other prompts or a second training change. `apply` applies these entries of the log. Folding
+`proposals.propose` draws the next candidate. `placement.place`, `edit`, `audit` and `note_death` decide what a
+finished candidate, other prompts, a second training or the death of a trainer change. `apply` applies these entries of the log. Folding
 `apply` over the stored log rebuilds the search exactly.
 """
 
@@ -19,7 +19,9 @@ from llmatic_daemon.domain import (
     Operator,
     Placement,
     PromptElite,
+    TrainerDeath,
 )
+from llmatic_daemon.domain.ports import Entry
 from llmatic_daemon.search import auditing, early_stopping, prompt_book
 from llmatic_daemon.search.archive.archive import CVTArchive
 from llmatic_daemon.search.auditing import NO_AUDITS, NO_CONTENDERS, AuditRules, Contenders
@@ -91,10 +93,13 @@ class Evolution:
     #: The networks that may hold a cell of the network archive if its elite falls.
     contenders: Contenders = NO_CONTENDERS
     num_audits: int = 0
+    num_deaths: int = 0
+    #: Trainers that a network has ended, by its digest.
+    deaths: Map[str, int] = Map()
     early_stopping_rules: EarlyStoppingRules = NO_EARLY_STOPPING
 
 
-def apply(evolution: Evolution, entry: Placement | Edition | Audit) -> Evolution:
+def apply(evolution: Evolution, entry: Entry) -> Evolution:
     """Return the search after an entry of its log. Total and deterministic: it decides nothing.
 
     Raises:
@@ -104,6 +109,8 @@ def apply(evolution: Evolution, entry: Placement | Edition | Audit) -> Evolution
         return _after_edition(evolution, entry)
     if isinstance(entry, Audit):
         return _after_audit(evolution, entry)
+    if isinstance(entry, TrainerDeath):
+        return _after_death(evolution, entry)
     return _after_placement(evolution, entry)
 
 
@@ -132,7 +139,18 @@ def _after_audit(evolution: Evolution, audit: Audit) -> Evolution:
     )
 
 
-def _check_next(kind: str, entry: Edition | Audit, number: int, num_settled: int) -> None:
+def _after_death(evolution: Evolution, death: TrainerDeath) -> Evolution:
+    _check_next("death", death, evolution.num_deaths + 1, evolution.num_settled)
+    digest = death.network_digest
+    return replace(
+        evolution,
+        num_deaths=death.number,
+        deaths=evolution.deaths.set(digest, evolution.deaths.get(digest, 0) + 1),
+        contenders=evolution.contenders.doubted(death.suspects),
+    )
+
+
+def _check_next(kind: str, entry: Edition | Audit | TrainerDeath, number: int, num_settled: int) -> None:
     if (entry.number, entry.num_settled) != (number, num_settled):
         raise ValueError(
             f"{kind} {number} after {num_settled} placements must come next, got {entry.number} after "
@@ -166,7 +184,7 @@ def _after_placement(evolution: Evolution, placement: Placement) -> Evolution:
     )
 
 
-def fold(evolution: Evolution, log: Iterable[Placement | Edition | Audit]) -> Evolution:
+def fold(evolution: Evolution, log: Iterable[Entry]) -> Evolution:
     """Rebuild a search from its log."""
     for entry in log:
         evolution = apply(evolution, entry)
@@ -182,6 +200,7 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         return None
     assert placement.measures is not None
     assert placement.source_digest is not None
+    untrained = _is_untrained(evolution, placement)
     elite = Elite(
         job=placement.job.number,
         source_digest=placement.source_digest,
@@ -189,11 +208,11 @@ def _contender(evolution: Evolution, placement: Placement) -> Contender | None:
         rung_accuracy=placement.rung_accuracy,
         rung_ratio=placement.rung_ratio,
         structure=placement.structure,
+        trainer="" if untrained else placement.report.trainer,
     )
     figures = Accuracies(objective=placement.report.objective, test_accuracy=placement.report.test_accuracy)
     drawn = auditing.is_drawn(evolution.audit_rules, evolution.rules.seed, elite.job)
-    wants_audit = drawn and not _is_untrained(evolution, placement)
-    return Contender(elite=elite, figures=figures, wants_audit=wants_audit)
+    return Contender(elite=elite, figures=figures, wants_audit=drawn and not untrained)
 
 
 def _is_untrained(evolution: Evolution, placement: Placement) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from llmatic_daemon.domain import (
     AddStatus,
     Audit,
+    Candidate,
     Completion,
     Duplicate,
     Durations,
     Edition,
     Failure,
+    Network,
     Outcome,
     Placement,
     Prompt,
@@ -19,8 +21,12 @@ from llmatic_daemon.domain import (
     Rejection,
     Report,
     StoppedEarly,
+    TrainerDeath,
     Trial,
 )
+from llmatic_daemon.domain.errors import TrainerDied
+from llmatic_daemon.domain.text import without_surrogates
+from llmatic_daemon.domain.trainer_deaths import is_damage
 from llmatic_daemon.search import auditing, prompt_book, temperature
 from llmatic_daemon.search.archive.archive import Insertion
 from llmatic_daemon.search.auditing import Due
@@ -148,6 +154,38 @@ def audit(evolution: Evolution, due: Due, result: Report | Failure | Rejection, 
     )
 
 
+def note_death(
+    evolution: Evolution, error: TrainerDied, job: int, candidate: Candidate, network: Network, seed: int
+) -> TrainerDeath:
+    """Decide what the death of a trainer changes: networks that it measured are audited first.
+
+    Only if its memory may have been damaged. An audit of a network has confirmed it by another trainer.
+
+    Args:
+        evolution: The current search.
+        error: How the trainer ended.
+        job: Job of the network.
+        candidate: Source of the network.
+        network: What was being trained.
+        seed: Of the training.
+    """
+    suspects = evolution.contenders.measured_by(error.trainer) if is_damage(error.signal) else ()
+    return TrainerDeath(
+        number=evolution.num_deaths + 1,
+        num_settled=evolution.num_settled,
+        job=job,
+        source_digest=candidate.digest,
+        network_digest=network.digest,
+        seed=seed,
+        device=error.device,
+        trainer=error.trainer,
+        signal=error.signal,
+        detail=without_surrogates(str(error)),
+        train_s=error.train_s,
+        suspects=suspects,
+    )
+
+
 # --- the parts of `place` ------------------------------------------------------------------------
 
 _NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
@@ -174,7 +212,7 @@ def _detail(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> 
         case Duplicate():
             return f"the same network as job {result.of}"
         case Rejection() | Failure():  # a candidate's message may contain lone surrogates
-            return result.detail.encode(errors="replace").decode()
+            return without_surrogates(result.detail)
 
 
 def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:
@@ -215,6 +253,7 @@ def _credit(evolution: Evolution, trial: Trial, outcome: Outcome, status: AddSta
 
 def _earns_credit(trial: Trial, outcome: Outcome) -> bool:
     """Return whether the candidate counts for its prompt; one that a rule wrote does not."""
+    outcome = trial.result.outcome if isinstance(trial.result, Duplicate) else outcome
     by_rule = trial.proposal.by_rule or (trial.completion and trial.completion.fallback)
     return outcome.blames_prompt and not by_rule
 

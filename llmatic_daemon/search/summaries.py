@@ -1,10 +1,11 @@
 """Summaries: one log line for each entry of a search's log."""
 
-from llmatic_daemon.domain import Arm, Audit, Edition, Placement
+from llmatic_daemon.domain import Arm, Audit, Edition, Placement, TrainerDeath
+from llmatic_daemon.domain.ports import Entry
 
 
-def describe(entry: Placement | Edition | Audit) -> str:
-    """Summarize a candidate, a prompt set or an audit in one line."""
+def describe(entry: Entry) -> str:
+    """Summarize a candidate, a prompt set, an audit or the death of a trainer in one line."""
     match entry:
         case Placement():
             return _placement(entry)
@@ -12,6 +13,8 @@ def describe(entry: Placement | Edition | Audit) -> str:
             return _edition(entry)
         case Audit():
             return _audit(entry)
+        case TrainerDeath():
+            return _death(entry)
 
 
 def _placement(placement: Placement) -> str:
@@ -53,4 +56,12 @@ def _audit(audit: Audit) -> str:
         f"audit of candidate {audit.job}: {audit.verdict.upper()}, accuracy "
         f"{audit.first.objective:.3f} and {audit.second.objective:.3f}{failed}, "
         f"standard error {audit.standard_error:.3f}; {after}; training {audit.train_s:.1f} s"
+    )
+
+
+def _death(death: TrainerDeath) -> str:
+    doubted = f"; {len(death.suspects)} networks that it measured are audited first" if death.suspects else ""
+    return (
+        f"trainer on {death.device} died with the network of candidate {death.job} "
+        f"({death.network_digest[:12]}, seed {death.seed}): {death.detail}{doubted}"
     )

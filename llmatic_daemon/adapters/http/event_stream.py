@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmatic_daemon.adapters.http.schemas import CandidateSummary, SlotState, plain
-from llmatic_daemon.domain import Audit, Placement, events
+from llmatic_daemon.domain import Audit, Placement, TrainerDeath, events
 
 #: Events that a reader may lag behind before it is dropped.
 MAX_LAG = 1000
@@ -55,6 +55,10 @@ class EventStream:
                 self._send("prompts", {"edition": edition.number, "versions": versions})
             case events.Audited(audit=audit):
                 self._send("audit", plain(Audit, audit))
+            case events.DeathRecorded(death=death):
+                self._send("trainer-died", plain(TrainerDeath, death))
+            case events.DeviceTakenOut(device=device, reason=reason):
+                self._send("device-out", {"device": device, "why": reason})
             case events.PromptsRejected(reason=reason):
                 self._send("prompts-rejected", {"why": reason})
                 self._send("prompts-refused", {"why": reason})  # deprecated

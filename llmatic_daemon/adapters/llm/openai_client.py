@@ -14,6 +14,7 @@ from llmatic_daemon.domain.errors import (
     EndpointRefused,
     WriterUnavailable,
 )
+from llmatic_daemon.domain.text import without_surrogates
 
 #: Lower estimate of a token's mean length in Python code; the protocol cannot count tokens.
 _BYTES_PER_TOKEN = 3.0
@@ -67,9 +68,7 @@ class OpenAIClient(Client):
                 f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
-        return Served(
-            model=responses.without_surrogates(card["id"]), max_input_tokens=self._input_limit(card)
-        )
+        return Served(model=without_surrogates(card["id"]), max_input_tokens=self._input_limit(card))
 
     def _input_limit(self, card: Mapping[str, Any]) -> int | None:
         """Return the limit of the settings, else the one that vLLM and SGLang report."""
@@ -120,12 +119,12 @@ class OpenAIClient(Client):
         }
         if self._chat:
             messages: Any = [
-                {"role": "system", "content": responses.without_surrogates(request.system)},
-                {"role": "user", "content": responses.without_surrogates(request.question)},
+                {"role": "system", "content": without_surrogates(request.system)},
+                {"role": "user", "content": without_surrogates(request.question)},
             ]
             return await self._client.chat.completions.create(messages=messages, **options)
         return await self._client.completions.create(
-            prompt=responses.without_surrogates(request.continuation), stop=list(request.stops), **options
+            prompt=without_surrogates(request.continuation), stop=list(request.stops), **options
         )
 
     def _completion(self, answer: Any, request: Request, served: Served) -> Completion:
@@ -142,9 +141,7 @@ class OpenAIClient(Client):
             )
         stops = () if self._chat else request.stops
         return Completion(
-            text=responses.cut_at_stop(
-                text.removeprefix(responses.without_surrogates(request.continuation)), stops
-            ),
+            text=responses.cut_at_stop(text.removeprefix(without_surrogates(request.continuation)), stops),
             writer="openai",
             model=served.model,
             version=served.version,

@@ -12,6 +12,7 @@ from llmatic_daemon.domain.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
+from llmatic_daemon.domain.text import without_surrogates
 
 #: Error messages of TGI, vLLM, SGLang, llama.cpp and hosted services for a request that is too long.
 _TOO_LONG = re.compile(
@@ -51,11 +52,6 @@ class Length:
 def is_length_complaint(text: str) -> bool:
     """Return whether a server's error message rejects a request for its length."""
     return _TOO_LONG.search(text) is not None
-
-
-def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode; an earlier answer may contain them."""
-    return text.encode(errors="replace").decode()
 
 
 def counted(number: object) -> int:

@@ -16,6 +16,7 @@ from llmatic_daemon.domain.errors import (
     EndpointRefused,
     WriterUnavailable,
 )
+from llmatic_daemon.domain.text import without_surrogates
 
 if TYPE_CHECKING:
     import aiohttp
@@ -68,8 +69,8 @@ class TGIClient(Client):
                 'for other servers set writer.kind = "openai"'
             )
         return Served(
-            model=responses.without_surrogates(info["model_id"]),
-            version=responses.without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
+            model=without_surrogates(info["model_id"]),
+            version=without_surrogates(str(info.get("model_sha") or info.get("version") or "")),
             max_input_tokens=self._input_limit(info),
             max_concurrency=_count(info, "max_concurrent_requests"),
         )
@@ -85,7 +86,7 @@ class TGIClient(Client):
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Request one completion."""
-        text = responses.without_surrogates(request.continuation)
+        text = without_surrogates(request.continuation)
         length = await self._length(text, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()

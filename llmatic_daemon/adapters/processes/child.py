@@ -14,7 +14,16 @@ from llmatic_daemon.domain import frames
 
 
 class ChildGone(Exception):
-    """The child ended or sent a bad frame; the text gives the exit code and the last lines of stderr."""
+    """The child ended or sent a bad frame; the text gives the exit code and the last lines of stderr.
+
+    Args:
+        message: As above.
+        signal: That ended the child by itself; None: it exited, or was alive.
+    """
+
+    def __init__(self, message: str, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 #: Folder of this package: children run the same code, whatever the current folder is.
@@ -118,7 +127,7 @@ class Child:
             self._input.write(frames.encode(header, *blobs))
             await self._input.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise ChildGone(await self.exit_summary()) from error
+            raise await self._gone() from error
 
     async def receive(self) -> frames.Frame:
         """Wait for one frame.
@@ -129,9 +138,14 @@ class Child:
         try:
             return await frames.read(self._output)
         except asyncio.IncompleteReadError as error:
-            raise ChildGone(await self.exit_summary()) from error
+            raise await self._gone() from error
         except frames.FrameError as error:
             raise ChildGone(f"{self._name} sent a bad frame: {error}") from error
+
+    async def _gone(self) -> ChildGone:
+        summary = await self.exit_summary()
+        code = self._process.returncode or 0
+        return ChildGone(summary, -code if code < 0 else None)
 
     async def exit_summary(self) -> str:
         """Kill what is left; return how the child ended, with its last lines of stderr."""

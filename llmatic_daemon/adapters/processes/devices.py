@@ -1,6 +1,7 @@
 """Device workers: each trains one network at a time in a child process of its own."""
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,6 +34,11 @@ class DeviceWorker:
         self.name = name
         self.device = device
         self.child: Child | None = None
+        #: Identity of the child's process, which no other process of any daemon has; and whether it has trained.
+        self.trainer = ""
+        self.has_trained = False
+        #: Digests of the networks whose trainings have ended a child since the last training that did not.
+        self.fatal: set[str] = set()
         #: Starts the child; done when it is ready, has failed or was cancelled.
         self.opening: asyncio.Task[None] | None = None
         #: Failed starts since the last good one.
@@ -59,6 +65,7 @@ class DeviceWorker:
             OSError: no process could be started.
         """
         self.child = await Child.start(module, name=f"trainer on {self.name}")
+        self.trainer, self.has_trained = secrets.token_hex(6), False
         await self.child.send({**configuration, "device": self.device})
         header, _ = await self.child.receive()
         if "error" in header:
@@ -76,6 +83,7 @@ class DeviceWorker:
         """
         if self.child is None:
             raise ChildGone(f"trainer on {self.name} has been closed")
+        self.has_trained = True
         request = {
             "seed": training.seed,
             "epochs": training.epochs,
@@ -119,7 +127,7 @@ class DeviceWorker:
 def read_result(
     header: Mapping[str, Any],
     blobs: list[bytes],
-    device: str,
+    worker: DeviceWorker,
     times: Mapping[str, float],
     *,
     is_trained: bool,
@@ -129,10 +137,11 @@ def read_result(
     Args:
         header: Holds "report", "failure" or "stopped".
         blobs: The weights, if they are kept.
-        device: Name of the worker.
+        worker: Where it was trained.
         times: `wait_s` and `train_s`.
         is_trained: Whether any epoch was asked for.
     """
+    device = worker.name
     if "stopped" in header:
         return StoppedEarly(**header["stopped"], device=device, **times)
     if "failure" in header:
@@ -152,7 +161,9 @@ def read_result(
         else None,
         rung_accuracy=report["rung_accuracy"],
         cost=float(is_trained),
-        **times,
+        trainer=worker.trainer,
+        wait_s=times["wait_s"],
+        train_s=times["train_s"],
     )
 
 

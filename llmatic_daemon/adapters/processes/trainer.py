@@ -9,6 +9,7 @@ from typing import Any
 from llmatic_daemon.adapters.processes.child import ChildGone
 from llmatic_daemon.adapters.processes.device_queue import DeviceQueue
 from llmatic_daemon.adapters.processes.devices import DeviceWorker, choose, named, read_result
+from llmatic_daemon.adapters.processes.trainer_starter import TrainerStarter
 from llmatic_daemon.domain import (
     DevicePhase,
     Failure,
@@ -20,13 +21,26 @@ from llmatic_daemon.domain import (
     Task,
     Training,
 )
-from llmatic_daemon.domain.errors import ConfigurationError, TrainerUnavailable
-from llmatic_daemon.domain.events import DeviceChanged, DeviceRemoved, EventBus, TrainerReplaced
+from llmatic_daemon.domain.errors import (
+    ConfigurationError,
+    NoDeviceWorker,
+    TrainerDied,
+    TrainerUnavailable,
+)
+from llmatic_daemon.domain.events import (
+    DeviceChanged,
+    DeviceRemoved,
+    DeviceTakenOut,
+    EventBus,
+    TrainerReplaced,
+)
 from llmatic_daemon.domain.ports import Trainer
 
 logger = logging.getLogger(__name__)
 
 MODULE = "llmatic_daemon.worker.training.train_server"
+#: Networks in a row that end the trainers of a device worker before it is taken out of service.
+MAX_FATAL = 3
 
 
 class TrainerPool(Trainer):
@@ -56,20 +70,24 @@ class TrainerPool(Trainer):
             module: What to run; tests run others.
             events: Where the activities of the device workers are published.
         """
-        self._configuration = dict(configuration)
-        self._training_timeout_s = self._configuration["timeout_s"] + grace_s
-        self._start_timeout_s = start_timeout_s
-        self._backoff_s = (first_backoff_s, max_backoff_s)
-        self._module = module
+        self._events = events or EventBus()
+        self._training_timeout_s = configuration["timeout_s"] + grace_s
+        self._starter = TrainerStarter(
+            module,
+            configuration,
+            timeout_s=start_timeout_s,
+            backoff_s=(first_backoff_s, max_backoff_s),
+            events=self._events,
+        )
         self._workers = named(devices)
         #: Ended as soon as the training on them has; until then `resize` can take them back.
         self._leaving: list[DeviceWorker] = []
+        #: Names of those that were taken out of service.
+        self._out: set[str] = set()
         self._queue = DeviceQueue(give_back=self._give)
         self._openings: set[asyncio.Task[None]] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._resizing = asyncio.Lock()
-        self._task: Task | None = None
-        self._events = events or EventBus()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -80,6 +98,10 @@ class TrainerPool(Trainer):
     def pids(self) -> dict[str, int]:
         """Process of each worker that has one now."""
         return {worker.name: worker.child.pid for worker in self._all_workers() if worker.child}
+
+    def out_of_service(self) -> tuple[str, ...]:
+        """Name the workers that start no trainer any more, because theirs died with MAX_FATAL networks in a row."""
+        return tuple(sorted(self._out))
 
     def overdue(self) -> tuple[str, ...]:
         """Name the workers whose training or start should have ended before now."""
@@ -110,10 +132,10 @@ class TrainerPool(Trainer):
 
     async def task(self) -> Task:
         """Describe the data set; waits until a trainer has loaded it."""
-        if self._task is None:
+        if self._starter.task is None:
             self._give(await self._queue.take())
-        assert self._task is not None  # a worker is free only after its child has described the task
-        return self._task
+        assert self._starter.task is not None  # a worker is free only after its child has described it
+        return self._starter.task
 
     async def wait_until_idle(self) -> None:
         """Wait until a worker is free and no call waits for it; another may take it first."""
@@ -127,11 +149,13 @@ class TrainerPool(Trainer):
         A trainer that dies, hangs or is cancelled is killed and replaced.
 
         Raises:
-            TrainerUnavailable: the trainer died, none could be started, or the pool is closed.
+            TrainerDied: the trainer ended by itself.
+            TrainerUnavailable: the trainer hung, none could be started, or the pool is closed.
+            NoDeviceWorker: all workers have been taken out of service.
             ConfigurationError: a device could not be set up at all.
         """
         requested = time.monotonic()
-        worker = await self._queue.take(low_priority=training.low_priority)
+        worker = await self._take(training)
         started = time.monotonic()
         self._show(worker, DevicePhase.AUDIT if training.low_priority else DevicePhase.TRAIN)
         reason: RestartReason | None = RestartReason.CANCELLED
@@ -140,22 +164,38 @@ class TrainerPool(Trainer):
             async with asyncio.timeout(self._training_timeout_s):
                 header, blobs = await worker.train(network, training, watch)
             reason = None
-        except (ChildGone, TimeoutError) as error:
-            reason = RestartReason.DIED if isinstance(error, ChildGone) else RestartReason.HUNG
-            raise TrainerUnavailable(await self._failure_summary(worker, started, error)) from error
+            worker.fatal.clear()
+        except ChildGone as error:
+            reason = RestartReason.DIED
+            worker.fatal.add(network.digest)
+            raise _death(worker, time.monotonic() - started, error) from error
+        except TimeoutError as error:
+            reason = RestartReason.HUNG
+            raise TrainerUnavailable(await self._hang_summary(worker, started)) from error
         finally:
             # A child whose training was cancelled or broken off would train on for no caller.
             self._give(worker) if reason is None else self._replace(worker, reason)
         times = {"wait_s": started - requested, "train_s": time.monotonic() - started}
-        return read_result(header, blobs, worker.name, times, is_trained=training.epochs != 0)
+        return read_result(header, blobs, worker, times, is_trained=training.epochs != 0)
 
-    async def _failure_summary(self, worker: DeviceWorker, started: float, error: Exception) -> str:
-        seconds = time.monotonic() - started
-        if isinstance(error, ChildGone) or worker.child is None:
-            return f"after {seconds:.1f} s of training: {error}"
+    async def _take(self, training: Training) -> DeviceWorker:
+        """Wait for a worker; start another trainer on it if one is asked for that has trained nothing."""
+        worker = await self._queue.take(low_priority=training.low_priority)
+        if not (training.fresh and worker.has_trained):
+            return worker
+        self._events.publish(TrainerReplaced(device=worker.name, reason=RestartReason.FRESH))
+        try:
+            await self._starter.start_once(worker)
+        except BaseException:
+            self._replace(worker)
+            raise
+        return worker
+
+    async def _hang_summary(self, worker: DeviceWorker, started: float) -> str:
+        ended = await worker.child.exit_summary() if worker.child else "its trainer has been closed"
         return (
             f"a training must end within {self._training_timeout_s:g} s, and trainer on {worker.name} was "
-            f"killed after {seconds:.1f} s: {await worker.child.exit_summary()}"
+            f"killed after {time.monotonic() - started:.1f} s: {ended}"
         )
 
     def _show(self, worker: DeviceWorker, phase: DevicePhase | None) -> None:
@@ -180,6 +220,7 @@ class TrainerPool(Trainer):
             raise ConfigurationError("training.devices must name at least one device, found none")
         async with self._resizing:
             self._queue.check()
+            self._out.clear()  # whoever changes the devices has looked at them
             staying, new = choose(self._all_workers(), devices)
             back = [worker for worker in self._leaving if worker in staying]
             self._leaving = [worker for worker in self._leaving if worker not in staying]
@@ -198,7 +239,7 @@ class TrainerPool(Trainer):
 
     async def _open_all(self, workers: Sequence[DeviceWorker]) -> None:
         """Start the children of new workers, side by side: all of them, or none."""
-        openings = [asyncio.create_task(self._open_once(worker)) for worker in workers]
+        openings = [asyncio.create_task(self._starter.start_once(worker)) for worker in workers]
         for worker, opening in zip(workers, openings, strict=True):
             worker.opening = opening
             self._openings.add(opening)
@@ -212,13 +253,6 @@ class TrainerPool(Trainer):
             if isinstance(error, asyncio.CancelledError):
                 self._queue.check()  # `close` has cancelled them
             raise
-
-    async def _open_once(self, worker: DeviceWorker) -> None:
-        self._show(worker, DevicePhase.START)
-        try:
-            await self._start(worker)
-        except (ChildGone, OSError) as error:
-            raise TrainerUnavailable(f"trainer on {worker.name} did not start: {error}") from error
 
     def _retire(self, worker: DeviceWorker) -> None:
         """Remove a worker: now, or when the training on it has ended."""
@@ -260,9 +294,26 @@ class TrainerPool(Trainer):
             self._events.publish(TrainerReplaced(device=worker.name, reason=reason))
         if self._retire_if_leaving(worker):
             return
+        if len(worker.fatal) >= MAX_FATAL:
+            self._take_out(worker)
+            return
         opening = worker.opening = asyncio.create_task(self._open(worker))
         self._openings.add(opening)
         opening.add_done_callback(self._finish_opening)
+
+    def _take_out(self, worker: DeviceWorker) -> None:
+        """Start no trainer on a worker any more; without any worker left, reject all trainings."""
+        why = f"device worker {worker.name}: its trainers died with {len(worker.fatal)} networks in a row"
+        remedy = "check its driver, memory and kernels ('llmatic-daemon doctor --kernels'), then restart the daemon"
+        logger.error(
+            "%s; it is out of service: %s", why, remedy, extra={"action": "take_out", "device": worker.name}
+        )
+        self._workers.remove(worker)
+        self._out.add(worker.name)
+        self._end(worker)
+        self._events.publish(DeviceTakenOut(device=worker.name, reason=f"{why}; {remedy}"))
+        if not self._workers:
+            self._queue.close(NoDeviceWorker(f"{why}, and no other one is left; {remedy}"))
 
     def _finish_opening(self, opening: asyncio.Task[None]) -> None:
         """Close the queue at a bug: a worker lost without an error would never be missed."""
@@ -272,48 +323,33 @@ class TrainerPool(Trainer):
 
     async def _open(self, worker: DeviceWorker) -> None:
         """Start a worker's child, again and again, until it is ready or the task is cancelled."""
-        self._show(worker, DevicePhase.START)
         while True:
             try:
-                await self._start(worker)
+                await self._starter.start(worker)
             except (ChildGone, ConfigurationError, OSError) as error:
                 if isinstance(error, ConfigurationError) and not worker.was_ready:
                     self._queue.close(error)  # it never worked: only a person can help
                     worker.due = None
                     return
-                await self._back_off(worker, error)
+                self._note_failed_start(worker, error)
+                await self._starter.back_off(worker, error)
             else:
                 worker.num_failed = 0
                 self._give(worker)
                 return
 
-    async def _start(self, worker: DeviceWorker) -> None:
-        """Kill what is left of a worker's child, and start another within the time limit."""
-        worker.set_deadline(self._start_timeout_s)
-        await worker.kill()
-        try:
-            async with asyncio.timeout(self._start_timeout_s):
-                self._task = await worker.start(self._module, self._configuration)
-        except TimeoutError as error:
-            raise ChildGone(f"no answer in {self._start_timeout_s:g} s") from error
-        worker.was_ready = True
-
-    async def _back_off(self, worker: DeviceWorker, error: Exception) -> None:
-        """Pause after a start that failed, longer each time."""
-        self._events.publish(TrainerReplaced(device=worker.name, reason=RestartReason.NOT_STARTED))
-        first_s, longest_s = self._backoff_s
-        doublings = min(worker.num_failed, 32)  # after 17 hours no float holds the number
-        pause_s = min(longest_s, first_s * 2**doublings)
+    def _note_failed_start(self, worker: DeviceWorker, error: Exception) -> None:
+        """Count a failed start; reject all that wait if no worker has started since."""
         worker.num_failed += 1
-        logger.warning(
-            "trainer on %s did not start: %s; next try in %g s",
-            worker.name,
-            error,
-            pause_s,
-            extra={"action": "start_trainer", "device": worker.name},
-        )
         if all(other.num_failed for other in self._workers):
             self._queue.reject(TrainerUnavailable(f"no trainer could be started; {worker.name}: {error}"))
-        await worker.kill()
-        worker.due = None
-        await asyncio.sleep(pause_s)
+
+
+def _death(worker: DeviceWorker, train_s: float, error: ChildGone) -> TrainerDied:
+    return TrainerDied(
+        f"after {train_s:.1f} s of training: {error}",
+        device=worker.name,
+        trainer=worker.trainer,
+        signal=error.signal,
+        train_s=train_s,
+    )

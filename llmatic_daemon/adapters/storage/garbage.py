@@ -15,7 +15,7 @@ _COPIES = rf"(schema-\d+|{REPLACED})"
 _SPARE = """
 FROM graphs WHERE graph <> '' AND digest NOT IN (
   SELECT network_digest FROM network_elites JOIN placements ON placements.job = network_elites.job
-)"""
+) AND digest NOT IN (SELECT network_digest FROM deaths)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ def remove(spare: Removable) -> None:
 
 
 def spare_graphs(folder: Path) -> tuple[int, int]:
-    """Count the graphs of networks that hold no cell, and their bytes."""
+    """Count the graphs of networks that hold no cell and ended no trainer, and their bytes."""
     with closing(database_file.connect_read_only(database_path(folder))) as connection:
         query = f"SELECT count(*), coalesce(sum(length(CAST(graph AS BLOB))), 0) {_SPARE}"
         number, size_bytes = connection.execute(query).fetchone()

@@ -23,6 +23,7 @@ from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
     audit_rows,
     checkpoint_rows,
+    death_rows,
     placement_rows,
 )
 from llmatic_daemon.adapters.storage.sqlite_store import (
@@ -43,6 +44,7 @@ from llmatic_daemon.domain import (
     Placement,
     PromptKind,
     Tessellation,
+    TrainerDeath,
     Verdict,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError, UserError
@@ -103,7 +105,7 @@ class History:
         return self._ask(checkpoint_rows.read)
 
     def log(self, after: Checkpoint | None = None) -> Iterator[Entry]:
-        """Read placements, editions and audits, oldest first, a page at a time."""
+        """Read placements, editions, audits and deaths, oldest first, a page at a time."""
         after = after or Checkpoint()
         between = self._ask(partial(entries_between, after=after))
         last = after.num_settled
@@ -190,6 +192,10 @@ class History:
     def audit(self, job: int) -> Audit | None:
         """Return what a second training of a network has said; None when there was none."""
         return self._ask(lambda connection: audit_rows.read(connection, job))
+
+    def deaths(self, job: int) -> list[TrainerDeath]:
+        """Return the deaths of trainers that worked on a network, oldest first."""
+        return self._ask(partial(death_rows.of_job, job=job))
 
     def lineage(self, job: int) -> tuple[Ancestor, ...]:
         """List a network and all its ancestors, nearest first.

@@ -1,7 +1,7 @@
 """Results of `History`: small frozen records for people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote
 from llmatic_daemon.adapters.storage.state_folder import Holder
@@ -68,6 +68,8 @@ class StoredStatus(SearchStatus):
     backup: BackupNote | None = None
     #: Of the LLM's arm with the control arm, the last one; None: there never was a control arm.
     comparison: Comparison | None = None
+    #: Why each device worker that is out of service was taken out.
+    devices_out_reasons: dict[str, str] = field(default_factory=dict)
     #: Since when the search is paused (UTC, ISO 8601); None: it is not.
     paused_since: str | None = None
 

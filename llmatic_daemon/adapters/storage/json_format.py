@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from llmatic_daemon.domain import Audit, Edition, Placement, SavedSearch
+from llmatic_daemon.domain import Audit, Edition, Placement, SavedSearch, TrainerDeath
 
 T = TypeVar("T")
 
@@ -65,4 +65,5 @@ def _required_but_nullable(kind: type[Any]) -> list[str]:
 PLACEMENTS = JsonFormat(Placement, exclude={"report": {"weights"}})
 EDITIONS = JsonFormat(Edition)
 AUDITS = JsonFormat(Audit)
+DEATHS = JsonFormat(TrainerDeath)
 SEARCHES = JsonFormat(SavedSearch)

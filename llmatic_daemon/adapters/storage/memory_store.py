@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from llmatic_daemon.adapters.storage.json_format import AUDITS, PLACEMENTS
+from llmatic_daemon.adapters.storage.json_format import AUDITS, DEATHS, PLACEMENTS
 from llmatic_daemon.adapters.storage.sqlite_store import check_artefacts
 from llmatic_daemon.domain import (
     Artefacts,
@@ -23,6 +23,7 @@ from llmatic_daemon.domain import (
     Outcome,
     Placement,
     Tessellation,
+    TrainerDeath,
 )
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import Entry, SearchStore
@@ -36,6 +37,7 @@ class Memory:
     tessellation: Tessellation | None = None
     editions: list[Edition] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
+    deaths: list[TrainerDeath] = field(default_factory=list)
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     #: Jobs in the order in which they were released.
@@ -103,10 +105,7 @@ class MemoryStore(SearchStore):
         if not self._is_leased(placement.job):
             return False
         self._check_known(placement, artefacts)
-        if artefacts.source is not None and placement.source_digest:
-            self.memory.sources[placement.source_digest] = artefacts.source
-        if artefacts.graph is not None and placement.network_digest:
-            self.memory.graphs[placement.network_digest] = artefacts.graph
+        self._keep_artefacts(placement, artefacts)
         if placement.report is not None:
             placement = replace(placement, report=replace(placement.report, weights=None))
         self._settle(placement)
@@ -136,6 +135,17 @@ class MemoryStore(SearchStore):
         AUDITS.write(audit)  # refuses what the real one cannot store
         self.memory.audits.append(audit)
         self.memory.audited.add(audit.job)
+
+    async def keep_death(self, death: TrainerDeath, artefacts: Artefacts) -> None:
+        """Keep the death of a trainer."""
+        check_artefacts(death, artefacts)
+        DEATHS.write(death)  # refuses what the real one cannot store
+        if death in self.memory.deaths[-1:]:
+            return
+        if death.number != len(self.memory.deaths) + 1:
+            raise ValueError("the number is not the next one")
+        self._keep_artefacts(death, artefacts)
+        self.memory.deaths.append(death)
 
     async def note_refusal(self, why: str) -> None:
         """Keep the reason."""
@@ -167,7 +177,7 @@ class MemoryStore(SearchStore):
         if found is None or found.num_settled > len(memory.placements):
             return None
         fits = found.num_editions <= len(memory.editions) and found.num_audits <= len(memory.audits)
-        return found if fits else None
+        return found if fits and found.num_deaths <= len(memory.deaths) else None
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the last checkpoint."""
@@ -179,6 +189,7 @@ class MemoryStore(SearchStore):
         entries: list[Entry] = [
             *memory.editions[after.num_editions :],
             *memory.audits[after.num_audits :],
+            *memory.deaths[after.num_deaths :],
             *memory.placements[after.num_settled :],
         ]
         for entry in sorted(entries, key=_position):
@@ -189,6 +200,12 @@ class MemoryStore(SearchStore):
 
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
+
+    def _keep_artefacts(self, entry: Placement | TrainerDeath, artefacts: Artefacts) -> None:
+        if artefacts.source is not None and entry.source_digest:
+            self.memory.sources[entry.source_digest] = artefacts.source
+        if artefacts.graph is not None and entry.network_digest:
+            self.memory.graphs[entry.network_digest] = artefacts.graph
 
     def _is_leased(self, job: Job) -> bool:
         if not 1 <= job.number <= self.memory.num_jobs:

@@ -1,7 +1,7 @@
 """The database's schema: made and brought up to date by the migrations; `schema.sql` shows the result.
 
-`placements`, `editions` and `audits` are the log: one JSON text for each settled job, with all that it
-changed, for each prompt set, and for each second training. The tables of the archives and sums change
+`placements`, `editions`, `audits` and `deaths` are the log: one JSON text for each settled job, with all that
+it changed, for each prompt set, each second training and each death of a trainer. The tables of the archives and sums change
 in the same transaction; what else can be computed from the log is a view.
 """
 
@@ -16,6 +16,7 @@ from llmatic_daemon.adapters.storage.migrations.m004_growth import m004_growth
 from llmatic_daemon.adapters.storage.migrations.m005_comparisons import m005_comparisons
 from llmatic_daemon.adapters.storage.migrations.m006_arms import m006_arms
 from llmatic_daemon.adapters.storage.migrations.m007_entries import m007_entries
+from llmatic_daemon.adapters.storage.migrations.m008_deaths import m008_deaths
 from llmatic_daemon.domain import failpoints
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
     m005_comparisons,
     m006_arms,
     m007_entries,
+    m008_deaths,
 )
 
 VERSION = len(_MIGRATIONS)

@@ -40,6 +40,7 @@ CREATE TABLE checkpoints ( -- the search after this part of its log; the last on
   num_settled INTEGER NOT NULL CHECK (num_settled >= 0),
   num_editions INTEGER NOT NULL CHECK (num_editions >= 0),
   num_audits INTEGER NOT NULL CHECK (num_audits >= 0),
+  num_deaths INTEGER NOT NULL CHECK (num_deaths >= 0),
   rules_digest TEXT NOT NULL,
   search TEXT NOT NULL, -- JSON of domain.SavedSearch
   kept_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
@@ -50,6 +51,15 @@ CREATE TABLE comparisons ( -- stretches of the log with one and the same share o
   control_ratio REAL NOT NULL CHECK (control_ratio > 0 AND control_ratio <= 1),
   since INTEGER NOT NULL CHECK (since >= 0), -- placements before it
   until INTEGER CHECK (until >= since) -- placements with its last one; none: it goes on
+) STRICT;
+
+CREATE TABLE deaths ( -- of the log: trainers that ended while they trained a network
+  number INTEGER PRIMARY KEY,
+  recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job')) STORED NOT NULL REFERENCES jobs (number),
+  source_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.source_digest')) STORED NOT NULL REFERENCES sources (digest),
+  network_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.network_digest')) STORED NOT NULL REFERENCES graphs (digest),
+  entry TEXT NOT NULL -- JSON of domain.TrainerDeath
 ) STRICT;
 
 CREATE TABLE edition_prompts ( -- what a prompt set holds

@@ -19,6 +19,7 @@ from llmatic_daemon.adapters.storage.rows import (
     arm_rows,
     audit_rows,
     checkpoint_rows,
+    death_rows,
     job_rows,
     placement_rows,
     prompt_set_rows,
@@ -37,6 +38,7 @@ from llmatic_daemon.domain import (
     Outcome,
     Placement,
     Tessellation,
+    TrainerDeath,
     digest,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable
@@ -169,6 +171,11 @@ class SQLiteStore(SearchStore):
         """Keep a second training of an elite, in one durable transaction."""
         await self._database.write("audit", lambda c: audit_rows.add(c, audit))
 
+    async def keep_death(self, death: TrainerDeath, artefacts: Artefacts) -> None:
+        """Store the death of a trainer with its network, in one durable transaction."""
+        check_artefacts(death, artefacts)
+        await self._database.write("death", lambda c: _add_death(c, death, artefacts))
+
     async def note_refusal(self, why: str) -> None:
         """Keep the reason for which a prompt set was not taken."""
         await self._database.write("refusal", lambda c: prompt_set_rows.add_refusal(c, why))
@@ -204,7 +211,7 @@ class SQLiteStore(SearchStore):
         await self._database.write("milestone", lambda c: checkpoint_rows.put(c, checkpoint))
 
     async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
-        """Read placements, editions and audits, oldest first, a page at a time."""
+        """Read placements, editions, audits and deaths, oldest first, a page at a time."""
         after = after or Checkpoint()
         between = await self._database.read(partial(entries_between, after=after))
         last = after.num_settled
@@ -292,24 +299,32 @@ def _was_kept(connection: sqlite3.Connection, placement: Placement) -> bool:
     return found is not None and (found.number, found.job) == (placement.number, placement.job)
 
 
-def check_artefacts(placement: Placement, artefacts: Artefacts) -> None:
+def _add_death(connection: sqlite3.Connection, death: TrainerDeath, artefacts: Artefacts) -> None:
+    if not death_rows.is_stored(connection, death):
+        _keep_artefacts(connection, death, artefacts)
+        death_rows.add(connection, death)
+
+
+def check_artefacts(entry: Placement | TrainerDeath, artefacts: Artefacts) -> None:
     """Refuse content under a name that is not its own: it would never be found out later.
 
     Raises:
-        ValueError: a digest of the placement is not that of its content.
+        ValueError: a digest of the entry is not that of its content.
     """
     source, graph = artefacts.source, artefacts.graph
-    if source is not None and digest(source.encode()) != placement.source_digest:
-        raise ValueError(f"source_digest of placement {placement.number} is not its source's")
-    if graph is not None and digest(graph) != placement.network_digest:
-        raise ValueError(f"network_digest of placement {placement.number} is not its graph's")
+    if source is not None and digest(source.encode()) != entry.source_digest:
+        raise ValueError(f"source_digest of entry {entry.number} is not its source's")
+    if graph is not None and digest(graph) != entry.network_digest:
+        raise ValueError(f"network_digest of entry {entry.number} is not its graph's")
 
 
-def _keep_artefacts(connection: sqlite3.Connection, placement: Placement, artefacts: Artefacts) -> None:
+def _keep_artefacts(
+    connection: sqlite3.Connection, entry: Placement | TrainerDeath, artefacts: Artefacts
+) -> None:
     if artefacts.source is not None:
-        connection.execute(_ADD_SOURCE, (placement.source_digest, artefacts.source))
+        connection.execute(_ADD_SOURCE, (entry.source_digest, artefacts.source))
     if artefacts.graph is not None:
-        connection.execute(_ADD_GRAPH, (placement.network_digest, artefacts.graph.decode()))
+        connection.execute(_ADD_GRAPH, (entry.network_digest, artefacts.graph.decode()))
 
 
 def _update_archives(connection: sqlite3.Connection, placement: Placement) -> None:
@@ -326,16 +341,19 @@ def _update_archives(connection: sqlite3.Connection, placement: Placement) -> No
         connection.execute(_PUT_PROMPT_ELITE, (offer.cell, job, *individual))
 
 
-def entries_between(connection: sqlite3.Connection, after: Checkpoint) -> deque[Edition | Audit]:
+def entries_between(
+    connection: sqlite3.Connection, after: Checkpoint
+) -> deque[Edition | Audit | TrainerDeath]:
     """Read what stands between the placements and has not been seen, oldest first."""
-    found: list[Edition | Audit] = [
+    found: list[Edition | Audit | TrainerDeath] = [
         *prompt_set_rows.read_all(connection, after.num_editions),
         *audit_rows.read_all(connection, after.num_audits),
+        *death_rows.read_all(connection, after.num_deaths),
     ]
     return deque(sorted(found, key=lambda entry: entry.num_settled))  # the sort is stable
 
 
-def interleaved(page: list[Placement], between: deque[Edition | Audit]) -> Iterator[Entry]:
+def interleaved(page: list[Placement], between: deque[Edition | Audit | TrainerDeath]) -> Iterator[Entry]:
     """Put what came before each placement in front of it, and take it away."""
     for placement in page:
         while between and between[0].num_settled < placement.number:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmatic_daemon.adapters.storage.history_records import ActivePrompts, RunningJob, StoredStatus
-from llmatic_daemon.adapters.storage.notes import backup_note, pause_note, sandbox_note
+from llmatic_daemon.adapters.storage.notes import backup_note, devices_note, pause_note, sandbox_note
 from llmatic_daemon.adapters.storage.rows import arm_rows, job_rows
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
 from llmatic_daemon.domain import Outcome
@@ -41,6 +41,7 @@ def read(connection: sqlite3.Connection, folder: Path) -> StoredStatus:
     ((num_settled, num_evaluations, train_s, elapsed_s, last, num_audits, num_unstable),) = rows(_TOTALS)
     size_bytes = database_path(folder).stat().st_size
     running, working, paused_since = _running(connection), holder(folder), pause_note.read(folder)
+    out = devices_note.read(folder) if working else {}
     return StoredStatus(
         num_settled=num_settled,
         num_evaluations=num_evaluations,
@@ -64,6 +65,9 @@ def read(connection: sqlite3.Connection, folder: Path) -> StoredStatus:
         prompts=_active_prompts(connection),
         num_fallbacks=rows(_FALLBACKS)[0][0],
         num_audits=num_audits,
+        num_trainer_deaths=rows("SELECT count(*) FROM deaths")[0][0],
+        devices_out=tuple(sorted(out)),
+        devices_out_reasons=out,
         num_unstable=num_unstable,
         last_settled_at=last,
         holder=working,

@@ -66,7 +66,7 @@ def test_start_gives_the_search_that_the_whole_log_gives(
     before = database.execute("SELECT * FROM checkpoints").fetchall()
     search(state, 60)
     database.execute("DELETE FROM checkpoints")
-    database.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", before)
+    database.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", before)
     chosen = settings(state, **rules)
 
     rebuilt = asyncio.run(_rebuilt(chosen))

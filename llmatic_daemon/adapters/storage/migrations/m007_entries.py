@@ -99,6 +99,7 @@ CREATE TABLE checkpoints ( -- the search after this part of its log; the last on
   num_settled INTEGER NOT NULL CHECK (num_settled >= 0),
   num_editions INTEGER NOT NULL CHECK (num_editions >= 0),
   num_audits INTEGER NOT NULL CHECK (num_audits >= 0),
+  num_deaths INTEGER NOT NULL CHECK (num_deaths >= 0),
   rules_digest TEXT NOT NULL,
   search TEXT NOT NULL, -- JSON of domain.SavedSearch
   kept_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
+from llmatic_daemon.adapters.processes.trainer_starter import TrainerStarter
 from llmatic_daemon.domain import (
     DevicePhase,
     Failure,
@@ -491,7 +492,7 @@ async def test_a_bug_in_a_start_is_raised_to_whoever_wants_a_place(monkeypatch):
     async def start(self, place):
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(TrainerPool, "_start", start)
+    monkeypatch.setattr(TrainerStarter, "start", start)
     async with trainer_pool() as pool:
         with pytest.raises(ZeroDivisionError):
             await pool.task()

@@ -235,7 +235,7 @@ async def test_place_that_was_on_its_way_goes_on_so_when_a_new_one_does_not_star
 async def test_new_place_that_is_silent_is_given_up():
     async with trainer_pool("cpu") as pool:
         await pool.task()
-        pool._start_timeout_s = 0.3
+        pool._starter._timeout_s = 0.3
         with pytest.raises(TrainerUnavailable, match=r"cuda:7 did not start: no answer in 0\.3 s"):
             await pool.resize(["cpu", "cuda:7"])
 

@@ -103,7 +103,8 @@ def test_defaults_are_left_out_and_never_change():
     """They are part of the format: an entry without a field was written with its default."""
     defaults = {
         "Durations": {"llm_s": 0.0, "lift_s": 0.0, "wait_s": 0.0, "train_s": 0.0, "total_s": 0.0},
-        "Elite": {"rung_accuracy": None, "rung_ratio": 0.0, "structure": ()},
+        "Contender": {"is_audited": False, "is_suspect": False},
+        "Elite": {"rung_accuracy": None, "rung_ratio": 0.0, "structure": (), "trainer": ""},
         "Job": {"num_charged": 0},
         "Placement": {
             "by_rule": False,
@@ -114,7 +115,13 @@ def test_defaults_are_left_out_and_never_change():
             "violation": None,
         },
         "Prompt": {"weight": 1.0, "version": 0},
-        "Report": {"weights": None, "normalisation": None, "rung_accuracy": None, "cost": 1.0},
+        "Report": {
+            "weights": None,
+            "normalisation": None,
+            "rung_accuracy": None,
+            "cost": 1.0,
+            "trainer": "",
+        },
     }
     text = PLACEMENTS.write(failure(1, JOB))
 

@@ -58,6 +58,7 @@ def test_migrate_twice_changes_nothing(database: sqlite3.Connection):
         "m005_comparisons",
         "m006_arms",
         "m007_entries",
+        "m008_deaths",
     )
     assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 

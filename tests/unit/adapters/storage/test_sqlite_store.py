@@ -40,7 +40,7 @@ async def test_database_has_the_promised_pragmas(store: SQLiteStore):
         lambda c: [c.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
     )
 
-    assert values == ["wal", 2, 1, 7, 0x4C4C4D61]
+    assert values == ["wal", 2, 1, 8, 0x4C4C4D61]
 
 
 async def test_close_leaves_no_thread_and_no_log(tmp_path: Path):
