@@ -113,5 +113,5 @@ def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
 
 def _without_retries(settings: Settings) -> Settings:
     """Return settings without retries and without a recording."""
-    changed = {"outage": "offline", "record": "", "max_tries": 1, "breaker_failures": 1}
+    changed = {"on_outage": "fallback", "record": "", "max_tries": 1, "breaker_failures": 1}
     return settings.model_copy(update={"writer": settings.writer.model_copy(update=changed)})

@@ -229,6 +229,17 @@ def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp
     assert result.exit_code == 0, result.output + result.stderr
 
 
+@pytest.mark.timeout(60)
+def test_try_waits_for_no_llm_even_if_the_search_would(state: Path, prompts: Path, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    writer = '[writer]\nkind = "tgi"\nurl = "http://127.0.0.1:9"\non_outage = "wait"\n'
+    file.write_text(f'preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n{writer}')
+
+    result = type_in("prompts", "try", "widen", "--config", file, "--seed", "3")
+
+    assert "written by the fallback" in result.output, result.output + result.stderr
+
+
 # --- a folder that went bad ----------------------------------------------------------------------
 
 
