@@ -21,7 +21,6 @@ from llmatic_daemon import PACKAGE_ROOT, config
 from llmatic_daemon.adapters.storage import copies as snapshots
 from llmatic_daemon.adapters.storage import database_file, schema
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.migrations import STRICT
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.cli import main
@@ -533,7 +532,9 @@ def schema_text(database: sqlite3.Connection) -> str:
 QUOTED, PLAIN = r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1"
 
 
-@pytest.mark.skipif(not STRICT, reason="older SQLite libraries make tables without STRICT")
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 37), reason="older SQLite libraries make tables without STRICT"
+)
 def test_schema_for_readers_is_the_one_that_the_migrations_make(database: sqlite3.Connection):
     """After a migration: `LLMATIC_WRITE_SCHEMA=1 pytest -k schema_for_readers` writes the file."""
     file = PACKAGE_ROOT / "adapters" / "storage" / "schema.sql"
