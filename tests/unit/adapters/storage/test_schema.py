@@ -227,7 +227,6 @@ def log(state: Path) -> tuple[list[Edition], list[Placement]]:
     return editions, [entry for entry in entries if isinstance(entry, Placement)]
 
 
-@pytest.mark.slow
 def test_log_of_version_1_is_read_with_one_edition_at_its_head(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -245,7 +244,6 @@ def test_log_of_version_1_is_read_with_one_edition_at_its_head(
     assert {(p.version, p.text, p.weight) for p in edition.prompts.all} == {(1, "", 1.0)}
 
 
-@pytest.mark.slow
 def test_migrated_search_verifies_and_its_views_can_be_read(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -262,7 +260,6 @@ def test_migrated_search_verifies_and_its_views_can_be_read(
         assert history.prompt_elites() == before.prompt_elites()
 
 
-@pytest.mark.slow
 def test_migrated_search_goes_on_with_its_files_as_new_versions(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -293,7 +290,6 @@ def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     shutil.copy(settings_path(state), settings_path(old))
 
 
-@pytest.mark.slow
 def test_search_of_version_2_goes_on_and_is_audited(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -313,7 +309,6 @@ def test_search_of_version_2_goes_on_and_is_audited(
         assert history.status().num_audits > 0
 
 
-@pytest.mark.slow
 def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = tmp_path / "old"
     first_version(database_path(old)).close()
@@ -340,7 +335,6 @@ def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
     assert edition.prompts.axis_positions == (1, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("crossover", ["a known one", "crossover"])
 def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindrance(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crossover: str
@@ -386,7 +380,6 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-@pytest.mark.slow
 def test_database_of_version_6_becomes_the_one_that_this_version_writes(
     audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -405,7 +398,6 @@ def test_database_of_version_6_becomes_the_one_that_this_version_writes(
     assert verify(tmp_path / "old").faults == ()
 
 
-@pytest.mark.slow
 def test_search_of_version_6_goes_on_although_its_checkpoint_is_not_read(
     audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -551,7 +543,6 @@ def copies(state: Path) -> list[Path]:
     return snapshots.named(state, r"schema-\d+")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     searched: Path,
@@ -598,7 +589,6 @@ def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, versio
     shutil.copy(settings_path(state), settings_path(old))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1", "migration:1"])
 def test_kill_in_a_migration_leaves_the_old_database_to_be_migrated_again(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
@@ -623,7 +613,6 @@ def test_kill_in_a_migration_leaves_the_old_database_to_be_migrated_again(
     assert verify(old).faults == ()
 
 
-@pytest.mark.slow
 def test_copy_from_before_a_migration_can_be_restored(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
