@@ -14,20 +14,6 @@ from llmatic_daemon.cli import (
 from llmatic_daemon.cli.base import main
 from llmatic_daemon.domain.sandbox import forbid_tracing
 
-__all__ = [
-    "control",
-    "doctor",
-    "experiment",
-    "main",
-    "maintenance",
-    "nasbench",
-    "prompts",
-    "reference",
-    "searches",
-    "service",
-    "start",
-]
-
 
 def start() -> None:
     """Run the program; other processes of the user cannot trace its memory, which holds keys."""

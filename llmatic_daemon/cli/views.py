@@ -12,20 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.http.schemas import plain
 from llmatic_daemon.adapters.storage.history_records import Ancestor, StoredElite, StoredStatus, lineage
-from llmatic_daemon.domain import (
-    Arm,
-    ArmFigures,
-    Audit,
-    Difference,
-    Epoch,
-    Finding,
-    Measures,
-    Placement,
-    TrainerDeath,
-    Verdict,
-)
 from llmatic_daemon.domain.text import count, ratio
 from llmatic_daemon.domain.trainer_deaths import signal_name
 from llmatic_daemon.search.comparison import MIN_CANDIDATES, uplift
@@ -115,7 +104,7 @@ def _arms(now: StoredStatus) -> Iterable[tuple[str, str]]:
     yield "uplift", f"entered {_points(found.entered)}; accuracy {_points(found.objective)}"
 
 
-def _arm(figures: ArmFigures) -> str:
+def _arm(figures: domain.ArmFigures) -> str:
     """Return such as: 43 of 480 entered (9.0 %), mean accuracy 0.7132 of 390 trained."""
     entered = f"{figures.num_entered} of {figures.num_settled} entered"
     if figures.entered_ratio is not None:
@@ -125,10 +114,10 @@ def _arm(figures: ArmFigures) -> str:
     return f"{entered}, mean accuracy {figures.mean_objective:.4f} of {figures.num_trained} trained"
 
 
-def _points(difference: Difference | None) -> str:
+def _points(difference: domain.Difference | None) -> str:
     """Return a difference of two shares in percentage points, with its interval."""
     if difference is None:
-        return f"{Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
+        return f"{domain.Finding.OPEN}, fewer than {MIN_CANDIDATES} in an arm"
     mean, low, high = (f"{100 * value:+.2f}" for value in (difference.mean, difference.low, difference.high))
     return f"{mean} points ({low} to {high}), {difference.finding}"
 
@@ -194,12 +183,12 @@ def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
     return table
 
 
-def _verdict(verdict: Verdict | None) -> Text:
-    style = "bold red" if verdict is Verdict.UNSTABLE else "dim"
+def _verdict(verdict: domain.Verdict | None) -> Text:
+    style = "bold red" if verdict is domain.Verdict.UNSTABLE else "dim"
     return Text(verdict or "", style=style)
 
 
-def measures(found: Measures) -> Table:
+def measures(found: domain.Measures) -> Table:
     """Return the measures of a network."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold cyan")
@@ -211,9 +200,9 @@ def measures(found: Measures) -> Table:
 
 
 def candidate(
-    placement: Placement,
-    audit: Audit | None,
-    deaths: Sequence[TrainerDeath],
+    placement: domain.Placement,
+    audit: domain.Audit | None,
+    deaths: Sequence[domain.TrainerDeath],
     ancestors: Sequence[Ancestor],
     source: str | None,
     parent: str | None,
@@ -242,13 +231,13 @@ def candidate(
 
 
 _ARM_NOTES = {
-    Arm.WRITER: "",
-    Arm.CONTROL: " (control arm)",
-    Arm.FALLBACK: " (fallback during an LLM outage)",
+    domain.Arm.WRITER: "",
+    domain.Arm.CONTROL: " (control arm)",
+    domain.Arm.FALLBACK: " (fallback during an LLM outage)",
 }
 
 
-def _written_by(placement: Placement) -> str:
+def _written_by(placement: domain.Placement) -> str:
     """Return the writer of a candidate; the rule-based writer counts no tokens."""
     if not placement.writer:
         return "nobody"
@@ -262,7 +251,7 @@ def _written_by(placement: Placement) -> str:
     return f"{model}{where}{spent}: {tokens}, ended by {placement.finish_reason}"
 
 
-def _result(placement: Placement) -> list[RenderableType]:
+def _result(placement: domain.Placement) -> list[RenderableType]:
     at = "" if placement.temperature is None else f", temperature {placement.temperature:.2f}"
     prompt = f"{placement.prompt} v{placement.prompt_version}"
     made = f"{placement.operator}, prompt {prompt}{at}, seed {placement.seed}"
@@ -281,14 +270,14 @@ def _result(placement: Placement) -> list[RenderableType]:
     return parts
 
 
-def _trainer_death(death: TrainerDeath) -> Text:
+def _trainer_death(death: domain.TrainerDeath) -> Text:
     doubted = ", ".join(map(str, death.suspects))
     audited = f"; audited first, for it had measured them: candidates {doubted}" if doubted else ""
     how = signal_name(death.signal)
     return Text(f"ended trainer on {death.device} ({how}) with seed {death.seed}: {death.detail}{audited}")
 
 
-def _audited(audit: Audit) -> Text:
+def _audited(audit: domain.Audit) -> Text:
     """Return both trainings of an audit, and its verdict."""
     failed = f" ({audit.outcome}: {audit.detail})" if audit.detail else ""
     apart = abs(audit.first.objective - audit.second.objective) / audit.standard_error
@@ -301,7 +290,7 @@ def _audited(audit: Audit) -> Text:
     )
 
 
-def _curve(curve: Sequence[Epoch]) -> list[RenderableType]:
+def _curve(curve: Sequence[domain.Epoch]) -> list[RenderableType]:
     accuracies = [epoch.accuracy for epoch in curve]
     low, high = min(accuracies), max(accuracies)
     span = max(high - low, 1e-9)

@@ -3,42 +3,29 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap import build, build_writers
 from llmatic_daemon.bootstrap.build_search import parse_task
 from llmatic_daemon.config.settings import Settings
-from llmatic_daemon.domain import (
-    Candidate,
-    Completion,
-    Job,
-    Network,
-    Operator,
-    Prompt,
-    PromptKind,
-    Proposal,
-    Rejection,
-    Request,
-    Task,
-    TooLong,
-)
 from llmatic_daemon.domain.errors import UserError
 from llmatic_daemon.search.candidates.representation import representation_of
 
 #: Parents of each kind of prompt; a crossover gets the best networks.
-_NUM_PARENTS = {PromptKind.MUTATION: 1, PromptKind.CROSSOVER: 3}
+_NUM_PARENTS = {domain.PromptKind.MUTATION: 1, domain.PromptKind.CROSSOVER: 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptTrial:
     """One completion of a prompt with its results."""
 
-    request: Request
-    completion: Completion | TooLong
+    request: domain.Request
+    completion: domain.Completion | domain.TooLong
     #: None if the request was too long.
-    candidate: Candidate | Rejection | None
+    candidate: domain.Candidate | domain.Rejection | None
     #: None if there was no candidate.
-    network: Network | Rejection | None
+    network: domain.Network | domain.Rejection | None
 
 
 async def try_prompt(
@@ -65,17 +52,17 @@ async def try_prompt(
     request = language.ask(proposal, sources, task)
     async with build_writers.writer(_without_retries(settings)) as writer:
         completion = await writer.complete(request)
-    if isinstance(completion, TooLong):
+    if isinstance(completion, domain.TooLong):
         return PromptTrial(request=request, completion=completion, candidate=None, network=None)
     candidate = language.read(completion, proposal, request.parents, task)
     network = None
-    if isinstance(candidate, Candidate):
+    if isinstance(candidate, domain.Candidate):
         async with build.build_adapters(settings).lifter as lifter:
             network = await lifter.lift(candidate)
     return PromptTrial(request=request, completion=completion, candidate=candidate, network=network)
 
 
-def _prompt(settings: Settings, prompt_id: str) -> Prompt:
+def _prompt(settings: Settings, prompt_id: str) -> domain.Prompt:
     prompts = {prompt.id: prompt for prompt in read_prompts(build.prompt_path(settings))}
     if prompt_id not in prompts:
         raise UserError(
@@ -85,7 +72,7 @@ def _prompt(settings: Settings, prompt_id: str) -> Prompt:
     return prompts[prompt_id]
 
 
-def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
+def _parents(state_dir: Path, count: int) -> tuple[domain.Task, list[str]]:
     with History(state_dir) as history:
         task = parse_task(history.identity())
         best = history.elites()[:count]
@@ -93,12 +80,12 @@ def _parents(state_dir: Path, count: int) -> tuple[Task, list[str]]:
     return task, sources or [representation_of(task).initial(task)]
 
 
-def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
+def single_proposal(prompt: domain.Prompt, temperature: float, seed: int) -> domain.Proposal:
     """Return a proposal outside of any search; it credits no individual."""
-    crosses = prompt.kind is PromptKind.CROSSOVER
-    return Proposal(
-        job=Job(number=1, attempt=1),
-        operator=Operator.CROSSOVER if crosses else Operator.MUTATION,
+    crosses = prompt.kind is domain.PromptKind.CROSSOVER
+    return domain.Proposal(
+        job=domain.Job(number=1, attempt=1),
+        operator=domain.Operator.CROSSOVER if crosses else domain.Operator.MUTATION,
         prompt=prompt,
         temperature=None if crosses else temperature,
         sampling_temperature=temperature,
@@ -113,5 +100,5 @@ def single_proposal(prompt: Prompt, temperature: float, seed: int) -> Proposal:
 
 def _without_retries(settings: Settings) -> Settings:
     """Return settings without retries and without a recording."""
-    changed = {"outage": "offline", "record": "", "max_tries": 1, "breaker_failures": 1}
+    changed = {"on_outage": "fallback", "record": "", "max_tries": 1, "breaker_failures": 1}
     return settings.model_copy(update={"writer": settings.writer.model_copy(update=changed)})

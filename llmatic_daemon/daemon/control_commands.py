@@ -17,7 +17,7 @@ from llmatic_daemon.daemon.prompt_reload import PromptReloader
 from llmatic_daemon.daemon.reload import Reloader
 from llmatic_daemon.domain import SearchStatus
 from llmatic_daemon.domain.errors import ConfigurationError, UserError
-from llmatic_daemon.domain.events import EventBus, HttpAnswered, RoutesServed
+from llmatic_daemon.domain.events import EventBus
 from llmatic_daemon.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -100,13 +100,17 @@ class ControlCommands:
 
     def _remote(self, verbs: Mapping[str, Verb]) -> AbstractAsyncContextManager[None]:
         """Listen on TCP too; verbs that name a path of this machine are for the socket alone."""
-        from llmatic_daemon.adapters.http.control_tcp import listening  # 0.3 s, only if it is configured
+        # They take 0.3 s, and most searches do not need them.
+        from llmatic_daemon.adapters.http import control_tcp, server
 
-        self._events.publish(RoutesServed(routes=tuple(f"/{name}" for name in verbs)))
-        return listening(self._port, self._token, verbs, reads=READS, hosts=self._hosts, tally=self._count)
-
-    def _count(self, route: str, status: int, is_denied: bool) -> None:
-        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
+        return server.listening(
+            self._port,
+            control_tcp.routes(verbs, READS),
+            setting="control.port",
+            hosts=self._hosts,
+            token=self._token,
+            events=self._events,
+        )
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:

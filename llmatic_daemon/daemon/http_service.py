@@ -6,13 +6,14 @@ from pathlib import Path
 
 from llmatic_daemon import __version__
 from llmatic_daemon.adapters.http.api import Sources
-from llmatic_daemon.adapters.http.app import all_routes, listening
+from llmatic_daemon.adapters.http.app import all_routes
 from llmatic_daemon.adapters.http.event_stream import EventStream
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.schemas import StatusAnswer
+from llmatic_daemon.adapters.http.server import listening
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.domain import EndpointState, Placement, SearchStatus, Task
-from llmatic_daemon.domain.events import EventBus, HttpAnswered, RoutesServed
+from llmatic_daemon.domain.events import EventBus
 
 
 class Listener:
@@ -67,18 +68,17 @@ class Listener:
 
         sources = Sources(status=status, reader=self._reader, events=self.stream)
         routes = all_routes(sources, exposition, lambda: view().is_ready, __version__)
-        self._events.publish(RoutesServed(routes=tuple(route.path for route in routes)))
+        listener = listening(
+            self._port, routes, setting="metrics.port", hosts=self._hosts, events=self._events
+        )
         try:
-            async with listening(self._port, routes, hosts=self._hosts, tally=self._count):
+            async with listener:
                 try:
                     yield
                 finally:
                     self.stream.close()
         finally:
             await self._reader.close()
-
-    def _count(self, route: str, status: int, is_denied: bool) -> None:
-        self._events.publish(HttpAnswered(route=route, status=status, is_denied=is_denied))
 
     async def _replay(self, after: int, limit: int) -> Sequence[Placement]:
         def page(history: History) -> Sequence[Placement]:

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from llmatic_daemon.domain import (
-    OBJECTIVE_UNITS,
-    ArmFigures,
-    ArmTally,
-    Comparison,
-    Difference,
-    Finding,
-    Uplift,
-)
+from llmatic_daemon import domain
 
 #: Minimum number of candidates in each arm for a comparison.
 MIN_CANDIDATES = 20
@@ -27,13 +19,13 @@ _BOUNDS = (2.5, 97.5)
 _SEED = 20_241
 
 
-def uplift(comparison: Comparison) -> Uplift:
+def uplift(comparison: domain.Comparison) -> domain.Uplift:
     """Compare both arms. Takes 1 ms, independent of the number of candidates.
 
     Each interval is valid for one check. Repeated checks that stop at the first finding are wrong more
     often than one time in twenty.
     """
-    return Uplift(
+    return domain.Uplift(
         since=comparison.since,
         until=comparison.until,
         control_ratio=comparison.control_ratio,
@@ -44,19 +36,19 @@ def uplift(comparison: Comparison) -> Uplift:
     )
 
 
-def figures(tally: ArmTally) -> ArmFigures:
+def figures(tally: domain.ArmTally) -> domain.ArmFigures:
     """Return a tally in the units of the search."""
     settled, trained = tally.num_settled, tally.num_trained
-    return ArmFigures(
+    return domain.ArmFigures(
         num_settled=settled,
         num_entered=tally.num_entered,
         num_trained=trained,
         entered_ratio=tally.num_entered / settled if settled else None,
-        mean_objective=tally.objective_sum / trained / OBJECTIVE_UNITS if trained else None,
+        mean_objective=tally.objective_sum / trained / domain.OBJECTIVE_UNITS if trained else None,
     )
 
 
-def entered_difference(writer: ArmTally, control: ArmTally) -> Difference | None:
+def entered_difference(writer: domain.ArmTally, control: domain.ArmTally) -> domain.Difference | None:
     """Compare the shares of the settled candidates that entered the network archive.
 
     Resampling two counts is one binomial draw. One success and one failure are added to each arm, because
@@ -74,7 +66,7 @@ def entered_difference(writer: ArmTally, control: ArmTally) -> Difference | None
     return _difference(_entered_ratio(writer) - _entered_ratio(control), resampled)
 
 
-def objective_difference(writer: ArmTally, control: ArmTally) -> Difference | None:
+def objective_difference(writer: domain.ArmTally, control: domain.ArmTally) -> domain.Difference | None:
     """Compare the mean objectives of the networks that were trained.
 
     Each mean is resampled by its standard error (parametric bootstrap). This needs a count, a sum and a sum
@@ -90,21 +82,21 @@ def objective_difference(writer: ArmTally, control: ArmTally) -> Difference | No
     rng = np.random.default_rng(_SEED)
     resampled = _means(writer, rng) - _means(control, rng)
     plain = writer.objective_sum / writer.num_trained - control.objective_sum / control.num_trained
-    return _difference(plain / OBJECTIVE_UNITS, resampled)
+    return _difference(plain / domain.OBJECTIVE_UNITS, resampled)
 
 
-def _entered_ratio(tally: ArmTally) -> float:
+def _entered_ratio(tally: domain.ArmTally) -> float:
     return tally.num_entered / tally.num_settled
 
 
-def _shares(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
+def _shares(tally: domain.ArmTally, rng: Generator) -> NDArray[np.float64]:
     """Draw shares of the candidates that entered: (NUM_RESAMPLES,), in [0, 1]."""
     number = tally.num_settled + 2
     share = (tally.num_entered + 1) / number
     return rng.binomial(number, share, NUM_RESAMPLES) / number
 
 
-def _means(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
+def _means(tally: domain.ArmTally, rng: Generator) -> NDArray[np.float64]:
     """Draw mean objectives: (NUM_RESAMPLES,), in the units of the search."""
     number = tally.num_trained
     # Integers keep the difference of two large squares exact.
@@ -112,15 +104,15 @@ def _means(tally: ArmTally, rng: Generator) -> NDArray[np.float64]:
     deviation = (squares / (number * (number - 1))) ** 0.5
     drawn = rng.standard_t(number - 1, NUM_RESAMPLES)
     means = tally.objective_sum / number + deviation / number**0.5 * drawn
-    return np.asarray(means / OBJECTIVE_UNITS)
+    return np.asarray(means / domain.OBJECTIVE_UNITS)
 
 
-def _difference(mean: float, resampled: NDArray[np.float64]) -> Difference:
+def _difference(mean: float, resampled: NDArray[np.float64]) -> domain.Difference:
     low, high = (float(bound) for bound in np.percentile(resampled, _BOUNDS))
-    return Difference(mean=mean, low=min(low, mean), high=max(high, mean), finding=_found(low, high))
+    return domain.Difference(mean=mean, low=min(low, mean), high=max(high, mean), finding=_found(low, high))
 
 
-def _found(low: float, high: float) -> Finding:
+def _found(low: float, high: float) -> domain.Finding:
     if low > 0:
-        return Finding.BETTER
-    return Finding.WORSE if high < 0 else Finding.OPEN
+        return domain.Finding.BETTER
+    return domain.Finding.WORSE if high < 0 else domain.Finding.OPEN

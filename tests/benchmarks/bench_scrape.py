@@ -15,8 +15,8 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmatic_daemon.adapters.http.app import listening
-from llmatic_daemon.domain.events import HttpAnswered, RoutesServed
+from llmatic_daemon.adapters.http.server import listening
+from llmatic_daemon.domain.events import EventBus
 from tests.support.metrics import large
 from tests.support.web import free_port, table
 
@@ -27,15 +27,10 @@ APART_S = 0.06
 async def scrape(num_scrapes: int) -> dict[str, float]:
     made, port, times_s, spent_s = large(), free_port(), [], 0.0
     routes = table(Path("nowhere"), made.exposition)
-    made.receive(RoutesServed(routes=tuple(route.path for route in routes)))
+    events = EventBus()
+    events.subscribe(made.receive)
     async with (
-        listening(
-            port,
-            routes,
-            tally=lambda route, status, is_denied: made.receive(
-                HttpAnswered(route=route, status=status, is_denied=is_denied)
-            ),
-        ),
+        listening(port, routes, setting="metrics.port", events=events),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         for _ in range(num_scrapes):

@@ -560,7 +560,7 @@ class StoreContract:
 
 
 async def place_arms(store: SearchStore, num_settled: int, arms: str) -> list[Placement]:
-    """Settle candidates: of the writer, the control arm or a stand-in; in capitals, the world fails them."""
+    """Settle candidates: of the writer, the control arm or the fallback; in capitals, the world fails them."""
     placed = []
     for number, arm in enumerate(arms, num_settled + 1):
         who = {"by_rule": arm in "cC", "fallback": arm == "s"}

@@ -48,7 +48,6 @@ async def process_lifter() -> AsyncIterator[Lifter]:
         yield lifter
 
 
-@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="module")
 class TestProcessLifter(LifterContract):
     @pytest.fixture

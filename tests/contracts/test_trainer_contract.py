@@ -74,7 +74,6 @@ async def real_pool() -> AsyncIterator[Trainer]:
         yield pool
 
 
-@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="module")
 class TestRealTrainerPool(TrainerContract):
     epochs = 4

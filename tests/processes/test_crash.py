@@ -61,7 +61,6 @@ def job_events(state: Path) -> dict[int, str]:
     return words
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_daemon_loses_no_result_and_counts_none_twice(tmp_path: Path) -> None:
     chance, state = random.Random(SEED), tmp_path / "state"
@@ -79,7 +78,6 @@ def test_killed_daemon_loses_no_result_and_counts_none_twice(tmp_path: Path) -> 
         assert history.status().num_audits > 0, "they are killed as well"
 
 
-@pytest.mark.slow
 def test_restarted_daemon_goes_on_to_its_budget_and_not_beyond(tmp_path: Path) -> None:
     state = tmp_path / "state"
     killed_after(state, 10, 0.0)
@@ -94,7 +92,6 @@ def test_restarted_daemon_goes_on_to_its_budget_and_not_beyond(tmp_path: Path) -
     assert found.faults == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("num_signals", [1, 2])
 def test_stopped_daemon_leaves_nothing_running(tmp_path: Path, num_signals: int) -> None:
     state = tmp_path / "state"
@@ -113,7 +110,6 @@ def test_stopped_daemon_leaves_nothing_running(tmp_path: Path, num_signals: int)
     assert running == (0,)
 
 
-@pytest.mark.slow
 def test_second_daemon_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with start(state, 10**6) as first:
@@ -141,7 +137,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.slow
 def test_full_disk_stops_the_search_until_there_is_room(small_disk: Path) -> None:
     state = small_disk / "state"
     with start(state, 200) as process:

@@ -15,14 +15,14 @@ from tests.support.fake_daemon import RandomLifter, RandomTrainer, RandomWriter
 
 
 class StuckTrainer(RandomTrainer):
-    """Never gets the new places ready."""
+    """Never gets the new device workers ready."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = asyncio.Event()
         self.was_cancelled = False
 
-    async def resize(self, places: Sequence[str]) -> None:
+    async def resize(self, devices: Sequence[str]) -> None:
         self.asked.set()
         try:
             await asyncio.Event().wait()
@@ -30,14 +30,14 @@ class StuckTrainer(RandomTrainer):
             self.was_cancelled = True
 
 
-def settings(folder: Path, *places: str) -> Settings:
+def settings(folder: Path, *devices: str) -> Settings:
     return config.load(
         preset="demo",
         environment={},
         overrides={
             "state_dir": str(folder),
             "budget": {"max_evaluations": 0, "max_hours": 0.0},
-            "training": {"devices": list(places)},
+            "training": {"devices": list(devices)},
         },
     )
 

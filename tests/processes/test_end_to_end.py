@@ -18,7 +18,7 @@ from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.commands.verify import verify
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def llmatic(*words: str, **settings: str) -> "subprocess.Popen[str]":

@@ -20,7 +20,7 @@ from tests.support.web import free_port
 
 __all__ = ["folder"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def type_in(state: Path, *words: object) -> Result:

@@ -26,7 +26,7 @@ NUM_EDITS = int(os.environ.get("LIVE_PROMPTS_EDITS", "80"))
 SEED = int(os.environ.get("LIVE_PROMPTS_SEED", "1"))
 SETTLE_S = 0.2
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 
 def log_of(state: Path) -> tuple[list[Edition], list[Placement]]:

@@ -24,8 +24,6 @@ from tests.support.fake_tgi_rules import GenerateRequest
 from tests.support.llm import forget_environment
 from tests.support.nasbench_table import FILE, TABLE, needs_the_table
 
-pytestmark = pytest.mark.slow
-
 
 def search(
     folder: Path, table: Path, sections: dict[str, Any] | None = None, **data: str

@@ -11,7 +11,7 @@ from llmatic_daemon.adapters.storage.history import History
 from tests.support import plugins
 from tests.support.samples import first_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
 preset = "demo"

@@ -120,7 +120,6 @@ def check_archives(connection: sqlite3.Connection, log: list[Placement]) -> None
     assert {cell: tuple(rest) for cell, *rest in stored} == prompts
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 async def test_kill_at_each_point_loses_and_doubles_nothing(tmp_path: Path, point: str):
     folder = tmp_path / "state"
@@ -136,7 +135,6 @@ async def test_kill_at_each_point_loses_and_doubles_nothing(tmp_path: Path, poin
     await check(folder, [(p.job.number, p.number) for p in log] + third)
 
 
-@pytest.mark.slow
 async def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path):
     """The numbers of lines are seeded; the moments within depend on the machine."""
     rng = random.Random(7)
@@ -149,7 +147,6 @@ async def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path):
         kept = [(placement.job.number, placement.number) for placement in log]
 
 
-@pytest.mark.slow
 async def test_history_reads_what_a_killed_daemon_left(tmp_path: Path):
     code, promised = run_child(tmp_path, 8, failpoint="commit-after:7")
     assert code == -signal.SIGKILL
@@ -163,7 +160,6 @@ async def test_history_reads_what_a_killed_daemon_left(tmp_path: Path):
     assert (tmp_path / "llmatic.db-wal").stat().st_size > 0
 
 
-@pytest.mark.slow
 async def test_restart_after_a_kill_charges_the_job_that_ran(tmp_path: Path):
     run_child(tmp_path, 1, failpoint="commit-begin:1")
 

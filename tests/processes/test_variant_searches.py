@@ -16,8 +16,6 @@ from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.search.variants import STRATEGIES
 from tests.support.fake_daemon import fake_adapters
 
-pytestmark = pytest.mark.slow
-
 
 def search(state: Path, variant: str, num_evaluations: int, **sections: Any) -> None:
     """Let the true daemon with fake adapters search."""

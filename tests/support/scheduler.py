@@ -36,7 +36,7 @@ _NO_CAUSES = (Outcome.TRAINED, Outcome.DUPLICATE, Outcome.STOPPED)
 causes = [outcome.value for outcome in Outcome if outcome not in _NO_CAUSES]
 
 
-kinds = [*["propose"] * 3, *["trained"] * 3, "stopped", "retire", "edit", "stand-in", *causes]
+kinds = [*["propose"] * 3, *["trained"] * 3, "stopped", "retire", "edit", "fallback", *causes]
 
 
 def scripts(*more: str) -> st.SearchStrategy[list[Step]]:
@@ -135,10 +135,10 @@ class Scheduler:
                 rung_accuracy=objective, device="fake:0", wait_s=0.5, train_s=1.0, cost=cost
             )
             return trial(made, stopped, lifted)
-        if kind in ("trained", "stand-in"):
+        if kind in ("trained", "fallback"):
             rung_accuracy = objective / 2 if choice % 3 else None
             trained = report(objective, rung_accuracy=rung_accuracy)
-            return trial(made, trained, lifted, fallback=kind == "stand-in")
+            return trial(made, trained, lifted, fallback=kind == "fallback")
         return trial(made, Failure(cause=Outcome(kind), detail="no", train_s=1.5), lifted)
 
     def _duplicate_of(self, lifted: Network, choice: int) -> Duplicate | None:

@@ -27,7 +27,7 @@ class Listener:
             except BlockingIOError:
                 return found
 
-    def told(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return them as text."""
         return [datagram.decode() for datagram in self.heard()]
 

@@ -9,21 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
+from llmatic_daemon.adapters.http import schemas
 from llmatic_daemon.adapters.http.event_stream import EventStream, TooManyReaders
 from llmatic_daemon.adapters.http.guard import RequestRejected, headers
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.routes import PARAMETERS, Parameter, Route
-from llmatic_daemon.adapters.http.schemas import (
-    CandidateAnswer,
-    Candidates,
-    CandidateSummary,
-    NetworkArchive,
-    PromptArchive,
-    Prompts,
-    StatusAnswer,
-    encoded,
-    schema,
-)
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.domain.errors import ConfigurationError, UserError
 
@@ -55,7 +45,7 @@ _JOB = Parameter(name="id", where="path", meaning="Job number of the candidate."
 class Sources:
     """Sources of the responses."""
 
-    status: Callable[[], StatusAnswer]
+    status: Callable[[], schemas.StatusAnswer]
     reader: Reader
     events: EventStream
 
@@ -65,28 +55,31 @@ def routes(sources: Sources) -> tuple[Route, ...]:
     reader, page = sources.reader, (_CELL, _LIMIT)
     return (
         _get(
-            "/status", "Current status of the search, from memory.", StatusAnswer, partial(_status, sources)
+            "/status",
+            "Current status of the search, from memory.",
+            schemas.StatusAnswer,
+            partial(_status, sources),
         ),
         _get(
             "/archives/network",
             "The elites of the network archive, by cell.",
-            NetworkArchive,
-            partial(_archive, reader, NetworkArchive, History.elites_from),
+            schemas.NetworkArchive,
+            partial(_archive, reader, schemas.NetworkArchive, History.elites_from),
             page,
             _UNREADABLE,
         ),
         _get(
             "/archives/prompt",
             "The individuals of the prompt archive, by cell.",
-            PromptArchive,
-            partial(_archive, reader, PromptArchive, History.prompt_elites_from),
+            schemas.PromptArchive,
+            partial(_archive, reader, schemas.PromptArchive, History.prompt_elites_from),
             page,
             _UNREADABLE,
         ),
         _get(
             "/candidates",
             "Settled candidates, newest first.",
-            Candidates,
+            schemas.Candidates,
             partial(_candidates, reader),
             (_NUMBER, _LIMIT),
             _UNREADABLE,
@@ -102,7 +95,7 @@ def routes(sources: Sources) -> tuple[Route, ...]:
         _get(
             "/candidates/{id}",
             "All stored facts of a settled candidate, and its source.",
-            CandidateAnswer,
+            schemas.CandidateAnswer,
             partial(_candidate, reader),
             (_JOB,),
             _UNREADABLE | {404: "The job does not exist or is not settled."},
@@ -110,7 +103,7 @@ def routes(sources: Sources) -> tuple[Route, ...]:
         _get(
             "/prompts",
             "Every version of every prompt, with its results.",
-            Prompts,
+            schemas.Prompts,
             partial(_prompts, sources),
             faults=_UNREADABLE,
         ),
@@ -144,20 +137,20 @@ def _get(
             raise RequestRejected(404, str(error)) from error
         except ConfigurationError as error:
             raise RequestRejected(503, str(error)) from error
-        return web.Response(body=encoded(kind, found), content_type="application/json")
+        return web.Response(body=schemas.encoded(kind, found), content_type="application/json")
 
     return Route(
         path=PREFIX + path,
         summary=summary,
         handler=handle,
         policy="anyone",
-        schema=schema(kind),
+        schema=schemas.schema(kind),
         parameters=parameters,
         faults=faults,
     )
 
 
-async def _status(sources: Sources) -> StatusAnswer:
+async def _status(sources: Sources) -> schemas.StatusAnswer:
     return sources.status()
 
 
@@ -175,29 +168,29 @@ async def _redirected(request: web.Request) -> web.StreamResponse:
     return web.Response(status=308, headers={"Location": location})
 
 
-async def _candidates(reader: Reader, cursor: int | None, limit: int) -> Candidates:
-    def page(history: History) -> Candidates:
+async def _candidates(reader: Reader, cursor: int | None, limit: int) -> schemas.Candidates:
+    def page(history: History) -> schemas.Candidates:
         before = min(cursor or history.num_settled() + 1, history.num_settled() + 1)
         after = max(0, before - 1 - limit)
         found = history.page(after, before - 1 - after)
-        items = tuple(CandidateSummary.of(placement) for placement in reversed(found))
-        return Candidates(items=items, next=items[-1].number if after else None)
+        items = tuple(schemas.CandidateSummary.of(placement) for placement in reversed(found))
+        return schemas.Candidates(items=items, next=items[-1].number if after else None)
 
     return await reader.ask(page)
 
 
-async def _candidate(reader: Reader, id: int) -> CandidateAnswer:
-    def find(history: History) -> CandidateAnswer:
+async def _candidate(reader: Reader, id: int) -> schemas.CandidateAnswer:
+    def find(history: History) -> schemas.CandidateAnswer:
         placement = history.placement(id)
         digest = placement.source_digest
-        return CandidateAnswer(placement=placement, source=history.source(digest) if digest else None)
+        return schemas.CandidateAnswer(placement=placement, source=history.source(digest) if digest else None)
 
     return await reader.ask(find)
 
 
-async def _prompts(sources: Sources) -> Prompts:
+async def _prompts(sources: Sources) -> schemas.Prompts:
     credit = await sources.reader.ask(lambda history: history.prompt_credit())
-    return Prompts(prompt_set=sources.status().prompt_set, items=credit)
+    return schemas.Prompts(prompt_set=sources.status().prompt_set, items=credit)
 
 
 async def _events(stream: EventStream, request: web.Request) -> web.StreamResponse:

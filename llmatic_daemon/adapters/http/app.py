@@ -1,17 +1,14 @@
-"""The HTTP listener on loopback: all routes behind the guard."""
+"""The routes of the HTTP listener: metrics, health, the API and its document."""
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from llmatic_daemon.adapters.http import api
-from llmatic_daemon.adapters.http.guard import RequestRejected, Tally, guard
 from llmatic_daemon.adapters.http.openapi import document
-from llmatic_daemon.adapters.http.routes import PARAMETERS, Handler, Route
-from llmatic_daemon.adapters.http.server import serving
+from llmatic_daemon.adapters.http.routes import Handler, Route
 
 _TEXT = "text/plain"
 #: Lifetime of a cached exposition: hundreds of scrapers cost no more than twenty a second.
@@ -74,43 +71,3 @@ def all_routes(
 
 def _text(path: str, summary: str, handler: Handler, faults: Mapping[int, str] | None = None) -> Route:
     return Route(path=path, summary=summary, handler=handler, policy="anyone", produces=_TEXT, faults=faults)
-
-
-@asynccontextmanager
-async def listening(
-    port: int,
-    routes: tuple[Route, ...],
-    *,
-    hosts: Collection[str] = (),
-    tally: Tally = lambda path, status, is_denied: None,
-) -> AsyncIterator[None]:
-    """Serve the routes on 127.0.0.1 while the context is open.
-
-    Args:
-        port: TCP port.
-        routes: As `all_routes` returns them.
-        hosts: Allowed Host headers in addition to loopback.
-        tally: Receives each response.
-
-    Raises:
-        ConfigurationError: the port is in use.
-    """
-    application = web.Application(middlewares=[guard(routes, hosts=hosts, tally=tally)])
-    for route in routes:
-        application.router.add_route(route.method, route.path, _reading(route))
-    async with serving(application, port, setting="metrics.port"):
-        yield
-
-
-def _reading(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Return a handler that reads the parameters first."""
-    handler: Handler = route.handler
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            request[PARAMETERS] = route.read(request)
-        except ValueError as error:
-            raise RequestRejected(400, str(error)) from error
-        return await handler(request)
-
-    return handle

@@ -7,13 +7,14 @@ other sites), and cross-site requests are denied, GET included. There are no coo
 
 import hmac
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from llmatic_daemon.adapters.http.routes import Route
+from llmatic_daemon.domain.events import EventBus, HttpAnswered
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_BODY_BYTES = 64 << 10
 #: Statuses of requests denied because of their token, origin or host.
 DENIALS = (401, 403, 421)
-#: Receives each answer's route (empty: none), its status, and whether the request was denied.
-Tally = Callable[[str, int, bool], None]
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -56,7 +55,7 @@ def guard(
     *,
     hosts: Collection[str] = (),
     token: str | None = None,
-    tally: Tally = lambda path, status, is_denied: None,
+    events: EventBus | None = None,
 ) -> Middleware:
     """Return the middleware that checks every request.
 
@@ -64,7 +63,7 @@ def guard(
         routes: The routes that exist; any other path is 404, whatever the router finds.
         hosts: Allowed Host headers in addition to loopback, such as a proxy's name.
         token: For routes of the policy "token"; None or empty: these reject every request.
-        tally: Receives each response.
+        events: Where each response is published, with its route (empty: none).
     """
     known: dict[tuple[str, str], Route] = {(each.method, each.path): each for each in routes}
     allowed = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
@@ -90,7 +89,9 @@ def guard(
             response = problem(500, "internal error of the daemon; see its log")
         if not response.prepared:
             response.headers.update(_HEADERS)
-        tally(path, response.status, response.status in DENIALS)
+        if events is not None:
+            is_denied = response.status in DENIALS
+            events.publish(HttpAnswered(route=path, status=response.status, is_denied=is_denied))
         return response
 
     return check

@@ -7,19 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import SchemaSerializer, core_schema
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.storage.history_records import PromptCredit, StoredElite, StoredPromptElite
-from llmatic_daemon.domain import (
-    AddStatus,
-    Arm,
-    Durations,
-    EndpointState,
-    Measures,
-    Operator,
-    Outcome,
-    Placement,
-    SearchStatus,
-    Task,
-)
 
 #: Fields that were renamed, and the deprecated name under which JSON holds them too until the next version.
 FORMER_FIELDS = {
@@ -45,10 +34,10 @@ class StatusAnswer:
     """The search at this moment, from memory."""
 
     version: str
-    task: Task
-    search: SearchStatus
+    task: domain.Task
+    search: domain.SearchStatus
     slots: tuple[SlotState, ...]
-    endpoints: tuple[EndpointState, ...]
+    endpoints: tuple[domain.EndpointState, ...]
     #: Hash of the active prompt set.
     prompt_set: str
 
@@ -61,27 +50,27 @@ class CandidateSummary:
     number: int
     job: int
     slot: int
-    operator: Operator
+    operator: domain.Operator
     prompt: str
     prompt_version: int
     temperature: float | None
     parents: tuple[int, ...]
     #: Source of the candidate: the writer, the control arm, or the fallback during an LLM outage.
-    arm: Arm
-    outcome: Outcome
+    arm: domain.Arm
+    outcome: domain.Outcome
     detail: str
     #: Accuracy at the early-stopping rung, in [0, 1]; None without one.
     rung_accuracy: float | None
     #: In [0, 1]; None if not trained.
     objective: float | None
     test_accuracy: float | None
-    measures: Measures | None
+    measures: domain.Measures | None
     cell: int | None
-    status: AddStatus
-    durations: Durations
+    status: domain.AddStatus
+    durations: domain.Durations
 
     @classmethod
-    def of(cls, placement: Placement) -> "CandidateSummary":
+    def of(cls, placement: domain.Placement) -> "CandidateSummary":
         """Return the summary of a placement."""
         own: dict[str, Any] = {
             "job": placement.job.number,
@@ -122,7 +111,7 @@ class PromptArchive:
 class CandidateAnswer:
     """All stored facts of a settled candidate."""
 
-    placement: Placement
+    placement: domain.Placement
     #: Untrusted text that the LLM wrote; None if its answer held no candidate.
     source: str | None
 

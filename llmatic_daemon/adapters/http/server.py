@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from llmatic_daemon.adapters.http.guard import MAX_BODY_BYTES, RequestRejected, guard
+from llmatic_daemon.adapters.http.routes import PARAMETERS, Route
 from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.domain.events import EventBus, RoutesServed
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,53 @@ class _Closed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+@asynccontextmanager
+async def listening(
+    port: int,
+    routes: Sequence[Route],
+    *,
+    setting: str,
+    hosts: Collection[str] = (),
+    token: str = "",
+    events: EventBus | None = None,
+) -> AsyncIterator[None]:
+    """Serve routes behind the guard on 127.0.0.1 while the context is open.
+
+    Args:
+        port: TCP port.
+        routes: All of them.
+        setting: Name of the port's setting, for the error message.
+        hosts: Allowed Host headers in addition to loopback.
+        token: For routes of the policy "token": expected as `Authorization: Bearer TOKEN`.
+        events: Where the routes and each response are published.
+
+    Raises:
+        ConfigurationError: the port is in use.
+    """
+    checks = guard(routes, hosts=hosts, token=token, events=events)
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[checks])
+    for route in routes:
+        handle = _reading(route) if route.method == "GET" else route.handler
+        application.router.add_route(route.method, route.path, handle)
+    if events is not None:
+        events.publish(RoutesServed(routes=tuple(route.path for route in routes)))
+    async with serving(application, port, setting=setting):
+        yield
+
+
+def _reading(route: Route) -> Handler:
+    """Return a handler that reads the parameters first."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            request[PARAMETERS] = route.read(request)
+        except ValueError as error:
+            raise RequestRejected(400, str(error)) from error
+        return await route.handler(request)
+
+    return handle
 
 
 @asynccontextmanager

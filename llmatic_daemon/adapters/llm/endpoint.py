@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmatic_daemon.adapters.llm.circuit_breaker import Breaker, BreakerRules
 from llmatic_daemon.adapters.llm.concurrency import AdaptiveLimit
-from llmatic_daemon.domain import Call, CallOutcome, Completion, EndpointState, Request, TooLong
-from llmatic_daemon.domain.errors import (
-    EndpointFailed,
-    EndpointOverloaded,
-    EndpointRefused,
-    EndpointTimeout,
-    WriterUnavailable,
-)
+from llmatic_daemon.domain import Call, CallOutcome, Completion, EndpointState, Request, TooLong, errors
 from llmatic_daemon.domain.events import CallEnded, EventBus
 
 if TYPE_CHECKING:
@@ -102,7 +95,7 @@ class CallPolicy:
     breaker: BreakerRules
 
 
-class EndpointOut(WriterUnavailable):
+class EndpointOut(errors.WriterUnavailable):
     """The circuit breaker is open, so the endpoint was not called, or not called again."""
 
 
@@ -229,7 +222,7 @@ class Endpoint:
             with _timed(self.name, self._policy.timeout_s):
                 async with asyncio.timeout(self._policy.timeout_s):
                     answer = await self._client.generate(request, served)
-        except WriterUnavailable as error:
+        except errors.WriterUnavailable as error:
             self._report(_OUTCOMES[type(error)], self._clock() - started)
             self._after_fault(error, number, is_probe=is_probe)
             raise
@@ -257,7 +250,7 @@ class Endpoint:
             self._is_out.clear()
             self.on_change()
 
-    def _after_fault(self, error: WriterUnavailable, number: int, *, is_probe: bool) -> None:
+    def _after_fault(self, error: errors.WriterUnavailable, number: int, *, is_probe: bool) -> None:
         """Halve the concurrency limit after a status 429; count any other failure.
 
         Status 429 counts as a failure if the limit is a single call.
@@ -265,12 +258,12 @@ class Endpoint:
         Raises:
             EndpointOut: the breaker is open.
         """
-        if isinstance(error, EndpointOverloaded):
+        if isinstance(error, errors.EndpointOverloaded):
             has_room = self._limit.limit > 1
             self._limit.shrink(number)
             if has_room:
                 return
-        elif not isinstance(error, EndpointRefused):
+        elif not isinstance(error, errors.EndpointRefused):
             self._served = None  # another server may answer next time
         self._num_failed += 1
         if self.breaker.failed(is_probe=is_probe, is_hopeless=_is_hopeless(error)):
@@ -285,8 +278,8 @@ class Endpoint:
         self.breaker.abandoned()
         self.on_change()
 
-    def _complain(self, error: WriterUnavailable) -> None:
-        level = logging.ERROR if isinstance(error, EndpointRefused) else logging.WARNING
+    def _complain(self, error: errors.WriterUnavailable) -> None:
+        level = logging.ERROR if isinstance(error, errors.EndpointRefused) else logging.WARNING
         logger.log(
             level,
             "endpoint %r: circuit breaker open after %d failed calls, probing it from time to time: %s",
@@ -303,20 +296,20 @@ class Endpoint:
 
 _EXTRA = {"action": "endpoint"}
 _OUTCOMES = {
-    EndpointOverloaded: CallOutcome.OVERLOADED,
-    EndpointFailed: CallOutcome.FAILED,
-    EndpointTimeout: CallOutcome.TIMEOUT,
-    EndpointRefused: CallOutcome.REFUSED,
+    errors.EndpointOverloaded: CallOutcome.OVERLOADED,
+    errors.EndpointFailed: CallOutcome.FAILED,
+    errors.EndpointTimeout: CallOutcome.TIMEOUT,
+    errors.EndpointRefused: CallOutcome.REFUSED,
 }
 
 
 def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, EndpointOverloaded | EndpointFailed)
+    return isinstance(error, errors.EndpointOverloaded | errors.EndpointFailed)
 
 
-def _is_hopeless(error: WriterUnavailable) -> bool:
+def _is_hopeless(error: errors.WriterUnavailable) -> bool:
     """Return whether the server would reject every other request too: for a wrong key or address."""
-    return isinstance(error, EndpointRefused) and error.concerns_all
+    return isinstance(error, errors.EndpointRefused) and error.concerns_all
 
 
 @contextlib.contextmanager
@@ -325,6 +318,6 @@ def _timed(name: str, limit_s: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise EndpointTimeout(
+        raise errors.EndpointTimeout(
             f"endpoint {name!r} must answer within {limit_s:g} s, got no complete answer"
         ) from error

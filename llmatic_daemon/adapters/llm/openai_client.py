@@ -7,13 +7,7 @@ from urllib.parse import urlsplit
 
 from llmatic_daemon.adapters.llm import responses
 from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
-from llmatic_daemon.domain import Completion, Request, TooLong
-from llmatic_daemon.domain.errors import (
-    ConfigurationError,
-    EndpointFailed,
-    EndpointRefused,
-    WriterUnavailable,
-)
+from llmatic_daemon.domain import Completion, Request, TooLong, errors
 from llmatic_daemon.domain.text import without_surrogates
 
 #: Lower estimate of a token's mean length in Python code; the protocol cannot count tokens.
@@ -64,7 +58,7 @@ class OpenAIClient(Client):
         card = next((c for c in listed if self._model in ("", c["id"])), None)
         if card is None:
             known = ", ".join(repr(c["id"]) for c in listed) or "none"
-            raise EndpointRefused(
+            raise errors.EndpointRefused(
                 f"{self._url} must serve {self._model or 'a model'}, found {known}; set writer.model",
                 concerns_all=True,
             )
@@ -87,7 +81,7 @@ class OpenAIClient(Client):
             raise _explained(error, self._url) from error
         cards = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(cards, list):
-            raise EndpointFailed(
+            raise errors.EndpointFailed(
                 f"{self._url} must list its models, got {responses.quote(repr(answer))}; does it support "
                 "OpenAI's protocol?"
             )
@@ -136,7 +130,7 @@ class OpenAIClient(Client):
         except (AttributeError, LookupError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise EndpointFailed(
+            raise errors.EndpointFailed(
                 f"{self._url} must answer with a completion, got {responses.quote(repr(answer))}"
             )
         stops = () if self._chat else request.stops
@@ -159,7 +153,7 @@ def _openai() -> Any:
     try:
         import openai  # takes 1 s and 60 MB, and only this client needs it
     except ImportError as error:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             "writer.kind = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
         ) from error
     return openai
@@ -169,10 +163,10 @@ def _text(request: Request, *, chat: bool) -> str:
     return request.system + request.question if chat else request.continuation
 
 
-def _explained(error: Exception, url: str) -> WriterUnavailable:
+def _explained(error: Exception, url: str) -> errors.WriterUnavailable:
     """Map the package's exceptions to the errors of `WriterUnavailable`."""
     openai = _openai()
-    if isinstance(error, WriterUnavailable):
+    if isinstance(error, errors.WriterUnavailable):
         return error
     if isinstance(error, openai.APITimeoutError | TimeoutError):
         return responses.timed_out(url)

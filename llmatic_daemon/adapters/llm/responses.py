@@ -4,14 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmatic_daemon.domain import TooLong
-from llmatic_daemon.domain.errors import (
-    EndpointFailed,
-    EndpointOverloaded,
-    EndpointRefused,
-    EndpointTimeout,
-    WriterUnavailable,
-)
+from llmatic_daemon.domain import TooLong, errors
 from llmatic_daemon.domain.text import without_surrogates
 
 #: Error messages of TGI, vLLM, SGLang, llama.cpp and hosted services for a request that is too long.
@@ -72,7 +65,7 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
     return text[: min((end for end in ends if end >= 0), default=len(text))]
 
 
-def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
+def status_fault(status: int, said: str, url: str) -> errors.WriterUnavailable:
     """Return the error for an HTTP status other than 200.
 
     Args:
@@ -82,36 +75,36 @@ def status_fault(status: int, said: str, url: str) -> WriterUnavailable:
     """
     fault = f"{url} must answer with status 200, got {status}: {said or 'no message'}"
     if status == 429:
-        return EndpointOverloaded(fault)
+        return errors.EndpointOverloaded(fault)
     if status in _HOPELESS:
-        return EndpointRefused(f"{fault}; check the address and the key", concerns_all=True)
+        return errors.EndpointRefused(f"{fault}; check the address and the key", concerns_all=True)
     if status in (400, 413, 415, 422):
-        return EndpointRefused(f"{fault}; check the writer's settings", concerns_all=False)
-    return EndpointFailed(fault)
+        return errors.EndpointRefused(f"{fault}; check the writer's settings", concerns_all=False)
+    return errors.EndpointFailed(fault)
 
 
-def context_too_small(url: str, num_tokens: int, max_new_tokens: int) -> EndpointRefused:
+def context_too_small(url: str, num_tokens: int, max_new_tokens: int) -> errors.EndpointRefused:
     """Return the error for a context that has no room for a request beside the answer."""
-    return EndpointRefused(
+    return errors.EndpointRefused(
         f"writer.max_new_tokens must be below the {num_tokens} tokens that {url} accepts in all, "
         f"got {max_new_tokens}",
         concerns_all=True,
     )
 
 
-def timed_out(url: str) -> EndpointTimeout:
+def timed_out(url: str) -> errors.EndpointTimeout:
     """Return the error for an answer that did not come in time."""
-    return EndpointTimeout(f"{url} must answer in time, got no complete answer")
+    return errors.EndpointTimeout(f"{url} must answer in time, got no complete answer")
 
 
-def unreachable(url: str, why: str) -> EndpointFailed:
+def unreachable(url: str, why: str) -> errors.EndpointFailed:
     """Return the error for a connection that failed."""
-    return EndpointFailed(f"{url} must be reachable, got: {quote(why)}; is it running?")
+    return errors.EndpointFailed(f"{url} must be reachable, got: {quote(why)}; is it running?")
 
 
-def not_json(url: str, content: str) -> EndpointFailed:
+def not_json(url: str, content: str) -> errors.EndpointFailed:
     """Return the error for an answer that is not JSON."""
-    return EndpointFailed(f"{url} must answer in JSON, got: {quote(content)}")
+    return errors.EndpointFailed(f"{url} must answer in JSON, got: {quote(content)}")
 
 
 #: Keys of the clients, because a server may quote them in its messages.

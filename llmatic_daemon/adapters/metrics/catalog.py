@@ -13,15 +13,7 @@ from typing import Any, Literal, cast
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
-from llmatic_daemon.domain import (
-    AddStatus,
-    CallOutcome,
-    CommitResult,
-    DevicePhase,
-    Outcome,
-    RestartReason,
-    Verdict,
-)
+from llmatic_daemon import domain
 from llmatic_daemon.domain.sandbox import Layer, Violation
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
@@ -135,11 +127,11 @@ class Families:
     device_busy_seconds: Counter = _family(
         "Time that a device worker spent starting a trainer, training, auditing.",
         device=LEARNT,
-        phase=DevicePhase,
+        phase=domain.DevicePhase,
         former="device_place_busy_seconds",
     )
     trainer_restarts: Counter = _family(
-        "Trainers that were replaced, by reason.", device=LEARNT, reason=RestartReason
+        "Trainers that were replaced, by reason.", device=LEARNT, reason=domain.RestartReason
     )
     gpu_seconds: Counter = _family("Time that settled candidates and audits occupied device workers.")
     training_seconds_saved: Counter = _family(
@@ -148,13 +140,13 @@ class Families:
         former="gpu_seconds_saved",
         former_values={"rung": "look"},
     )
-    audits: Counter = _family("Second trainings of elites, by verdict.", verdict=Verdict)
+    audits: Counter = _family("Second trainings of elites, by verdict.", verdict=domain.Verdict)
     audit_seconds: Counter = _family("Time that audits occupied device workers.")
     training_timeout_seconds: Gauge = _family("Time limit of one training.")
 
     # Search
     candidates: Counter = _family(
-        "Settled candidates of this process, by outcome.", outcome=Outcome, former="evaluations"
+        "Settled candidates of this process, by outcome.", outcome=domain.Outcome, former="evaluations"
     )
     evaluations: Gauge = _family("Evaluations (trained and measured candidates) over all restarts.")
     settled_jobs: Gauge = _family("Settled candidates over all restarts.")
@@ -171,13 +163,13 @@ class Families:
         "Share of the networks trained since the start that belong to the most frequent cell."
     )
     archive_insertions: Counter = _family(
-        "Solutions offered to an archive, by result.", archive=ARCHIVES, status=AddStatus
+        "Solutions offered to an archive, by result.", archive=ARCHIVES, status=domain.AddStatus
     )
     archive_out_of_bounds: Counter = _family("Networks with a measure outside the bounds.")
 
     # LLM
     llm_requests: Counter = _family(
-        "Calls of an LLM endpoint, by outcome.", endpoint=LEARNT, outcome=CallOutcome
+        "Calls of an LLM endpoint, by outcome.", endpoint=LEARNT, outcome=domain.CallOutcome
     )
     llm_request_duration_seconds: Histogram = _family(
         "Time until an endpoint had answered a call.", buckets=LLM_BUCKETS_S, endpoint=LEARNT
@@ -223,7 +215,7 @@ class Families:
     prompt_set_loaded_timestamp_seconds: Gauge = _family("When the active prompts were loaded.")
 
     # Storage
-    commits: Counter = _family("Attempts to commit a placement, by result.", result=CommitResult)
+    commits: Counter = _family("Attempts to commit a placement, by result.", result=domain.CommitResult)
     commit_duration_seconds: Histogram = _family(
         "Duration of an attempt to commit a placement.", buckets=COMMIT_BUCKETS_S
     )

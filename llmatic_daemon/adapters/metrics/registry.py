@@ -4,27 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client as prometheus
 from prometheus_client.registry import Collector
 
-from llmatic_daemon.adapters.metrics import catalog
 from llmatic_daemon.adapters.metrics.catalog import TABLE, Families, Metric
-
-_CLASSES: dict[catalog.Kind, type[Counter] | type[Gauge] | type[Info]] = {
-    "counter": Counter,
-    "gauge": Gauge,
-    "info": Info,
-}
 
 
 class Instruments(Families):
@@ -35,11 +18,11 @@ class Instruments(Families):
     """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nothing reads
-        self._registry = CollectorRegistry()
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nothing reads
+        self._registry = prometheus.CollectorRegistry()
         self._learnt: dict[str, set[str]] = {}
         super().__init__(**{metric.attribute: self._make(metric) for metric in TABLE})
-        for collector in (ProcessCollector, GCCollector):
+        for collector in (prometheus.ProcessCollector, prometheus.GCCollector):
             collector(registry=self._registry)
         self._registry.register(_FormerNames(self))
         for metric in TABLE:
@@ -47,14 +30,11 @@ class Instruments(Families):
                 self._start(metric, {})
 
     def _make(self, metric: Metric) -> Any:
+        make = getattr(prometheus, metric.kind.capitalize())
         labels = () if metric.kind == "info" else tuple(metric.labels)
-        if metric.kind == "histogram":
-            return Histogram(
-                metric.name, metric.meaning, labels, buckets=metric.buckets, registry=self._registry
-            )
-        return _CLASSES[metric.kind](
-            metric.name.removesuffix("_info"), metric.meaning, labels, registry=self._registry
-        )
+        more = {"buckets": metric.buckets} if metric.kind == "histogram" else {}
+        name = metric.name.removesuffix("_info")
+        return make(name, metric.meaning, labels, registry=self._registry, **more)
 
     def learn(self, label: str, values: Iterable[str]) -> None:
         """Export the metrics with these values of a label, as 0."""
@@ -78,7 +58,7 @@ class Instruments(Families):
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return prometheus.generate_latest(self._registry)
 
 
 def _labelled(label: str) -> Iterator[Metric]:

@@ -2,20 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS, Table
-from llmatic_daemon.domain import (
-    Candidate,
-    Failure,
-    Measures,
-    Network,
-    Outcome,
-    Progress,
-    Rejection,
-    Report,
-    StoppedEarly,
-    Task,
-    Training,
-)
 from llmatic_daemon.domain.nasbench_cells import Cell, CellError
 from llmatic_daemon.domain.ports import Lifter, Trainer
 
@@ -46,17 +34,17 @@ class CellLifter(Lifter):
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def lift(self, candidate: Candidate) -> Network | Rejection:
+    async def lift(self, candidate: domain.Candidate) -> domain.Network | domain.Rejection:
         """Parse a cell."""
         try:
             cell = Cell.parse(candidate.source.strip())
         except CellError as error:
-            return Rejection(cause=Outcome.LIFT_FAILED, detail=str(error))
+            return domain.Rejection(cause=domain.Outcome.LIFT_FAILED, detail=str(error))
         row = self._table[str(cell)]
-        measures = Measures(
+        measures = domain.Measures(
             num_parameters=row.num_parameters, flops=row.flops, width=WIDTH, depth=cell.longest_path
         )
-        return Network(
+        return domain.Network(
             graph=cell.canonical.encode(), weights=str(cell).encode(), measures=measures, lift_s=0.0
         )
 
@@ -69,12 +57,12 @@ class TableTrainer(Trainer):
         self.num_queries = 0
         self.num_rungs = 0
 
-    async def task(self) -> Task:
+    async def task(self) -> domain.Task:
         """Return the task of the benchmark's data set."""
         name = self._table.data_set
         _, num_classes, side = DATA_SETS[name]
         num_train, num_validation, num_test = _SPLITS[name]
-        return Task(
+        return domain.Task(
             name=f"nasbench201-{name}",
             input_shape=(3, side, side),
             num_classes=num_classes,
@@ -90,26 +78,26 @@ class TableTrainer(Trainer):
         """Do nothing, because a table has no devices."""
 
     async def train(
-        self, network: Network, training: Training, watch: Callable[[Progress], None]
-    ) -> Report | Failure | StoppedEarly:
+        self, network: domain.Network, training: domain.Training, watch: Callable[[domain.Progress], None]
+    ) -> domain.Report | domain.Failure | domain.StoppedEarly:
         """Return the means over the training seeds after 200 epochs.
 
         The reported time is the benchmark's training time, but the call returns at once. The rung of early
         stopping is always the benchmark's training of 12 epochs, independent of `fidelity.rung_ratio`.
         """
         row = self._table[network.weights.decode()]
-        watch(Progress(device=DEVICE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
+        watch(domain.Progress(device=DEVICE, epoch=0, num_epochs=NUM_EPOCHS, accuracy=None))
         rung_accuracy, rung_cost = None, 0.0
         if training.rung is not None:
             self.num_rungs += 1
             rung_accuracy, rung_cost = row.valid_12 / 100, RUNG_COST
             if not training.rung.should_continue(rung_accuracy):
                 spent_s = row.train_s * RUNG_COST
-                return StoppedEarly(
+                return domain.StoppedEarly(
                     rung_accuracy=rung_accuracy, device=DEVICE, wait_s=0.0, train_s=spent_s, cost=RUNG_COST
                 )
         self.num_queries += 1
-        return Report(
+        return domain.Report(
             objective=row.valid_200 / 100,
             test_accuracy=row.test_200 / 100,
             test_loss=0.0,

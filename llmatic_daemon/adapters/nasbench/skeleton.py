@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import NamedTuple
 
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
@@ -19,71 +20,6 @@ _MODULES = {
     "avg_pool_3x3": "nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)",
 }
 
-_SOURCE = '''\
-"""{cell}
-of NAS-Bench-201, for {data_set}."""
-
-from torch import nn
-
-
-class ReLUConvBN(nn.Sequential):
-    def __init__(self, inputs, outputs, size, stride=1):
-        super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-
-
-class Cell(nn.Module):
-    def __init__(self, channels):
-        super().__init__(){edges}
-
-    def forward(self, node0):
-{nodes}
-        return node3
-
-
-class Reduction(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.first = ReLUConvBN(inputs, outputs, 3, stride=2)
-        self.second = ReLUConvBN(outputs, outputs, 3)
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, stride=2),
-            nn.Conv2d(inputs, outputs, 1, bias=False),
-        )
-
-    def forward(self, x):
-        return self.shortcut(x) + self.second(self.first(x))
-
-
-class Network(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 16, 3, padding=1, bias=False),
-            nn.BatchNorm2d(16),
-        )
-        self.stages = nn.Sequential(
-            *[Cell(16) for _ in range(5)],
-            Reduction(16, 32),
-            *[Cell(32) for _ in range(5)],
-            Reduction(32, 64),
-            *[Cell(64) for _ in range(5)],
-        )
-        self.last = nn.Sequential(
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(64, {num_classes}),
-        )
-
-    def forward(self, x):
-        return self.last(self.stages(self.stem(x)))
-'''
-
 
 def source_of(cell: Cell, data_set: str) -> str:
     """Return the source of a cell's network: a stem, three stages of five cells, residual blocks between.
@@ -94,7 +30,8 @@ def source_of(cell: Cell, data_set: str) -> str:
 
     Source: Dong & Yang 2020, section 2.1.
     """
-    return _SOURCE.format(
+    template = resources.files(__package__).joinpath("network.py.txt").read_text("utf-8")
+    return template.format(
         cell=cell,
         data_set=data_set,
         num_classes=DATA_SETS[data_set][1],

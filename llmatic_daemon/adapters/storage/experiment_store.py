@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,6 @@ from llmatic_daemon.domain.errors import ConfigurationError, StateLocked, StoreU
 DATABASE = "experiment.sqlite"
 #: Of the file's header: "LMex"; and which schema it has.
 _APPLICATION, _VERSION = 0x4C4D6578, 1
-_SCHEMA = f"""
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-CREATE TABLE runs (
-  id INTEGER PRIMARY KEY, variant TEXT NOT NULL, data_set TEXT NOT NULL, seed INTEGER NOT NULL,
-  fingerprint TEXT NOT NULL, ended_at TEXT NOT NULL, duration_s REAL NOT NULL, reason TEXT NOT NULL,
-  num_settled INTEGER NOT NULL, num_queries INTEGER NOT NULL, num_looks INTEGER NOT NULL,
-  cost REAL NOT NULL, UNIQUE (variant, data_set, seed)
-);
-CREATE TABLE improvements (
-  run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, number INTEGER NOT NULL, cost REAL NOT NULL,
-  time_s REAL NOT NULL, objective REAL NOT NULL, test_accuracy REAL NOT NULL, flops INTEGER NOT NULL,
-  source TEXT NOT NULL, PRIMARY KEY (run, number)
-) WITHOUT ROWID;
-CREATE TABLE windows (
-  run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, number INTEGER NOT NULL, cost REAL NOT NULL,
-  num_settled INTEGER NOT NULL, num_trained INTEGER NOT NULL, objective REAL, test_accuracy REAL,
-  flops INTEGER, PRIMARY KEY (run, number)
-) WITHOUT ROWID;
-CREATE TABLE elites (
-  run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, archive TEXT NOT NULL, cell INTEGER NOT NULL,
-  value REAL NOT NULL, what TEXT NOT NULL, PRIMARY KEY (run, archive, cell)
-) WITHOUT ROWID;
-CREATE TABLE failures (
-  variant TEXT NOT NULL, data_set TEXT NOT NULL, seed INTEGER NOT NULL, fingerprint TEXT NOT NULL,
-  ended_at TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (variant, data_set, seed)
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -251,7 +224,11 @@ def _make_or_check(connection: sqlite3.Connection, file: Path) -> None:
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if empty:
-        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
+        tables = (
+            resources.files("llmatic_daemon.adapters.storage").joinpath("experiment.sql").read_text("utf-8")
+        )
+        connection.executescript(f"BEGIN IMMEDIATE; {marks} {tables} COMMIT;")
     elif (application, version) != (_APPLICATION, _VERSION):
         raise ConfigurationError(
             f"{str(file)!r} must be an experiment's database of this version; choose another "

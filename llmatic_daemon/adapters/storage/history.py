@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
+
+from pydantic import TypeAdapter
 
 from llmatic_daemon.adapters.storage import database_file, schema, stored_status, verification
 from llmatic_daemon.adapters.storage.history_records import (
@@ -39,13 +40,9 @@ from llmatic_daemon.domain import (
     Checkpoint,
     Comparison,
     Identity,
-    Measures,
-    Operator,
     Placement,
-    PromptKind,
     Tessellation,
     TrainerDeath,
-    Verdict,
 )
 from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.domain.ports import Entry
@@ -160,7 +157,7 @@ class History:
         column = _ORDERS.get(order)
         if column is None:
             raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
-        return tuple(map(_elite, self._rows(f"{_ELITES} ORDER BY {column}, cell")))
+        return self._elites(f"ORDER BY {column}, cell")
 
     def page(self, after: int, size: int) -> list[Placement]:
         """Read at most `size` placements that follow a number of the log, oldest first."""
@@ -172,8 +169,11 @@ class History:
 
     def elites_from(self, cell: int, limit: int) -> tuple[StoredElite, ...]:
         """List the first elites of the network archive from a cell on, by cell."""
-        query = f"{_ELITES} WHERE cell >= ? ORDER BY cell LIMIT ?"
-        return tuple(map(_elite, self._rows(query, cell, limit)))
+        return self._elites("WHERE cell >= ? ORDER BY cell LIMIT ?", cell, limit)
+
+    def _elites(self, which: str, *values: object) -> tuple[StoredElite, ...]:
+        rows = self._named_rows(f"{_ELITES} {which}", *values)
+        return _records(_ELITE, [{**row, "measures": row} for row in rows])
 
     def placement(self, job: int) -> Placement:
         """Return all that is known of a settled job.
@@ -203,16 +203,17 @@ class History:
         Raises:
             UserError: the job has not been settled.
         """
-        facts = {row[0]: row for row in self._rows(_LINEAGE, job)}
+        facts = {row["job"]: row for row in self._named_rows(_LINEAGE, job)}
         if not facts:
             self.placement(job)
         parents: dict[int, list[int]] = {number: [] for number in facts}
         for child, parent in self._rows(_LINEAGE_PARENTS, job):
             parents[child].append(parent)
-        return tuple(
-            _ancestor(facts[number], distance, tuple(parents[number]))
+        rows = [
+            {**facts[number], "distance": distance, "parents": parents[number]}
             for number, distance in _distances(job, parents)
-        )
+        ]
+        return _records(_ANCESTOR, rows)
 
     def source(self, digest: str) -> str:
         """Return a source by its digest.
@@ -249,20 +250,13 @@ class History:
         return self._individuals("WHERE cell >= ? ORDER BY cell LIMIT ?", cell, limit)
 
     def _individuals(self, which: str, *values: object) -> tuple[StoredPromptElite, ...]:
-        names = [part.name for part in fields(StoredPromptElite)]
-        query = f"SELECT {', '.join(names)} FROM prompt_elites {which}"
-        return tuple(
-            StoredPromptElite(**dict(zip(names, row, strict=True))) for row in self._rows(query, *values)
-        )
+        rows = self._named_rows(f"SELECT * FROM prompt_elites {which}", *values)
+        return _records(_PROMPT_ELITE, rows)
 
     def prompt_credit(self) -> tuple[PromptCredit, ...]:
         """List what each version of each prompt has brought about, by id and version."""
-        names = tuple(part.name for part in fields(PromptCredit))
-        query = f"SELECT {', '.join(names)} FROM prompt_credit ORDER BY prompt, version"
-        return tuple(
-            PromptCredit(**{**dict(zip(names, row, strict=True)), "in_use": bool(row[4])})
-            for row in self._rows(query)
-        )
+        rows = self._named_rows("SELECT * FROM prompt_credit ORDER BY prompt, version")
+        return _records(_CREDIT, rows)
 
     def prompt_versions(self, prompt: str) -> tuple[PromptVersion, ...]:
         """List the texts that a prompt has had, oldest first.
@@ -270,14 +264,11 @@ class History:
         Raises:
             UserError: the search has never used such a prompt.
         """
-        rows = self._rows(_VERSIONS, prompt)
+        rows = self._named_rows(_VERSIONS, prompt)
         if not rows:
             known = ", ".join(id_ for (id_,) in self._rows(_PROMPT_IDS)) or "none"
             raise UserError(f"a prompt of this search must be one of {known}; got {prompt!r}")
-        return tuple(
-            PromptVersion(prompt=prompt, version=version, kind=PromptKind(kind), text=text, adopted_at=since)
-            for version, kind, text, since in rows
-        )
+        return _records(_VERSION, rows)
 
     def prompt_weight(self, prompt: str) -> float:
         """Return the weight that a prompt had last; 1 when it is unknown."""
@@ -310,6 +301,14 @@ class History:
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
+    def _named_rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        try:
+            cursor = self._connection.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
     def _unreadable(self, error: sqlite3.Error) -> ConfigurationError:
         return ConfigurationError(
             f"{str(self._path)!r} must be a sound database that we can read, got: {error}; "
@@ -329,10 +328,10 @@ class History:
 
 _PROMPT_IDS = "SELECT DISTINCT prompt FROM prompt_versions ORDER BY prompt"
 _VERSIONS = """
-SELECT version, kind, text,
+SELECT prompt, version, kind, text,
   (SELECT min(adopted_at) FROM editions JOIN edition_prompts ON edition = number
     WHERE edition_prompts.prompt = prompt_versions.prompt
-    AND edition_prompts.version = prompt_versions.version)
+    AND edition_prompts.version = prompt_versions.version) AS adopted_at
 FROM prompt_versions WHERE prompt = ? ORDER BY version"""
 _ORDERS = {
     "objective": "objective DESC",
@@ -342,6 +341,7 @@ _ORDERS = {
     "cell": "cell",
     "job": "job",
 }
+#: All but the source, which may be long.
 _ELITES = """
 SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,
   operator, prompt, temperature, train_s, source_digest, network_digest, verdict FROM elites"""
@@ -361,37 +361,16 @@ SELECT parents.job, parents.parent FROM ancestors CROSS JOIN parents USING (job)
 ORDER BY parents.job, parents.position"""
 
 
-def _elite(row: Sequence[Any]) -> StoredElite:
-    cell, job, objective, test_accuracy, num_parameters, flops, width, depth, *origin = row
-    operator, prompt, temperature, train_s, source_digest, network_digest, verdict = origin
-    return StoredElite(
-        cell=cell,
-        job=job,
-        objective=objective,
-        test_accuracy=test_accuracy,
-        measures=Measures(num_parameters=num_parameters, flops=flops, width=width, depth=depth),
-        operator=Operator(operator),
-        prompt=prompt,
-        temperature=temperature,
-        train_s=train_s,
-        source_digest=source_digest,
-        network_digest=network_digest,
-        verdict=Verdict(verdict) if verdict else None,
-    )
+_ELITE = TypeAdapter(StoredElite)
+_PROMPT_ELITE = TypeAdapter(StoredPromptElite)
+_CREDIT = TypeAdapter(PromptCredit)
+_VERSION = TypeAdapter(PromptVersion)
+_ANCESTOR = TypeAdapter(Ancestor)
 
 
-def _ancestor(row: Sequence[Any], distance: int, parents: tuple[int, ...]) -> Ancestor:
-    job, operator, prompt, temperature, objective, source_digest = row
-    return Ancestor(
-        job=job,
-        distance=distance,
-        parents=parents,
-        operator=Operator(operator),
-        prompt=prompt,
-        temperature=temperature,
-        objective=objective,
-        source_digest=source_digest,
-    )
+def _records(kind: TypeAdapter[T], rows: list[dict[str, Any]]) -> tuple[T, ...]:
+    """Make a record of each row; columns that the record lacks are ignored."""
+    return tuple(map(kind.validate_python, rows))
 
 
 def _distances(job: int, parents: dict[int, list[int]]) -> list[tuple[int, int]]:

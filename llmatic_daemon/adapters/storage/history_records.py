@@ -3,17 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.storage.notes.backup_note import BackupNote
 from llmatic_daemon.adapters.storage.state_folder import Holder
-from llmatic_daemon.domain import (
-    Comparison,
-    Measures,
-    Operator,
-    Outcome,
-    PromptKind,
-    SearchStatus,
-    Verdict,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +32,11 @@ class ActivePrompts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StoredStatus(SearchStatus):
+class StoredStatus(domain.SearchStatus):
     """The status of a search as its state folder holds it, and who works on the folder."""
 
     #: How many jobs ended in which way, most frequent first.
-    outcomes: tuple[tuple[Outcome, int], ...]
+    outcomes: tuple[tuple[domain.Outcome, int], ...]
     num_queued: int
     running: tuple[RunningJob, ...]
     #: None before the first start has taken any.
@@ -67,7 +59,7 @@ class StoredStatus(SearchStatus):
     #: None when the search was never backed up.
     backup: BackupNote | None = None
     #: Of the LLM's arm with the control arm, the last one; None: there never was a control arm.
-    comparison: Comparison | None = None
+    comparison: domain.Comparison | None = None
     #: Why each device worker that is out of service was taken out.
     devices_out_reasons: dict[str, str] = field(default_factory=dict)
     #: Since when the search is paused (UTC, ISO 8601); None: it is not.
@@ -80,7 +72,7 @@ class PromptVersion:
 
     prompt: str
     version: int
-    kind: PromptKind
+    kind: domain.PromptKind
     text: str
     #: When a search took it first; UTC, ISO 8601.
     adopted_at: str
@@ -95,15 +87,15 @@ class StoredElite:
     #: Both in [0, 1]; means of two trainings where there is a verdict.
     objective: float
     test_accuracy: float
-    measures: Measures
-    operator: Operator
+    measures: domain.Measures
+    operator: domain.Operator
     prompt: str
     temperature: float | None
     train_s: float
     source_digest: str
     network_digest: str
     #: Of its audit; None when it was not audited.
-    verdict: Verdict | None
+    verdict: domain.Verdict | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +107,7 @@ class Ancestor:
     distance: int
     #: Job numbers; empty for children of the initial network.
     parents: tuple[int, ...]
-    operator: Operator
+    operator: domain.Operator
     prompt: str
     temperature: float | None
     objective: float | None

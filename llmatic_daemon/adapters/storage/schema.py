@@ -5,18 +5,13 @@ it changed, for each prompt set, each second training and each death of a traine
 in the same transaction; what else can be computed from the log is a view.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llmatic_daemon.adapters.storage.migrations.m001_search import m001_search
-from llmatic_daemon.adapters.storage.migrations.m002_writers import m002_writers
-from llmatic_daemon.adapters.storage.migrations.m003_audits import m003_audits
-from llmatic_daemon.adapters.storage.migrations.m004_growth import m004_growth
-from llmatic_daemon.adapters.storage.migrations.m005_comparisons import m005_comparisons
-from llmatic_daemon.adapters.storage.migrations.m006_arms import m006_arms
+from llmatic_daemon.adapters.storage.migrations import of_script, script
 from llmatic_daemon.adapters.storage.migrations.m007_entries import m007_entries
-from llmatic_daemon.adapters.storage.migrations.m008_deaths import m008_deaths
 from llmatic_daemon.domain import failpoints
 
 if TYPE_CHECKING:
@@ -29,14 +24,14 @@ _SET = "llmatic"
 
 #: In the order in which they are applied. Append only: each is in a user's database.
 _MIGRATIONS: tuple[Callable[["Database"], None], ...] = (
-    m001_search,
-    m002_writers,
-    m003_audits,
-    m004_growth,
-    m005_comparisons,
-    m006_arms,
+    of_script("m001_search"),
+    of_script("m002_writers"),
+    of_script("m003_audits"),
+    of_script("m004_growth"),
+    of_script("m005_comparisons"),
+    of_script("m006_arms"),
     m007_entries,
-    m008_deaths,
+    of_script("m008_deaths"),
 )
 
 VERSION = len(_MIGRATIONS)
@@ -69,7 +64,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     from sqlite_utils import Database
     from sqlite_utils.migrations import Migrations
 
-    migrations = Migrations(_SET)
+    views, migrations = script("views"), Migrations(_SET)
     for migration in _MIGRATIONS:
         migrations()(migration)
     (enforced,) = connection.execute("PRAGMA foreign_keys").fetchone()
@@ -77,7 +72,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        migrations.apply(Database(connection))
+        database = Database(connection)
+        for name in re.findall(r"CREATE VIEW (\w+)", views):
+            connection.execute(f"DROP VIEW IF EXISTS {name}")
+        migrations.apply(database)
+        database.executescript(views)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         failpoints.reached("migration")
         connection.execute("COMMIT")

@@ -14,17 +14,17 @@ CREATE TABLE arm_tallies ( -- sums over the placements of a comparison, kept wit
 CREATE TABLE audits ( -- of the log: second trainings of elites, by another seed
   number INTEGER PRIMARY KEY,
   audited_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
-  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job')) STORED NOT NULL UNIQUE REFERENCES placements (job),
-  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) STORED NOT NULL CHECK (cell >= 0),
-  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) STORED NOT NULL,
-  first_objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.first.objective')) STORED NOT NULL CHECK (first_objective BETWEEN 0 AND 1),
-  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.objective')) STORED NOT NULL CHECK (objective BETWEEN 0 AND 1),
-  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.second.test_accuracy')) STORED NOT NULL CHECK (test_accuracy BETWEEN 0 AND 1),
-  standard_error REAL GENERATED ALWAYS AS (json_extract(entry, '$.standard_error')) STORED NOT NULL CHECK (standard_error > 0),
-  verdict TEXT GENERATED ALWAYS AS (json_extract(entry, '$.verdict')) STORED NOT NULL CHECK (verdict IN ('stable', 'unstable')),
-  holder INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.holder')) STORED NOT NULL REFERENCES placements (job),
-  train_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.train_s')) STORED NOT NULL,
+  num_settled INTEGER AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
+  job INTEGER AS (json_extract(entry, '$.job')) STORED NOT NULL UNIQUE REFERENCES placements (job),
+  cell INTEGER AS (json_extract(entry, '$.cell')) STORED NOT NULL CHECK (cell >= 0),
+  outcome TEXT AS (json_extract(entry, '$.outcome')) STORED NOT NULL,
+  first_objective REAL AS (json_extract(entry, '$.first.objective')) STORED NOT NULL CHECK (first_objective BETWEEN 0 AND 1),
+  objective REAL AS (json_extract(entry, '$.second.objective')) STORED NOT NULL CHECK (objective BETWEEN 0 AND 1),
+  test_accuracy REAL AS (json_extract(entry, '$.second.test_accuracy')) STORED NOT NULL CHECK (test_accuracy BETWEEN 0 AND 1),
+  standard_error REAL AS (json_extract(entry, '$.standard_error')) STORED NOT NULL CHECK (standard_error > 0),
+  verdict TEXT AS (json_extract(entry, '$.verdict')) STORED NOT NULL CHECK (verdict IN ('stable', 'unstable')),
+  holder INTEGER AS (json_extract(entry, '$.holder')) STORED NOT NULL REFERENCES placements (job),
+  train_s REAL AS (json_extract(entry, '$.train_s')) STORED NOT NULL,
   entry TEXT NOT NULL -- JSON of domain.Audit
 ) STRICT;
 
@@ -77,7 +77,7 @@ CREATE INDEX edition_prompts_version ON edition_prompts (prompt, version, editio
 CREATE TABLE editions ( -- of the log: the prompt sets that the search has used
   number INTEGER PRIMARY KEY,
   adopted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-  num_settled INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
+  num_settled INTEGER AS (json_extract(entry, '$.num_settled')) STORED NOT NULL CHECK (num_settled >= 0),
   entry TEXT NOT NULL -- JSON of domain.Edition
 ) STRICT;
 
@@ -132,29 +132,29 @@ CREATE TABLE parents ( -- position 0 is the parent to be changed
 CREATE TABLE placements ( -- the log: what each settled job changed
   number INTEGER PRIMARY KEY,
   settled_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-  job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.job.number')) VIRTUAL NOT NULL UNIQUE REFERENCES jobs (number),
-  operator TEXT GENERATED ALWAYS AS (json_extract(entry, '$.operator')) VIRTUAL NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover')),
-  prompt TEXT GENERATED ALWAYS AS (json_extract(entry, '$.prompt')) VIRTUAL NOT NULL,
-  prompt_version INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.prompt_version')) VIRTUAL NOT NULL,
-  temperature REAL GENERATED ALWAYS AS (json_extract(entry, '$.temperature')) VIRTUAL CHECK (temperature BETWEEN 0 AND 1),
-  writer TEXT GENERATED ALWAYS AS (json_extract(entry, '$.writer')) VIRTUAL NOT NULL,
-  model TEXT GENERATED ALWAYS AS (json_extract(entry, '$.model')) VIRTUAL NOT NULL,
-  outcome TEXT GENERATED ALWAYS AS (json_extract(entry, '$.outcome')) VIRTUAL NOT NULL,
-  duplicate_of INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.duplicate_of')) VIRTUAL REFERENCES placements (job),
-  num_parameters INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.num_parameters')) VIRTUAL,
-  flops INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.flops')) VIRTUAL,
-  width INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.width')) VIRTUAL,
-  depth INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.measures.depth')) VIRTUAL,
-  objective REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.objective')) VIRTUAL CHECK (objective BETWEEN 0 AND 1),
-  test_accuracy REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_accuracy')) VIRTUAL CHECK (test_accuracy BETWEEN 0 AND 1),
-  test_loss REAL GENERATED ALWAYS AS (json_extract(entry, '$.report.test_loss')) VIRTUAL,
-  cell INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.cell')) VIRTUAL,
-  status TEXT GENERATED ALWAYS AS (json_extract(entry, '$.status')) VIRTUAL NOT NULL CHECK (status IN ('new', 'improved', 'not_added')),
-  credited_job INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.credited_job')) VIRTUAL REFERENCES placements (job),
-  source_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.source_digest')) VIRTUAL REFERENCES sources (digest),
-  network_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.network_digest')) VIRTUAL REFERENCES graphs (digest),
-  elapsed_s REAL GENERATED ALWAYS AS (json_extract(entry, '$.elapsed_s')) VIRTUAL NOT NULL,
-  train_s REAL GENERATED ALWAYS AS (coalesce(json_extract(entry, '$.durations.train_s'), 0.0)) VIRTUAL,
+  job INTEGER AS (json_extract(entry, '$.job.number')) NOT NULL UNIQUE REFERENCES jobs (number),
+  operator TEXT AS (json_extract(entry, '$.operator')) NOT NULL CHECK (operator IN ('initialisation', 'mutation', 'crossover')),
+  prompt TEXT AS (json_extract(entry, '$.prompt')) NOT NULL,
+  prompt_version INTEGER AS (json_extract(entry, '$.prompt_version')) NOT NULL,
+  temperature REAL AS (json_extract(entry, '$.temperature')) CHECK (temperature BETWEEN 0 AND 1),
+  writer TEXT AS (json_extract(entry, '$.writer')) NOT NULL,
+  model TEXT AS (json_extract(entry, '$.model')) NOT NULL,
+  outcome TEXT AS (json_extract(entry, '$.outcome')) NOT NULL,
+  duplicate_of INTEGER AS (json_extract(entry, '$.duplicate_of')) REFERENCES placements (job),
+  num_parameters INTEGER AS (json_extract(entry, '$.measures.num_parameters')),
+  flops INTEGER AS (json_extract(entry, '$.measures.flops')),
+  width INTEGER AS (json_extract(entry, '$.measures.width')),
+  depth INTEGER AS (json_extract(entry, '$.measures.depth')),
+  objective REAL AS (json_extract(entry, '$.report.objective')) CHECK (objective BETWEEN 0 AND 1),
+  test_accuracy REAL AS (json_extract(entry, '$.report.test_accuracy')) CHECK (test_accuracy BETWEEN 0 AND 1),
+  test_loss REAL AS (json_extract(entry, '$.report.test_loss')),
+  cell INTEGER AS (json_extract(entry, '$.cell')),
+  status TEXT AS (json_extract(entry, '$.status')) NOT NULL CHECK (status IN ('new', 'improved', 'not_added')),
+  credited_job INTEGER AS (json_extract(entry, '$.credited_job')) REFERENCES placements (job),
+  source_digest TEXT AS (json_extract(entry, '$.source_digest')) REFERENCES sources (digest),
+  network_digest TEXT AS (json_extract(entry, '$.network_digest')) REFERENCES graphs (digest),
+  elapsed_s REAL AS (json_extract(entry, '$.elapsed_s')) NOT NULL,
+  train_s REAL AS (coalesce(json_extract(entry, '$.durations.train_s'), 0.0)),
   entry TEXT NOT NULL, -- JSON of domain.Placement
   CHECK ((num_parameters IS NULL) + (flops IS NULL) + (width IS NULL) + (depth IS NULL) IN (0, 4)),
   CHECK ((objective IS NULL) + (test_accuracy IS NULL) + (test_loss IS NULL) IN (0, 3)),
@@ -218,7 +218,7 @@ CREATE TABLE tallies ( -- sums over the placements, kept with each: nobody need 
   PRIMARY KEY (prompt, prompt_version, outcome, arm)
 ) STRICT, WITHOUT ROWID;
 
-CREATE VIEW "elites" AS 
+CREATE VIEW elites AS
 SELECT network_elites.cell, network_elites.job, network_elites.objective,
   network_elites.test_accuracy, num_parameters, flops, width, depth,
   1.0 * width / max(1, depth) AS width_to_depth, operator, prompt, temperature, writer, model,
@@ -227,13 +227,13 @@ FROM network_elites JOIN placements ON placements.job = network_elites.job
   LEFT JOIN sources ON sources.digest = placements.source_digest
   LEFT JOIN audits ON audits.job = network_elites.job;
 
-CREATE VIEW "evaluations" AS 
+CREATE VIEW evaluations AS
 SELECT number, job, operator, prompt, temperature, objective, test_accuracy, test_loss,
   num_parameters, flops, width, depth, 1.0 * width / max(1, depth) AS width_to_depth,
   cell, status, train_s, elapsed_s, settled_at, source_digest, network_digest
 FROM placements WHERE outcome = 'trained';
 
-CREATE VIEW "lineage" AS 
+CREATE VIEW lineage AS
 WITH RECURSIVE ancestors (cell, elite, job) AS (
   SELECT cell, job, job FROM network_elites
   UNION
@@ -244,7 +244,7 @@ SELECT ancestors.cell, ancestors.elite, placements.job AS ancestor, placements.o
   placements.prompt, placements.temperature, placements.objective, placements.source_digest
 FROM ancestors JOIN placements ON placements.job = ancestors.job;
 
-CREATE VIEW "prompt_credit" AS 
+CREATE VIEW prompt_credit AS
 SELECT prompt_versions.prompt, prompt_versions.version, prompt_versions.kind,
   (SELECT slot FROM edition_prompts AS member WHERE member.prompt = prompt_versions.prompt
     AND member.version = prompt_versions.version ORDER BY member.edition DESC LIMIT 1) AS slot,
@@ -263,7 +263,7 @@ FROM prompt_versions LEFT JOIN tallies ON tallies.prompt = prompt_versions.promp
   AND tallies.prompt_version = prompt_versions.version
 GROUP BY prompt_versions.prompt, prompt_versions.version;
 
-CREATE VIEW "totals" AS 
+CREATE VIEW totals AS
 SELECT coalesce(sum(num), 0) AS num_settled,
   coalesce(sum(num * (outcome = 'trained')), 0) AS num_evaluations,
   coalesce(sum(train_s), 0.0) + (SELECT coalesce(sum(train_s), 0.0) FROM audits) AS train_s,

@@ -4,13 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmatic_daemon.domain import Candidate, Completion, Proposal, Rejection, Request, Task
-from llmatic_daemon.search.candidates.cells import (
-    CELL_NAME,
-    TASK_PREFIX,
-    initial_cell,
-    read_cell,
-    write_cell_request,
-)
+from llmatic_daemon.search.candidates import cells
 from llmatic_daemon.search.candidates.requests import write_request
 from llmatic_daemon.search.candidates.source import class_name_of, read_source
 from llmatic_daemon.search.operators import initial_source
@@ -37,14 +31,14 @@ PYTORCH = Representation(
     "Write a class that inherits from nn.Module and improves the network above by adding one layer.",
 )
 CELLS = Representation(
-    initial_cell,
-    write_cell_request,
-    read_cell,
-    lambda _: CELL_NAME,
+    cells.initial_cell,
+    cells.write_cell_request,
+    cells.read_cell,
+    lambda _: cells.CELL_NAME,
     "Write a cell that performs better than the one above, by changing one operation.",
 )
 
 
 def representation_of(task: Task) -> Representation:
     """Return the representation of a task's candidates."""
-    return CELLS if task.name.startswith(TASK_PREFIX) else PYTORCH
+    return CELLS if task.name.startswith(cells.TASK_PREFIX) else PYTORCH

@@ -9,15 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeGuard
 
 from llmatic_daemon.domain import Candidate, Completion, Outcome, Proposal, Rejection, Task
-from llmatic_daemon.search.candidates.code_blocks import (
-    MAX_SOURCE_BYTES,
-    Block,
-    Parser,
-    cleaned,
-    excess,
-    read_blocks,
-    returns,
-)
+from llmatic_daemon.search.candidates import code_blocks
 
 #: Modules that a network may import; the lifter's sandbox limits what they can do.
 ALLOWED_IMPORTS = frozenset(
@@ -27,7 +19,7 @@ ALLOWED_IMPORTS = frozenset(
 #: Base classes of a network.
 _BASES = frozenset({"Module", "Sequential"})
 #: Parser budget of all parents together; the first one always fits.
-_MAX_PARENT_BYTES = MAX_SOURCE_BYTES + (8 << 10)
+_MAX_PARENT_BYTES = code_blocks.MAX_SOURCE_BYTES + (8 << 10)
 
 
 class NetworkClass(NamedTuple):
@@ -76,8 +68,8 @@ def read_text(
     Returns:
         The candidate, or a rejection as NOT_CODE or NO_CLASS.
     """
-    parser = Parser()
-    blocks = read_blocks(text, parser, cut=cut)
+    parser = code_blocks.Parser()
+    blocks = code_blocks.read_blocks(text, parser, cut=cut)
     answer = [found for n, block in enumerate(blocks, 1) for found in _found(n, block)]
     given = [_found(0, block) for block in _parsed(parents)]
     network = _first_network(answer, given, [block.closed for block in blocks if block.closed])
@@ -88,12 +80,12 @@ def read_text(
     if forbidden:
         return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
     source = _written_out(needed)
-    if problem := excess(source):  # with helpers of the parent or of another block
+    if problem := code_blocks.excess(source):  # with helpers of the parent or of another block
         return _rejection(Outcome.NOT_CODE, problem)
     return Candidate(source=source, class_name=network.name, seed=seed, task=task)
 
 
-def _no_network(blocks: list[Block], problem: str) -> Rejection:
+def _no_network(blocks: list[code_blocks.Block], problem: str) -> Rejection:
     cut = "the token limit came before the end of a network"
     broken = [block.broken or (cut if block.closed else "") for block in blocks]
     if any(broken) or not any(block.statements for block in blocks):
@@ -105,17 +97,17 @@ def _rejection(cause: Outcome, detail: str) -> Rejection:
     return Rejection(cause=cause, detail=detail)
 
 
-def _found(file: int, block: Block) -> list[NetworkClass]:
+def _found(file: int, block: code_blocks.Block) -> list[NetworkClass]:
     lines = block.text.split("\n")
     return [NetworkClass(file, lines, statement) for statement in block.statements]
 
 
-def _parsed(parents: Iterable[str]) -> Iterator[Block]:
+def _parsed(parents: Iterable[str]) -> Iterator[code_blocks.Block]:
     """Parse the parents; one that does not parse yields an empty block."""
-    parser = Parser(_MAX_PARENT_BYTES)
-    for source in map(cleaned, parents):
-        tree = None if excess(source) else parser.parse(source)
-        yield Block(source, tree.body if isinstance(tree, ast.Module) else [], None, "")
+    parser = code_blocks.Parser(_MAX_PARENT_BYTES)
+    for source in map(code_blocks.cleaned, parents):
+        tree = None if code_blocks.excess(source) else parser.parse(source)
+        yield code_blocks.Block(source, tree.body if isinstance(tree, ast.Module) else [], None, "")
 
 
 # --- selection of the network's class ------------------------------------------------------------
@@ -191,7 +183,7 @@ def _has_forward(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
     while unseen:
         current = unseen.pop()
         forward = [m for m in current.body if isinstance(m, ast.FunctionDef) and m.name == "forward"]
-        if forward and returns(forward[0].body):
+        if forward and code_blocks.returns(forward[0].body):
             return True
         if not forward:
             bases = [classes.pop(base.id, None) for base in current.bases if isinstance(base, ast.Name)]
@@ -325,7 +317,8 @@ def class_name_of(source: str) -> str:
     Raises:
         ValueError: there is no class, so the source is not by `read_source`.
     """
-    tree = Parser(max_depth=len(source)).parse(source)  # an older version may have stored a deeper one
+    parser = code_blocks.Parser(max_depth=len(source))  # an older version may have stored a deeper one
+    tree = parser.parse(source)
     body = tree.body if isinstance(tree, ast.Module) else []
     names = [node.name for node in body if isinstance(node, ast.ClassDef)]
     if not names:

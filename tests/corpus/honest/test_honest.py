@@ -35,7 +35,7 @@ COUNTED = [name for name in LIFTABLE if "by hand" not in HONEST[name].header]
 #: Every exception that a header can make from a bit-identical training.
 EXCEPTIONS = ("does not lift",)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,7 +15,6 @@ from tests.corpus.hostile.harness import DENSE, MIXED, SandboxHarness, candidate
 from tests.corpus.hostile.slots import EVERYTHING, REMOVABLE, WITHOUT, Ended
 from tests.support.samples import sampled
 
-pytestmark = pytest.mark.slow
 PROGRAMS = programs()
 #: A second honest network follows these: what they break would be seen in random numbers or layers.
 _SEVERAL = ("patched_seeds", "torch_overwrite", "code_overwrite", "memory_of_its_own")

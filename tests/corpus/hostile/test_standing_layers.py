@@ -25,7 +25,6 @@ from tests.corpus.hostile.slots import MAX_PARAMETERS, MEMORY_BYTES, SHORT_S, Ti
 from tests.support.paths import ROOT
 from tests.support.samples import sampled
 
-pytestmark = pytest.mark.slow
 PROGRAMS = programs()
 HERE = Path(__file__).parent
 #: Above what chance gives to 200 images of 10 classes.

@@ -171,7 +171,6 @@ def test_verify_finds_an_elite_that_the_log_does_not_give(tmp_path: Path) -> Non
     assert "differs: network archive, cell" in result.output
 
 
-@pytest.mark.slow
 def test_plot_draws_both_archives(state: Path, tmp_path: Path) -> None:
     result = type_in("plot", "--state", str(state), "--out", str(tmp_path), "--format", "svg")
 
@@ -348,7 +347,6 @@ def test_lift_of_prose_is_a_rejection_with_its_cause() -> None:
     assert json.loads(result.output)["cause"] == "not_code"
 
 
-@pytest.mark.slow
 def test_lift_of_a_network_shows_its_measures() -> None:
     Path("net.py").write_text(
         "from torch import nn\n\n\nclass Net(nn.Sequential, nn.Module):\n"

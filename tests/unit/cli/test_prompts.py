@@ -206,7 +206,6 @@ def test_reload_without_a_daemon_says_so(state: Path):
     assert "expected a daemon that listens on" in result.stderr
 
 
-@pytest.mark.slow
 def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
     before = type_in("status", "--json", "--state", state).output
 
@@ -219,7 +218,6 @@ def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
     assert type_in("status", "--json", "--state", state).output == before
 
 
-@pytest.mark.slow
 def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp_path: Path):
     file = tmp_path / "mine.toml"
     file.write_text('preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n')
@@ -227,6 +225,17 @@ def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp
     result = type_in("prompts", "try", "widen", "--config", file, "--seed", "3")
 
     assert result.exit_code == 0, result.output + result.stderr
+
+
+@pytest.mark.timeout(60)
+def test_try_waits_for_no_llm_even_if_the_search_would(state: Path, prompts: Path, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    writer = '[writer]\nkind = "tgi"\nurl = "http://127.0.0.1:9"\non_outage = "wait"\n'
+    file.write_text(f'preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n{writer}')
+
+    result = type_in("prompts", "try", "widen", "--config", file, "--seed", "3")
+
+    assert "written by the fallback" in result.output, result.output + result.stderr
 
 
 # --- a folder that went bad ----------------------------------------------------------------------
@@ -265,7 +274,6 @@ async def examined(folder: Path, **overrides: object) -> dict[str, Check]:
     return {check.name: check async for check in examine(settings)}
 
 
-@pytest.mark.slow
 def test_doctor_finds_a_new_search_ready(tmp_path: Path):
     checks = asyncio.run(examined(tmp_path))
 
@@ -278,7 +286,6 @@ def test_doctor_finds_a_new_search_ready(tmp_path: Path):
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.slow
 def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

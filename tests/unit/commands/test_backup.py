@@ -219,7 +219,6 @@ def test_copy_is_of_one_moment_while_its_daemon_writes_at_every_step(
 # --- killed --------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1"])
 def test_kill_leaves_no_half_of_a_backup_under_a_name(state: Path, tmp_path: Path, point: str):
     folder = tmp_path / "backups"
@@ -266,7 +265,6 @@ async def test_verb_refuses_what_makes_no_sense(tmp_path: Path, body: Mapping[st
         await backup_verb(tmp_path, lambda finished_at: None)(body)
 
 
-@pytest.mark.slow
 def test_backups_beside_a_running_search_verify_and_disturb_nothing(tmp_path: Path, folder: Path):
     state, target = tmp_path / "state", tmp_path / "backups"
     with running_daemon(state, folder, "--pause-s", "0.002") as running:

@@ -246,7 +246,6 @@ def test_backup_of_an_older_schema_is_restored_up_to_date(tmp_path: Path, state:
 # --- killed --------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1", "restore-inside:1"])
 def test_kill_in_a_restore_leaves_the_old_search_whole(state: Path, backups: Path, point: str):
     before = num_settled(state)

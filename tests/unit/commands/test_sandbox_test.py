@@ -11,8 +11,6 @@ from llmatic_daemon.config.loading import load
 from llmatic_daemon.config.settings import Settings
 from llmatic_daemon.domain.sandbox import Layer, Sandbox
 
-pytestmark = pytest.mark.slow
-
 
 def settings(tmp_path: Path) -> Settings:
     return load(environment={"LLMATIC_STATE_DIR": str(tmp_path)})

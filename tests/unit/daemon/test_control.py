@@ -41,7 +41,7 @@ async def belongs(settings: Settings) -> None:
 
 @dataclass
 class DaemonHarness:
-    """A paused engine with one slot and two places, and what controls them, in a folder."""
+    """A paused engine with one slot and two device workers, and what controls them, in a folder."""
 
     folder: Path
     harness: EngineHarness = field(default_factory=lambda: EngineHarness(start=evolution(num_prompts=1)))

@@ -73,14 +73,14 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
         report_status(manager, lambda: "a line", listening=listening, wait_until_probed=greet)
     )
     await asyncio.sleep(0)
-    assert listener.told() == []
+    assert listener.received() == []
     listening.set()
     await asyncio.sleep(0)
-    assert listener.told() == []
+    assert listener.received() == []
     wait_until_probed.set()
     await asyncio.sleep(0.01)
 
-    assert listener.told() == ["READY=1", "STATUS=a line"]
+    assert listener.received() == ["READY=1", "STATUS=a line"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     manager.close()
@@ -102,7 +102,7 @@ async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     )
     await asyncio.sleep(0.01)
 
-    assert listener.told()[0] == "READY=1"
+    assert listener.received()[0] == "READY=1"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     manager.close()

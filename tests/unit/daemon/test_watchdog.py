@@ -49,7 +49,7 @@ class CountedStore(MemoryStore):
 
 
 class HeldTrainer(FakeTrainer):
-    """Has a place that is overdue, when told so."""
+    """Has a device worker that is overdue, when it is set so."""
 
     late: tuple[str, ...] = ()
 

@@ -316,7 +316,6 @@ async def test_search_that_is_all_by_rule_has_no_control_arm(tmp_path: Path):
     assert looker.view().uplift is None
 
 
-@pytest.mark.slow
 async def test_commands_show_the_uplift(tmp_path: Path):
     state = tmp_path / "state"
     await run(state, 60, 0.5)

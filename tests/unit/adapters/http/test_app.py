@@ -15,11 +15,10 @@ import pytest_asyncio
 from aiohttp import web
 
 from llmatic_daemon.adapters.http import event_stream
-from llmatic_daemon.adapters.http.app import listening
 from llmatic_daemon.adapters.http.event_stream import EventStream
 from llmatic_daemon.adapters.http.guard import guard
 from llmatic_daemon.adapters.http.routes import Parameter, Route
-from llmatic_daemon.adapters.http.server import serving
+from llmatic_daemon.adapters.http.server import listening, serving
 from llmatic_daemon.domain import Job
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.events import Placed, PromptsAdopted, PromptsRejected, SlotChanged
@@ -207,7 +206,7 @@ async def test_damaged_database_is_no_bug_of_the_daemon(tmp_path: Path) -> None:
 async def test_taken_port_names_the_setting(searched: Searched) -> None:
     async with asked(searched.folder) as harness:
         with pytest.raises(ConfigurationError, match=r"metrics\.port: expected a free port"):
-            async with listening(harness.port, ROUTES):
+            async with listening(harness.port, ROUTES, setting="metrics.port"):
                 pass
 
 

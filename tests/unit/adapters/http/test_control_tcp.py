@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from llmatic_daemon.adapters.http.control_tcp import listening, routes
+from llmatic_daemon.adapters.http.control_tcp import routes
+from llmatic_daemon.adapters.http.server import listening
 from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable, UserError
 from tests.support.web import free_port
 
@@ -41,7 +42,7 @@ class Verbs:
 async def harness() -> AsyncIterator[tuple[Verbs, aiohttp.ClientSession]]:
     verbs, port = Verbs(), free_port()
     async with (
-        listening(port, TOKEN, verbs.all, reads=("status",)),
+        listening(port, routes(verbs.all, ("status",)), setting="control.port", token=TOKEN),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield verbs, client
@@ -122,7 +123,7 @@ async def test_taken_port_names_the_setting(harness) -> None:
     port = client._base_url.port
 
     with pytest.raises(ConfigurationError, match=r"control\.port: expected a free port"):
-        async with listening(port, TOKEN, {}):
+        async with listening(port, routes({}), setting="control.port", token=TOKEN):
             pass
 
 

@@ -13,8 +13,6 @@ from schemathesis.checks import not_a_server_error
 
 from tests.support.web import Searched, asked, table
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

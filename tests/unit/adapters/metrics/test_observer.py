@@ -259,8 +259,8 @@ def test_device_place_is_counted_while_it_is_busy() -> None:
 
 def test_place_that_is_gone_is_no_idle_one() -> None:
     made = metrics()
-    for place in ("cpu/1", "cpu/2"):
-        made.receive(DeviceChanged(device=place, phase=DevicePhase.TRAIN))
+    for device in ("cpu/1", "cpu/2"):
+        made.receive(DeviceChanged(device=device, phase=DevicePhase.TRAIN))
 
     made.receive(DeviceRemoved(device="cpu/2"))
 

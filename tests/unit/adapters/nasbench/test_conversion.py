@@ -112,7 +112,6 @@ def test_benchmark_knows_no_other_data_set(official_api):
 # --- official files ------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_official_folder_becomes_a_table_of_all_data_sets(tmp_path, folder, monkeypatch):
     fake, seen = FakeBenchmark(), list[int]()
     install(monkeypatch, fake_package(fake))
@@ -141,7 +140,6 @@ def test_official_folder_becomes_a_table_of_all_data_sets(tmp_path, folder, monk
         )
 
 
-@pytest.mark.slow
 def test_size_of_another_cell_is_corrected_and_counted(tmp_path, folder, monkeypatch):
     def twin(cell: str) -> str:
         return CELLS[0] if cell in (INITIAL_CELL, LARGEST) else cell

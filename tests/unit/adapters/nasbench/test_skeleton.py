@@ -111,7 +111,6 @@ def rows() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(gzip.decompress(FILE.read_bytes()).decode())))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("data_set", ["cifar10", "imagenet16-120"])
 async def test_cells_network_is_lifted_with_the_sizes_that_are_counted(data_set):
     assert await lifted(list(CELLS), data_set) == [size_of(cell, data_set) for cell in CELLS]

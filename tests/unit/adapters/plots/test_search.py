@@ -36,7 +36,6 @@ def area(polygon: np.ndarray) -> float:
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_cells", "objectives"),
     [(20, {}), (20, {3: 0.5}), (20, dict.fromkeys(range(20), 0.5)), (20_001, {7: 0.1, 9: 0.9})],
@@ -48,7 +47,6 @@ def test_map_of_any_archive_is_drawn(tmp_path: Path, num_cells: int, objectives:
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("points", [[], [(20, 0.1, -0.1, 0.3)], [(20, 0.0, 0.0, 0.0)] * 9])
 def test_uplift_is_a_picture_of_its_own(tmp_path: Path, points: list[search_plots.Point]) -> None:
     bands = [search_plots.Band(title=title, points=points) for title in ("entered", "accuracy")]

@@ -37,7 +37,6 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.slow
 async def test_lifter_returns_a_network_or_a_rejection():
     async with ProcessLifter() as lifter:
         network = await lifter.lift(candidate())
@@ -50,7 +49,6 @@ async def test_lifter_returns_a_network_or_a_rejection():
     assert "no_such_module" in rejection.detail
 
 
-@pytest.mark.slow
 async def test_limits_reach_the_validator():
     async with ProcessLifter(limits={"max_parameters": 1}) as lifter:
         rejection = await lifter.lift(candidate())
@@ -59,7 +57,6 @@ async def test_limits_reach_the_validator():
     assert rejection.cause is Outcome.INVALID_GRAPH
 
 
-@pytest.mark.slow
 async def test_cancelled_lift_leaves_no_process_and_the_next_one_works():
     async with ProcessLifter() as lifter:
         await lifter.warmed_up()
@@ -75,7 +72,6 @@ async def test_cancelled_lift_leaves_no_process_and_the_next_one_works():
         assert isinstance(await lifter.lift(candidate()), Network)
 
 
-@pytest.mark.slow
 async def test_dead_parent_blames_nobody_and_is_replaced():
     async with ProcessLifter() as lifter:
         await lifter.warmed_up()
@@ -88,7 +84,6 @@ async def test_dead_parent_blames_nobody_and_is_replaced():
         assert isinstance(await lifter.lift(candidate()), Network)
 
 
-@pytest.mark.slow
 async def test_close_ends_all_parents_and_what_they_lift():
     lifter = await ProcessLifter(num_parents=2).__aenter__()
     await lifter.warmed_up()

@@ -28,7 +28,6 @@ def lifter(**sandbox: object) -> ProcessLifter:
     return ProcessLifter(sandbox=Sandbox(user=NO_SUCH_USER, **sandbox))  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 async def test_what_is_missing_is_told_once_for_all_parents(caplog):
     caplog.set_level(logging.WARNING)
 
@@ -41,20 +40,17 @@ async def test_what_is_missing_is_told_once_for_all_parents(caplog):
     assert "user: " in told[0].getMessage()
 
 
-@pytest.mark.slow
 async def test_required_layer_that_is_missing_forbids_the_start():
     with pytest.raises(ConfigurationError, match=r"sandbox\.require names user, .* missing here"):
         async with lifter(require=frozenset({Layer.USER})):
             pass
 
 
-@pytest.mark.slow
 async def test_required_layer_that_is_there_changes_nothing():
     async with lifter(require=frozenset({Layer.RLIMITS})) as parents:
         assert Layer.RLIMITS not in await parents.missing()
 
 
-@pytest.mark.slow
 def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMATIC_SANDBOX__USER", NO_SUCH_USER)
     monkeypatch.setenv("LLMATIC_SANDBOX__REQUIRE", '["user"]')

@@ -422,7 +422,6 @@ async def test_a_start_that_never_ends_is_overdue(monkeypatch):
 LENET = "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)"
 
 
-@pytest.mark.slow
 async def test_the_real_trainer_trains_dies_and_comes_back():
     network = lifted_network(LENET)
     watcher = ProgressWatcher()
@@ -442,7 +441,6 @@ async def test_the_real_trainer_trains_dies_and_comes_back():
     assert again.curve == report.curve
 
 
-@pytest.mark.slow
 async def test_the_real_trainer_stops_after_the_first_look_and_stays():
     def answer(accuracy: float) -> bool:
         return False
@@ -461,7 +459,6 @@ async def test_the_real_trainer_stops_after_the_first_look_and_stays():
     assert stopped.cost == 0.25
 
 
-@pytest.mark.slow
 async def test_the_real_trainer_survives_a_network_that_is_too_large():
     wide = "nn.Conv2d(1, 30000, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(30000, 10)"
     recipe = {"preset": "fast", "batch_size": 256}
@@ -479,7 +476,6 @@ async def test_the_real_trainer_survives_a_network_that_is_too_large():
     assert isinstance(report, Report)
 
 
-@pytest.mark.slow
 async def test_the_real_trainer_says_what_is_wrong_with_the_configuration():
     configuration = {"data": {"name": "cifar10", "folder": "/nowhere"}, "timeout_s": 60.0}
 

@@ -461,7 +461,6 @@ def test_rewriter_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("offspring", "generations"), sampled([(12, 6), (40, 15)], [(12, 6)]))
 def test_offspring_build_learn_and_export(offspring: int, generations: int):

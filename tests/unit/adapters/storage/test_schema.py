@@ -21,7 +21,6 @@ from llmatic_daemon import PACKAGE_ROOT, config
 from llmatic_daemon.adapters.storage import copies as snapshots
 from llmatic_daemon.adapters.storage import database_file, schema
 from llmatic_daemon.adapters.storage.history import History
-from llmatic_daemon.adapters.storage.migrations import STRICT
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.adapters.storage.state_folder import database_path, settings_path
 from llmatic_daemon.cli import main
@@ -229,7 +228,6 @@ def log(state: Path) -> tuple[list[Edition], list[Placement]]:
     return editions, [entry for entry in entries if isinstance(entry, Placement)]
 
 
-@pytest.mark.slow
 def test_log_of_version_1_is_read_with_one_edition_at_its_head(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -247,7 +245,6 @@ def test_log_of_version_1_is_read_with_one_edition_at_its_head(
     assert {(p.version, p.text, p.weight) for p in edition.prompts.all} == {(1, "", 1.0)}
 
 
-@pytest.mark.slow
 def test_migrated_search_verifies_and_its_views_can_be_read(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -264,7 +261,6 @@ def test_migrated_search_verifies_and_its_views_can_be_read(
         assert history.prompt_elites() == before.prompt_elites()
 
 
-@pytest.mark.slow
 def test_migrated_search_goes_on_with_its_files_as_new_versions(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -295,7 +291,6 @@ def of_version_2(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     shutil.copy(settings_path(state), settings_path(old))
 
 
-@pytest.mark.slow
 def test_search_of_version_2_goes_on_and_is_audited(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -315,7 +310,6 @@ def test_search_of_version_2_goes_on_and_is_audited(
         assert history.status().num_audits > 0
 
 
-@pytest.mark.slow
 def test_empty_database_of_version_1_begins_like_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = tmp_path / "old"
     first_version(database_path(old)).close()
@@ -342,7 +336,6 @@ def test_search_of_version_1_without_a_crossover_gets_a_prompt_for_it(
     assert edition.prompts.axis_positions == (1, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("crossover", ["a known one", "crossover"])
 def test_crossover_prompt_of_version_1_that_served_mutation_before_is_no_hindrance(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crossover: str
@@ -388,7 +381,6 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-@pytest.mark.slow
 def test_database_of_version_6_becomes_the_one_that_this_version_writes(
     audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -407,7 +399,6 @@ def test_database_of_version_6_becomes_the_one_that_this_version_writes(
     assert verify(tmp_path / "old").faults == ()
 
 
-@pytest.mark.slow
 def test_search_of_version_6_goes_on_although_its_checkpoint_is_not_read(
     audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -534,7 +525,9 @@ def schema_text(database: sqlite3.Connection) -> str:
 QUOTED, PLAIN = r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1"
 
 
-@pytest.mark.skipif(not STRICT, reason="older SQLite libraries make tables without STRICT")
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 37), reason="older SQLite libraries make tables without STRICT"
+)
 def test_schema_for_readers_is_the_one_that_the_migrations_make(database: sqlite3.Connection):
     """After a migration: `LLMATIC_WRITE_SCHEMA=1 pytest -k schema_for_readers` writes the file."""
     file = PACKAGE_ROOT / "adapters" / "storage" / "schema.sql"
@@ -551,7 +544,6 @@ def copies(state: Path) -> list[Path]:
     return snapshots.named(state, r"schema-\d+")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_database_is_kept_as_it_was_and_brought_up_to_date(
     searched: Path,
@@ -598,7 +590,6 @@ def of_version_3(state: Path, old: Path, monkeypatch: pytest.MonkeyPatch, versio
     shutil.copy(settings_path(state), settings_path(old))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", ["snapshot-step:1", "snapshot-inside:1", "migration:1"])
 def test_kill_in_a_migration_leaves_the_old_database_to_be_migrated_again(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
@@ -623,7 +614,6 @@ def test_kill_in_a_migration_leaves_the_old_database_to_be_migrated_again(
     assert verify(old).faults == ()
 
 
-@pytest.mark.slow
 def test_copy_from_before_a_migration_can_be_restored(
     searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

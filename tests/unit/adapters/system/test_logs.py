@@ -247,7 +247,7 @@ def journald(tmp_path: Path) -> Iterator[Listener]:
 def test_journal_is_told_message_priority_and_fields(journald: Listener) -> None:
     logger.warning("no LLM", extra={"action": "outage", "job": 3, "slot": 0})
 
-    (datagram,) = journald.told()
+    (datagram,) = journald.received()
     fields = dict(line.split("=", 1) for line in datagram.splitlines())
     assert fields["MESSAGE"] == "no LLM"
     assert fields["PRIORITY"] == "4"

@@ -33,7 +33,7 @@ def test_each_word_is_a_datagram(manager: ServiceManager, listener: Listener) ->
     manager.extend(1.5)
     manager.stopping()
 
-    assert listener.told() == [
+    assert listener.received() == [
         "READY=1",
         "STATUS=2 of 3 slots busy",
         "WATCHDOG=1",
@@ -50,7 +50,7 @@ def test_reloading_carries_the_monotonic_time_in_the_same_datagram(
     with pytest.raises(ValueError, match="bad"), manager.reloading():
         raise ValueError("bad")
 
-    _, reloading, ready = listener.told()
+    _, reloading, ready = listener.received()
 
     word, clock = reloading.split("\n")
     assert word == "RELOADING=1"
@@ -64,7 +64,7 @@ def test_reload_before_the_start_is_complete_does_not_say_that_it_is(
     with manager.reloading():
         pass
 
-    assert listener.told() == []
+    assert listener.received() == []
 
 
 def test_abstract_socket_is_reached() -> None:
@@ -101,7 +101,7 @@ def test_nothing_is_said_after_the_end(manager: ServiceManager, listener: Listen
 
     manager.ready()
 
-    assert listener.told() == []
+    assert listener.received() == []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ import pytest
 from llmatic_daemon.adapters.storage.experiment_store import DATABASE
 from tests.support.experiment import TEXT
 
-pytestmark = pytest.mark.slow
-
 PROGRAM = "from llmatic_daemon.cli import main; main()"
 Process = subprocess.Popen[str]
 

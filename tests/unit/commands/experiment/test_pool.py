@@ -4,15 +4,11 @@ import multiprocessing
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
 from llmatic_daemon.adapters.storage.experiment_store import Failed, Finished
 from llmatic_daemon.commands.experiment.plan import PlannedRun, plan
 from llmatic_daemon.commands.experiment.pool import carry_out, perform
 from tests.support import experiment
 from tests.support.experiment import TEXT
-
-pytestmark = pytest.mark.slow
 
 
 def jobs(file: Path, seeds: int) -> tuple[PlannedRun, ...]:

@@ -34,7 +34,6 @@ def settings_for(table: Path, num: int, **search: Any) -> Settings:
     )
 
 
-@pytest.mark.slow
 async def test_search_in_memory_is_the_search_of_the_daemon(table: Path) -> None:
     settings = settings_for(table, 120)
 

@@ -80,7 +80,6 @@ def expected() -> Iterator[list[bytes]]:
     fresh.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sampled(sorted(HOSTILE), SAMPLE))
 def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, expected):
     source, cause = HOSTILE[name]
@@ -94,7 +93,6 @@ def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, ex
     assert parent.lift(LENET, time_s=30)[1] == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(USELESS))
 def test_useless_misbehaviour_changes_nothing(name, parent):
     honest = parent.lift(DENSE, time_s=30)
@@ -106,7 +104,6 @@ def test_useless_misbehaviour_changes_nothing(name, parent):
     assert parent.descendants() == ""
 
 
-@pytest.mark.slow
 def test_limits_are_those_of_the_request(parent):
     header, _ = parent.lift(LENET, time_s=30, max_parameters=62_005)
 
@@ -114,7 +111,6 @@ def test_limits_are_those_of_the_request(parent):
     assert header["detail"] == "a network may have at most 62005 parameters, has 62006"
 
 
-@pytest.mark.slow
 def test_weight_that_is_not_finite_is_a_rejection(parent):
     source = DENSE.replace(
         "nn.Linear(3072, 10)", "nn.Linear(3072, 10)\n        self.f.bias.data[3] = torch.nan"
@@ -125,7 +121,6 @@ def test_weight_that_is_not_finite_is_a_rejection(parent):
     assert header["outcome"] == "nan", header
 
 
-@pytest.mark.slow
 def test_parent_ends_its_candidate_when_the_daemon_is_gone():
     parent = Parent()
     assert parent.process.stdin is not None

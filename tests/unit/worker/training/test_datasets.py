@@ -148,7 +148,6 @@ def test_npz_without_test_images_holds_some_out(tmp_path):
     assert data.test.labels.bincount().tolist() == [2, 2, 2, 2, 2]
 
 
-@pytest.mark.slow
 def test_the_real_cifar10_begins_with_a_frog(real_cifar10):
     data = load(Source(name="cifar10", folder=str(real_cifar10), validation_ratio=0))
 

@@ -100,7 +100,6 @@ def die_at(point: str, folder: Path) -> int:
     return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("point", "kept"), [("begin", None), ("inside", None), ("after", Verdict.STABLE)])
 async def test_kill_at_an_audit_leaves_all_of_it_or_nothing(tmp_path: Path, point: str, kept: Verdict | None):
     assert die_at(point, tmp_path) == -9

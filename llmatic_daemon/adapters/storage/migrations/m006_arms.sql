@@ -1,19 +1,11 @@
-"""Sums for the comparison of an LLM with the control arm."""
+-- Sums for the comparison of an LLM with the control arm.
 
-from typing import TYPE_CHECKING
-
-from llmatic_daemon.adapters.storage.migrations import STRICT, STRICT_AND
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-_ARMS = f"""
 CREATE TABLE comparisons ( -- stretches of the log with one and the same share of the control arm
   number INTEGER PRIMARY KEY,
   control_ratio REAL NOT NULL CHECK (control_ratio > 0 AND control_ratio <= 1),
   since INTEGER NOT NULL CHECK (since >= 0), -- placements before it
   until INTEGER CHECK (until >= since) -- placements with its last one; none: it goes on
-) {STRICT};
+) STRICT;
 
 CREATE TABLE arm_tallies ( -- sums over the placements of a comparison, kept with each
   comparison INTEGER NOT NULL REFERENCES comparisons (number),
@@ -24,10 +16,4 @@ CREATE TABLE arm_tallies ( -- sums over the placements of a comparison, kept wit
   objective_sum INTEGER NOT NULL, -- in parts of 100,000, and so are the squares
   objective_squares INTEGER NOT NULL,
   PRIMARY KEY (comparison, arm)
-) {STRICT_AND} WITHOUT ROWID;
-"""
-
-
-def m006_arms(db: "Database") -> None:
-    """Keep what has become of the candidates of an LLM, and of those of the control arm."""
-    db.executescript(_ARMS)
+) STRICT, WITHOUT ROWID;

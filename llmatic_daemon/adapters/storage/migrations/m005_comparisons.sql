@@ -1,14 +1,5 @@
-"""Who wrote by rule, early stopping, and the cost of each candidate."""
+-- Who wrote by rule, early stopping, and the cost of each candidate.
 
-from typing import TYPE_CHECKING
-
-from llmatic_daemon.adapters.storage.migrations import STRICT_AND
-from llmatic_daemon.adapters.storage.migrations.m004_growth import GROWN_VIEWS
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-_COMPARISONS = f"""
 -- written by rule for the control arm, or by what the search is compared with
 ALTER TABLE placements ADD COLUMN by_rule INTEGER NOT NULL DEFAULT 0 CHECK (by_rule IN (0, 1));
 ALTER TABLE placements ADD COLUMN look REAL CHECK (look BETWEEN 0 AND 1); -- accuracy of the first look
@@ -16,8 +7,6 @@ ALTER TABLE placements ADD COLUMN look_ratio REAL NOT NULL DEFAULT 0; -- after t
 ALTER TABLE placements ADD COLUMN cost REAL; -- in full trainings; older versions did not say
 ALTER TABLE placements ADD COLUMN structure TEXT; -- JSON: [[operation, number], ...]
 
-DROP VIEW totals;
-DROP VIEW prompt_credit;
 DROP TABLE tallies;
 CREATE TABLE tallies ( -- sums over the placements, kept with each: nobody need read them all
   prompt TEXT NOT NULL,
@@ -31,17 +20,9 @@ CREATE TABLE tallies ( -- sums over the placements, kept with each: nobody need 
   train_s REAL NOT NULL,
   best_objective REAL,
   PRIMARY KEY (prompt, prompt_version, outcome, arm)
-) {STRICT_AND} WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 INSERT INTO tallies
   SELECT prompt, prompt_version, outcome, CASE WHEN stand_in THEN 'stand_in' ELSE 'writer' END,
     count(*), sum(status <> 'not_added'), sum(score_change), sum(curiosity_change), sum(train_s),
     max(objective)
   FROM placements GROUP BY prompt, prompt_version, outcome, stand_in;
-"""
-
-
-def m005_comparisons(db: "Database") -> None:
-    """Keep who wrote by rule, first looks, and what was trained for each candidate."""
-    db.executescript(_COMPARISONS)
-    for name, query in GROWN_VIEWS.items():
-        db.create_view(name, query)

@@ -1,13 +1,5 @@
-"""Deaths of trainers as entries of the log, with the networks that they worked on."""
+-- Deaths of trainers as entries of the log, with the networks that they worked on.
 
-from typing import TYPE_CHECKING
-
-from llmatic_daemon.adapters.storage.migrations import STRICT
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-_DEATHS = f"""
 CREATE TABLE deaths ( -- of the log: trainers that ended while they trained a network
   number INTEGER PRIMARY KEY,
   recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
@@ -15,10 +7,4 @@ CREATE TABLE deaths ( -- of the log: trainers that ended while they trained a ne
   source_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.source_digest')) STORED NOT NULL REFERENCES sources (digest),
   network_digest TEXT GENERATED ALWAYS AS (json_extract(entry, '$.network_digest')) STORED NOT NULL REFERENCES graphs (digest),
   entry TEXT NOT NULL -- JSON of domain.TrainerDeath
-) {STRICT};
-"""
-
-
-def m008_deaths(db: "Database") -> None:
-    """Keep the deaths of trainers."""
-    db.executescript(_DEATHS)
+) STRICT;

@@ -1,22 +1,14 @@
-"""Jobs, the log, both archives, and views of them."""
+-- Jobs, the log, and both archives.
 
-from typing import TYPE_CHECKING
-
-from llmatic_daemon.adapters.storage.migrations import STRICT, STRICT_AND
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-_JOBS = f"""
 CREATE TABLE search ( -- what this state belongs to: data set, seed, bounds, ...
   name TEXT NOT NULL PRIMARY KEY,
   value TEXT NOT NULL
-) {STRICT};
+) STRICT;
 
 CREATE TABLE prompts ( -- slot on the prompt archive's axis; kept for ever, also of deleted files
   id TEXT NOT NULL PRIMARY KEY,
   slot INTEGER NOT NULL UNIQUE CHECK (slot >= 0)
-) {STRICT};
+) STRICT;
 
 CREATE TABLE centroids ( -- the cells of both archives, normalised to [0, 1]
   archive TEXT NOT NULL CHECK (archive IN ('network', 'prompt')),
@@ -24,7 +16,7 @@ CREATE TABLE centroids ( -- the cells of both archives, normalised to [0, 1]
   x REAL NOT NULL CHECK (x BETWEEN 0 AND 1),
   y REAL NOT NULL CHECK (y BETWEEN 0 AND 1),
   PRIMARY KEY (archive, cell)
-) {STRICT_AND} WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE jobs ( -- one for each candidate; its lease while a slot works on it
   number INTEGER PRIMARY KEY,
@@ -38,7 +30,7 @@ CREATE TABLE jobs ( -- one for each candidate; its lease while a slot works on i
   lease_monotonic_s REAL, -- of the clock that no one can set
   CHECK ((state = 'queued') = (released_by IS NOT NULL)),
   CHECK ((state = 'running') = (lease_pid IS NOT NULL))
-) {STRICT};
+) STRICT;
 CREATE INDEX jobs_queue ON jobs (released_by) WHERE state = 'queued';
 
 CREATE TABLE job_events ( -- of each job: queued (dispatched (released dispatched)*) placed
@@ -50,20 +42,17 @@ CREATE TABLE job_events ( -- of each job: queued (dispatched (released dispatche
   charged INTEGER CHECK (charged IN (0, 1)), -- of a release: counts as a failed attempt
   recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   CHECK ((event = 'released') = (charged IS NOT NULL))
-) {STRICT};
-"""
+) STRICT;
 
-
-_PLACEMENTS = f"""
 CREATE TABLE sources (
   digest TEXT NOT NULL PRIMARY KEY, -- SHA-256 of the text in UTF-8
   text TEXT NOT NULL
-) {STRICT};
+) STRICT;
 
 CREATE TABLE graphs (
   digest TEXT NOT NULL PRIMARY KEY, -- SHA-256 of the graph in UTF-8
   graph TEXT NOT NULL -- canonical JSON
-) {STRICT};
+) STRICT;
 
 CREATE TABLE placements ( -- the log: all that each settled job changed
   number INTEGER PRIMARY KEY,
@@ -121,21 +110,21 @@ CREATE TABLE placements ( -- the log: all that each settled job changed
     + (offer_objective IS NULL) + (offer_curiosity IS NULL) IN (0, 5)),
   CHECK ((outcome = 'trained') <= (objective IS NOT NULL)),
   CHECK (status = 'not_added' OR (cell IS NOT NULL AND objective IS NOT NULL))
-) {STRICT};
+) STRICT;
 
 CREATE TABLE parents ( -- position 0 is the parent to be changed
   job INTEGER NOT NULL REFERENCES placements (job),
   position INTEGER NOT NULL,
   parent INTEGER NOT NULL REFERENCES placements (job),
   PRIMARY KEY (job, position)
-) {STRICT_AND} WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE network_elites ( -- the network archive: what each filled cell holds
   cell INTEGER PRIMARY KEY,
   job INTEGER NOT NULL REFERENCES placements (job),
   objective REAL NOT NULL,
   test_accuracy REAL NOT NULL
-) {STRICT};
+) STRICT;
 
 CREATE TABLE prompt_elites ( -- the prompt archive: (prompt, temperature) individuals
   cell INTEGER PRIMARY KEY,
@@ -144,58 +133,4 @@ CREATE TABLE prompt_elites ( -- the prompt archive: (prompt, temperature) indivi
   temperature REAL NOT NULL,
   objective REAL NOT NULL, -- collective score of the prompt when it was offered
   curiosity REAL NOT NULL
-) {STRICT};
-"""
-
-
-VIEWS = {
-    "evaluations": """
-SELECT number, job, operator, prompt, temperature, objective, test_accuracy, test_loss,
-  num_parameters, flops, width, depth, 1.0 * width / max(1, depth) AS width_to_depth,
-  cell, status, train_s, elapsed_s, settled_at, source_digest, network_digest
-FROM placements WHERE outcome = 'trained'""",
-    "elites": """
-SELECT network_elites.cell, network_elites.job, network_elites.objective,
-  network_elites.test_accuracy, num_parameters, flops, width, depth,
-  1.0 * width / max(1, depth) AS width_to_depth, operator, prompt, temperature, writer, model,
-  train_s, source_digest, network_digest, sources.text AS source
-FROM network_elites JOIN placements ON placements.job = network_elites.job
-  LEFT JOIN sources ON sources.digest = placements.source_digest""",
-    # Only from the elites: the ancestors of every job would be millions of rows.
-    "lineage": """
-WITH RECURSIVE ancestors (cell, elite, job) AS (
-  SELECT cell, job, job FROM network_elites
-  UNION
-  SELECT ancestors.cell, ancestors.elite, parents.parent
-  FROM ancestors JOIN parents ON parents.job = ancestors.job
-)
-SELECT ancestors.cell, ancestors.elite, placements.job AS ancestor, placements.operator,
-  placements.prompt, placements.temperature, placements.objective, placements.source_digest
-FROM ancestors JOIN placements ON placements.job = ancestors.job""",
-    "prompt_credit": """
-SELECT prompts.id AS prompt, prompts.slot,
-  count(placements.number) AS num_used,
-  coalesce(sum(placements.outcome = 'trained'), 0) AS num_trained,
-  coalesce(sum(placements.status <> 'not_added'), 0) AS num_added,
-  coalesce(sum(placements.score_change), 0.0) AS score,
-  coalesce(sum(placements.curiosity_change), 0.0) AS curiosity_change,
-  max(placements.objective) AS best_objective
-FROM prompts LEFT JOIN placements ON placements.prompt = prompts.id
-GROUP BY prompts.id""",
-    "totals": """
-SELECT count(*) AS num_settled,
-  coalesce(sum(outcome = 'trained'), 0) AS num_evaluations,
-  coalesce(sum(train_s), 0.0) AS train_s,
-  coalesce(max(elapsed_s), 0.0) AS elapsed_s,
-  max(objective) AS best_objective,
-  max(settled_at) AS last_settled_at
-FROM placements""",
-}
-
-
-def m001_search(db: "Database") -> None:
-    """Make everything that a first search needs."""
-    db.executescript(_JOBS)
-    db.executescript(_PLACEMENTS)
-    for name, query in VIEWS.items():
-        db.create_view(name, query)
+) STRICT;
