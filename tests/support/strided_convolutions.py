@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from llmatic_daemon.worker.graph import avoided_kernels, operations
+from llmatic_daemon.worker.graph import avoided_kernels
 
 _LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -47,15 +47,10 @@ def passes(
 
 
 def _function(kind: str, dimensions: int) -> Callable[..., torch.Tensor]:
-    if dimensions == 3 and kind == "avoiding":  # not in the vocabulary: as the lifter's comparison calls it
-        return _in_mode
-    module = avoided_kernels if kind == "avoiding" else operations
-    return module.function(f"conv{dimensions}d.default") if dimensions < 3 else torch.conv3d
-
-
-def _in_mode(*args: object) -> torch.Tensor:
-    with avoided_kernels.AvoidingMode():
-        return torch.conv3d(*args)  # type: ignore[arg-type]
+    plain: Callable[..., torch.Tensor] = getattr(torch, f"conv{dimensions}d")
+    if kind == "plain":
+        return plain
+    return avoided_kernels.avoiding(f"conv{dimensions}d.default", plain)
 
 
 def _largest_difference(kind: str) -> float:

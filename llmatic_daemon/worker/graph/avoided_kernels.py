@@ -1,11 +1,12 @@
 """Kernels of torch that are wrong on some processors, and the calls that avoid them.
 
 An entry of AVOIDED is all that is known of a kernel. The trainer's modules and the lifter's comparison obey
-it, and `doctor --kernels` names it. An entry changes no measure, no digest, no computation on a GPU, and no
-bit of a result that the kernel computes correctly.
+it where the processor may run the kernel, and `doctor --kernels` names it. An entry changes no measure, no
+digest, no computation on a GPU, and no bit of a result that the kernel computes correctly.
 """
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class AvoidedKernel:
     versions: str
     #: What the kernel does.
     fault: str
+    #: Decides whether this process may run it, by its processor and environment.
+    may_run: Callable[[], bool]
     #: Takes the arguments of a call, by name, and returns those that avoid the kernel.
     arguments: Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -58,6 +61,13 @@ def _is_strided(stride: int | Sequence[int]) -> bool:
     return stride > 1 if isinstance(stride, int) else max(stride) > 1
 
 
+def _is_below_avx512() -> bool:
+    """Decide whether oneDNN may choose kernels for a processor without AVX-512 in this process."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()
+    is_limited = limit not in ("DEFAULT", "ALL") and not limit.startswith(("AVX512", "AVX10"))
+    return is_limited or torch.backends.cpu.get_cpu_capability() != "AVX512"
+
+
 AVOIDED = (
     AvoidedKernel(
         name="backward pass of a strided 1x1 convolution with fewer than 8 input channels",
@@ -65,6 +75,7 @@ AVOIDED = (
         processors="oneDNN at AVX2: processors without AVX-512, or ONEDNN_MAX_CPU_ISA=AVX2",
         versions="torch 2.7.0, 2.14.1, 2.15.0",
         fault="writes behind its buffers for channels-last images, in a process with one thread",
+        may_run=_is_below_avx512,
         arguments=_with_full_block,
     ),
 )
@@ -72,12 +83,15 @@ AVOIDED = (
 
 @functools.cache
 def function(name: str) -> Callable[..., Any]:
-    """Return the fastest callable for an operation that runs no kernel of the table."""
-    return _avoiding(name, operations.function(name))
+    """Return the fastest callable for an operation that runs no kernel of the table here."""
+    return avoiding(name, operations.function(name), [each for each in AVOIDED if each.may_run()])
 
 
-def _avoiding(name: str, called: Callable[..., Any]) -> Callable[..., Any]:
-    for kernel in AVOIDED:
+def avoiding(
+    name: str, called: Callable[..., Any], kernels: Sequence[AvoidedKernel] = AVOIDED
+) -> Callable[..., Any]:
+    """Return a callable of an operation that runs none of these kernels, on any processor."""
+    for kernel in kernels:
         if name in kernel.operations:
             called = _with_other_arguments(
                 called, kernel, [argument.name for argument in _overload(name)._schema.arguments]
@@ -123,5 +137,5 @@ def _substitutes() -> Mapping[Callable[..., Any], Callable[..., Any]]:
         overload = _overload(name)
         packet = overload.overloadpacket
         for called in (getattr(torch, packet.__name__), packet, overload):
-            found[called] = _avoiding(name, called)
+            found[called] = avoiding(name, called)
     return found

@@ -100,6 +100,31 @@ def test_every_operation_of_the_table_exists():
             assert overload in getattr(torch.ops.aten, base).overloads()
 
 
+@pytest.mark.parametrize(
+    ("limit", "capability", "avoids"),
+    [
+        ({}, "AVX512", False),
+        ({"ONEDNN_MAX_CPU_ISA": "avx512_core_bf16"}, "AVX512", False),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, "AVX512", True),
+        ({"DNNL_MAX_CPU_ISA": "SSE41"}, "AVX512", True),
+        ({}, "AVX2", True),
+        ({}, "DEFAULT", True),
+    ],
+)
+def test_kernel_is_avoided_where_the_processor_may_run_it(
+    limit: dict[str, str], capability: str, avoids: bool, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in limit.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+
+    function = avoided_kernels.function.__wrapped__("conv2d.default")
+
+    assert (function is not operations.function("conv2d.default")) == avoids
+
+
 def test_other_operations_are_the_fastest_callables():
     for name in operations.table():
         if not any(name in kernel.operations for kernel in AVOIDED):
