@@ -28,7 +28,15 @@ from llmatic_daemon.domain import (
 )
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import Entry, SearchStore
-from tests.support.sample_placements import SampleSearch, audit, edition, failure, saved_search, success
+from tests.support.sample_placements import (
+    SampleSearch,
+    audit,
+    death,
+    edition,
+    failure,
+    saved_search,
+    success,
+)
 
 OpenStore = Callable[[], Awaitable[SearchStore]]
 
@@ -422,6 +430,55 @@ class StoreContract:
 
         await store.keep_audit(audit(1, search.placements[0]))
 
+    async def test_deaths_of_trainers_stand_in_the_log_where_they_came(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 2)
+        (first, network), (last, other) = (
+            death(1, num_settled=2, suspects=(1, 2)),
+            death(2, job=2, num_settled=4),
+        )
+        await store.keep_death(first, network)
+        await grow(store, search, 2)
+        await store.keep_death(last, other)
+
+        settled = search.placements
+        store = await open_store()
+        assert await read_log(store) == [*settled[:2], first, *settled[2:], last]
+        assert await store.source(first.source_digest) == network.source
+
+    async def test_death_that_is_kept_twice_is_kept_once(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+        made, network = death(1, num_settled=1)
+
+        for _ in range(2):
+            await store.keep_death(made, network)
+
+        assert await read_log(store) == [*search.placements, made]
+
+    @pytest.mark.parametrize("number", [1, 3])
+    async def test_death_must_be_the_next_one(self, open_store: OpenStore, number: int):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+        await store.keep_death(*death(1, num_settled=1))
+
+        with pytest.raises(ValueError, match="number"):
+            await store.keep_death(*death(number, num_settled=1, seed=8))
+
+        assert len(await read_log(store)) == 2
+
+    async def test_death_must_be_finite_and_of_its_network(self, open_store: OpenStore):
+        store, search = await open_store(), SampleSearch()
+        await grow(store, search, 1)
+        made, network = death(1, num_settled=1)
+
+        with pytest.raises(ValueError, match="finite"):
+            await store.keep_death(replace(made, train_s=float("nan")), network)
+        with pytest.raises(ValueError, match="digest"):
+            await store.keep_death(made, replace(network, graph=b"another"))
+
+        assert await read_log(store) == search.placements
+
     @pytest.mark.parametrize("outcome", list(Outcome))
     async def test_network_is_known_by_its_first_lasting_end(self, open_store: OpenStore, outcome: Outcome):
         store = await open_store()
@@ -524,7 +581,7 @@ class StoreContract:
 
         assert await store.checkpoint() == replace(CHECKPOINT, num_settled=2)
 
-    @pytest.mark.parametrize("seen", ["num_settled", "num_editions", "num_audits"])
+    @pytest.mark.parametrize("seen", ["num_settled", "num_editions", "num_audits", "num_deaths"])
     async def test_checkpoint_that_has_seen_more_than_the_log_holds_is_none(
         self, open_store: OpenStore, seen: str
     ):

@@ -26,6 +26,7 @@ from llmatic_daemon.domain import (
     PromptSet,
     Report,
     SavedSearch,
+    TrainerDeath,
     Verdict,
     digest,
 )
@@ -134,6 +135,27 @@ def audit(number: int, placement: Placement, **changes: Any) -> Audit:
         "train_s": 0.4,
     }
     return Audit(number=number, **(facts | changes))
+
+
+def death(number: int, job: int = 1, **changes: Any) -> tuple[TrainerDeath, Artefacts]:
+    """Make the death of a trainer that worked on a job's network, and the network."""
+    artefacts = Artefacts(source=f"class Net{number}: pass\n", graph=b'{"fatal": %d}' % number)
+    assert artefacts.source is not None
+    assert artefacts.graph is not None
+    facts: dict[str, Any] = {
+        "num_settled": 0,
+        "job": job,
+        "source_digest": digest(artefacts.source.encode()),
+        "network_digest": digest(artefacts.graph),
+        "seed": 7,
+        "device": "cpu:0",
+        "trainer": "5f0e",
+        "signal": 11,
+        "detail": "trainer on cpu:0 ended with signal 11: é\0x",
+        "train_s": 0.1 + 0.2,
+        "suspects": (),
+    }
+    return TrainerDeath(number=number, **(facts | changes)), artefacts
 
 
 def _report(number: int, num_epochs: int) -> Report:

@@ -1,8 +1,10 @@
 """A trainer process without torch: the graph says what to do. Starts in a tenth of a second."""
 
 import os
+import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,9 @@ def train(asked: dict[str, Any], graph: bytes, weights: bytes) -> None:
     if graph == b"die":
         print("a last word", file=sys.stderr, flush=True)
         os._exit(3)
+    if graph.startswith(b"segv"):
+        print("a last word", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
     send({"epoch": {**epoch, "number": 1, "train_loss": 0.5, "accuracy": 0.25}})
     if asked["rung_ratio"]:
         send({"epoch": {**epoch, "number": 1, "accuracy": 0.125}, "at_rung": True})
@@ -56,6 +61,8 @@ def train(asked: dict[str, Any], graph: bytes, weights: bytes) -> None:
             send({"stopped": {"rung_accuracy": 0.125, "cost": asked["rung_ratio"]}})
             return
     report = {"objective": 0.25, "test_accuracy": 0.5, "test_loss": 1.5}
+    if graph.startswith(b"measured"):  # one accuracy for each graph
+        report["objective"] = zlib.crc32(graph) % 1000 / 1000
     report["normalisation"] = [[0.5, 2.0]]
     report["rung_accuracy"] = 0.125 if asked["rung_ratio"] else None
     kept = [weights] if asked["keep_weights"] else []

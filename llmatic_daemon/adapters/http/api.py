@@ -112,7 +112,7 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             policy="anyone",
             produces="text/event-stream",
             summary="Server-sent events: placement (its number is the id), slot, slots, pause, prompts, "
-            "prompts-rejected (deprecated name: prompts-refused), audit. "
+            "prompts-rejected (deprecated name: prompts-refused), audit, trainer-died, device-out. "
             "`Last-Event-ID` continues from the log.",
             handler=partial(_events, sources.events),
             faults={503: "Too many readers are connected."},

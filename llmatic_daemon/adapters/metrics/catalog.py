@@ -133,6 +133,10 @@ class Families:
     trainer_restarts: Counter = _family(
         "Trainers that were replaced, by reason.", device=LEARNT, reason=domain.RestartReason
     )
+    trainer_deaths: Gauge = _family("Trainers that died while they trained a network, over all restarts.")
+    devices_out_of_service: Gauge = _family(
+        "Device workers that start no trainer any more, because theirs died with three networks in a row."
+    )
     gpu_seconds: Counter = _family("Time that settled candidates and audits occupied device workers.")
     training_seconds_saved: Counter = _family(
         "Training time saved, by cause: rung (early stopping ended the training).",

@@ -279,6 +279,8 @@ class Metrics:
         made.paused.set(now.is_paused)
         made.draining.set(now.is_draining)
         made.slots.set(now.num_slots)
+        made.trainer_deaths.set(now.num_trainer_deaths)
+        made.devices_out_of_service.set(len(now.devices_out))
         made.evaluations.set(now.num_evaluations)
         made.settled_jobs.set(now.num_settled)
         made.archive_qd_score.set(now.qd_score)

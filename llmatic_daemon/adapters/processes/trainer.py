@@ -220,7 +220,7 @@ class TrainerPool(Trainer):
             raise ConfigurationError("training.devices must name at least one device, found none")
         async with self._resizing:
             self._queue.check()
-            self._out.clear()  # whoever changes the devices has looked at them
+            self._out.clear()  # a person has looked at the devices
             staying, new = choose(self._all_workers(), devices)
             back = [worker for worker in self._leaving if worker in staying]
             self._leaving = [worker for worker in self._leaving if worker not in staying]

@@ -1,11 +1,14 @@
 """What the commands say of audits, of first looks, and of who has written."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from llmatic_daemon.adapters.storage.history_records import Ancestor, StoredElite
 from llmatic_daemon.cli import views
-from llmatic_daemon.domain import Accuracies, Audit, Job, Operator, Outcome, Placement, Verdict
-from tests.support.sample_placements import audit, failure, success
+from llmatic_daemon.domain import Accuracies, Audit, Job, Operator, Outcome, Placement, TrainerDeath, Verdict
+from tests.support.sample_placements import audit, death, failure, success
 from tests.support.views import shown, status
 
 
@@ -32,7 +35,7 @@ def elite(placement: Placement, verdict: Verdict | None) -> StoredElite:
     )
 
 
-def candidate(placement: Placement, made: Audit | None) -> str:
+def candidate(placement: Placement, made: Audit | None, deaths: Sequence[TrainerDeath] = ()) -> str:
     ancestor = Ancestor(
         job=7,
         distance=0,
@@ -43,12 +46,31 @@ def candidate(placement: Placement, made: Audit | None) -> str:
         objective=None,
         source_digest=None,
     )
-    return shown(views.candidate(placement, made, [ancestor], None, None))
+    return shown(views.candidate(placement, made, deaths, [ancestor], None, None))
 
 
 def test_status_counts_audits_when_there_are_any():
     assert "12, 3 of them unstable" in shown(views.status(status(12, 3)))
     assert "audits" not in shown(views.status(status(0, 0)))
+
+
+def test_status_counts_trainers_that_died_and_names_what_is_out_of_service():
+    now = replace(status(0, 0), num_trainer_deaths=4, devices_out_reasons={"cuda:1": "restart the daemon"})
+
+    text = shown(views.status(now))
+
+    assert "4, while they trained a network" in text
+    assert "cuda:1: restart the daemon" in text
+    assert "trainers died" not in shown(views.status(status(0, 0)))
+
+
+def test_show_tells_of_the_trainers_that_a_network_ended(placement: Placement):
+    died, _ = death(1, suspects=(3, 5), detail="after 1.2 s: a last word")
+
+    text = candidate(placement, None, [died])
+
+    assert "ended trainer on cpu:0 (SIGSEGV) with seed 7: after 1.2 s: a last word" in text
+    assert "candidates 3, 5" in text
 
 
 def test_elites_are_marked_when_any_was_audited(placement: Placement):
