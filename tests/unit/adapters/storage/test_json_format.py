@@ -10,10 +10,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from llmatic_daemon.adapters.storage.json_format import AUDITS, EDITIONS, PLACEMENTS, SEARCHES
-from llmatic_daemon.domain import Audit, Edition, Epoch, Job, Placement, SavedSearch
+from llmatic_daemon.domain import Audit, Edition, Epoch, Job, Placement, SavedSearch, TrainerDeath
 from tests.support.sample_placements import audit, edition, failure, saved_search, success
 
 JOB = Job(number=1, attempt=1)
+#: Whole records; they have parts.
+RECORDS = (Placement, Audit, Edition, SavedSearch, TrainerDeath)
 
 
 def any_float(rng: random.Random) -> float:
@@ -122,6 +124,7 @@ def test_defaults_are_left_out_and_never_change():
             "cost": 1.0,
             "trainer": "",
         },
+        "TrainerDeath": {"suspects": ()},
     }
     text = PLACEMENTS.write(failure(1, JOB))
 
@@ -131,7 +134,7 @@ def test_defaults_are_left_out_and_never_change():
 
 
 def test_part_of_a_record_is_none_by_default_where_it_may_be_none():
-    for kind in stored_kinds() - {Placement, Audit, Edition, SavedSearch}:
+    for kind in stored_kinds() - set(RECORDS):
         for name, hint in get_type_hints(kind).items():
             assert type(None) not in get_args(hint) or defaults_of(kind)[name] is None
 
@@ -143,7 +146,7 @@ def defaults_of(kind: type) -> dict[str, object]:
 def stored_kinds() -> set[type]:
     """Return the classes of stored records and of all their parts."""
     found: set[type] = set()
-    left: list[Any] = [Placement, Audit, Edition, SavedSearch]
+    left: list[Any] = list(RECORDS)
     while left:
         kind = left.pop()
         if is_dataclass(kind) and kind not in found:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmatic_daemon.domain import Candidate, Completion, Outcome, Rejection
-from llmatic_daemon.search.candidates.source import MAX_SOURCE_BYTES, class_name_of, read_source
+from llmatic_daemon.search.candidates.code_blocks import MAX_SOURCE_BYTES
+from llmatic_daemon.search.candidates.source import class_name_of, read_source
 from llmatic_daemon.search.operators import initial_source
 from tests.support.fakes import TASK, proposal
 
