@@ -218,6 +218,7 @@ def test_empty_prompt_folder_exits_78_and_leaves_no_result(tmp_path: Path) -> No
 
 
 def test_locked_state_folder_exits_75_and_names_the_first(tmp_path: Path) -> None:
+    search(tmp_path / "state", 1)  # whose data set need not be loaded before it is opened
     first = StateFolder.claim(tmp_path / "state")
 
     result = type_in("demo", "--state", str(tmp_path / "state"))

@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from llmatic_daemon import config
 from llmatic_daemon.adapters.prompts.prompt_files import default_folder
+from llmatic_daemon.bootstrap import build
 from llmatic_daemon.cli import main
-from llmatic_daemon.commands import doctor
+from llmatic_daemon.commands import doctor, sandbox_test
 from llmatic_daemon.commands.doctor import Check, CheckResult, examine
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
@@ -219,8 +220,10 @@ def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
     assert type_in("status", "--json", "--state", state).output == before
 
 
-@pytest.mark.slow
-def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp_path: Path):
+def test_try_finds_the_search_of_a_configuration(
+    state: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(build, "lifter", lambda settings: fake_adapters().lifter)
     file = tmp_path / "mine.toml"
     file.write_text('preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n')
 
@@ -260,13 +263,16 @@ def test_first_start_with_a_bad_folder_writes_nothing(tmp_path: Path, prompts: P
 
 
 async def examined(folder: Path, **overrides: object) -> dict[str, Check]:
-    changes = {"state_dir": str(folder / "state"), **overrides}
+    """Run all checks, with one trainer: each takes seconds to start."""
+    changes = {"state_dir": str(folder / "state"), "training": {"devices": ["cpu"]}, **overrides}
     settings = config.load(preset="demo", overrides=changes, environment={})
     return {check.name: check async for check in examine(settings)}
 
 
 @pytest.mark.slow
-def test_doctor_finds_a_new_search_ready(tmp_path: Path):
+def test_doctor_finds_a_new_search_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sandbox_test, "_TIMEOUT_S", 3.0)  # of the probe that never ends
+
     checks = asyncio.run(examined(tmp_path))
 
     assert [c for c in checks.values() if c.verdict is CheckResult.FAILED] == []
@@ -286,6 +292,7 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(
         return CheckResult.OK, "seventeen probes, which the test above waits for"
 
     monkeypatch.setattr(doctor, "_sandbox", unasked)
+    monkeypatch.setattr(build, "lifter", lambda settings: fake_adapters().lifter)
     (tmp_path / "prompts").mkdir()
     overrides = {
         "prompts": {"folder": str(tmp_path / "prompts")},

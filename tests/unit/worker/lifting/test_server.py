@@ -73,11 +73,17 @@ def parent() -> Iterator[Parent]:
 
 
 @pytest.fixture(scope="module")
-def expected() -> Iterator[list[bytes]]:
+def fresh() -> Iterator[Parent]:
+    """Yield a parent that lifts honest candidates only."""
+    warm = Parent()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def expected(fresh: Parent) -> list[bytes]:
     """What a fresh parent makes of an honest candidate."""
-    fresh = Parent()
-    yield fresh.lift(LENET)[1]
-    fresh.close()
+    return fresh.lift(LENET)[1]
 
 
 @pytest.mark.slow
@@ -126,14 +132,14 @@ def test_weight_that_is_not_finite_is_a_rejection(parent):
 
 
 @pytest.mark.slow
-def test_parent_ends_its_candidate_when_the_daemon_is_gone():
-    parent = Parent()
-    assert parent.process.stdin is not None
+def test_parent_ends_its_candidate_when_the_daemon_is_gone(fresh, expected):
+    """After it the fresh one is gone, and what it made of an honest candidate is known."""
+    assert fresh.process.stdin is not None
     header = {
         "source": "import time\ntime.sleep(600)",
         "class_name": "Net",
     }
     task = {"seed": 1, "input_shape": [3, 32, 32], "num_classes": 10}
-    parent.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
+    fresh.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
 
-    assert parent.close() == 0
+    assert fresh.close() == 0
