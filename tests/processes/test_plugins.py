@@ -1,8 +1,6 @@
 """Extensions by other packages: built, installed, and used by the command line; broken ones are named."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -173,17 +171,6 @@ def test_package_that_fails_is_named(
 
     assert f"broken-package 0.1, whose broken_package:thing {why}" in said
     assert "Traceback" not in said
-
-
-def test_lifter_cannot_import_a_plugin() -> None:
-    """What runs the code of an LLM does not even know that there are plugins."""
-    modules = ("lift_server", "supervisor", "export", "translate")
-    code = ";".join(f"import llmatic_daemon.worker.lifting.{module}" for module in modules)
-    asked = f"{code}; import sys; print('llmatic_daemon.domain.plugins' in sys.modules)"
-
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "False\n"
 
 
 @pytest.mark.exhaustive

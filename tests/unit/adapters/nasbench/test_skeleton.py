@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from llmatic_daemon.domain import Candidate, Network, Task
 from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, OPERATIONS, Cell, every_cell
 from llmatic_daemon.search.candidates.source import read_text
 from tests.support.nasbench_table import FILE, needs_the_table
-from tests.support.samples import first_of
+from tests.support.samples import sampled
 
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS
 #: Every how many cells torch counts; CELL_STEP=1 takes all of them on all data sets, half an hour of CPU.
@@ -32,6 +33,12 @@ CELLS = (
     Cell((NONE, NONE, CONV3, CONV1, NONE, SKIP)),
     Cell((CONV3, CONV1, SKIP, SKIP, POOL, CONV1)),
 )
+#: Cells and data sets; a few: without a convolution, with all operations, with other images and classes.
+LIFTED = {
+    "a few": [(CELLS[1], "cifar10"), (CELLS[5], "cifar10"), (CELLS[5], "imagenet16-120")],
+    "cifar10": [(cell, "cifar10") for cell in CELLS],
+    "imagenet16-120": [(cell, "imagenet16-120") for cell in CELLS],
+}
 #: One cell for each number of 1 x 1 and of 3 x 3 convolutions: all that sizes can depend on.
 CLASSES = [
     Cell((*[CONV1] * few, *[CONV3] * many, *[SKIP] * (6 - few - many)))
@@ -40,7 +47,7 @@ CLASSES = [
 ]
 
 
-async def lifted(cells: list[tuple[Cell, str]]) -> list[NetworkSize]:
+async def lifted(cells: Sequence[tuple[Cell, str]]) -> list[NetworkSize]:
     """Lift cells on data sets as if an LLM had written their networks, by one lifter."""
     async with ProcessLifter(timeout_s=60.0) as lifter:
         return [await lifted_by(lifter, cell, data_set) for cell, data_set in cells]
@@ -115,18 +122,9 @@ def rows() -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "cells",
-    first_of(
-        # Without a convolution, of all operations; and the latter with other images and classes.
-        ([(CELLS[1], "cifar10"), (CELLS[5], "cifar10"), (CELLS[5], "imagenet16-120")],),
-        ([(cell, "cifar10") for cell in CELLS],),
-        ([(cell, "imagenet16-120") for cell in CELLS],),
-    ),
-    ids=["both data sets", "cifar10", "imagenet16-120"],
-)
-async def test_cells_network_is_lifted_with_the_sizes_that_are_counted(cells):
-    assert await lifted(cells) == [size_of(*each) for each in cells]
+@pytest.mark.parametrize("which", sampled(LIFTED, ["a few"]))
+async def test_cells_network_is_lifted_with_the_sizes_that_are_counted(which):
+    assert await lifted(LIFTED[which]) == [size_of(*each) for each in LIFTED[which]]
 
 
 @pytest.mark.parametrize("data_set", DATA_SETS)
