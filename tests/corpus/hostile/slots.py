@@ -26,7 +26,7 @@ WITHOUT = frozenset(map(Layer, os.environ.get("HOSTILE_WITHOUT", "").split()))
 MEMORY_BYTES = 1 << 30
 PATIENT_S = 30.0
 #: For what is expected to use up its time.
-SHORT_S = 2.0
+SHORT_S = 1.0
 MAX_PARAMETERS = 2_000_000
 _MAX_OPEN = 3
 
