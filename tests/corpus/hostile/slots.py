@@ -161,10 +161,6 @@ class Slots:
         self._open.move_to_end(layers)
         return self._open[layers]
 
-    def fresh(self) -> Slot:
-        """Start one that nobody has used; the caller closes it."""
-        return Slot(self._loop, frozenset())
-
     def close(self) -> None:
         for slot in self._open.values():
             slot.close()

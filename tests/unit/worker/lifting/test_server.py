@@ -42,6 +42,8 @@ class Parent:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert self._receive()[0] == {"ready": True, "missing": {}}
+        #: What it makes of an honest candidate while it is fresh.
+        self.honest = self.lift(LENET, time_s=30)[1]
 
     def lift(self, source: str, **limits: Any) -> frames.Frame:
         assert self.process.stdin is not None
@@ -72,23 +74,9 @@ def parent() -> Iterator[Parent]:
     assert warm.close() == 0
 
 
-@pytest.fixture(scope="module")
-def fresh() -> Iterator[Parent]:
-    """Yield a parent that lifts honest candidates only."""
-    warm = Parent()
-    yield warm
-    warm.close()
-
-
-@pytest.fixture(scope="module")
-def expected(fresh: Parent) -> list[bytes]:
-    """What a fresh parent makes of an honest candidate."""
-    return fresh.lift(LENET)[1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sampled(sorted(HOSTILE), SAMPLE))
-def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, expected):
+def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent):
     source, cause = HOSTILE[name]
 
     header, blobs = parent.lift(source)
@@ -97,7 +85,7 @@ def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, ex
     assert header["detail"]
     assert not blobs
     assert parent.descendants() == ""
-    assert parent.lift(LENET, time_s=30)[1] == expected
+    assert parent.lift(LENET, time_s=30)[1] == parent.honest
 
 
 @pytest.mark.slow
@@ -132,14 +120,14 @@ def test_weight_that_is_not_finite_is_a_rejection(parent):
 
 
 @pytest.mark.slow
-def test_parent_ends_its_candidate_when_the_daemon_is_gone(fresh, expected):
-    """After it the fresh one is gone, and what it made of an honest candidate is known."""
-    assert fresh.process.stdin is not None
+def test_parent_ends_its_candidate_when_the_daemon_is_gone(parent):
+    """The last of all: after it the parent is gone."""
+    assert parent.process.stdin is not None
     header = {
         "source": "import time\ntime.sleep(600)",
         "class_name": "Net",
     }
     task = {"seed": 1, "input_shape": [3, 32, 32], "num_classes": 10}
-    fresh.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
+    parent.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
 
-    assert fresh.close() == 0
+    assert parent.close() == 0
