@@ -44,7 +44,7 @@ def demo(folder: Path, num_evaluations: int) -> None:
         str(folder),
         LLMATIC_BUDGET__MAX_EVALUATIONS=str(num_evaluations),
         LLMATIC_BUDGET__MAX_HOURS="0",
-        LLMATIC_TRAINING__EPOCHS="2",
+        LLMATIC_TRAINING__EPOCHS="4",
         LLMATIC_TRAINING__DEVICES=ONE_DEVICE,
     )
     assert code == 0, output + log

@@ -36,8 +36,7 @@ CELLS = (
 #: Cells and data sets; a few: without a convolution, with all operations, with other images and classes.
 LIFTED = {
     "a few": [(CELLS[1], "cifar10"), (CELLS[5], "cifar10"), (CELLS[5], "imagenet16-120")],
-    "cifar10": [(cell, "cifar10") for cell in CELLS],
-    "imagenet16-120": [(cell, "imagenet16-120") for cell in CELLS],
+    "all": [(cell, data_set) for data_set in ("cifar10", "imagenet16-120") for cell in CELLS],
 }
 #: One cell for each number of 1 x 1 and of 3 x 3 convolutions: all that sizes can depend on.
 CLASSES = [
