@@ -7,6 +7,7 @@ import pytest
 
 from llmatic_daemon.bootstrap import build_search
 from tests.support.codegen_server import codegen_server, make_model
+from tests.support.fake_daemon import place_cells_at_once
 
 #: What the server calls its model.
 CODEGEN = "codegen-tiny"
@@ -16,18 +17,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _each_tessellation_once() -> Iterator[None]:
-    """Compute the centroids of one setting once: each search would start scikit-learn twice for the same ones."""
-    compute, known = build_search._centroids, dict[tuple[int, int, int], tuple[tuple[float, float], ...]]()
-
-    async def remembered(num_cells: int, num_samples: int, seed: int) -> tuple[tuple[float, float], ...]:
-        asked = num_cells, num_samples, seed
-        if asked not in known:
-            known[asked] = await compute(*asked)
-        return known[asked]
-
+def _cells_at_once() -> Iterator[None]:
+    """Give searches of the test's own process their centroids at once: scikit-learn would be started twice."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_search, "_centroids", remembered)
+        patch.setattr(build_search, "_centroids", build_search._centroids)  # undone at the end
+        place_cells_at_once()
         yield
 
 

@@ -18,7 +18,7 @@ import pytest
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.commands.verify import verify
 
-NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "8"))
+NUM_KILLS = int(os.environ.get("CRASH_TEST_KILLS", "5"))
 SEED = int(os.environ.get("CRASH_TEST_SEED", "1"))
 GRAMMAR = re.compile(r"queued (dispatched (released dispatched )*)placed |queued (dispatched (released )?)*")
 

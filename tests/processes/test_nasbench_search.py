@@ -14,6 +14,8 @@ from llmatic_daemon.adapters.nasbench.table import written
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.cli import main
+from llmatic_daemon.commands import doctor
+from llmatic_daemon.commands.doctor import CheckResult
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain import Outcome
@@ -23,6 +25,10 @@ from tests.support.fake_tgi import fake_tgi
 from tests.support.fake_tgi_rules import GenerateRequest
 from tests.support.llm import forget_environment
 from tests.support.nasbench_table import FILE, TABLE, needs_the_table
+
+
+async def not_probed(settings: object) -> tuple[CheckResult, str]:
+    return CheckResult.OK, "seventeen probes, which the test of the doctor waits for"
 
 
 def search(
@@ -81,7 +87,8 @@ def test_plain_prompting_with_the_history_is_replayed_exactly(tmp_path: Path) ->
 
 
 @needs_the_table
-def test_commands_know_that_candidates_are_cells(tmp_path: Path) -> None:
+def test_commands_know_that_candidates_are_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_sandbox", not_probed)  # no cell is ever run in one
     state, cell = tmp_path / "state", r"\|none~0\||\|nor_conv|\|skip|\|avg"
     best = search(state, FILE, {"budget": {"max_evaluations": 15}})[0][0]
     file = tmp_path / "llmatic.toml"

@@ -16,6 +16,7 @@ from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.domain import Artefacts, Job, Placement
 from tests.support.sample_placements import failure
+from tests.support.samples import sampled
 
 CHILD = ("-m", "tests.support.store_child")
 LIFE = re.compile(r"(queued (dispatched (released dispatched )*)(released |placed )?)")
@@ -28,6 +29,16 @@ POINTS = [
     "release-inside:2",
     "checkpoint:1",
     "checkpoint:4",
+]
+#: Once each before, within and after a transaction, and wherever else there is only one moment.
+SAMPLE = [
+    "migration:1",
+    "recover-inside:1",
+    "dispatch-begin:4",
+    "commit-inside:4",
+    "commit-after:4",
+    "release-inside:2",
+    "checkpoint:1",
 ]
 
 
@@ -120,7 +131,7 @@ def check_archives(connection: sqlite3.Connection, log: list[Placement]) -> None
     assert {cell: tuple(rest) for cell, *rest in stored} == prompts
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", sampled(POINTS, SAMPLE))
 async def test_kill_at_each_point_loses_and_doubles_nothing(tmp_path: Path, point: str):
     folder = tmp_path / "state"
     first = [] if "migration" in point else run_child(folder, 2)[1]

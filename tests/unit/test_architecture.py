@@ -159,6 +159,24 @@ def test_imports_have_no_circles():
     TopologicalSorter(graph).prepare()  # raises CycleError, which names them
 
 
+def test_lifter_cannot_import_a_plugin():
+    """What runs the code of an LLM does not even know that there are plugins."""
+    imported, found = set[str](), {dotted(path) for path in (PACKAGE / "worker" / "lifting").glob("*.py")}
+    while found:
+        imported |= found
+        found = {name for module in found for name in imported_by(module)} - imported
+
+    assert f"{NAME}.worker.graph.module" in imported
+    assert f"{NAME}.domain.plugins" not in imported
+
+
+def imported_by(module: str) -> set[str]:
+    """Name the modules of ours that one imports, wherever it does, with the packages that they lie in."""
+    (path,) = (path for path in MODULES if dotted(path) == module)
+    names = [name.split(".") for name in (*imports(parsed(path)), module)]
+    return NAMES.intersection(".".join(parts[:end]) for parts in names for end in range(1, len(parts) + 1))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_module_says_in_its_first_line_what_lives_there(path: Path):
     source = path.read_text("utf-8")

@@ -26,7 +26,7 @@ WITHOUT = frozenset(map(Layer, os.environ.get("HOSTILE_WITHOUT", "").split()))
 MEMORY_BYTES = 1 << 30
 PATIENT_S = 30.0
 #: For what is expected to use up its time.
-SHORT_S = 2.0
+SHORT_S = 1.0
 MAX_PARAMETERS = 2_000_000
 _MAX_OPEN = 3
 
@@ -160,10 +160,6 @@ class Slots:
             self._open[layers] = Slot(self._loop, layers)
         self._open.move_to_end(layers)
         return self._open[layers]
-
-    def fresh(self) -> Slot:
-        """Start one that nobody has used; the caller closes it."""
-        return Slot(self._loop, frozenset())
 
     def close(self) -> None:
         for slot in self._open.values():

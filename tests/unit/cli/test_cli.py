@@ -14,9 +14,12 @@ from click.testing import CliRunner, Result
 from llmatic_daemon import config
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.adapters.storage.state_folder import StateFolder
+from llmatic_daemon.bootstrap import build
+from llmatic_daemon.cli import demo as output_of_demo
 from llmatic_daemon.cli import main
 from llmatic_daemon.cli.reference import named_commands
 from llmatic_daemon.commands import demo as demonstration
+from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
 from llmatic_daemon.domain.errors import ConfigurationError
 from tests.support.fake_daemon import fake_adapters
@@ -217,6 +220,7 @@ def test_empty_prompt_folder_exits_78_and_leaves_no_result(tmp_path: Path) -> No
 
 
 def test_locked_state_folder_exits_75_and_names_the_first(tmp_path: Path) -> None:
+    search(tmp_path / "state", 1)  # whose data set need not be loaded before it is opened
     first = StateFolder.claim(tmp_path / "state")
 
     result = type_in("demo", "--state", str(tmp_path / "state"))
@@ -224,6 +228,16 @@ def test_locked_state_folder_exits_75_and_names_the_first(tmp_path: Path) -> Non
     first.release()
     assert result.exit_code == 75
     assert "process" in result.stderr
+
+
+def test_second_demo_goes_on_for_as_many_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "build_adapters", lambda settings: fake_adapters())
+    monkeypatch.setattr(output_of_demo, "draw", lambda *_: ())
+
+    for num_evaluations in (3, 6):
+        result = type_in("demo", "--state", str(tmp_path / "state"), LLMATIC_BUDGET__MAX_EVALUATIONS="3")
+        assert result.exit_code == 0, result.output
+        assert verify(tmp_path / "state").num_evaluations == num_evaluations
 
 
 def test_fresh_demo_deletes_a_demo_and_no_file_of_yours(tmp_path: Path) -> None:

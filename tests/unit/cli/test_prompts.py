@@ -16,17 +16,34 @@ from click.testing import CliRunner, Result
 
 from llmatic_daemon import config
 from llmatic_daemon.adapters.prompts.prompt_files import default_folder
+from llmatic_daemon.bootstrap import build
 from llmatic_daemon.cli import main
-from llmatic_daemon.commands import doctor
+from llmatic_daemon.commands import doctor, sandbox_test
 from llmatic_daemon.commands.doctor import Check, CheckResult, examine
+from llmatic_daemon.commands.sandbox_test import Probe, probes
 from llmatic_daemon.commands.verify import verify
 from llmatic_daemon.daemon import main as daemon
+from llmatic_daemon.domain import Outcome
 from tests.support.fake_daemon import fake_adapters
 from tests.support.fake_tgi import FaultPlan, fake_tgi
 from tests.support.llm import forget_environment
+from tests.support.samples import sampled
 
 #: As `README` says: a text of one's own in the place of one that is shipped.
 EDITED = "Write a class that inherits from nn.Module and makes the network above wider at its end."
+
+#: Of a command; the true one takes seconds to start, and `lift` starts it by default.
+LIFTERS = sampled(["fake lifter", "true lifter"], ["fake lifter"])
+
+
+def use(lifter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lifter == "fake lifter":
+        monkeypatch.setattr(build, "lifter", lambda settings: fake_adapters().lifter)
+
+
+def probes_that_end(memory_bytes: int) -> tuple[Probe, ...]:
+    """Return those that take no time; the test of `sandbox test` waits for all of them."""
+    return tuple(probe for probe in probes(memory_bytes) if probe.outcome is not Outcome.TIMEOUT)
 
 
 def type_in(*words: str | Path, **environment: str) -> Result:
@@ -206,7 +223,11 @@ def test_reload_without_a_daemon_says_so(state: Path):
     assert "expected a daemon that listens on" in result.stderr
 
 
-def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
+@pytest.mark.parametrize("lifter", LIFTERS)
+def test_try_shows_diff_and_verdict_and_stores_nothing(
+    state: Path, monkeypatch: pytest.MonkeyPatch, lifter: str
+):
+    use(lifter, monkeypatch)
     before = type_in("status", "--json", "--state", state).output
 
     result = type_in("prompts", "try", "widen", "--state", state, "--seed", "3")
@@ -218,7 +239,10 @@ def test_try_shows_diff_and_verdict_and_stores_nothing(state: Path):
     assert type_in("status", "--json", "--state", state).output == before
 
 
-def test_try_finds_the_search_of_a_configuration(state: Path, prompts: Path, tmp_path: Path):
+def test_try_finds_the_search_of_a_configuration(
+    state: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    use("fake lifter", monkeypatch)
     file = tmp_path / "mine.toml"
     file.write_text('preset = "demo"\nstate_dir = "state"\n[prompts]\nfolder = "prompts"\n')
 
@@ -269,12 +293,17 @@ def test_first_start_with_a_bad_folder_writes_nothing(tmp_path: Path, prompts: P
 
 
 async def examined(folder: Path, **overrides: object) -> dict[str, Check]:
-    changes = {"state_dir": str(folder / "state"), **overrides}
+    """Run all checks, with one trainer: each takes seconds to start."""
+    changes = {"state_dir": str(folder / "state"), "training": {"devices": ["cpu"]}, **overrides}
     settings = config.load(preset="demo", overrides=changes, environment={})
     return {check.name: check async for check in examine(settings)}
 
 
-def test_doctor_finds_a_new_search_ready(tmp_path: Path):
+@pytest.mark.parametrize("lifter", LIFTERS)
+def test_doctor_finds_a_new_search_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifter: str):
+    use(lifter, monkeypatch)
+    monkeypatch.setattr(sandbox_test, "probes", probes_that_end)
+
     checks = asyncio.run(examined(tmp_path))
 
     assert [c for c in checks.values() if c.verdict is CheckResult.FAILED] == []
@@ -293,6 +322,7 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(
         return CheckResult.OK, "seventeen probes, which the test above waits for"
 
     monkeypatch.setattr(doctor, "_sandbox", unasked)
+    use("fake lifter", monkeypatch)
     (tmp_path / "prompts").mkdir()
     overrides = {
         "prompts": {"folder": str(tmp_path / "prompts")},

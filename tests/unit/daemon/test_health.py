@@ -7,6 +7,7 @@ from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.storage.sqlite_store import SQLiteStore
 from llmatic_daemon.daemon import health
 from llmatic_daemon.domain.events import DatabaseChecked, Event, EventBus
+from tests.support.llm import turns, until
 from tests.support.metrics import samples
 
 
@@ -32,8 +33,9 @@ async def test_health_is_measured_while_a_daemon_runs(tmp_path, monkeypatch):
     watching = asyncio.create_task(health.watch(events, tmp_path))
     try:
         await metrics.has_checked.wait()
+        await until(lambda: samples(metrics)["llmatic_db_size_bytes",] > 0)
         time.sleep(0.2)  # noqa: ASYNC251 - the loop is held up on purpose
-        await asyncio.sleep(0.05)
+        await turns()
     finally:
         watching.cancel()
         await asyncio.wait([watching])

@@ -12,6 +12,7 @@ from llmatic_daemon.daemon import service_status
 from llmatic_daemon.daemon.service_status import ServiceStatus, report_status
 from llmatic_daemon.domain import Job
 from llmatic_daemon.domain.events import Placed, SlotChanged
+from tests.support.llm import turns
 from tests.support.sample_placements import failure
 from tests.support.service_manager import Listener
 from tests.support.web import SNAPSHOT
@@ -78,7 +79,7 @@ async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
     await asyncio.sleep(0)
     assert listener.received() == []
     wait_until_probed.set()
-    await asyncio.sleep(0.01)
+    await turns()
 
     assert listener.received() == ["READY=1", "STATUS=a line"]
     task.cancel()
@@ -100,7 +101,7 @@ async def test_llm_that_does_not_answer_holds_the_start_up_for_a_while_only(
     task = asyncio.create_task(
         report_status(manager, lambda: "a line", listening=listening, wait_until_probed=never)
     )
-    await asyncio.sleep(0.01)
+    await turns()
 
     assert listener.received()[0] == "READY=1"
     task.cancel()

@@ -8,7 +8,7 @@ import pytest
 
 from llmatic_daemon.adapters.llm import endpoint as module
 from llmatic_daemon.adapters.llm.endpoint import EndpointOut, Served
-from llmatic_daemon.domain import CallOutcome, Completion, TooLong
+from llmatic_daemon.domain import CallOutcome, Completion, Request, TooLong
 from llmatic_daemon.domain.errors import (
     EndpointFailed,
     EndpointOverloaded,
@@ -16,8 +16,9 @@ from llmatic_daemon.domain.errors import (
     EndpointTimeout,
     WriterUnavailable,
 )
+from tests.benchmarks.virtual_time import now, run
 from tests.support.fakes import Barrier, Clock, FakeObserver, bus_to
-from tests.support.llm import TOO_LONG, WRITTEN, Script, breaker_rules, endpoint, mutation, until
+from tests.support.llm import TOO_LONG, WRITTEN, Script, breaker_rules, endpoint, gathered, mutation, until
 
 FAILED = EndpointFailed("it broke")
 OVERLOADED = EndpointOverloaded("no room")
@@ -92,18 +93,23 @@ async def test_call_that_hangs_is_a_timeout():
         await here.complete(mutation())
 
 
-async def test_time_in_the_queue_is_no_time_of_the_call():
+def test_time_in_the_queue_is_no_time_of_the_call():
     """With 8 before it, a request must not be out of time before it is sent."""
-    barrier = Barrier()
-    here = endpoint(Script(barrier=barrier), max_concurrency=1, timeout_s=0.2)
-    asking = [asyncio.create_task(here.complete(mutation(seed))) for seed in range(3)]
+    answers = run(answered_one_after_the_other(9, call_s=0.15, timeout_s=0.2))
 
-    await barrier.arrivals()
-    await asyncio.sleep(0.15)
-    barrier.open()
-    answers = await asyncio.gather(*asking)
+    assert [type(answer) for answer in answers] == [Completion] * 9
 
-    assert all(isinstance(answer, Completion) for answer in answers)
+
+async def answered_one_after_the_other(number: int, *, call_s: float, timeout_s: float) -> list[object]:
+    """Ask all at once a server that takes its time for each."""
+
+    class Slow(Script):
+        async def generate(self, request: Request, served: Served) -> Completion | TooLong:
+            await asyncio.sleep(call_s)
+            return await super().generate(request, served)
+
+    here = endpoint(Slow(), max_concurrency=1, timeout_s=timeout_s, clock=now)
+    return await gathered([here.complete(mutation(seed)) for seed in range(number)])
 
 
 # --- who serves ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from llmatic_daemon.domain.errors import (
     EndpointRefused,
     WriterUnavailable,
 )
+from tests.benchmarks.virtual_time import now, run
 from tests.support.fakes import Barrier, Clock, FakeWriter
 from tests.support.llm import (
     TOO_LONG,
@@ -221,29 +222,33 @@ async def test_requests_wait_and_go_on_when_the_server_is_up_again():
     assert Counter(r.seed for r in client.asked).keys() == set(range(50))
 
 
-async def test_waiting_is_no_polling():
+def test_waiting_is_no_polling():
     """200 requests through an outage of two probes: each is looked at once for each change."""
     client = Script(otherwise=FAILED)
     rules = breaker_rules(num_failures=1, pause_s=0.1, max_pause_s=0.1)
-    writer = LLMWriter([endpoint(client, breaker=rules)], fallback=None)
-    rung_accuracies = 0
-    drawn = writer._drawn
+    num_looks = 0
 
-    def counting(*arguments):
-        nonlocal rung_accuracies
-        rung_accuracies += 1
-        return drawn(*arguments)
+    async def outage() -> None:
+        nonlocal num_looks
+        writer = LLMWriter([endpoint(client, breaker=rules, clock=now)], fallback=None)
+        drawn = writer._drawn
 
-    writer._drawn = counting  # type: ignore[method-assign]
-    asking = [asyncio.create_task(writer.complete(mutation(seed))) for seed in range(200)]
-    await asyncio.sleep(0.25)
-    asked_within = len(client.asked)
-    for task in asking:
-        task.cancel()
-    await asyncio.gather(*asking, return_exceptions=True)
+        def counting(*arguments):
+            nonlocal num_looks
+            num_looks += 1
+            return drawn(*arguments)
 
-    assert asked_within <= 8 + 3
-    assert rung_accuracies < 200 * 12
+        writer._drawn = counting  # type: ignore[method-assign]
+        asking = [asyncio.create_task(writer.complete(mutation(seed))) for seed in range(200)]
+        await asyncio.sleep(0.25)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    run(outage())
+
+    assert len(client.asked) == 8 + 2
+    assert num_looks < 200 * 12
 
 
 @pytest.mark.parametrize("how", ["cancelled", "overloaded"])
@@ -285,17 +290,20 @@ async def test_cancelled_wait_ends_at_once():
         await asking
 
 
-async def test_wait_is_told_of_once(caplog: pytest.LogCaptureFixture):
+def test_wait_is_told_of_once(caplog: pytest.LogCaptureFixture):
     client = Script(otherwise=FAILED)
     rules = breaker_rules(num_failures=1, pause_s=0.03, max_pause_s=0.03)
-    writer = LLMWriter([endpoint(client, breaker=rules)], fallback=None)
-    asking = [asyncio.create_task(writer.complete(mutation(seed))) for seed in range(20)]
-    await asyncio.sleep(0.1)
-    client.otherwise = WRITTEN
-    await asyncio.gather(*asking)
+
+    async def outage() -> None:
+        writer = LLMWriter([endpoint(client, breaker=rules, clock=now)], fallback=None)
+        asking = [asyncio.create_task(writer.complete(mutation(seed))) for seed in range(20)]
+        await asyncio.sleep(0.1)
+        client.otherwise = WRITTEN
+        await asyncio.gather(*asking)
+
+    run(outage())
 
     first, *middle, last = outage_lines(caplog)
-
     assert first == "no LLM answers: candidates wait until one does"
     assert middle == []
     assert last.startswith("an LLM answers again; ")

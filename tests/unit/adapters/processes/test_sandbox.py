@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,23 +17,38 @@ from click.testing import CliRunner
 from llmatic_daemon import cli
 from llmatic_daemon.adapters.metrics.observer import Metrics
 from llmatic_daemon.adapters.processes import bubblewrap
+from llmatic_daemon.adapters.processes.bubblewrap import NoBubblewrap
 from llmatic_daemon.adapters.processes.lifter import ProcessLifter
 from llmatic_daemon.adapters.storage.notes import sandbox_note
+from llmatic_daemon.bootstrap import build, build_processes
 from llmatic_daemon.domain.errors import ConfigurationError, LifterUnavailable
 from llmatic_daemon.domain.events import SandboxProbed
 from llmatic_daemon.domain.sandbox import Layer, Sandbox, hidden_folders
+from tests.support.fake_daemon import fake_adapters
+from tests.support.paths import ROOT
 
 NO_SUCH_USER = "llmatic-nobody-has-this-name"
+#: A lifter that is ready at once, because it lifts nothing.
+QUICK = "tests.support.ready_lifter_child"
 
 
-def lifter(**sandbox: object) -> ProcessLifter:
-    return ProcessLifter(sandbox=Sandbox(user=NO_SUCH_USER, **sandbox))  # type: ignore[arg-type]
+@pytest.fixture(autouse=True)
+def _child_can_be_found(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def lifter(num_parents: int = 1, **sandbox: Any) -> ProcessLifter:
+    return ProcessLifter(
+        num_parents=num_parents,
+        module=QUICK,
+        sandbox=Sandbox(user=NO_SUCH_USER, without=frozenset({Layer.BUBBLEWRAP}), **sandbox),
+    )
 
 
 async def test_what_is_missing_is_told_once_for_all_parents(caplog):
     caplog.set_level(logging.WARNING)
 
-    async with ProcessLifter(num_parents=2, sandbox=Sandbox(user=NO_SUCH_USER)) as parents:
+    async with lifter(num_parents=2) as parents:
         missing = await parents.missing()
 
     assert Layer.USER in missing
@@ -52,6 +69,9 @@ async def test_required_layer_that_is_there_changes_nothing():
 
 
 def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "trainers", lambda *_: fake_adapters().trainer)
+    monkeypatch.setattr(build_processes, "ProcessLifter", partial(ProcessLifter, module=QUICK))
+    monkeypatch.setattr(bubblewrap, "find", _no_bubblewrap)  # in its view the tests are not
     monkeypatch.setenv("LLMATIC_SANDBOX__USER", NO_SUCH_USER)
     monkeypatch.setenv("LLMATIC_SANDBOX__REQUIRE", '["user"]')
     command = ["run", "--preset", "demo", "--state", str(tmp_path / "state")]
@@ -60,6 +80,10 @@ def test_run_without_a_required_layer_ends_with_78(tmp_path, monkeypatch):
 
     assert ended.exit_code == 78, ended.output
     assert "sandbox.require names user" in ended.output
+
+
+async def _no_bubblewrap(hidden: object) -> tuple[str, ...]:
+    raise NoBubblewrap("hidden from this test")
 
 
 def test_process_that_forbids_tracing_is_not_dumpable():

@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from llmatic_daemon.adapters.processes.trainer import MODULE, TrainerPool
 from llmatic_daemon.adapters.processes.trainer_starter import TrainerStarter
@@ -420,60 +422,68 @@ async def test_a_start_that_never_ends_is_overdue(monkeypatch):
 
 
 LENET = "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)"
+#: After so many it reads digits.
+NUM_EPOCHS = 20
 
 
-async def test_the_real_trainer_trains_dies_and_comes_back():
-    network = lifted_network(LENET)
-    watcher = ProgressWatcher()
-
-    async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION, module=MODULE) as pool:
-        report = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
-        endless = asyncio.create_task(pool.train(network, Training(seed=1, epochs=1_000_000), watcher))
-        await watcher.holds.wait()
-        os.kill(pool.pids["cpu"], signal.SIGKILL)
-        with pytest.raises(TrainerUnavailable, match="signal 9"):
-            await endless
-        again = await pool.train(network, Training(seed=1, epochs=8), lambda _: None)
-
-    assert isinstance(report, Report)
-    assert isinstance(again, Report)
-    assert report.objective > 0.8
-    assert again.curve == report.curve
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def real_pool() -> AsyncIterator[TrainerPool]:
+    """Yield a pool of one real trainer, which takes seconds to start."""
+    recipe = {"preset": "fast", "batch_size": 256}
+    configuration = {**CONFIGURATION, "recipe": recipe, "memory_bytes": 3 << 29}
+    async with TrainerPool(devices=("cpu",), configuration=configuration, module=MODULE) as pool:
+        await pool.task()
+        yield pool
 
 
-async def test_the_real_trainer_stops_after_the_first_look_and_stays():
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_real_trainer_stops_after_the_first_look_and_stays(real_pool: TrainerPool):
     def answer(accuracy: float) -> bool:
         return False
 
-    async with TrainerPool(devices=("cpu",), configuration=CONFIGURATION) as pool:
-        await pool.task()
-        before = pool.pids
-        training = Training(seed=1, epochs=8, rung=Rung(0.25, answer))
-        stopped = await pool.train(lifted_network(LENET), training, lambda _: None)
-        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=8), lambda _: None)
-        assert pool.pids == before
+    before = real_pool.pids
+    network, training = lifted_network(LENET), Training(seed=1, epochs=8, rung=Rung(0.25, answer))
+    stopped = await real_pool.train(network, training, lambda _: None)
+    report = await real_pool.train(network, Training(seed=1, epochs=8), lambda _: None)
 
+    assert real_pool.pids == before
     assert isinstance(stopped, StoppedEarly)
     assert isinstance(report, Report)
     assert stopped.rung_accuracy == report.curve[1].accuracy
     assert stopped.cost == 0.25
 
 
-async def test_the_real_trainer_survives_a_network_that_is_too_large():
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_real_trainer_survives_a_network_that_is_too_large(real_pool: TrainerPool):
     wide = "nn.Conv2d(1, 30000, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(30000, 10)"
-    recipe = {"preset": "fast", "batch_size": 256}
-    configuration = {**CONFIGURATION, "recipe": recipe, "memory_bytes": 3 << 29}
 
-    async with TrainerPool(devices=("cpu",), configuration=configuration) as pool:
-        await pool.task()
-        before = pool.pids
-        failure = await pool.train(lifted_network(wide), Training(seed=1), lambda _: None)
-        report = await pool.train(lifted_network(LENET), Training(seed=1, epochs=1), lambda _: None)
-        assert pool.pids == before
+    before = real_pool.pids
+    failure = await real_pool.train(lifted_network(wide), Training(seed=1), lambda _: None)
+    report = await real_pool.train(lifted_network(LENET), Training(seed=1, epochs=1), lambda _: None)
 
+    assert real_pool.pids == before
     assert isinstance(failure, Failure)
     assert failure.cause is Outcome.OOM
     assert isinstance(report, Report)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_real_trainer_trains_dies_and_comes_back(real_pool: TrainerPool):
+    network, training = lifted_network(LENET), Training(seed=1, epochs=NUM_EPOCHS)
+    watcher = ProgressWatcher()
+
+    report = await real_pool.train(network, training, lambda _: None)
+    endless = asyncio.create_task(real_pool.train(network, Training(seed=1, epochs=1_000_000), watcher))
+    await watcher.holds.wait()
+    os.kill(real_pool.pids["cpu"], signal.SIGKILL)
+    with pytest.raises(TrainerUnavailable, match="signal 9"):
+        await endless
+    again = await real_pool.train(network, training, lambda _: None)
+
+    assert isinstance(report, Report)
+    assert isinstance(again, Report)
+    assert report.objective > 0.8
+    assert again.curve == report.curve
 
 
 async def test_the_real_trainer_says_what_is_wrong_with_the_configuration():

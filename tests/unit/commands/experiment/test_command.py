@@ -141,16 +141,16 @@ def test_data_set_that_the_table_lacks_fails_alone(file: Path) -> None:
     both = 'data_sets = ["nasbench201-imagenet16-120", "nasbench201-cifar10"]'
     text = TEXT.replace('data_sets = ["nasbench201-cifar10"]', both).replace("[10, 25]", "[10]")
     assert both in text
-    file.write_text(text)
+    file.write_text(text.replace("seeds = 2", "seeds = 1"))
 
     status, _, err = run(str(file))
 
     assert status == 1
     assert "lacks in16_flops" in err
-    assert "4 of 8 runs have failed" in err
+    assert "2 of 4 runs have failed" in err
     assert "Warning" not in err
     results = (file.with_suffix("") / "results.md").read_text()
-    assert "| plain | 10 | 2 |" in results
+    assert "| plain | 10 | 1 |" in results
     assert (file.with_suffix("") / "fig2-best-over-windows.png").exists()
 
 

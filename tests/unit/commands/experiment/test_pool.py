@@ -25,22 +25,15 @@ def test_run_that_fails_takes_no_other_with_it(file: Path) -> None:
     assert done == [0, 4, 5]
 
 
-def test_run_imports_no_torch(file: Path) -> None:
-    (ended,) = carry_out(jobs(file, 1), 1, experiment.what_is_loaded)
-
-    assert isinstance(ended, Finished)
-    assert ended.reason == ""
-    assert ended.cost == 25
-    assert ended.num_queries == 25
-
-
-def test_run_gives_the_same_in_a_process_of_its_own_as_here(file: Path) -> None:
+def test_run_gives_the_same_in_a_process_of_its_own_as_here_and_imports_no_torch(file: Path) -> None:
     (job,) = jobs(file, 1)
 
-    (there,) = carry_out([job], 1)
+    (there,) = carry_out([job], 1, experiment.what_is_loaded)
     here = perform(job)
 
     assert isinstance(there, Finished)
+    assert there.reason == "", "it names what is loaded"
+    assert (there.cost, there.num_queries) == (25, 25)
     assert there.improvements == here.improvements
     assert there.windows == here.windows
     assert there.elites == here.elites

@@ -3,6 +3,7 @@
 import ast
 import time
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -348,22 +349,26 @@ def test_class_of_a_deeper_source_that_is_stored_is_still_found():
 def test_worst_text_is_read_at_a_small_multiple_of_pythons_own_cost(text: str, finish_reason: str):
     """Reading blocks the event loop. A multiple is the same on a slow and on a busy machine."""
     parent = "class Net(nn.Module):\n" + "    b = 1\n" * 4000
+
+    most_s = 50 * pythons_own_cpu_s()
+
+    assert any(
+        cpu_s(lambda: read(text, parent, parent, parent, finish_reason=finish_reason)) < most_s
+        for _ in range(3)  # what is more than the best of three is the machine's
+    )
+
+
+@cache
+def pythons_own_cpu_s() -> float:
+    """Parse a dense source, and take the best of three."""
     dense = "class Net(nn.Module):\n" + "    a = 1\n" * 6500
-
-    ours = least_cpu_s(lambda: read(text, parent, parent, parent, finish_reason=finish_reason))
-
-    assert ours < 50 * least_cpu_s(lambda: ast.parse(dense))
+    return min(cpu_s(lambda: ast.parse(dense)) for _ in range(3))
 
 
-def least_cpu_s(work: Callable[[], object]) -> float:
-    """Take the best of three: what is left of the others is the machine's."""
-
-    def once() -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
-    return min(once() for _ in range(3))
+def cpu_s(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def test_candidate_carries_the_proposals_seed_and_its_task():

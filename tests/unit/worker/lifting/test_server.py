@@ -42,6 +42,8 @@ class Parent:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert self._receive()[0] == {"ready": True, "missing": {}}
+        #: What it makes of an honest candidate while it is fresh.
+        self.honest = self.lift(LENET, time_s=30)[1]
 
     def lift(self, source: str, **limits: Any) -> frames.Frame:
         assert self.process.stdin is not None
@@ -72,16 +74,8 @@ def parent() -> Iterator[Parent]:
     assert warm.close() == 0
 
 
-@pytest.fixture(scope="module")
-def expected() -> Iterator[list[bytes]]:
-    """What a fresh parent makes of an honest candidate."""
-    fresh = Parent()
-    yield fresh.lift(LENET)[1]
-    fresh.close()
-
-
 @pytest.mark.parametrize("name", sampled(sorted(HOSTILE), SAMPLE))
-def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, expected):
+def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent):
     source, cause = HOSTILE[name]
 
     header, blobs = parent.lift(source)
@@ -90,7 +84,7 @@ def test_hostile_candidate_ends_with_a_cause_and_leaves_nothing(name, parent, ex
     assert header["detail"]
     assert not blobs
     assert parent.descendants() == ""
-    assert parent.lift(LENET, time_s=30)[1] == expected
+    assert parent.lift(LENET, time_s=30)[1] == parent.honest
 
 
 @pytest.mark.parametrize("name", sorted(USELESS))
@@ -121,8 +115,8 @@ def test_weight_that_is_not_finite_is_a_rejection(parent):
     assert header["outcome"] == "nan", header
 
 
-def test_parent_ends_its_candidate_when_the_daemon_is_gone():
-    parent = Parent()
+def test_parent_ends_its_candidate_when_the_daemon_is_gone(parent):
+    """The last of all: after it the parent is gone."""
     assert parent.process.stdin is not None
     header = {
         "source": "import time\ntime.sleep(600)",
