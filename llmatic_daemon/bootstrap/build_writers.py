@@ -41,10 +41,7 @@ async def writer(settings: Settings, events: EventBus | None = None) -> AsyncIte
 
 
 async def _writer(
-    settings: WriterSettings,
-    events: EventBus | None,
-    stack: AsyncExitStack,
-    rewriter: Writer,
+    settings: WriterSettings, events: EventBus | None, stack: AsyncExitStack, rewriter: Writer
 ) -> Writer:
     if settings.kind == "replay":
         replay = Replay(Path(settings.replay))

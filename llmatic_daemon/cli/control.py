@@ -86,11 +86,7 @@ def _resized(answer: Answer) -> str:
 
 
 def _ask(
-    state: Path,
-    verb: str,
-    describe: Callable[[Answer], str],
-    as_json: bool,
-    body: Answer | None = None,
+    state: Path, verb: str, describe: Callable[[Answer], str], as_json: bool, body: Answer | None = None
 ) -> None:
     answer = asyncio.run(ask(state, verb, body or {}))
     click.echo(views.as_json(answer) if as_json else describe(answer))

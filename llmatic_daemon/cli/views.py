@@ -217,10 +217,7 @@ def candidate(
     if placement.report and placement.report.curve:
         parts += _curve(placement.report.curve)
     if source is not None:
-        parts += [
-            Text("\nsource", style="bold"),
-            Syntax(source, "python", background_color="default"),
-        ]
+        parts += [Text("\nsource", style="bold"), Syntax(source, "python", background_color="default")]
     if source is not None and parent is not None:
         whose = f"candidate {placement.parents[0]}" if placement.parents else "the initial network"
         parts += [

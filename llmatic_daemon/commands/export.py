@@ -143,10 +143,7 @@ class _Export:
             "candidate": elite.job,
             "cell": elite.cell,
             "task": asdict(self.task),
-            "measures": {
-                **asdict(elite.measures),
-                "width_to_depth": elite.measures.width_to_depth,
-            },
+            "measures": {**asdict(elite.measures), "width_to_depth": elite.measures.width_to_depth},
             "search": {
                 "accuracy": elite.objective,
                 "test_accuracy": elite.test_accuracy,

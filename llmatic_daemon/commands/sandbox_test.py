@@ -166,10 +166,7 @@ def probes(memory_bytes: int) -> tuple[Probe, ...]:
         ),
         Probe(layer="parser", attempt="forges a result", source=forged, outcome=Outcome.SANDBOX),
         Probe(
-            layer="validator",
-            attempt="returns a weight that is not finite",
-            source=lost,
-            outcome=Outcome.NAN,
+            layer="validator", attempt="returns a weight that is not finite", source=lost, outcome=Outcome.NAN
         ),
     )
 

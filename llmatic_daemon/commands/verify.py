@@ -40,9 +40,7 @@ def verify(state_dir: Path) -> Verification:
             *_checkpoint_faults(beginning, evolution, history),
         )
     return Verification(
-        num_settled=evolution.num_settled,
-        num_evaluations=evolution.num_evaluations,
-        faults=faults,
+        num_settled=evolution.num_settled, num_evaluations=evolution.num_evaluations, faults=faults
     )
 
 
@@ -60,11 +58,7 @@ def _checkpoint_faults(beginning: Evolution, evolution: Evolution, history: Hist
 
 def _network_faults(evolution: Evolution, history: History) -> list[str]:
     folded = {
-        cell: (
-            held.elite.job,
-            held.objective,
-            evolution.contenders.of(cell)[0].figures.test_accuracy,
-        )
+        cell: (held.elite.job, held.objective, evolution.contenders.of(cell)[0].figures.test_accuracy)
         for cell, held in evolution.networks.items()
     }
     stored = {elite.cell: (elite.job, elite.objective, elite.test_accuracy) for elite in history.elites()}

@@ -16,11 +16,7 @@ MIN_TOKEN = 16
 
 
 def token_of(
-    name: str,
-    endpoint: EndpointSettings,
-    *,
-    is_only: bool,
-    environment: Mapping[str, str] = os.environ,
+    name: str, endpoint: EndpointSettings, *, is_only: bool, environment: Mapping[str, str] = os.environ
 ) -> str | None:
     """Return the key of an endpoint, or None if it has none.
 

@@ -40,13 +40,7 @@ class PromptReloader:
     """
 
     def __init__(
-        self,
-        folder: PromptFolder,
-        engine: Engine,
-        store: SearchStore,
-        *,
-        axis_size: int,
-        events: EventBus,
+        self, folder: PromptFolder, engine: Engine, store: SearchStore, *, axis_size: int, events: EventBus
     ) -> None:
         self._folder = folder
         self._engine = engine

@@ -43,10 +43,7 @@ CREATE = Prompt(
 )
 SAMPLE = Prompt(id=SAMPLE_PROMPT_ID, kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1)
 CHANGE = Prompt(
-    id=CHANGE_PROMPT_ID,
-    kind=PromptKind.MUTATION,
-    text="Change the network in one place.",
-    version=1,
+    id=CHANGE_PROMPT_ID, kind=PromptKind.MUTATION, text="Change the network in one place.", version=1
 )
 HISTORY = Prompt(
     id="variant:history",
@@ -242,12 +239,7 @@ def _sample(archives: Archives, rng: Generator) -> Proposal:
 
 
 def _fixed(
-    archives: Archives,
-    operator: Operator,
-    prompt: Prompt,
-    at: float,
-    cells: list[int],
-    rng: Generator,
+    archives: Archives, operator: Operator, prompt: Prompt, at: float, cells: list[int], rng: Generator
 ) -> Proposal:
     """Propose with a prompt that gets no credit."""
     proposal = operators.proposal_of(archives, operator, None, cells, rng)
@@ -333,17 +325,10 @@ STRATEGIES: Mapping[str, Strategy] = {
         has_population=True,
     ),
     "random-nn": Strategy(
-        propose=_create,
-        judge=_judge_cell,
-        credit=Credit.NOBODY,
-        first_are_candidates=True,
+        propose=_create, judge=_judge_cell, credit=Credit.NOBODY, first_are_candidates=True
     ),
     "random-search": Strategy(
-        propose=_sample,
-        judge=_judge_cell,
-        credit=Credit.NOBODY,
-        by_rule=True,
-        first_are_candidates=True,
+        propose=_sample, judge=_judge_cell, credit=Credit.NOBODY, by_rule=True, first_are_candidates=True
     ),
     "regularized-evolution": Strategy(
         propose=_propose_aging,

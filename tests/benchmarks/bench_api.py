@@ -81,10 +81,7 @@ async def visible(count: int) -> None:
     committed: dict[int, float] = {}
     heard: dict[int, float] = {}
     shown: list[float] = []
-    async with (
-        a_daemon(slots=4, mean_s=0.1) as (child, url),
-        aiohttp.ClientSession() as client,
-    ):
+    async with a_daemon(slots=4, mean_s=0.1) as (child, url), aiohttp.ClientSession() as client:
         assert child.stdout
 
         async def listen() -> None:

@@ -55,13 +55,7 @@ def measured(num_cells: int, arguments: argparse.Namespace) -> dict[str, Any]:
         f"{wrong} of {2 * arguments.check:,}",
         flush=True,
     )
-    return {
-        "cells": num_cells,
-        "ours_us": ours,
-        "pyribs_us": theirs,
-        "ratio": ratio,
-        "wrong": wrong,
-    }
+    return {"cells": num_cells, "ours_us": ours, "pyribs_us": theirs, "ratio": ratio, "wrong": wrong}
 
 
 def insert_times(centroids: Points, num_turns: int) -> tuple[float, float]:

@@ -20,12 +20,7 @@ from llmatic_daemon.domain import Candidate, Network, Task
 from tests.support.network_sources import HONEST
 
 TASK = Task(
-    name="cifar10",
-    input_shape=(3, 32, 32),
-    num_classes=10,
-    num_train=1,
-    num_validation=1,
-    num_test=1,
+    name="cifar10", input_shape=(3, 32, 32), num_classes=10, num_train=1, num_validation=1, num_test=1
 )
 NAMES = ("lenet", "initial", "resnet", "squeeze_excite", "lstm", "transformer")
 
@@ -64,13 +59,7 @@ def main() -> None:
     for name, pairs in seconds.items():
         values, cpu = zip(*pairs, strict=True)
         tenths = statistics.quantiles(values, n=10)
-        figures = (
-            statistics.median(values),
-            tenths[0],
-            tenths[-1],
-            max(values),
-            statistics.median(cpu),
-        )
+        figures = (statistics.median(values), tenths[0], tenths[-1], max(values), statistics.median(cpu))
         print(f"{name:16}" + "".join(f"{figure:9.3f}" for figure in figures))
 
 

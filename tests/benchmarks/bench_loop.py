@@ -43,15 +43,7 @@ from llmatic_daemon.search.budget import Budget
 from llmatic_daemon.search.evolution import Evolution
 from llmatic_daemon.search.rules import RetryPolicy
 from tests.benchmarks.generations import run_generations
-from tests.support.fakes import (
-    TASK,
-    FakeLifter,
-    FakeTrainer,
-    FakeWriter,
-    evolution,
-    network,
-    report,
-)
+from tests.support.fakes import TASK, FakeLifter, FakeTrainer, FakeWriter, evolution, network, report
 
 NUM_PLACES = 8
 BARRIER = 50
@@ -155,9 +147,7 @@ class PlacesTrainer(FakeTrainer):
 def lifted(candidate: Candidate) -> Network:
     number = int(candidate.source.split("number = ")[1].split("\n")[0])
     return network(
-        candidate.source,
-        flops=200_000_000 + number * 7919 % 4_800_000_000,
-        ratio=1 + number * 31 % 199,
+        candidate.source, flops=200_000_000 + number * 7919 % 4_800_000_000, ratio=1 + number * 31 % 199
     )
 
 
@@ -174,10 +164,7 @@ def an_engine(
     """Build an engine with fakes around the true store, metrics on."""
     metrics = Metrics("0", num_slots, ())
     ports = Ports(
-        writer=writer,
-        lifter=FakeLifter(result=lifted, candidates=Forgetful()),
-        trainer=trainer,
-        store=store,
+        writer=writer, lifter=FakeLifter(result=lifted, candidates=Forgetful()), trainer=trainer, store=store
     )
     for receiver in (metrics.receive, *receivers):
         ports.events.subscribe(receiver)
@@ -298,11 +285,7 @@ class CpuClock:
 
 async def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Measure CPU and memory over many evaluations."""
-    trainer = FakeTrainer(
-        objective=lambda _: 0.5,
-        trained=Forgetful(),
-        trainings=Forgetful(),
-    )
+    trainer = FakeTrainer(objective=lambda _: 0.5, trained=Forgetful(), trainings=Forgetful())
     store = await SQLiteStore.open(folder / "state")
     clock = CpuClock()
     await an_engine(store, SlowWriter(), trainer, 4, arguments.num, receivers=(clock.receive,)).run()

@@ -132,17 +132,11 @@ def main() -> None:
     for name, source in NETWORKS.items():
         valid = lifted(source)
         at_once = loop.at_once("cpu", recipe, valid.activation_bytes)
-        estimate, measured = (
-            memory.needed_bytes(valid, recipe, at_once),
-            forked(valid, images, recipe),
-        )
+        estimate, measured = (memory.needed_bytes(valid, recipe, at_once), forked(valid, images, recipe))
         # The weights as they were read are in the process before it forks.
         estimate -= 4 * sum(tensor.numel() for tensor in valid.weights.values())
         ratios.append(estimate / measured)
-        print(
-            f"{name:28}{estimate / 2**20:14.1f}{measured / 2**20:10.1f}{ratios[-1]:8.2f}",
-            flush=True,
-        )
+        print(f"{name:28}{estimate / 2**20:14.1f}{measured / 2**20:10.1f}{ratios[-1]:8.2f}", flush=True)
     print(
         f"ratio: lowest {min(ratios):.2f}, median {statistics.median(ratios):.2f}, highest {max(ratios):.2f}"
     )

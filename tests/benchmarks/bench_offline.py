@@ -49,14 +49,7 @@ class Net(nn.Module):
 
 def task(*shape: int) -> Task:
     """Make a task of ten classes for images of a shape."""
-    return Task(
-        name="context",
-        input_shape=shape,
-        num_classes=10,
-        num_train=1,
-        num_validation=0,
-        num_test=1,
-    )
+    return Task(name="context", input_shape=shape, num_classes=10, num_train=1, num_validation=0, num_test=1)
 
 
 def initial(task: Task) -> str:
@@ -119,11 +112,7 @@ def run(num_offspring: int, generations: int, seed: int) -> dict[str, object]:
         prompt = crossover if crosses else rng.choice(mutation)
         others = rng.choices(pool[this], k=rng.choice((1, 2))) if crosses else []
         request = request_for(
-            prompt,
-            *(parent, *others),
-            task=this,
-            temperature=rng.uniform(0.1, 1.0),
-            seed=rng.getrandbits(32),
+            prompt, *(parent, *others), task=this, temperature=rng.uniform(0.1, 1.0), seed=rng.getrandbits(32)
         )
         # The garbage of torch.export takes seconds to collect, and is not the rewriter's.
         gc.disable()

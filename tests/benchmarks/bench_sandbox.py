@@ -39,9 +39,7 @@ def footprint(slot: Slot) -> Footprint:
     below = {top} | descendants(top)
     parent = max(below, key=_memory_bytes)
     return Footprint(
-        num_processes=len(below),
-        num_descriptors=_num_descriptors(parent),
-        memory_bytes=_memory_bytes(parent),
+        num_processes=len(below), num_descriptors=_num_descriptors(parent), memory_bytes=_memory_bytes(parent)
     )
 
 

@@ -109,10 +109,7 @@ def settings_for(arguments: argparse.Namespace, seed: int, slots: int) -> Settin
         preset="nasbench201",
         environment={},
         overrides={
-            "data": {
-                "name": f"nasbench201-{arguments.data_set}",
-                "folder": str(arguments.table),
-            },
+            "data": {"name": f"nasbench201-{arguments.data_set}", "folder": str(arguments.table)},
             "search": {"seed": seed, "duplicates": arguments.duplicates},
             "engine": {"slots": slots},
             "budget": {"max_evaluations": arguments.evaluations},

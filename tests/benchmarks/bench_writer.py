@@ -93,10 +93,7 @@ def an_engine(
 ) -> tuple[Engine, "Placements"]:
     placed = Placements()
     ports = Ports(
-        writer=writer,
-        lifter=FakeLifter(result=lifted, candidates=Forgetful()),
-        trainer=trainer,
-        store=store,
+        writer=writer, lifter=FakeLifter(result=lifted, candidates=Forgetful()), trainer=trainer, store=store
     )
     ports.events.subscribe(placed.receive)
     retry_policy = RetryPolicy(max_attempts=3, retry_s=1.0, max_retry_s=60.0)

@@ -120,12 +120,7 @@ def before(code: str, mark: str) -> str:
 CODEGEN = (
     Case(name="codegen-class-alone", text="\n\n" + WIDE, expected="Net", has=("import torch\n",)),
     Case(name="codegen-imports-again", text=IMPORTS + "\n\n" + WIDE, expected="Net"),
-    Case(
-        name="codegen-second-class",
-        text=f"{WIDE}\n\n{DEEP}",
-        expected="Net",
-        lacks=("DeepNet",),
-    ),
+    Case(name="codegen-second-class", text=f"{WIDE}\n\n{DEEP}", expected="Net", lacks=("DeepNet",)),
     Case(name="codegen-main-block", text=f"{WIDE}\n\n{MAIN}", expected="Net", lacks=("__main__",)),
     Case(
         name="codegen-training-loop",
@@ -170,11 +165,7 @@ CODEGEN = (
         expected="Net",
         has=("A wider network.",),
     ),
-    Case(
-        name="codegen-rest-of-a-line-first",
-        text=f" with 16 channels.\n\n{WIDE}",
-        expected="Net",
-    ),
+    Case(name="codegen-rest-of-a-line-first", text=f" with 16 channels.\n\n{WIDE}", expected="Net"),
     Case(
         name="codegen-rest-of-a-method-first",
         text=f"        x = self.fc1(x)\n        return x\n\n\n{DEEP}",
@@ -223,16 +214,8 @@ CODEGEN = (
         text=f"{WIDE}\nprint 'done'\nprint 'really'\n",
         expected="Net",
     ),
-    Case(
-        name="codegen-closing-brackets-without-end",
-        text=WIDE + "\nx = " + ")" * 3000,
-        expected="Net",
-    ),
-    Case(
-        name="codegen-minus-signs-without-end",
-        text=WIDE + "\nx = " + "-" * 3000 + "1\n",
-        expected="Net",
-    ),
+    Case(name="codegen-closing-brackets-without-end", text=WIDE + "\nx = " + ")" * 3000, expected="Net"),
+    Case(name="codegen-minus-signs-without-end", text=WIDE + "\nx = " + "-" * 3000 + "1\n", expected="Net"),
     Case(
         name="codegen-helper-defined-behind",
         text=WIDE.replace("return self", "return scaled(self")[:-1]
@@ -330,9 +313,7 @@ CHATS = (
         expected="Net",
     ),
     Case(
-        name="chat-fence-on-a-bullet",
-        text="- ```python\n" + indented(WIDE, "  ") + "  ```\n",
-        expected="Net",
+        name="chat-fence-on-a-bullet", text="- ```python\n" + indented(WIDE, "  ") + "  ```\n", expected="Net"
     ),
     Case(
         name="chat-fence-glued-to-the-last-line",
@@ -351,9 +332,7 @@ CHATS = (
         expected="Net",
     ),
     Case(
-        name="chat-install-then-code",
-        text=fenced("pip install torch", "bash") + fenced(WIDE),
-        expected="Net",
+        name="chat-install-then-code", text=fenced("pip install torch", "bash") + fenced(WIDE), expected="Net"
     ),
     Case(
         name="chat-json-and-diff-then-code",
@@ -432,9 +411,7 @@ CHATS = (
         has=("net = Net()",),
     ),
     Case(
-        name="chat-refusal",
-        text="I'm sorry, but I can't help with that request.",
-        expected=Outcome.NOT_CODE,
+        name="chat-refusal", text="I'm sorry, but I can't help with that request.", expected=Outcome.NOT_CODE
     ),
     Case(
         name="chat-advice-without-code",
@@ -466,9 +443,7 @@ CHATS = (
         has=("from __future__ import annotations\n",),
     ),
     Case(
-        name="chat-a-hundred-fences-of-nothing",
-        text=lambda: fenced("") * 90 + fenced(WIDE),
-        expected="Net",
+        name="chat-a-hundred-fences-of-nothing", text=lambda: fenced("") * 90 + fenced(WIDE), expected="Net"
     ),
 )
 
@@ -491,12 +466,7 @@ CUTS = (
         expected=Outcome.NOT_CODE,
         finish_reason="length",
     ),
-    Case(
-        name="cut-right-behind-the-return",
-        text=WIDE,
-        expected="Net",
-        finish_reason="length",
-    ),
+    Case(name="cut-right-behind-the-return", text=WIDE, expected="Net", finish_reason="length"),
     Case(
         name="cut-in-a-later-method",
         text=WIDE + "\n    def num_flat_features(self, x):\n        size = x.size()[1:]\n        num",
@@ -589,11 +559,7 @@ CHARACTERS = (
     Case(name="cr", text=(IMPORTS + WIDE).replace("\n", "\r"), expected="Net", lacks=("\r",)),
     Case(name="byte-order-mark-and-nul", text="\ufeff" + WIDE + "\x00\x00", expected="Net"),
     Case(name="form-feeds", text=IMPORTS + "\x0c\n" + WIDE + "\x0c\n" + DEEP, expected="Net"),
-    Case(
-        name="whole-answer-is-indented",
-        text=indented(IMPORTS + "\n" + WIDE + "\n" + DEEP),
-        expected="Net",
-    ),
+    Case(name="whole-answer-is-indented", text=indented(IMPORTS + "\n" + WIDE + "\n" + DEEP), expected="Net"),
     Case(
         name="unicode-in-comments-and-names",
         text=WIDE.replace("self.fc2", "self.größe").replace("x = F", "# 宽度 → 16 🙂\n        x = F", 1),
@@ -644,26 +610,12 @@ LONG = (
         text=lambda: "TABLE = [" + "1," * 40_000 + "]\n" + WIDE,
         expected=Outcome.NOT_CODE,
     ),
+    Case(name="long-lines-of-one-letter", text=lambda: WIDE + "a\n" * 32_000, expected=Outcome.NOT_CODE),
     Case(
-        name="long-lines-of-one-letter",
-        text=lambda: WIDE + "a\n" * 32_000,
-        expected=Outcome.NOT_CODE,
+        name="long-module-name", text=lambda: "from " + "a." * 30_000 + "\n" + WIDE, expected=Outcome.NOT_CODE
     ),
-    Case(
-        name="long-module-name",
-        text=lambda: "from " + "a." * 30_000 + "\n" + WIDE,
-        expected=Outcome.NOT_CODE,
-    ),
-    Case(
-        name="long-run-on-of-classes",
-        text=lambda: WIDE * 140 + "\nclass Net(",
-        expected="Net",
-    ),
-    Case(
-        name="long-run-on-of-prose-lines",
-        text=lambda: WIDE + "Then we don't (\n" * 3000,
-        expected="Net",
-    ),
+    Case(name="long-run-on-of-classes", text=lambda: WIDE * 140 + "\nclass Net(", expected="Net"),
+    Case(name="long-run-on-of-prose-lines", text=lambda: WIDE + "Then we don't (\n" * 3000, expected="Net"),
 )
 
 CASES = CODEGEN + ECHOES + CHATS + CUTS + CHARACTERS + LONG

@@ -179,12 +179,7 @@ def document(rng: random.Random) -> Any:
     for _ in range(rng.choice([1, 1, 2, 2, 3, 4])):
         try:
             rng.choice(_RARE if rng.random() < 0.04 else _MUTATIONS)(made, rng)
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ):  # a rare one has broken the document
+        except (LookupError, TypeError, ValueError, AttributeError):  # a rare one has broken the document
             break
     return made
 

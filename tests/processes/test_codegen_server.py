@@ -12,10 +12,7 @@ from tests.support.codegen_server import clean_environment, codegen_server, make
 NAME = "codegen-tiny"
 PROMPT = "from torch import nn\n\n\nclass Net(nn.Module):\n"
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(bool(missing_parts()), reason=missing_parts()),
-]
+pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(missing_parts()), reason=missing_parts())]
 
 
 @pytest.fixture

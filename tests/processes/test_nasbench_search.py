@@ -99,11 +99,7 @@ def test_commands_know_that_candidates_are_cells(tmp_path: Path, monkeypatch: py
         return done.exit_code, " ".join(done.output.split())
 
     status, shown = typed("show", "1")
-    assert (status, "nn.Module" in shown, "diff to the initial network" in shown) == (
-        0,
-        False,
-        True,
-    )
+    assert (status, "nn.Module" in shown, "diff to the initial network" in shown) == (0, False, True)
     status, tried = typed("prompts", "try", "improve", "--config", str(file))
     assert (status, "rejected" in tried, bool(re.search(cell, tried))) == (0, False, True)
     status, examined = typed("doctor", "--config", str(file))

@@ -22,15 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.fake_tgi_responses import (
-    Answer,
-    Latency,
-    Model,
-    Written,
-    _token,
-    chatter,
-    continuation,
-)
+from tests.support.fake_tgi_responses import Answer, Latency, Model, Written, _token, chatter, continuation
 from tests.support.fake_tgi_rules import (
     GenerateRequest,
     Limits,

@@ -65,12 +65,7 @@ from llmatic_daemon.search.placement import edit
 from llmatic_daemon.search.rules import Rules
 
 TASK = Task(
-    name="fake",
-    input_shape=(3, 32, 32),
-    num_classes=10,
-    num_train=900,
-    num_validation=100,
-    num_test=100,
+    name="fake", input_shape=(3, 32, 32), num_classes=10, num_train=900, num_validation=100, num_test=100
 )
 
 #: Length of the prompt archive's prompt axis.
@@ -201,10 +196,7 @@ def report(objective: float, **changes: Any) -> Report:
 
 
 def trial(
-    made: Proposal,
-    result: Report | Rejection | Failure | Any,
-    lifted: Network | None = None,
-    **written: Any,
+    made: Proposal, result: Report | Rejection | Failure | Any, lifted: Network | None = None, **written: Any
 ) -> Trial:
     """Bring a proposal to its end; what was trained has a network."""
     if lifted is None and isinstance(result, Report):

@@ -113,11 +113,7 @@ def main() -> None:
         **({} if asked.config else {"engine": {"slots": asked.slots}}),
         "search": {"mutation_ratio": asked.mutation_ratio},
         "archives": {"network_cells": 50, "prompt_cells": 50, "num_samples": 1000},
-        "prompts": {
-            "folder": str(asked.folder),
-            "settle_s": asked.settle_s,
-            "rescan_s": asked.rescan_s,
-        },
+        "prompts": {"folder": str(asked.folder), "settle_s": asked.settle_s, "rescan_s": asked.rescan_s},
         "metrics": {"port": asked.metrics_port},
         "writer": {"kind": "tgi", "url": asked.llm} if asked.llm else {},
     }

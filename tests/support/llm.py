@@ -23,8 +23,7 @@ CROSSOVER = prompt("crossover", "Combine the networks.", kind=PromptKind.CROSSOV
 
 #: What would send a test elsewhere, or send its server what is nobody's business.
 _MEDDLING = re.compile(
-    r"(HF|HUGGINGFACE|HUGGING_FACE|OPENAI)_.*|.*_PROXY|LLMATIC_LLM_TOKEN|CREDENTIALS_DIRECTORY",
-    re.IGNORECASE,
+    r"(HF|HUGGINGFACE|HUGGING_FACE|OPENAI)_.*|.*_PROXY|LLMATIC_LLM_TOKEN|CREDENTIALS_DIRECTORY", re.IGNORECASE
 )
 
 

@@ -9,15 +9,7 @@ from llmatic_daemon.adapters.nasbench.table import Table, TableRow
 from llmatic_daemon.domain.nasbench_cells import Cell, every_cell
 from tests.support.paths import ROOT
 
-_FIGURES = (
-    "params",
-    "flops",
-    "valid_200",
-    "test_200",
-    "valid_12",
-    "test_12",
-    "train_s_200",
-)
+_FIGURES = ("params", "flops", "valid_200", "test_200", "valid_12", "test_12", "train_s_200")
 PREFIXES = ("c10", "c100")
 
 
@@ -41,15 +33,7 @@ def _row(cell: Cell) -> str:
     figures = [str(cell)]
     for valid in (60 + gain, 40 + gain):
         flops = 7_783_050 + 35_390_415 * count("nor_conv_3x3") + 3_932_268 * count("nor_conv_1x1")
-        numbers = (
-            flops // 100,
-            flops,
-            valid,
-            valid + 0.5,
-            valid - 20,
-            valid - 19.5,
-            1000 + flops / 1e5,
-        )
+        numbers = (flops // 100, flops, valid, valid + 0.5, valid - 20, valid - 19.5, 1000 + flops / 1e5)
         figures += [f"{number:.4f}" if isinstance(number, float) else f"{number}" for number in numbers]
     return ",".join(figures)
 

@@ -48,25 +48,8 @@ class Machine:
 
     def build(self, folder: Path) -> None:
         """Make the tree, and install our wheel into it."""
-        _run(
-            "mmdebstrap",
-            "--quiet",
-            "--variant=apt",
-            f"--include={_PACKAGES}",
-            "bookworm",
-            self.tree,
-        )
-        _run(
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            folder,
-            ROOT,
-        )
+        _run("mmdebstrap", "--quiet", "--variant=apt", f"--include={_PACKAGES}", "bookworm", self.tree)
+        _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
         (wheel,) = folder.glob("*.whl")
         shutil.copy(wheel, self.tree / "opt")
         _run("chroot", self.tree, "python3", "-m", "venv", "--without-pip", _ENVIRONMENT)

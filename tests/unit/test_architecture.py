@@ -190,11 +190,7 @@ def test_daemon_side_imports_neither_torch_nor_scikit_learn():
     script = f"import sys, {', '.join(names)}; print(*sorted(sys.modules))"
 
     loaded = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     ).stdout.split()
 
     assert not {"torch", "torchvision", "safetensors", "ptflops", "sklearn", "scipy"} & set(loaded)

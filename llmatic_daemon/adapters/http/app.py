@@ -31,10 +31,7 @@ class _Cached:
 
 
 def all_routes(
-    sources: api.Sources,
-    exposition: Callable[[], bytes],
-    ready: Callable[[], bool],
-    version: str,
+    sources: api.Sources, exposition: Callable[[], bytes], ready: Callable[[], bool], version: str
 ) -> tuple[Route, ...]:
     """Return all routes of the listener."""
     cached = _Cached(exposition)

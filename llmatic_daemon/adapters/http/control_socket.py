@@ -155,11 +155,7 @@ def _short(path: Path) -> Iterator[str]:
 
 
 async def ask(
-    state_dir: Path,
-    verb: str,
-    body: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    timeout_s: float = 0.0,
+    state_dir: Path, verb: str, body: Mapping[str, Any] = MappingProxyType({}), *, timeout_s: float = 0.0
 ) -> Mapping[str, Any]:
     """Send a command to the daemon of a state folder and return its result.
 

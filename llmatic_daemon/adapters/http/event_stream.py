@@ -123,9 +123,7 @@ class EventStream:
                 queue.put_nowait(None)
 
 
-async def _queued(
-    queue: "asyncio.Queue[tuple[int, bytes] | None]",
-) -> AsyncIterator[tuple[int, bytes]]:
+async def _queued(queue: "asyncio.Queue[tuple[int, bytes] | None]") -> AsyncIterator[tuple[int, bytes]]:
     while True:
         try:
             async with asyncio.timeout(HEARTBEAT_S):

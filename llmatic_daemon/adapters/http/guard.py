@@ -124,10 +124,7 @@ def _check_origin(request: web.Request, allowed: Collection[str]) -> None:
 def _route(request: web.Request, route: Route | None) -> Route:
     error = request.match_info.http_exception
     if error is not None and error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        raise RequestRejected(
-            405,
-            "method not allowed: use GET to read and POST to change",
-        )
+        raise RequestRejected(405, "method not allowed: use GET to read and POST to change")
     if route is None:
         raise RequestRejected(404, "no such path; /api/v1/openapi.json lists the paths")
     return route

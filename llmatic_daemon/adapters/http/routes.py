@@ -30,11 +30,7 @@ class Parameter:
     @property
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the number."""
-        schema: dict[str, Any] = {
-            "type": "integer",
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-        }
+        schema: dict[str, Any] = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
         return schema if self.default is None else {**schema, "default": self.default}
 
     def parse(self, text: str | None) -> int | None:

@@ -95,12 +95,7 @@ def _isolation() -> tuple[str, ...]:
 def _view() -> Iterator[str]:
     for name in _SYSTEM:
         yield from _shown(Path(name))
-    yield from (
-        *_open_folder(Path("/etc")),
-        "--ro-bind-try",
-        "/etc/ld.so.cache",
-        "/etc/ld.so.cache",
-    )
+    yield from (*_open_folder(Path("/etc")), "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache")
     yield from ("--ro-bind-try", "/etc/alternatives", "/etc/alternatives")
     # Root could write the new /proc, and the kernel runs the program that core_pattern names.
     yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev")

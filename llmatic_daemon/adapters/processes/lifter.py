@@ -76,11 +76,7 @@ class ProcessLifter(Lifter):
             grace_s: How far beyond `timeout_s` an answer may be late before the parent is replaced.
             module: What to run; tests run others.
         """
-        self._limits = {
-            "time_s": timeout_s,
-            "memory_bytes": memory_bytes,
-            **(limits or {}),
-        }
+        self._limits = {"time_s": timeout_s, "memory_bytes": memory_bytes, **(limits or {})}
         self._memory_bytes = memory_bytes
         self._sandbox = sandbox or Sandbox()
         self._hidden = tuple(hidden)

@@ -21,12 +21,7 @@ from llmatic_daemon.domain import (
     Task,
     Training,
 )
-from llmatic_daemon.domain.errors import (
-    ConfigurationError,
-    NoDeviceWorker,
-    TrainerDied,
-    TrainerUnavailable,
-)
+from llmatic_daemon.domain.errors import ConfigurationError, NoDeviceWorker, TrainerDied, TrainerUnavailable
 from llmatic_daemon.domain.events import (
     DeviceChanged,
     DeviceRemoved,

@@ -274,11 +274,7 @@ def _keep_centroids(connection: sqlite3.Connection, rows: list[tuple[str, int, f
 
 
 def _commit(
-    connection: sqlite3.Connection,
-    placement: Placement,
-    entry: str,
-    artefacts: Artefacts,
-    in_doubt: bool,
+    connection: sqlite3.Connection, placement: Placement, entry: str, artefacts: Artefacts, in_doubt: bool
 ) -> bool:
     if not job_rows.is_leased(connection, placement.job):
         if in_doubt and _was_kept(connection, placement):

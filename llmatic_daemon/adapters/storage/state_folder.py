@@ -156,9 +156,7 @@ def _locked(lock: int) -> bool:
 
 def _write_holder(lock: int) -> None:
     mine = Holder(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        pid=os.getpid(), host=socket.gethostname(), started=datetime.now(UTC).isoformat(timespec="seconds")
     )
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps(asdict(mine)).encode(), 0)

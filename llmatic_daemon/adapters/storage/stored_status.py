@@ -98,10 +98,7 @@ def _running(connection: sqlite3.Connection) -> tuple[RunningJob, ...]:
     boot_id, now_s = job_rows.boot_id(), time.monotonic()
     return tuple(
         RunningJob(
-            job=job,
-            attempt=attempt,
-            slot=slot,
-            age_s=now_s - since_s if lease_boot_id == boot_id else None,
+            job=job, attempt=attempt, slot=slot, age_s=now_s - since_s if lease_boot_id == boot_id else None
         )
         for job, attempt, slot, lease_boot_id, since_s in connection.execute(_RUNNING)
     )

@@ -38,10 +38,7 @@ def draw(plan: Plan, runs: Sequence[Finished], tables: Mapping[str, Table], fold
     figures = {
         "fig2-best-over-windows": (drawing.best_over_windows, list(_bests(plan, by_variant))),
         "fig3-archives": (draw_maps, list(_maps(plan, by_variant))),
-        "fig4-trainable-networks": (
-            drawing.trainable_over_windows,
-            list(_trainable(plan, by_variant)),
-        ),
+        "fig4-trainable-networks": (drawing.trainable_over_windows, list(_trainable(plan, by_variant))),
         "fig5-accuracy-over-flops": (drawing.clouds, list(_clouds(plan, by_variant, tables))),
     }
     files = []

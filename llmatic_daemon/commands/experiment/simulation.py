@@ -68,13 +68,7 @@ async def simulate(
         engine = Engine(
             evolution,
             await trainer.task(),
-            Ports(
-                writer=writer,
-                lifter=lifter,
-                trainer=trainer,
-                store=store,
-                rewriter=adapters.rewriter,
-            ),
+            Ports(writer=writer, lifter=lifter, trainer=trainer, store=store, rewriter=adapters.rewriter),
             num_slots=settings.engine.slots,
             budget=settings.budget,
             retry_policy=settings.engine,

@@ -99,11 +99,7 @@ def grouped(runs: Iterable[Finished]) -> dict[tuple[str, str], list[Finished]]:
 
 
 def _reached(
-    variant: str,
-    data_set: str,
-    budget: int,
-    found: Sequence[Improvement],
-    accuracies: Sequence[float] | None,
+    variant: str, data_set: str, budget: int, found: Sequence[Improvement], accuracies: Sequence[float] | None
 ) -> Reached:
     values = [each.test_accuracy for each in found]
     low, high = interval(values)

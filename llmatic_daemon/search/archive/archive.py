@@ -114,11 +114,7 @@ class CVTArchive(Generic[Elite]):
         if not dropped:
             return self
         kept = [cell for cell, _ in self.items() if cell not in dropped]
-        return replace(
-            self,
-            held=Map({cell: self.held[cell] for cell in kept}),
-            filled=Map(enumerate(kept)),
-        )
+        return replace(self, held=Map({cell: self.held[cell] for cell in kept}), filled=Map(enumerate(kept)))
 
     def nearest_filled(self, cell: int, count: int) -> list[int]:
         """Return the filled cells whose centroids are nearest to a cell's, without the cell itself.

@@ -137,10 +137,7 @@ def _not_channels(step: AxisStep) -> BatchAxis:
 def _batch_norm(step: AxisStep) -> BatchAxis:
     """Allow statistics of the batch where running statistics replace them in evaluation."""
     axis = _not_channels(step)
-    require(
-        step["running_mean"] is not None,
-        "a norm over the batch must keep running statistics: " + MIXES,
-    )
+    require(step["running_mean"] is not None, "a norm over the batch must keep running statistics: " + MIXES)
     return axis
 
 

@@ -8,14 +8,7 @@ import torch
 from torch import fx, nn
 
 from llmatic_daemon.worker.graph import avoided_kernels, operations
-from llmatic_daemon.worker.graph.nodes import (
-    Extent,
-    Graph,
-    Interpreter,
-    Node,
-    NodeResult,
-    weight_name,
-)
+from llmatic_daemon.worker.graph.nodes import Extent, Graph, Interpreter, Node, NodeResult, weight_name
 
 
 class _Builder(Interpreter):

@@ -168,9 +168,7 @@ def canonical(graph: Graph) -> Canonical:
     )
     before = tuple(nodes[old] for old in sorted(order))
     return Canonical(
-        graph=result,
-        weights=tuple(weights),
-        order=() if before == tuple(range(len(before))) else before,
+        graph=result, weights=tuple(weights), order=() if before == tuple(range(len(before))) else before
     )
 
 

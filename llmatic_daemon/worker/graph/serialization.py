@@ -32,16 +32,7 @@ from llmatic_daemon.worker.graph.nodes import (
 )
 from llmatic_daemon.worker.graph.operations import Argument, Operation, table
 
-__all__ = [
-    "Graph",
-    "GraphError",
-    "build",
-    "dumps",
-    "loads",
-    "read_order",
-    "trimmed",
-    "weight_name",
-]
+__all__ = ["Graph", "GraphError", "build", "dumps", "loads", "read_order", "trimmed", "weight_name"]
 
 #: The reader rejects every other version.
 VERSION = 1
@@ -321,10 +312,7 @@ def loads(data: bytes) -> Graph:
     output = _read_ref(document["output"], "the output")
     _check_ref(output, len(nodes), len(weights), "the output")
     graph = Graph(
-        input_shape=_read_shape(document["input"], "the input"),
-        weights=weights,
-        nodes=nodes,
-        output=output,
+        input_shape=_read_shape(document["input"], "the input"), weights=weights, nodes=nodes, output=output
     )
     _check_items(graph)
     _expect(dumps(canonical(graph).graph) == data, "a graph must be in canonical form")

@@ -34,13 +34,7 @@ _NO_DESCRIPTOR = 1 << 30
 #: Folders of libraries, in addition to Python's own.
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 #: Lists of libraries, and devices without content.
-_SYSTEM = (
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-    "/dev/null",
-    "/dev/zero",
-    "/dev/urandom",
-)
+_SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives", "/dev/null", "/dev/zero", "/dev/urandom")
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 #: Loaded before any fork: a later search for it would need files.

@@ -159,10 +159,7 @@ def _draws_often(translation: Translation) -> bool:
 
 
 def _difference(
-    network: nn.Module,
-    rebuilt: nn.Module,
-    pairs: dict[str, nn.Parameter],
-    images: torch.Tensor,
+    network: nn.Module, rebuilt: nn.Module, pairs: dict[str, nn.Parameter], images: torch.Tensor
 ) -> str | None:
     ours = _outputs_and_gradients(rebuilt, [rebuilt.get_parameter(n) for n in pairs], images)
     theirs = _outputs_and_gradients(network, list(pairs.values()), images)

@@ -24,11 +24,7 @@ _SCOPES = 0b11
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (
-        ("files", ctypes.c_uint64),
-        ("ports", ctypes.c_uint64),
-        ("scopes", ctypes.c_uint64),
-    )
+    _fields_ = (("files", ctypes.c_uint64), ("ports", ctypes.c_uint64), ("scopes", ctypes.c_uint64))
 
 
 class _PathRule(ctypes.Structure):

@@ -159,8 +159,7 @@ def warm_up() -> None:
 def _prepare(asked: dict[str, Any]) -> Confinement:
     user = asked["user"]
     return Confinement.prepare(
-        user=(user[0], user[1]) if user else None,
-        without=frozenset(map(Layer, asked["without"])),
+        user=(user[0], user[1]) if user else None, without=frozenset(map(Layer, asked["without"]))
     )
 
 

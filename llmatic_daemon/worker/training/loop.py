@@ -109,10 +109,7 @@ class TrainingRun:
             if not self._curve and len(self._data.validation):
                 objective, _ = self._measure(self._data.validation)
         return TrainingResult(
-            objective=objective,
-            test_accuracy=test_accuracy,
-            test_loss=test_loss,
-            curve=tuple(self._curve),
+            objective=objective, test_accuracy=test_accuracy, test_loss=test_loss, curve=tuple(self._curve)
         )
 
     def _measure(self, split: Split) -> tuple[float, float]:

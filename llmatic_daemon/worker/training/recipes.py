@@ -73,12 +73,7 @@ PAPER = Recipe(epochs=50, batch_size=4, learning_rate=0.001, momentum=0.9)
 #: networks; a schedule that ends at 0 makes up for fewer steps. Batch 128 at a rate of 0.001 is fast
 #: and learns nothing in the same epochs.
 FAST_CPU = Recipe(
-    epochs=10,
-    batch_size=16,
-    learning_rate=0.03,
-    schedule="one-cycle",
-    momentum=0.9,
-    nesterov=True,
+    epochs=10, batch_size=16, learning_rate=0.03, schedule="one-cycle", momentum=0.9, nesterov=True
 )
 
 #: Many small kernels leave a GPU idle, so batches are large, with a schedule for them.

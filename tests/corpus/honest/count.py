@@ -58,11 +58,7 @@ class _Layers(TorchDispatchMode):
                 module.register_forward_hook(self._leave)
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in _FEATURES and not self._inside_recurrent and self._has_weight(func, args):

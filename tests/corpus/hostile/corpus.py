@@ -19,16 +19,7 @@ FOLDER = Path(__file__).parent / "programs"
 KINDS = ("resources", "escape", "cheating", "bugs")
 #: What stops programs and cannot be left out.
 ALWAYS = frozenset(
-    [
-        "triage",
-        "process",
-        "supervisor",
-        "parser",
-        "validator",
-        "trainer",
-        "plausibility",
-        "interpreter",
-    ]
+    ["triage", "process", "supervisor", "parser", "validator", "trainer", "plausibility", "interpreter"]
 )
 TASK = Task(name="made up", input_shape=(3, 8, 8), num_classes=10, num_train=1, num_validation=1, num_test=1)
 SEED = 1

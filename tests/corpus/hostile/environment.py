@@ -76,12 +76,7 @@ class SandboxEnvironment:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _fill(self) -> None:
-        for name, mode in (
-            ("home", 0o755),
-            ("home/.ssh", 0o755),
-            ("state", 0o755),
-            ("writable", 0o777),
-        ):
+        for name, mode in (("home", 0o755), ("home/.ssh", 0o755), ("state", 0o755), ("writable", 0o777)):
             (self.folder / name).mkdir()
             (self.folder / name).chmod(mode)
         key = self.folder / "home/.ssh/id_ed25519"

@@ -131,14 +131,7 @@ class SandboxHarness:
 
     def table(self) -> list[str]:
         """Lay out what was seen, by kinds of programs and verdicts."""
-        verdicts = [
-            "stopped as expected",
-            "harmless",
-            "another end",
-            "escaped",
-            "forged",
-            "orphans",
-        ]
+        verdicts = ["stopped as expected", "harmless", "another end", "escaped", "forged", "orphans"]
         lines = ["".join(each.rjust(21) for each in ("", *verdicts))]
         for kind in KINDS:
             counts = [self.seen[kind, verdict] for verdict in verdicts]

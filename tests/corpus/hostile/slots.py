@@ -67,11 +67,7 @@ class Ended:
     """What became of one program."""
 
     def __init__(
-        self,
-        outcome: str,
-        detail: str,
-        network: Network | None = None,
-        violation: Violation | None = None,
+        self, outcome: str, detail: str, network: Network | None = None, violation: Violation | None = None
     ) -> None:
         self.outcome, self.detail, self.network, self.violation = outcome, detail, network, violation
 

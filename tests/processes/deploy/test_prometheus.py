@@ -27,8 +27,7 @@ missing = [program for program in PROGRAMS if not shutil.which(program)]
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(
-        bool(missing),
-        reason=f"{missing} missing: apt-get install prometheus prometheus-alertmanager",
+        bool(missing), reason=f"{missing} missing: apt-get install prometheus prometheus-alertmanager"
     ),
 ]
 
@@ -94,10 +93,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         state = disk / "state"
         options = ("--metrics-port", str(port), "--llm", url)
         daemon = stack.enter_context(running_daemon(state, prompts, *options))
-        targets = {
-            "llmatic-daemon": f"127.0.0.1:{port}",
-            "tgi": urllib.parse.urlsplit(url).netloc,
-        }
+        targets = {"llmatic-daemon": f"127.0.0.1:{port}", "tgi": urllib.parse.urlsplit(url).netloc}
         monitoring = Monitoring(folder, hastened(), targets)
         stack.enter_context(monitoring.started())
         edited = prompts / "widen.md"

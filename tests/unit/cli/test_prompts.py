@@ -111,10 +111,7 @@ def test_prompts_in_use_are_listed_with_their_credit(state: Path):
 def test_all_prompts_include_older_versions(state: Path):
     found = json.loads(type_in("prompts", "--all", "--json", "--state", state).output)
 
-    assert [(e["version"], e["in_use"]) for e in found if e["prompt"] == "widen"] == [
-        (1, False),
-        (2, True),
-    ]
+    assert [(e["version"], e["in_use"]) for e in found if e["prompt"] == "widen"] == [(1, False), (2, True)]
 
 
 def test_history_shows_what_was_changed(state: Path):

@@ -52,11 +52,7 @@ class ReloadHarness:
         self.engine = self.harness.engine()
         self.watch = PromptFolder(folder, settle_s=0.001, rescan_s=0.1)
         self.reloader = PromptReloader(
-            self.watch,
-            self.engine,
-            self.store,
-            axis_size=AXIS_SIZE,
-            events=self.harness.events,
+            self.watch, self.engine, self.store, axis_size=AXIS_SIZE, events=self.harness.events
         )
 
     def write(self, name: str, text: str) -> None:

@@ -61,9 +61,7 @@ def test_line_begins_with_what_is_out_of_the_ordinary(said: str, change: dict[st
     assert ServiceStatus().line(replace(NOW, **change)).startswith(said)
 
 
-async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(
-    listener: Listener,
-) -> None:
+async def test_ready_is_said_after_listeners_and_the_first_words_with_the_llm(listener: Listener) -> None:
     manager = ServiceManager(listener.environment)
     listening, wait_until_probed = asyncio.Event(), asyncio.Event()
 

@@ -88,9 +88,7 @@ class TwoFigures(FakeTrainer):
 
 def harness(first: Callable[[int], float], second: float | Failure, **parts: object) -> EngineHarness:
     made = EngineHarness(
-        start=audited_search(),
-        writer=FewNetworks(count=2),
-        trainer=TwoFigures(first=first, second=second),
+        start=audited_search(), writer=FewNetworks(count=2), trainer=TwoFigures(first=first, second=second)
     )
     return replace(made, **parts)
 

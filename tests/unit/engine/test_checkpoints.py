@@ -38,9 +38,7 @@ def database(state: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def test_search_that_ends_keeps_a_checkpoint_of_all_that_was_settled(
-    database: sqlite3.Connection,
-):
+def test_search_that_ends_keeps_a_checkpoint_of_all_that_was_settled(database: sqlite3.Connection):
     seen = database.execute("SELECT num_settled FROM checkpoints").fetchall()
 
     assert seen == database.execute("SELECT count(*) FROM placements").fetchall()

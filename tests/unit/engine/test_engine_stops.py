@@ -367,10 +367,4 @@ async def test_observers_hear_of_each_claim_and_each_try_to_commit():
 
     await harness.engine(max_evaluations=1).run()
 
-    assert harness.observer.life == [
-        "dispatched 1",
-        "charged 1",
-        "dispatched 1",
-        "unavailable",
-        "kept",
-    ]
+    assert harness.observer.life == ["dispatched 1", "charged 1", "dispatched 1", "unavailable", "kept"]

@@ -18,9 +18,7 @@ ANSWERS = [
 ]
 
 
-async def test_log_tells_each_life_in_a_line_and_shows_no_source(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_log_tells_each_life_in_a_line_and_shows_no_source(caplog: pytest.LogCaptureFixture) -> None:
     answers = iter(ANSWERS)
     harness = EngineHarness(writer=FakeWriter(text=lambda number: next(answers)))
 

@@ -273,9 +273,7 @@ class Rambler(Coder):
         return replace(written, text="no code") if request.seed % 2 else written
 
 
-async def test_llm_that_writes_prose_is_found_to_be_worse_and_a_restart_forgets_nothing(
-    tmp_path: Path,
-):
+async def test_llm_that_writes_prose_is_found_to_be_worse_and_a_restart_forgets_nothing(tmp_path: Path):
     state = tmp_path / "state"
     first = await run(state, 150, 0.5)
     before = first.view().uplift

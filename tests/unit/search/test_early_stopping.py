@@ -138,8 +138,7 @@ def test_looks_at_another_point_of_a_training_are_not_compared():
 
 
 @pytest.mark.parametrize(
-    ("cost", "num_running", "room"),
-    [(0.0, 0, True), (1.2, 1, True), (1.2, 2, False), (3.0, 0, False)],
+    ("cost", "num_running", "room"), [(0.0, 0, True), (1.2, 1, True), (1.2, 2, False), (3.0, 0, False)]
 )
 def test_no_training_is_begun_that_the_budget_has_no_room_for(cost: float, num_running: int, room: bool):
     search = replace(evolution(), cost=cost)

@@ -272,9 +272,7 @@ def test_score_is_shared_by_all_individuals_of_a_prompt():
     search, _ = settled(evolution(window_size=1), (proposal(1), report(0.1)))
 
     search, placement = settled(
-        search,
-        (proposal(2, temperature=0.1), report(0.2)),
-        (proposal(3, temperature=0.9), report(0.3)),
+        search, (proposal(2, temperature=0.1), report(0.2)), (proposal(3, temperature=0.9), report(0.3))
     )
 
     assert placement.offer is not None

@@ -6,10 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmatic_daemon.domain import (
-    Edition,
-    Report,
-)
+from llmatic_daemon.domain import Edition, Report
 from llmatic_daemon.search.auditing import AuditRules
 from llmatic_daemon.search.checkpoint import checkpoint_of, resumed
 from llmatic_daemon.search.evolution import Evolution, apply, fold

@@ -175,10 +175,7 @@ def test_source_keeps_what_follows_its_first_return():
     )
 
     candidate = read_source(
-        Completion(text=text, writer="fake", model="fake-1"),
-        proposal(),
-        (initial_source(TASK),),
-        TASK,
+        Completion(text=text, writer="fake", model="fake-1"), proposal(), (initial_source(TASK),), TASK
     )
 
     assert isinstance(candidate, Candidate)
@@ -192,11 +189,7 @@ def test_batch_size_of_the_paper_preset_is_four():
 
     assert training == {"recipe": "paper"}
     assert recipes.PAPER.batch_size == 4
-    assert (recipes.PAPER.epochs, recipes.PAPER.learning_rate, recipes.PAPER.momentum) == (
-        50,
-        0.001,
-        0.9,
-    )
+    assert (recipes.PAPER.epochs, recipes.PAPER.learning_rate, recipes.PAPER.momentum) == (50, 0.001, 0.9)
 
 
 async def test_writer_is_made_once_and_asked_for_each_candidate():

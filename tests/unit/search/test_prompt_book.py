@@ -11,15 +11,7 @@ from llmatic_daemon.search.evolution import Evolution, apply
 from llmatic_daemon.search.placement import edit, place
 from llmatic_daemon.search.prompt_book import highest_curiosity
 from llmatic_daemon.search.proposals import propose, rng_for
-from tests.support.fakes import (
-    evolution,
-    prompt,
-    prompts,
-    proposal,
-    report,
-    trial,
-    with_prompts,
-)
+from tests.support.fakes import evolution, prompt, prompts, proposal, report, trial, with_prompts
 
 JOIN = prompt("join", "join them", kind=PromptKind.CROSSOVER)
 
@@ -196,10 +188,7 @@ def test_stand_in_earns_its_prompt_nothing():
     search = used(taken(files("a", "b")), "a", 0.1)
     cell, held = next(search.individuals.items())
     made = proposal(
-        9,
-        prompt=search.prompts.current.mutation[0],
-        credited_cell=cell,
-        credited_job=held.elite.job,
+        9, prompt=search.prompts.current.mutation[0], credited_cell=cell, credited_job=held.elite.job
     )
 
     placement = place(search, trial(made, report(0.9), fallback=True), 0.0)
@@ -227,11 +216,7 @@ def test_highest_curiosity_is_that_of_the_texts_in_use():
         [("p00", 1, -1.0), ("p00", 1, 2.5), ("p00", 2, 9.0), ("gone", 1, 9.0)]
     ):
         elite = PromptElite(
-            job=cell,
-            prompt=prompt_id,
-            prompt_version=version,
-            temperature=0.5,
-            curiosity=curiosity,
+            job=cell, prompt=prompt_id, prompt_version=version, temperature=0.5, curiosity=curiosity
         )
         archive = archive.with_elite(cell, 0.0, elite)
 

@@ -67,11 +67,7 @@ def test_each_arm_counts_its_own():
         objective_squares=25_000**2 + 75_000**2,
     )
     assert comparison.control == ArmTally(
-        num_settled=2,
-        num_entered=1,
-        num_trained=1,
-        objective_sum=50_000,
-        objective_squares=50_000**2,
+        num_settled=2, num_entered=1, num_trained=1, objective_sum=50_000, objective_squares=50_000**2
     )
 
 

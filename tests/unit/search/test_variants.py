@@ -73,8 +73,7 @@ def test_what_compares_with_us_is_written_by_rule_and_all_else_by_the_writer(var
 
 
 @pytest.mark.parametrize(
-    ("variant", "operator"),
-    [("mutation-only", Operator.MUTATION), ("crossover-only", Operator.CROSSOVER)],
+    ("variant", "operator"), [("mutation-only", Operator.MUTATION), ("crossover-only", Operator.CROSSOVER)]
 )
 def test_one_operator_alone_makes_all_but_the_first_networks(variant: str, operator: Operator):
     assert {each.operator for each in many(grown(variant, 30))} == {operator}
@@ -157,13 +156,7 @@ def test_population_of_networks_keeps_the_best_wherever_they_stand():
         search, placement = settle(search, objective)
 
     assert placement.status is AddStatus.NOT_ADDED, "as good as the worst is not better"
-    assert sorted(held.objective for _, held in search.networks.items()) == [
-        0.2,
-        0.3,
-        0.4,
-        0.5,
-        0.6,
-    ]
+    assert sorted(held.objective for _, held in search.networks.items()) == [0.2, 0.3, 0.4, 0.5, 0.6]
 
 
 def test_crossover_joins_a_network_and_the_most_similar_one():
@@ -182,10 +175,7 @@ def test_structure_counts_the_operations_of_a_graph():
     graph = b'{"nodes":[["conv",1],["relu",2],["conv",3]],"output":3}'
 
     assert structure_of(graph) == (("conv", 2), ("relu", 1))
-    assert structure_of(b"(0)@nor_conv_3x3+(0)@avg_pool_3x3") == (
-        ("avg_pool_3x3", 1),
-        ("nor_conv_3x3", 1),
-    )
+    assert structure_of(b"(0)@nor_conv_3x3+(0)@avg_pool_3x3") == (("avg_pool_3x3", 1), ("nor_conv_3x3", 1))
     assert similarity(structure_of(graph), structure_of(graph)) == pytest.approx(1.0)
     assert similarity((("conv", 1),), (("relu", 3),)) == 0.0
     assert similarity((), (("relu", 3),)) == 0.0

@@ -241,9 +241,7 @@ async def test_endpoint_is_left_alone_after_too_many_failures(caplog: pytest.Log
     assert caplog.records[0].levelno == logging.WARNING
 
 
-async def test_hopeless_refusal_opens_at_once_and_calls_for_a_person(
-    caplog: pytest.LogCaptureFixture,
-):
+async def test_hopeless_refusal_opens_at_once_and_calls_for_a_person(caplog: pytest.LogCaptureFixture):
     here = endpoint(Script(otherwise=BAD_KEY))
 
     with pytest.raises(EndpointOut, match="401"):

@@ -365,9 +365,7 @@ async def test_probe_and_first_requests_share_one_call():
 async def test_mutation_that_only_an_endpoint_that_is_out_can_take_is_not_given_up(outage: str):
     small = endpoint(Script(otherwise=TOO_LONG), "small")
     large = endpoint(
-        Script(answers=[EndpointFailed("down")]),
-        "large",
-        breaker=breaker_rules(num_failures=1, pause_s=0.02),
+        Script(answers=[EndpointFailed("down")]), "large", breaker=breaker_rules(num_failures=1, pause_s=0.02)
     )
     writer = LLMWriter([small, large], fallback=fallback() if outage == "fallback" else None)
     with pytest.raises(EndpointOut):

@@ -39,12 +39,7 @@ def test_tokens_are_dropped_and_the_facts_kept(answer: dict[str, Any], separator
 
     assert found == {
         "generated_text": TEXT,
-        "details": {
-            "finish_reason": "length",
-            "generated_tokens": 2,
-            "seed": 7,
-            "prompt_tokens": "12",
-        },
+        "details": {"finish_reason": "length", "generated_tokens": 2, "seed": 7, "prompt_tokens": "12"},
     }
 
 

@@ -347,10 +347,7 @@ async def test_request_that_is_estimated_too_long_is_not_sent():
 
 async def test_chat_is_estimated_with_its_system_text():
     size = round(len((mutation().system + mutation().question).encode()) / 3)
-    async with (
-        server() as there,
-        asking(there.url, chat=True, max_input_tokens=size - 1) as here,
-    ):
+    async with server() as there, asking(there.url, chat=True, max_input_tokens=size - 1) as here:
         assert isinstance(await here.complete(mutation()), TooLong)
 
 

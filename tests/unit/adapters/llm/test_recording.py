@@ -42,10 +42,7 @@ def recording(file: Path) -> tuple[list[Request], Path]:
     requests = [mutation(seed) for seed in range(3)]
     lines = [
         json.dumps(
-            {
-                "request": request.digest,
-                "completion": {"text": f"answer {n}", "writer": "w", "model": "m"},
-            }
+            {"request": request.digest, "completion": {"text": f"answer {n}", "writer": "w", "model": "m"}}
         )
         for n, request in enumerate(requests)
     ]
@@ -318,10 +315,7 @@ async def test_half_written_line_is_taken_back(tmp_path: Path, monkeypatch: pyte
     await recorder.complete(mutation(3))
     recorder.close()
 
-    assert [(await replayed(file, mutation(seed))).text for seed in (1, 3)] == [
-        "answer 1",
-        "answer 3",
-    ]
+    assert [(await replayed(file, mutation(seed))).text for seed in (1, 3)] == ["answer 1", "answer 3"]
 
 
 def test_recorder_shows_the_writers_endpoints(tmp_path: Path):

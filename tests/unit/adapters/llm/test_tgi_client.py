@@ -26,15 +26,7 @@ from llmatic_daemon.search.candidates.requests import STOPS
 from tests.support.fake_tgi import FakeTgi, fake_tgi
 from tests.support.fake_tgi_rules import GenerateRequest, tokenize
 from tests.support.fakes import FakeObserver, bus_to
-from tests.support.llm import (
-    JSON,
-    breaker_rules,
-    crossover,
-    endpoint,
-    forget_environment,
-    mutation,
-    stub,
-)
+from tests.support.llm import JSON, breaker_rules, crossover, endpoint, forget_environment, mutation, stub
 
 KEY = "hf_DoNotShowThisToAnyone"
 SAVED = "hf_SavedByTheUserLongAgo"
@@ -50,12 +42,7 @@ def say(text: str) -> Callable[[GenerateRequest], str]:
 
 
 def client(url: str, **changes: Any) -> TGIClient:
-    options: dict[str, Any] = {
-        "token": None,
-        "max_new_tokens": 50,
-        "max_input_tokens": 0,
-        "top_p": 0.95,
-    }
+    options: dict[str, Any] = {"token": None, "max_new_tokens": 50, "max_input_tokens": 0, "top_p": 0.95}
     return TGIClient(url, ClientOptions(**(options | changes)))
 
 
@@ -159,10 +146,7 @@ async def test_stops_are_those_of_the_prompts_kind(tgi: FakeTgi, request_, kind:
 
 async def test_key_is_sent_to_every_route():
     size = len(tokenize(mutation().continuation))
-    async with (
-        fake_tgi(api_key=KEY, max_input_tokens=size) as tgi,
-        asking(tgi.url, token=KEY) as here,
-    ):
+    async with fake_tgi(api_key=KEY, max_input_tokens=size) as tgi, asking(tgi.url, token=KEY) as here:
         assert isinstance(await here.complete(mutation()), Completion)
 
     assert [r.route for r in tgi.requests] == ["/info", "/tokenize", "/generate"]
@@ -214,10 +198,7 @@ async def test_info_tells_model_and_limits(tgi: FakeTgi):
         served = await here.describe()
 
     assert served == Served(
-        model="Salesforce/codegen-6B-mono",
-        version="f" * 40,
-        max_input_tokens=1698,
-        max_concurrency=32,
+        model="Salesforce/codegen-6B-mono", version="f" * 40, max_input_tokens=1698, max_concurrency=32
     )
 
 
@@ -266,9 +247,7 @@ async def test_another_model_is_noticed_after_the_connection_was_lost(tgi: FakeT
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["{}", "[]", "null", "5", '"x"', '{"model_id": 5}', "<html>", '{"model_id": "m'],
-    ids=str,
+    "text", ["{}", "[]", "null", "5", '"x"', '{"model_id": 5}', "<html>", '{"model_id": "m'], ids=str
 )
 async def test_info_that_describes_no_model_is_a_fault(text: str):
     async with stub(info=(200, JSON, text)) as server, asking(server.url) as here:
@@ -335,10 +314,7 @@ async def test_server_that_finds_it_too_long_is_believed(tgi: FakeTgi, limit: st
 
 async def test_tokenizer_that_gives_no_list_is_a_fault():
     info = (200, JSON, '{"model_id": "m", "max_input_tokens": 5}')
-    async with (
-        stub(info=info, tokenize=(200, JSON, '{"x": 1}')) as server,
-        asking(server.url) as here,
-    ):
+    async with stub(info=info, tokenize=(200, JSON, '{"x": 1}')) as server, asking(server.url) as here:
         with pytest.raises(EndpointFailed, match="/tokenize must answer with a list"):
             await here.complete(mutation())
 
@@ -382,10 +358,7 @@ async def test_prompt_that_comes_back_is_cut_off():
     [("short", 50, "stop"), ("one two three four", 3, "length"), ("x\nprint(", 50, "stop")],
 )
 async def test_finish_reason_is_one_of_our_words(text: str, most: int, reason: str):
-    async with (
-        fake_tgi(answer=say(text)) as tgi,
-        asking(tgi.url, max_new_tokens=most) as here,
-    ):
+    async with fake_tgi(answer=say(text)) as tgi, asking(tgi.url, max_new_tokens=most) as here:
         answer = await here.complete(mutation())
 
     assert answer.finish_reason == reason

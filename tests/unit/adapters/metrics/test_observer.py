@@ -342,11 +342,5 @@ def test_new_slots_have_their_phases_from_the_start() -> None:
     made.receive(SlotChanged(slot=3, phase="idle"))
 
     found = samples(made)
-    assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (
-        1,
-        0,
-    )
-    assert (
-        found["llmatic_slot_state", "3", "idle"],
-        found["llmatic_slot_state", "3", "train"],
-    ) == (1, 0)
+    assert (found["llmatic_slot_state", "2", "idle"], found["llmatic_slot_state", "2", "llm"]) == (1, 0)
+    assert (found["llmatic_slot_state", "3", "idle"], found["llmatic_slot_state", "3", "train"]) == (1, 0)

@@ -37,10 +37,7 @@ FIRST = line(1, next(every_cell()))
 
 
 def proposal(
-    text: str = "better",
-    operator: Operator = Operator.MUTATION,
-    temperature: float = 0.5,
-    **changes: Any,
+    text: str = "better", operator: Operator = Operator.MUTATION, temperature: float = 0.5, **changes: Any
 ):
     kind = PromptKind.CROSSOVER if operator is Operator.CROSSOVER else PromptKind.MUTATION
     prompt = Prompt(
@@ -119,13 +116,7 @@ def test_third_data_set_is_taken_where_its_columns_are_there(tmp_path):
     row = Table.read(file, "imagenet16-120")[INITIAL_CELL]
 
     assert row == TableRow(
-        num_parameters=7,
-        flops=8,
-        valid_200=46.5,
-        test_200=46.3,
-        valid_12=30.0,
-        test_12=31.0,
-        train_s=9.5,
+        num_parameters=7, flops=8, valid_200=46.5, test_200=46.3, valid_12=30.0, test_12=31.0, train_s=9.5
     )
 
 

@@ -14,12 +14,7 @@ SCALE = search_plots.Scale(name="axis", ticks=((0.0, "low"), (1.0, "high")))
 def archive_map(num_cells: int, objectives: dict[int, float]) -> search_plots.ArchiveMap:
     points = np.random.default_rng(1).random((num_cells, 2)).tolist()
     return search_plots.ArchiveMap(
-        title="Archive",
-        centroids=points,
-        objectives=objectives,
-        objective_name="accuracy",
-        x=SCALE,
-        y=SCALE,
+        title="Archive", centroids=points, objectives=objectives, objective_name="accuracy", x=SCALE, y=SCALE
     )
 
 

@@ -165,9 +165,7 @@ async def test_parent_that_cannot_be_started_is_unavailable(monkeypatch):
 
 async def test_parent_that_never_gets_ready_is_unavailable():
     async with ProcessLifter(
-        module="tests.support.lifter_child",
-        start_timeout_s=0.1,
-        sandbox=WHERE_TESTS_ARE,
+        module="tests.support.lifter_child", start_timeout_s=0.1, sandbox=WHERE_TESTS_ARE
     ) as lifter:
         with pytest.raises(LifterUnavailable, match=r"within 0\.1 s of its start"):
             await lifter.lift(candidate())

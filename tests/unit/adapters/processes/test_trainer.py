@@ -38,12 +38,7 @@ from tests.support.trainer import (
 async def test_task_is_what_the_trainer_has_loaded():
     async with trainer_pool("cpu", "cpu") as pool:
         assert await pool.task() == Task(
-            name="made up",
-            input_shape=(3, 4, 4),
-            num_classes=2,
-            num_train=8,
-            num_validation=2,
-            num_test=4,
+            name="made up", input_shape=(3, 4, 4), num_classes=2, num_train=8, num_validation=2, num_test=4
         )
 
 
@@ -60,10 +55,7 @@ async def test_a_network_is_reported_with_its_times_and_place():
     assert report.device == "cpu"
     assert report.wait_s > 0
     assert report.train_s > 0
-    assert [(p.epoch, p.num_epochs, p.accuracy) for p in watcher.heard] == [
-        (0, 1, None),
-        (1, 1, 0.25),
-    ]
+    assert [(p.epoch, p.num_epochs, p.accuracy) for p in watcher.heard] == [(0, 1, None), (1, 1, 0.25)]
 
 
 @pytest.mark.parametrize("should_continue", [True, False])

@@ -178,10 +178,7 @@ async def test_folder_that_was_made_anew_is_watched_again(folder: Path, monkeypa
     begun: list[Path] = []
     monkeypatch.setattr(watchfiles, "awatch", _noting(watchfiles.awatch, begun))
 
-    async with (
-        asyncio.timeout(GENEROUS_S),
-        aclosing(watched(folder, rescan_s=0.1).changes()) as changes,
-    ):
+    async with asyncio.timeout(GENEROUS_S), aclosing(watched(folder, rescan_s=0.1).changes()) as changes:
         await anext(changes)
         await _until_it_is_on(anext(changes), folder / ".probe")
         shutil.rmtree(folder)

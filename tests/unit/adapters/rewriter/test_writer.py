@@ -36,14 +36,7 @@ from tests.support.samples import sampled
 PROMPTS = read_prompts(default_folder())
 MUTATION = tuple(p for p in PROMPTS if p.kind is PromptKind.MUTATION)
 CROSSOVER = next(p for p in PROMPTS if p.kind is PromptKind.CROSSOVER)
-TASK = Task(
-    name="images",
-    input_shape=(3, 32, 32),
-    num_classes=10,
-    num_train=1,
-    num_validation=0,
-    num_test=1,
-)
+TASK = Task(name="images", input_shape=(3, 32, 32), num_classes=10, num_train=1, num_validation=0, num_test=1)
 DIGITS = replace(TASK, input_shape=(1, 8, 8))
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n\n"

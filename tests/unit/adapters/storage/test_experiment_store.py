@@ -20,10 +20,7 @@ from tests.support.experiment import finished
 
 WHOLE = replace(
     finished(RunKey("one", "data", 0), (1.0, 0.5, 0.4), (7.5, 0.6, 0.7)),
-    windows=(
-        WindowFacts(1, 7.5, 100, 7, 0.6, 0.7, 10**7),
-        WindowFacts(2, 7.5, 50, 0, None, None, None),
-    ),
+    windows=(WindowFacts(1, 7.5, 100, 7, 0.6, 0.7, 10**7), WindowFacts(2, 7.5, 50, 0, None, None, None)),
     elites=(KeptElite("network", 3, 0.6, "a cell"), KeptElite("prompt", 3, -0.5, "widen v1")),
 )
 

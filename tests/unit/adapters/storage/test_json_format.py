@@ -117,13 +117,7 @@ def test_defaults_are_left_out_and_never_change():
             "violation": None,
         },
         "Prompt": {"weight": 1.0, "version": 0},
-        "Report": {
-            "weights": None,
-            "normalisation": None,
-            "rung_accuracy": None,
-            "cost": 1.0,
-            "trainer": "",
-        },
+        "Report": {"weights": None, "normalisation": None, "rung_accuracy": None, "cost": 1.0, "trainer": ""},
         "TrainerDeath": {"suspects": ()},
     }
     text = PLACEMENTS.write(failure(1, JOB))

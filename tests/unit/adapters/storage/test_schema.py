@@ -80,13 +80,7 @@ def test_migrate_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
 def test_every_view_can_be_read_and_is_empty_at_first(database: sqlite3.Connection):
     views = database.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
 
-    assert {name for (name,) in views} == {
-        "elites",
-        "evaluations",
-        "lineage",
-        "prompt_credit",
-        "totals",
-    }
+    assert {name for (name,) in views} == {"elites", "evaluations", "lineage", "prompt_credit", "totals"}
     for (name,) in views:
         rows = database.execute(f"SELECT * FROM {name}").fetchall()
         assert rows in ([], [(0, 0, 0.0, 0.0, None, None, 0, 0)])

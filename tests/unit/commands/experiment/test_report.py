@@ -78,10 +78,7 @@ def test_operators_are_compared_where_nothing_else_differs(planned: Plan) -> Non
 
     assert [curve.label for curve in panel.curves] == ["0.7 / 0.3", "0.5 / 0.5", "0.3 / 0.7"]
     first = panel.curves[0]
-    assert (first.xs, first.means) == (
-        [1, 2],
-        [55.0, 30.0],
-    )  # a window that is not whole is left out
+    assert (first.xs, first.means) == ([1, 2], [55.0, 30.0])  # a window that is not whole is left out
 
 
 def test_archives_are_those_of_the_first_seed_of_the_first_variant(planned: Plan) -> None:

@@ -13,12 +13,7 @@ from tests.support.experiment import finished
 
 C10 = "nasbench201-cifar10"
 PLAN = Plan(
-    name="made up",
-    jobs=(),
-    variants=("one", "two"),
-    data_sets=(C10,),
-    budgets=(10, 20),
-    num_processes=1,
+    name="made up", jobs=(), variants=("one", "two"), data_sets=(C10,), budgets=(10, 20), num_processes=1
 )
 RUNS = [
     finished(RunKey("one", C10, 0), (1.0, 0.80, 0.81), (10.0, 0.90, 0.95), (15.0, 0.91, 0.90)),

@@ -11,8 +11,7 @@ from tests.support.fakes import NETWORK_SPACE, centroids
 
 numbers = st.floats(allow_nan=False)
 LOG_SPACE = MeasureSpace(
-    Axis(name="ratio", low=0.5, high=512.0, log=True),
-    Axis(name="flops", low=1e5, high=1e9, log=True),
+    Axis(name="ratio", low=0.5, high=512.0, log=True), Axis(name="flops", low=1e5, high=1e9, log=True)
 )
 spaces = st.sampled_from([NETWORK_SPACE, LOG_SPACE])
 CELLS = centroids(25)

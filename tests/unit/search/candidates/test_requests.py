@@ -160,11 +160,7 @@ def test_request_takes_over_what_the_proposal_says():
     request = write_request(made, [SOURCE], TASK)
 
     assert (request.temperature, request.seed, request.prompt) == (0.3, 9, DEEPEN)
-    assert (request.operator, request.parents, request.task) == (
-        Operator.MUTATION,
-        (SOURCE,),
-        TASK,
-    )
+    assert (request.operator, request.parents, request.task) == (Operator.MUTATION, (SOURCE,), TASK)
 
 
 ASKED = request_for(DEEPEN, SOURCE)

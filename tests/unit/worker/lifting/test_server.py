@@ -118,10 +118,7 @@ def test_weight_that_is_not_finite_is_a_rejection(parent):
 def test_parent_ends_its_candidate_when_the_daemon_is_gone(parent):
     """The last of all: after it the parent is gone."""
     assert parent.process.stdin is not None
-    header = {
-        "source": "import time\ntime.sleep(600)",
-        "class_name": "Net",
-    }
+    header = {"source": "import time\ntime.sleep(600)", "class_name": "Net"}
     task = {"seed": 1, "input_shape": [3, 32, 32], "num_classes": 10}
     parent.process.stdin.write(frames.encode({**header, **task, "limits": {**LIMITS, "time_s": 600}}))
 

@@ -352,8 +352,7 @@ def test_a_subset_that_is_too_large_says_what_fits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"validation_ratio": 1.0}, {"test_ratio": 0.0}, {"num_train": 1}, {"image_size": 0}],
+    "wrong", [{"validation_ratio": 1.0}, {"test_ratio": 0.0}, {"num_train": 1}, {"image_size": 0}]
 )
 def test_a_source_that_no_data_set_can_serve_is_refused(wrong):
     with pytest.raises(DataError, match=next(iter(wrong))):

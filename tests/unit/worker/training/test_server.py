@@ -76,12 +76,7 @@ def test_a_network_is_answered_by_epochs_and_a_report(setup, network):
     numbers = [header["epoch"]["number"] for header, _ in said[:-1]]
     report = said[-1][0]["report"]
     assert numbers == [0, 1, 2]
-    assert said[0][0]["epoch"] == {
-        "number": 0,
-        "num_epochs": 2,
-        "train_loss": None,
-        "accuracy": None,
-    }
+    assert said[0][0]["epoch"] == {"number": 0, "num_epochs": 2, "train_loss": None, "accuracy": None}
     assert [point[0] for point in report["curve"]] == [1, 2]
     assert report["objective"] == report["curve"][-1][2]
     assert said[-1][1] == []
@@ -91,13 +86,7 @@ def test_network_that_is_looked_at_goes_on_as_if_nobody_had_looked(setup, networ
     plain = list(train_server.answer(setup, _asked(epochs=4), *network, never_asked))
     looked = list(train_server.answer(setup, _asked(epochs=4, rung_ratio=0.5), *network, lambda: True))
 
-    assert [header.get("at_rung", False) for header, _ in looked[:-1]] == [
-        False,
-        False,
-        True,
-        False,
-        False,
-    ]
+    assert [header.get("at_rung", False) for header, _ in looked[:-1]] == [False, False, True, False, False]
     report = looked[-1][0]["report"]
     assert report["rung_accuracy"] == report["curve"][1][2]
     assert plain[-1][0]["report"]["rung_accuracy"] is None

@@ -96,8 +96,7 @@ def test_network_is_given_images_and_nothing_else():
         def __init__(self):
             super().__init__()
             self.inner = build(
-                made(*NODES),
-                {f"w{k}": torch.ones(s) for k, s in enumerate([(48,), (48,), (10, 48)])},
+                made(*NODES), {f"w{k}": torch.ones(s) for k, s in enumerate([(48,), (48,), (10, 48)])}
             )
 
         def forward(self, *args):

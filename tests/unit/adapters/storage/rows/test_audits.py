@@ -28,13 +28,7 @@ async def test_audit_gives_the_cell_to_its_holder(store: SQLiteStore, tmp_path: 
     figures = Accuracies(objective=0.5, test_accuracy=0.4)
 
     await store.keep_audit(
-        audit(
-            1,
-            fluke,
-            holder=runner_up.job.number,
-            holder_figures=figures,
-            verdict=Verdict.UNSTABLE,
-        )
+        audit(1, fluke, holder=runner_up.job.number, holder_figures=figures, verdict=Verdict.UNSTABLE)
     )
 
     with History(tmp_path) as history:
