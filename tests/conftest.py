@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from llmatic_daemon.bootstrap import build_search
 from tests.support.codegen_server import codegen_server, make_model
@@ -11,6 +12,10 @@ from tests.support.fake_daemon import place_cells_at_once
 
 #: What the server calls its model.
 CODEGEN = "codegen-tiny"
+
+# An example is as slow as the machine is busy.
+settings.register_profile("unhurried", parent=settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 # Before a test module imports torch: the threads of two pytest workers on two cores spin while they wait.
 os.environ["OMP_NUM_THREADS"] = "1"

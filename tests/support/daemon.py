@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from llmatic_daemon.adapters.http.control_socket import ask
-from llmatic_daemon.adapters.storage.state_folder import CONTROL_SOCKET
+from llmatic_daemon.domain.errors import UserError
 from tests.support.prompt_editor import File
 
 #: An edit is to be in force within 1 s; another machine may be busy.
@@ -73,9 +73,16 @@ class RunningDaemon:
             assert news["event"] != "gone", "".join(self.log)
 
     def ask(self, verb: str, **body: Any) -> dict[str, Any]:
-        """Ask through the control socket; it is there a moment after the daemon is ready."""
-        wait_until((self.state / CONTROL_SOCKET).is_socket)
+        """Ask through the control socket; it listens a moment after the daemon is ready."""
+        wait_until(self._listens)
         return dict(asyncio.run(ask(self.state, verb, body)))
+
+    def _listens(self) -> bool:
+        try:
+            asyncio.run(ask(self.state, "status", {}))
+        except UserError:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop it, and read the rest."""
