@@ -1,13 +1,14 @@
 """Trains on strided 1x1 convolutions in a process of its own, which a wrong kernel of torch may kill.
 
-`python -m tests.support.strided_convolutions avoiding|plain` prints the largest difference of an output or
+`python -m tests.support.strided_convolutions avoiding|plain THREADS CHANNELS...` prints the largest difference of an output or
 gradient from that in float64, which oneDNN does not compute, relative to the largest number. `... both`
 prints how many outputs, gradients and losses of two training steps differ between the two, in any bit.
 """
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,65 +18,74 @@ from llmatic_daemon.worker.graph import avoided_kernels
 _LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
-def cases() -> Iterator[tuple[int, int, int, bool]]:
-    """Yield the dimensions, the input channels, the stride, and whether channels come last."""
-    for dimensions, channels, stride in itertools.product((1, 2, 3), range(1, 17), (2, 3, 4)):
+@dataclass(frozen=True)
+class Case:
+    """A strided 1x1 convolution; the channels are those that its kernels take in blocks."""
+
+    dimensions: int
+    channels: int
+    stride: int
+    channels_last: bool
+    is_transposed: bool
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images and weight of small integers, of which float32 holds every sum exactly."""
+        ones, size = [1] * self.dimensions, [8 * self.stride if self.dimensions < 3 else 4] * self.dimensions
+        if self.is_transposed:
+            shapes = (9, 12, *size), (12, self.channels, *ones)
+        else:
+            shapes = (9, self.channels, *size), (12, self.channels, *ones)
+        images, weight = (torch.randint(-3, 4, shape).float() for shape in shapes)
+        if self.channels_last:
+            layout = _LAYOUTS[self.dimensions]
+            images, weight = images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)
+        return images.requires_grad_(), weight.requires_grad_()
+
+    def function(self, kind: str) -> Callable[..., torch.Tensor]:
+        """Return torch's function, or what is called in its place."""
+        base = f"conv_transpose{self.dimensions}d" if self.is_transposed else f"conv{self.dimensions}d"
+        plain: Callable[..., torch.Tensor] = getattr(torch, base)
+        overload = "input" if self.is_transposed and self.dimensions > 1 else "default"
+        return plain if kind == "plain" else avoided_kernels.avoiding(f"{base}.{overload}", plain)
+
+    def passes(self, kind: str, images: torch.Tensor, weight: torch.Tensor) -> list[torch.Tensor]:
+        """Return the output and the gradients of images and weight."""
+        output = self.function(kind)(images, weight, None, self.stride)
+        gradient = (torch.arange(output.numel()) % 7 - 3).to(output.dtype).reshape(output.shape)
+        return [output.detach(), *torch.autograd.grad((output * gradient).sum(), (images, weight))]
+
+
+def cases(channels: Iterable[int]) -> Iterator[Case]:
+    """Yield the cases with these channels."""
+    for dimensions, number, stride, transposed in itertools.product(
+        (1, 2, 3), channels, (2, 3, 4), (False, True)
+    ):
         for last in (False, True)[:dimensions]:
-            yield dimensions, channels, stride, last
+            yield Case(dimensions, number, stride, last, transposed)
 
 
-def tensors(dimensions: int, channels: int, stride: int, last: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images whose sides the stride divides, and a weight of 12 output channels.
-
-    Nothing is negative, so that no sum loses digits.
-    """
-    images = torch.rand(4, channels, *[4 * stride] * dimensions)
-    weight = torch.rand(12, channels, *[1] * dimensions)
-    if last:
-        layout = _LAYOUTS[dimensions]
-        images, weight = images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)
-    return images.requires_grad_(), weight.requires_grad_()
-
-
-def passes(
-    convolution: Callable[..., torch.Tensor], images: torch.Tensor, weight: torch.Tensor, stride: int
-) -> list[torch.Tensor]:
-    """Return the output and the gradients of images and weight after a forward and a backward pass."""
-    output = convolution(images, weight, None, stride)
-    gradient = torch.linspace(0.5, 1.5, output.numel(), dtype=output.dtype).reshape(output.shape)
-    return [output.detach(), *torch.autograd.grad((output * gradient).sum(), (images, weight))]
-
-
-def _function(kind: str, dimensions: int) -> Callable[..., torch.Tensor]:
-    plain: Callable[..., torch.Tensor] = getattr(torch, f"conv{dimensions}d")
-    if kind == "plain":
-        return plain
-    return avoided_kernels.avoiding(f"conv{dimensions}d.default", plain)
-
-
-def _largest_difference(kind: str) -> float:
+def _largest_difference(kind: str, channels: Iterable[int]) -> float:
     largest = 0.0
-    for dimensions, channels, stride, last in cases():
-        images, weight = tensors(dimensions, channels, stride, last)
-        for _ in range(6):  # some damage shows later
-            ours = passes(_function(kind, dimensions), images, weight, stride)
-        exact = (each.detach().double().requires_grad_() for each in (images, weight))
-        theirs = passes(_function("plain", dimensions), *exact, stride)
+    for case in cases(channels):
+        images, weight = case.tensors()
+        for _ in range(4):  # some damage shows later
+            ours = case.passes(kind, images, weight)
+        theirs = case.passes("plain", *(each.detach().double().requires_grad_() for each in (images, weight)))
         for mine, other in zip(ours, theirs, strict=True):
             largest = max(largest, float((mine - other).abs().max() / other.abs().max()))
     return largest
 
 
-def _num_different() -> int:
+def _num_different(channels: Iterable[int]) -> int:
     number = 0
-    for dimensions, channels, stride, last in cases():
-        images, weight = tensors(dimensions, channels, stride, last)
-        both = [passes(_function(each, dimensions), images, weight, stride) for each in ("avoiding", "plain")]
+    for case in cases(channels):
+        tensors = [(each.detach() * 0.37).sin().requires_grad_() for each in case.tensors()]
+        both = [case.passes(kind, *tensors) for kind in ("avoiding", "plain")]
         number += sum(not torch.equal(mine, other) for mine, other in zip(*both, strict=True))
-    for channels in range(1, 17):
+    for each in channels:
         with avoided_kernels.AvoidingMode():
-            mine = _losses(channels)
-        number += mine != _losses(channels)
+            mine = _losses(each)
+        number += mine != _losses(each)
     return number
 
 
@@ -97,12 +107,13 @@ def _losses(channels: int) -> list[float]:
     return losses
 
 
-def main(kind: str) -> None:
+def main(kind: str, num_threads: str, *channels: str) -> None:
     """Run all cases."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(num_threads))
     torch.manual_seed(0)
-    print(_num_different() if kind == "both" else _largest_difference(kind))
+    chosen = list(map(int, channels))
+    print(_num_different(chosen) if kind == "both" else _largest_difference(kind, chosen))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
