@@ -57,8 +57,6 @@ class LiveTable:
             case Placed(placement=placement):
                 style = "green" if placement.status.added else "dim"
                 self._last = Text(f"last: {_in_short(placement)}", style=style)
-            case _:
-                pass
 
     def _change_slot(self, changed: SlotChanged) -> None:
         phase, _, since = self._slots[changed.slot]

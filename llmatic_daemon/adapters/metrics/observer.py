@@ -155,8 +155,6 @@ class Metrics:
                 made.db_checked_timestamp_seconds.set(time.time())
             case events.LoopLagMeasured(longest_s=longest_s):
                 made.event_loop_lag_seconds.set(longest_s)
-            case _:
-                pass
 
     def _change_slot(self, slot: int, phase: str) -> None:
         """Move a slot from one phase to another."""
