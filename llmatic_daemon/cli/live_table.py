@@ -94,9 +94,7 @@ class LiveTable:
         return table
 
     def _slot_table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for name in ("slot", "does", "for", "what"):
-            table.add_column(name, header_style="bold cyan")
+        table = Table("slot", "does", "for", "what", box=None, pad_edge=False, header_style="bold cyan")
         for slot, (phase, detail, since) in enumerate(self._slots):
             if slot >= self._num_slots and phase in ("starting", "idle"):
                 continue

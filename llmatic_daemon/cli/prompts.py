@@ -40,7 +40,7 @@ def prompts(
 
 
 @prompts.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=base.PATH)
 @base.config_options
 @base.example("llmatic-daemon prompts check my-search/prompts")
 @click.pass_context

@@ -163,11 +163,7 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
 
 @base.main.command()
 @base.search_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the pictures.  [default: plots/ of the state folder]",
-)
+@click.option("--out", type=base.PATH, help="Folder for the pictures.  [default: plots/ of the state folder]")
 @click.option(
     "--format",
     "formats",
@@ -239,7 +235,7 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 @base.main.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.argument("folder", type=base.PATH, default=Path())
 @click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Preset to write.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @base.example("llmatic-daemon init my-search")
@@ -254,7 +250,7 @@ def init(folder: Path, preset: str, force: bool) -> None:
 
 
 @base.main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=base.PATH)
 @base.search_options
 @click.option("--only", "jobs", multiple=True, type=int, help="Number of an elite.  [default: all]")
 @click.option(
