@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
@@ -78,9 +77,7 @@ class History:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def identity(self) -> Identity:
@@ -151,10 +148,10 @@ class History:
         Raises:
             UserError: there is no such order.
         """
-        column = _ORDERS.get(order)
-        if column is None:
-            raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
-        return self._elites(f"ORDER BY {column}, cell")
+        if order not in get_args(Order):
+            raise UserError(f"elites can be ordered by {', '.join(get_args(Order))}, not by {order!r}")
+        direction = "DESC" if order == "objective" else "ASC"
+        return self._elites(f"ORDER BY {order} {direction}, cell")
 
     def page(self, after: int, size: int) -> list[Placement]:
         """Read at most `size` placements that follow a number of the log, oldest first."""
@@ -293,18 +290,15 @@ class History:
             raise self._unreadable(error) from error
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+        return self._ask(lambda connection: connection.execute(query, values).fetchall())
 
     def _named_rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        try:
-            cursor = self._connection.execute(query, values)
+        def read(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+            cursor = connection.execute(query, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+
+        return self._ask(read)
 
     def _unreadable(self, error: sqlite3.Error) -> ConfigurationError:
         return ConfigurationError(
@@ -330,14 +324,6 @@ SELECT prompt, version, kind, text,
     WHERE edition_prompts.prompt = prompt_versions.prompt
     AND edition_prompts.version = prompt_versions.version) AS adopted_at
 FROM prompt_versions WHERE prompt = ? ORDER BY version"""
-_ORDERS = {
-    "objective": "objective DESC",
-    "flops": "flops",
-    "num_parameters": "num_parameters",
-    "width_to_depth": "width_to_depth",
-    "cell": "cell",
-    "job": "job",
-}
 #: All but the source, which may be long.
 _ELITES = """
 SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,
