@@ -213,7 +213,8 @@ class Endpoint:
                 return await self._call(request, number, is_probe=is_probe)
             finally:
                 if is_probe:
-                    self._after_probe()
+                    self.breaker.abandoned()  # if this probe was cancelled, another one is allowed
+                    self.on_change()
 
     async def _call(self, request: Request, number: int, *, is_probe: bool) -> Completion | TooLong:
         started = self._clock()
@@ -273,11 +274,6 @@ class Endpoint:
         if self.breaker.is_open:
             self.on_change()
             raise EndpointOut(str(error)) from error
-
-    def _after_probe(self) -> None:
-        """Allow another probe if this one was cancelled, and wake waiting requests."""
-        self.breaker.abandoned()
-        self.on_change()
 
     def _complain(self, error: errors.WriterUnavailable) -> None:
         level = logging.ERROR if isinstance(error, errors.EndpointRefused) else logging.WARNING
