@@ -53,8 +53,7 @@ def status(now: StoredStatus) -> Group:
         ("queued", str(now.num_queued)),
         ("database", _database(now)),
         ("last backup", _backup(now)),
-        *_audits(now),
-        *_trainer_deaths(now),
+        *_doubts(now),
         *_active_prompts(now),
         *_arms(now),
         *_sandbox(now),
@@ -140,16 +139,13 @@ def _sandbox(now: StoredStatus) -> Iterable[tuple[str, str]]:
         yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
-def _trainer_deaths(now: StoredStatus) -> Iterable[tuple[str, str]]:
+def _doubts(now: StoredStatus) -> Iterable[tuple[str, str]]:
+    if now.num_audits:
+        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
     if now.num_trainer_deaths:
         yield "trainers died", f"{now.num_trainer_deaths}, while they trained a network"
     for device, reason in now.devices_out_reasons.items():
         yield "out of service", f"{device}: {reason}"
-
-
-def _audits(now: StoredStatus) -> Iterable[tuple[str, str]]:
-    if now.num_audits:
-        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
 
 
 def _running(now: StoredStatus) -> Iterable[RenderableType]:
