@@ -129,14 +129,7 @@ def try_(
     else:
         folder = base.state_dir(state)
         settings = read_settings(folder)
-    trial = asyncio.run(
-        try_prompt(
-            settings,
-            folder,
-            prompt,
-            temperature=temperature,
-            seed=secrets.randbelow(2**31) if seed is None else seed,
-        )
-    )
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    trial = asyncio.run(try_prompt(settings, folder, prompt, temperature=temperature, seed=seed))
     base.show(prompt_views.trial(trial), False)
     sys.exit(int(not isinstance(trial.network, Network)))
