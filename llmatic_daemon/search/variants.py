@@ -34,8 +34,8 @@ from llmatic_daemon.search.operators import Archives
 from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.similarity import similarity
 
-#: Prompts that belong to variants and not to a folder: no file can have such an id.
 _prompt = partial(Prompt, kind=PromptKind.MUTATION, version=1)
+#: Prompts that belong to variants and not to a folder: no file can have such an id.
 CREATE = _prompt(
     id="variant:create",
     text="Create a network that inherits from nn.Module and performs better than the above.",
