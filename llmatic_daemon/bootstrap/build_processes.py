@@ -43,7 +43,7 @@ def trainers(settings: Settings, events: EventBus | None = None) -> TrainerPool:
         devices=settings.training.devices,
         events=events,
         configuration={
-            "data": _data(settings),
+            "data": {**settings.data.model_dump(mode="json"), "seed": settings.search.seed},
             "recipe": _recipe(settings),
             "limits": limits(settings),
             "initial_weights": settings.training.initial_weights,
@@ -52,11 +52,6 @@ def trainers(settings: Settings, events: EventBus | None = None) -> TrainerPool:
             "memory_bytes": settings.training.memory_mib << 20,
         },
     )
-
-
-def _data(settings: Settings) -> dict[str, Any]:
-    """Return the fields of the worker's `Source`."""
-    return {**settings.data.model_dump(mode="json"), "seed": settings.search.seed}
 
 
 #: Numbers of a recipe that may be 0; below 0 they are as the recipe says.

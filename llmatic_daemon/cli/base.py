@@ -51,17 +51,17 @@ def main() -> None:
     """Search for neural networks: an LLM writes them, two archives keep the best of each kind."""
 
 
+PATH = click.Path(path_type=Path)
 state_option = click.option(
     "--state",
-    "state",
-    type=click.Path(path_type=Path),
+    type=PATH,
     envvar="LLMATIC_STATE_DIR",
     help="State folder of the search; overrides state_dir of --config.  [env: LLMATIC_STATE_DIR]",
 )
 config_option = click.option(
     "--config",
     "file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Configuration file of the search.  [default: llmatic.toml, if it exists]",
 )
 

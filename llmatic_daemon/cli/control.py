@@ -1,7 +1,7 @@
 """Commands that are sent to a running daemon through its control socket."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,9 @@ Answer = Mapping[str, Any]
 @example("llmatic-daemon pause")
 def pause(state: Path, as_json: bool) -> None:
     """Pause the running daemon: no new job starts until 'resume', even after a restart."""
-    _ask(state, "pause", _paused, as_json)
-
-
-def _paused(answer: Answer) -> str:
+    answer = _ask(state, "pause")
     was = "" if answer["changed"] else " already"
-    return f"the search is paused{was}: running jobs continue, no new job starts"
+    _print(answer, f"the search is paused{was}: running jobs continue, no new job starts", as_json)
 
 
 @main.command()
@@ -34,11 +31,9 @@ def _paused(answer: Answer) -> str:
 @example("llmatic-daemon resume")
 def resume(state: Path, as_json: bool) -> None:
     """Resume the running daemon after 'pause'."""
-    _ask(state, "resume", _resumed, as_json)
-
-
-def _resumed(answer: Answer) -> str:
-    return "the search continues" if answer["changed"] else "the search was not paused"
+    answer = _ask(state, "resume")
+    text = "the search continues" if answer["changed"] else "the search was not paused"
+    _print(answer, text, as_json)
 
 
 @main.command()
@@ -47,11 +42,8 @@ def _resumed(answer: Answer) -> str:
 @example("llmatic-daemon drain")
 def drain(state: Path, as_json: bool) -> None:
     """Stop the running daemon after its running jobs have ended, as SIGTERM does."""
-    _ask(state, "drain", _draining, as_json)
-
-
-def _draining(answer: Answer) -> str:
-    return f"no new job starts; running jobs have {answer['drain_s']:g} s to end"
+    answer = _ask(state, "drain")
+    _print(answer, f"no new job starts; running jobs have {answer['drain_s']:g} s to end", as_json)
 
 
 @main.command("reload")
@@ -60,15 +52,12 @@ def _draining(answer: Answer) -> str:
 @example("llmatic-daemon reload")
 def reload(state: Path, as_json: bool) -> None:
     """Reload settings and prompts in the running daemon, or report why not; as SIGHUP does."""
-    _ask(state, "reload", _reloaded, as_json)
-
-
-def _reloaded(answer: Answer) -> str:
+    answer = _ask(state, "reload")
     changed = ", ".join(answer["changed"]) or "no setting"
     later = ", ".join(answer["needs_restart"])
-    prompts = answer["prompts"]
-    loaded = "prompts loaded" if prompts["changed"] else "prompts unchanged"
-    return f"changed: {changed}; {loaded}" + (f"; after a restart: {later}" if later else "")
+    loaded = "prompts loaded" if answer["prompts"]["changed"] else "prompts unchanged"
+    restart = f"; after a restart: {later}" if later else ""
+    _print(answer, f"changed: {changed}; {loaded}{restart}", as_json)
 
 
 @main.command()
@@ -78,15 +67,13 @@ def _reloaded(answer: Answer) -> str:
 @example("llmatic-daemon slots 6")
 def slots(number: int, state: Path, as_json: bool) -> None:
     """Set how many candidates the running daemon develops at once, until 'reload' or restart."""
-    _ask(state, "slots", _resized, as_json, {"slots": number})
+    answer = _ask(state, "slots", slots=number)
+    _print(answer, f"{answer['slots']} slots, previously {answer['before']}", as_json)
 
 
-def _resized(answer: Answer) -> str:
-    return f"{answer['slots']} slots, previously {answer['before']}"
+def _ask(state: Path, verb: str, **body: int) -> Answer:
+    return asyncio.run(ask(state, verb, body))
 
 
-def _ask(
-    state: Path, verb: str, describe: Callable[[Answer], str], as_json: bool, body: Answer | None = None
-) -> None:
-    answer = asyncio.run(ask(state, verb, body or {}))
-    click.echo(views.as_json(answer) if as_json else describe(answer))
+def _print(answer: Answer, text: str, as_json: bool) -> None:
+    click.echo(views.as_json(answer) if as_json else text)

@@ -7,19 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import click
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from llmatic_daemon.adapters.storage.experiment_store import ExperimentStore, Failed, Finished
-from llmatic_daemon.cli.base import a_console, example, main
+from llmatic_daemon.cli.base import PATH, a_console, example, main
 from llmatic_daemon.commands.experiment import report
 from llmatic_daemon.commands.experiment.plan import PRESETS, Plan, PlannedRun, plan, preset_text
 from llmatic_daemon.commands.experiment.pool import carry_out
@@ -29,15 +22,9 @@ from llmatic_daemon.domain.errors import UserError
 @main.command()
 @click.argument("what", metavar="FILE.toml|NAME", default="")
 @click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    help="Table of the benchmark.  [default: as in the file; cells.csv.gz for a preset]",
+    "--table", type=PATH, help="Table of the benchmark.  [default: as in the file; cells.csv.gz for a preset]"
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results.  [default: the file's name, beside it]",
-)
+@click.option("--out", type=PATH, help="Folder for the results.  [default: the file's name, beside it]")
 @click.option("--processes", type=click.IntRange(min=0), help="Runs at the same time; 0: all cores.")
 @click.option("--show", type=click.Choice(PRESETS), help="Print a preset to edit.")
 @example("llmatic-daemon experiment quick --table cells.csv.gz")
@@ -93,20 +80,20 @@ def _shown(
     missing: list[PlannedRun], planned: Plan, console: Console
 ) -> Generator[Finished | Failed, None, None]:
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        "{task.description}",
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        "left",
+        progress.TimeRemainingColumn(),
     )
     with (
-        Progress(*columns, console=console) as progress,
+        progress.Progress(*columns, console=console) as shown,
         closing(carry_out(missing, planned.num_processes)) as results,
     ):
-        task = progress.add_task("runs", total=len(missing))
+        task = shown.add_task("runs", total=len(missing))
         for each in results:
             if isinstance(each, Failed):
-                progress.console.print(f"failed: {escape(f'{each.run}: {each.reason}')}")
+                shown.console.print(f"failed: {escape(f'{each.run}: {each.reason}')}")
             yield each
-            progress.advance(task)
+            shown.advance(task)

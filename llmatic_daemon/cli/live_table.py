@@ -57,8 +57,6 @@ class LiveTable:
             case Placed(placement=placement):
                 style = "green" if placement.status.added else "dim"
                 self._last = Text(f"last: {_in_short(placement)}", style=style)
-            case _:
-                pass
 
     def _change_slot(self, changed: SlotChanged) -> None:
         phase, _, since = self._slots[changed.slot]
@@ -96,9 +94,7 @@ class LiveTable:
         return table
 
     def _slot_table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for name in ("slot", "does", "for", "what"):
-            table.add_column(name, header_style="bold cyan")
+        table = Table("slot", "does", "for", "what", box=None, pad_edge=False, header_style="bold cyan")
         for slot, (phase, detail, since) in enumerate(self._slots):
             if slot >= self._num_slots and phase in ("starting", "idle"):
                 continue

@@ -9,7 +9,7 @@ from rich.progress import Progress
 from llmatic_daemon.adapters.nasbench.conversion import convert as convert_table
 from llmatic_daemon.adapters.nasbench.skeleton import source_of
 from llmatic_daemon.adapters.nasbench.table import DATA_SETS
-from llmatic_daemon.cli.base import example, main
+from llmatic_daemon.cli.base import PATH, example, main
 from llmatic_daemon.domain.errors import UserError
 from llmatic_daemon.domain.nasbench_cells import NUM_CELLS, Cell, CellError
 
@@ -21,8 +21,8 @@ def nasbench() -> None:
 
 
 @nasbench.command()
-@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.argument("target", metavar="TARGET", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE", type=PATH)
+@click.argument("target", metavar="TARGET", type=PATH)
 @click.option("--force", is_flag=True, help="Replace TARGET.")
 @example("llmatic-daemon nasbench convert NATS-tss-v1_0-3ffb9-simple cells.csv.gz")
 def convert(source: Path, target: Path, force: bool) -> None:
@@ -49,7 +49,6 @@ def convert(source: Path, target: Path, force: bool) -> None:
 @click.argument("cell", metavar="CELL")
 @click.option(
     "--data-set",
-    "data_set",
     default="cifar10",
     show_default=True,
     type=click.Choice(list(DATA_SETS)),

@@ -12,19 +12,7 @@ from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.saved_settings import read_settings
-from llmatic_daemon.cli import prompt_views, views
-from llmatic_daemon.cli.base import (
-    config_option,
-    config_options,
-    example,
-    json_option,
-    main,
-    search_options,
-    settings_of,
-    show,
-    state_dir,
-    state_option,
-)
+from llmatic_daemon.cli import base, prompt_views, views
 from llmatic_daemon.commands.prompts_rollback import write_version
 from llmatic_daemon.commands.prompts_try import try_prompt
 from llmatic_daemon.domain import Network
@@ -32,12 +20,12 @@ from llmatic_daemon.domain.errors import UserError
 from llmatic_daemon.search.prompt_book import EMPTY_BOOK
 
 
-@main.group(invoke_without_command=True)
-@state_option
-@config_option
+@base.main.group(invoke_without_command=True)
+@base.state_option
+@base.config_option
 @click.option("--all", "everything", is_flag=True, help="Include older versions and retired prompts.")
-@json_option
-@example("llmatic-daemon prompts --all")
+@base.json_option
+@base.example("llmatic-daemon prompts --all")
 @click.pass_context
 def prompts(
     ctx: click.Context, state: Path | None, file: Path | None, everything: bool, as_json: bool
@@ -46,19 +34,19 @@ def prompts(
     if ctx.invoked_subcommand is not None:
         ctx.obj = state, file
         return
-    with History(state_dir(state, file)) as history:
+    with History(base.state_dir(state, file)) as history:
         found = [each for each in history.prompt_credit() if everything or each.in_use]
-    show(views.as_json(found) if as_json else prompt_views.credits(found), as_json)
+    base.show(views.as_json(found) if as_json else prompt_views.credits(found), as_json)
 
 
 @prompts.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@config_options
-@example("llmatic-daemon prompts check my-search/prompts")
+@click.argument("folder", metavar="DIR", type=base.PATH)
+@base.config_options
+@base.example("llmatic-daemon prompts check my-search/prompts")
 @click.pass_context
 def check(ctx: click.Context, folder: Path, file: Path | None, preset: str) -> None:
     """Check whether a folder is a valid prompt set; report file, line and reason if not."""
-    num_slots = settings_of(file or ctx.obj[1], preset, None).archives.prompt_axis_size
+    num_slots = base.settings_of(file or ctx.obj[1], preset, None).archives.prompt_axis_size
     taken = EMPTY_BOOK.numbered(read_prompts(folder), num_slots)
     click.echo(
         f"{folder}: a valid set of {len(taken.mutation)} prompts for mutation (of {num_slots} "
@@ -68,23 +56,23 @@ def check(ctx: click.Context, folder: Path, file: Path | None, preset: str) -> N
 
 @prompts.command()
 @click.argument("prompt", metavar="ID")
-@search_options
-@json_option
-@example("llmatic-daemon prompts history widen")
+@base.search_options
+@base.json_option
+@base.example("llmatic-daemon prompts history widen")
 def history(prompt: str, state: Path, as_json: bool) -> None:
     """Show the versions of a prompt: their results, and the changes between them."""
     with History(state) as opened:
         versions = opened.prompt_versions(prompt)
         earned = [each for each in opened.prompt_credit() if each.prompt == prompt]
     facts = {"versions": versions, "credit": earned}
-    show(views.as_json(facts) if as_json else prompt_views.versions(versions, earned), as_json)
+    base.show(views.as_json(facts) if as_json else prompt_views.versions(versions, earned), as_json)
 
 
 @prompts.command()
 @click.argument("prompt", metavar="ID")
 @click.argument("version", type=click.IntRange(min=1))
-@search_options
-@example("llmatic-daemon prompts rollback widen 1")
+@base.search_options
+@base.example("llmatic-daemon prompts rollback widen 1")
 def rollback(prompt: str, version: int, state: Path) -> None:
     """Restore an older version of a prompt's file, and reload it in a running daemon."""
     with History(state) as opened:
@@ -103,8 +91,8 @@ def rollback(prompt: str, version: int, state: Path) -> None:
 
 
 @prompts.command("reload")
-@search_options
-@example("llmatic-daemon prompts reload")
+@base.search_options
+@base.example("llmatic-daemon prompts reload")
 def reload(state: Path) -> None:
     """Load the current files of the prompt folder into the running daemon, or report why not."""
     _reload(state)
@@ -118,11 +106,11 @@ def _reload(folder: Path) -> None:
 
 @prompts.command("try")
 @click.argument("prompt", metavar="ID")
-@state_option
-@config_options
+@base.state_option
+@base.config_options
 @click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(0.01, 1.0))
 @click.option("--seed", type=int, help="Seed of the completion.  [default: random]")
-@example("llmatic-daemon prompts try widen --temperature 0.8")
+@base.example("llmatic-daemon prompts try widen --temperature 0.8")
 @click.pass_context
 def try_(
     ctx: click.Context,
@@ -136,19 +124,12 @@ def try_(
     """Request one completion for the best network; show its diff, and whether it lifts (else 1)."""
     state, file = state or ctx.obj[0], file or ctx.obj[1]
     if file or preset:
-        settings = settings_of(file, preset, state)
+        settings = base.settings_of(file, preset, state)
         folder = settings.state_dir
     else:
-        folder = state_dir(state)
+        folder = base.state_dir(state)
         settings = read_settings(folder)
-    trial = asyncio.run(
-        try_prompt(
-            settings,
-            folder,
-            prompt,
-            temperature=temperature,
-            seed=secrets.randbelow(2**31) if seed is None else seed,
-        )
-    )
-    show(prompt_views.trial(trial), False)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    trial = asyncio.run(try_prompt(settings, folder, prompt, temperature=temperature, seed=seed))
+    base.show(prompt_views.trial(trial), False)
     sys.exit(int(not isinstance(trial.network, Network)))

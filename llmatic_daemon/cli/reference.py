@@ -104,16 +104,13 @@ def table(topic: str, name: str = "") -> str:
             f"expected an entry of 'reference {topic}', got {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
-    lines = [
-        chosen.columns,
-        tuple("---" for _ in chosen.columns),
-        *(_cells(row, chosen.code) for row in rows),
-    ]
-    return (
-        "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        .replace("| --- ", "|---")
-        .replace("--- |", "---|")
-    )
+    head, *lines = (chosen.columns, *(_cells(row, chosen.code) for row in rows))
+    rule = "|---" * len(head) + "|"
+    return "\n".join([_line(head), rule, *map(_line, lines)])
+
+
+def _line(cells: Row) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _is_named(entry: str, name: str) -> bool:

@@ -17,18 +17,7 @@ from llmatic_daemon.adapters.storage.history import History, Order
 from llmatic_daemon.adapters.system import logs
 from llmatic_daemon.bootstrap import build
 from llmatic_daemon.bootstrap.build_search import parse_task
-from llmatic_daemon.cli import views
-from llmatic_daemon.cli.base import (
-    a_console,
-    config_options,
-    example,
-    json_option,
-    main,
-    search_options,
-    settings_of,
-    show,
-    state_option,
-)
+from llmatic_daemon.cli import base, views
 from llmatic_daemon.cli.demo import conclude, introduce
 from llmatic_daemon.cli.live_table import LiveTable
 from llmatic_daemon.commands import demo as demonstration
@@ -47,10 +36,10 @@ from llmatic_daemon.search.candidates.representation import representation_of
 # --- search --------------------------------------------------------------------------------------
 
 
-@main.command()
-@state_option
+@base.main.command()
+@base.state_option
 @click.option("--fresh", is_flag=True, help="Delete an earlier demo of this folder first.")
-@example("llmatic-daemon demo")
+@base.example("llmatic-daemon demo")
 def demo(state: Path | None, fresh: bool) -> None:
     """Search networks for handwritten digits: no LLM, no GPU, no download, three minutes.
 
@@ -60,15 +49,15 @@ def demo(state: Path | None, fresh: bool) -> None:
     if fresh:
         demonstration.delete(settings.state_dir)
     settings = demonstration.with_next_goal(settings)
-    console = a_console()
+    console = base.a_console()
     introduce(settings, console)
     _run(settings, console)
     conclude(settings.state_dir, console)
 
 
-@main.command()
-@state_option
-@config_options
+@base.main.command()
+@base.state_option
+@base.config_options
 @click.option(
     "--log-format",
     "form",
@@ -77,11 +66,11 @@ def demo(state: Path | None, fresh: bool) -> None:
     type=click.Choice(logs.FORMATS),
     help="auto: a live table on a terminal, journal fields under systemd, otherwise lines of text.",
 )
-@example("llmatic-daemon run --config llmatic.toml")
+@base.example("llmatic-daemon run --config llmatic.toml")
 def run(state: Path | None, file: Path | None, preset: str, form: logs.Format) -> None:
     """Search until the budget is used up; SIGTERM or Ctrl-C drains, a second one stops at once."""
-    again = partial(settings_of, file, preset, state)
-    _run(again(), a_console(), form, again)
+    again = partial(base.settings_of, file, preset, state)
+    _run(again(), base.a_console(), form, again)
 
 
 def _run(
@@ -106,42 +95,42 @@ def _run(
 # --- inspect ----------------------------------------------------------------------------------------
 
 
-@main.command()
-@search_options
+@base.main.command()
+@base.search_options
 @click.option("--watch", is_flag=True, help="Refresh every two seconds.")
-@json_option
-@example("llmatic-daemon status --watch")
+@base.json_option
+@base.example("llmatic-daemon status --watch")
 def status(state: Path, watch: bool, as_json: bool) -> None:
     """Show the progress of a search, with or without a running daemon."""
-    console = a_console()
+    console = base.a_console()
     with History(state) as history:
         while True:
             now = history.status()
             if watch:
                 console.clear()
-            show(views.as_json(views.status_facts(now)) if as_json else views.status(now), as_json)
+            base.show(views.as_json(views.status_facts(now)) if as_json else views.status(now), as_json)
             if not watch:
                 return
             time.sleep(2)
 
 
-@main.command()
-@search_options
+@base.main.command()
+@base.search_options
 @click.option("--order", default="objective", type=click.Choice(get_args(Order)), show_default=True)
-@json_option
-@example("llmatic-daemon elites --order flops")
+@base.json_option
+@base.example("llmatic-daemon elites --order flops")
 def elites(state: Path, order: Order, as_json: bool) -> None:
     """List the best network of each cell."""
     with History(state) as history:
         found = history.elites(order)
-    show(views.as_json(found) if as_json else views.elites(found), as_json)
+    base.show(views.as_json(found) if as_json else views.elites(found), as_json)
 
 
-@main.command("show")
+@base.main.command("show")
 @click.argument("number", type=int)
-@search_options
-@json_option
-@example("llmatic-daemon show 42")
+@base.search_options
+@base.json_option
+@base.example("llmatic-daemon show 42")
 def show_candidate(number: int, state: Path, as_json: bool) -> None:
     """Show a candidate: source, lineage, diff to its parent, learning curve."""
     with History(state) as history:
@@ -159,9 +148,9 @@ def show_candidate(number: int, state: Path, as_json: bool) -> None:
             "source": source,
             "parent": parent,
         }
-        show(views.as_json(facts), True)
+        base.show(views.as_json(facts), True)
         return
-    show(views.candidate(placement, audit, deaths, ancestors, source, parent), False)
+    base.show(views.candidate(placement, audit, deaths, ancestors, source, parent), False)
 
 
 def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
@@ -172,13 +161,9 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     return history.source(digest) if digest else None
 
 
-@main.command()
-@search_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the pictures.  [default: plots/ of the state folder]",
-)
+@base.main.command()
+@base.search_options
+@click.option("--out", type=base.PATH, help="Folder for the pictures.  [default: plots/ of the state folder]")
 @click.option(
     "--format",
     "formats",
@@ -187,17 +172,17 @@ def _parent_source(history: History, parents: tuple[int, ...]) -> str | None:
     default=("png", "svg"),
     show_default=True,
 )
-@example("llmatic-daemon plot --format pdf --out pictures")
+@base.example("llmatic-daemon plot --format pdf --out pictures")
 def plot(state: Path, out: Path | None, formats: tuple[str, ...]) -> None:
     """Draw both archives, the best accuracy over evaluations, and the windows."""
     for file in draw(state, out or state / "plots", formats):
         click.echo(file)
 
 
-@main.command()
-@search_options
-@json_option
-@example("llmatic-daemon verify")
+@base.main.command()
+@base.search_options
+@base.json_option
+@base.example("llmatic-daemon verify")
 def verify(state: Path, as_json: bool) -> None:
     """Rebuild a search from its log and compare the result with the stored archives."""
     report = verify_state(state)
@@ -214,16 +199,16 @@ def verify(state: Path, as_json: bool) -> None:
 # --- lift, init and export --------------------------------------------------------------------------------
 
 
-@main.command()
+@base.main.command()
 @click.argument("path", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False))
-@config_options
+@base.config_options
 @click.option("--shape", default="3x32x32", show_default=True, help="Channels x height x width.")
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
-@json_option
-@example("llmatic-daemon lift network.py --shape 1x8x8")
+@base.json_option
+@base.example("llmatic-daemon lift network.py --shape 1x8x8")
 def lift(path: Path, file: Path | None, preset: str, shape: str, classes: int, as_json: bool) -> None:
     """Lift a network as the search would: print its measures, or why it is rejected (exit code 1)."""
-    settings = settings_of(file, preset, None)
+    settings = base.settings_of(file, preset, None)
     lifted = asyncio.run(lift_file(path, settings, _shape(shape), classes))
     if isinstance(lifted, Rejection):
         facts = {"accepted": False, "cause": lifted.cause, "detail": lifted.detail}
@@ -233,7 +218,7 @@ def lift(path: Path, file: Path | None, preset: str, shape: str, classes: int, a
         text = f"accepted; lifted in {lifted.lift_s:.2f} s"
     click.echo(views.as_json(facts) if as_json else text)
     if isinstance(lifted, Network) and not as_json:
-        show(views.measures(lifted.measures), False)
+        base.show(views.measures(lifted.measures), False)
     sys.exit(int(isinstance(lifted, Rejection)))
 
 
@@ -249,11 +234,11 @@ def _shape(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@base.main.command()
+@click.argument("folder", type=base.PATH, default=Path())
 @click.option("--preset", default="default", metavar="|".join(config.PRESETS), help="Preset to write.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@example("llmatic-daemon init my-search")
+@base.example("llmatic-daemon init my-search")
 def init(folder: Path, preset: str, force: bool) -> None:
     """Write an annotated llmatic.toml and the prompts for your own search."""
     files = first_files(folder, preset)
@@ -264,9 +249,9 @@ def init(folder: Path, preset: str, force: bool) -> None:
     click.echo(f"llmatic-daemon run --config {folder / 'llmatic.toml'}")
 
 
-@main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@search_options
+@base.main.command()
+@click.argument("folder", metavar="DIR", type=base.PATH)
+@base.search_options
 @click.option("--only", "jobs", multiple=True, type=int, help="Number of an elite.  [default: all]")
 @click.option(
     "--format",
@@ -276,8 +261,8 @@ def init(folder: Path, preset: str, force: bool) -> None:
     type=click.Choice(["pt2", "onnx"]),
     help="torch.export program, or ONNX (needs the extra 'onnx').",
 )
-@json_option
-@example("llmatic-daemon export networks --only 42 --format onnx")
+@base.json_option
+@base.example("llmatic-daemon export networks --only 42 --format onnx")
 def export(folder: Path, state: Path, jobs: tuple[int, ...], kind: str, as_json: bool) -> None:
     """Train elites a last time; write source, weights, program and card of each into DIR."""
     done = asyncio.run(_export(state, folder, jobs, kind, as_json))

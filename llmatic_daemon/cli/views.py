@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from llmatic_daemon import domain
@@ -35,9 +35,8 @@ def _plain(value: object) -> Any:
 
 def status(now: StoredStatus) -> Group:
     """Return the progress of a search."""
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(style="bold cyan")
-    facts.add_column(overflow="fold")  # a truncated path is useless
+    columns = Column(style="bold cyan"), Column(overflow="fold")  # a truncated path is useless
+    facts = Table(*columns, box=None, show_header=False, pad_edge=False)
     best = (
         "none yet" if now.best_objective is None else f"{now.best_objective:.4f} by candidate {now.best_job}"
     )
@@ -54,8 +53,7 @@ def status(now: StoredStatus) -> Group:
         ("queued", str(now.num_queued)),
         ("database", _database(now)),
         ("last backup", _backup(now)),
-        *_audits(now),
-        *_trainer_deaths(now),
+        *_doubts(now),
         *_active_prompts(now),
         *_arms(now),
         *_sandbox(now),
@@ -141,16 +139,13 @@ def _sandbox(now: StoredStatus) -> Iterable[tuple[str, str]]:
         yield "sandbox lacks", "; ".join(f"{layer}: {why}" for layer, why in now.sandbox.items())
 
 
-def _trainer_deaths(now: StoredStatus) -> Iterable[tuple[str, str]]:
+def _doubts(now: StoredStatus) -> Iterable[tuple[str, str]]:
+    if now.num_audits:
+        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
     if now.num_trainer_deaths:
         yield "trainers died", f"{now.num_trainer_deaths}, while they trained a network"
     for device, reason in now.devices_out_reasons.items():
         yield "out of service", f"{device}: {reason}"
-
-
-def _audits(now: StoredStatus) -> Iterable[tuple[str, str]]:
-    if now.num_audits:
-        yield "audits", f"{now.num_audits}, {now.num_unstable} of them unstable"
 
 
 def _running(now: StoredStatus) -> Iterable[RenderableType]:
@@ -161,13 +156,13 @@ def _running(now: StoredStatus) -> Iterable[RenderableType]:
 
 def elites(found: Sequence[StoredElite], limit: int | None = None) -> Table:
     """Return a table of elites."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="bold cyan")
     for name in ("candidate", "accuracy", "test", "FLOPs", "parameters", "width/depth", "cell"):
-        table.add_column(name, justify="right", header_style="bold cyan")
-    table.add_column("made by", header_style="bold cyan", no_wrap=True)
+        table.add_column(name, justify="right")
+    table.add_column("made by", no_wrap=True)
     is_audited = any(elite.verdict for elite in found[:limit])
     if is_audited:
-        table.add_column("audit", header_style="bold cyan")
+        table.add_column("audit")
     for elite in found[:limit]:
         table.add_row(
             str(elite.job),
@@ -190,9 +185,8 @@ def _verdict(verdict: domain.Verdict | None) -> Text:
 
 def measures(found: domain.Measures) -> Table:
     """Return the measures of a network."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold cyan")
-    table.add_column(justify="right")
+    columns = Column(style="bold cyan"), Column(justify="right")
+    table = Table(*columns, box=None, show_header=False, pad_edge=False)
     table.add_row("FLOPs (multiply-adds)", f"{found.flops:,}")
     table.add_row("parameters", f"{found.num_parameters:,}")
     table.add_row("width / depth", f"{ratio(found)} = {found.width_to_depth:.3g}")
@@ -240,12 +234,11 @@ def _written_by(placement: domain.Placement) -> str:
         return "nobody"
     where = f" at {placement.endpoint}" if placement.endpoint else ""
     model = f"{placement.model} {placement.model_version[:12]}".strip()
-    note = _ARM_NOTES[placement.arm]
-    spent = f" in {placement.durations.llm_s:.1f} s{note}"
+    spent = f"{model}{where} in {placement.durations.llm_s:.1f} s{_ARM_NOTES[placement.arm]}"
     if not placement.num_tokens:
-        return f"{model}{where}{spent}"
+        return spent
     tokens = f"{placement.num_prompt_tokens} tokens in, {placement.num_tokens} out"
-    return f"{model}{where}{spent}: {tokens}, ended by {placement.finish_reason}"
+    return f"{spent}: {tokens}, ended by {placement.finish_reason}"
 
 
 def _result(placement: domain.Placement) -> list[RenderableType]:

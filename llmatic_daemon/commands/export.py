@@ -29,9 +29,9 @@ class ExportedFiles:
 
     job: int
     #: Its folder; empty if it failed.
-    folder: str
+    folder: str = ""
     #: Test accuracy after the final training; None if it failed.
-    test_accuracy: float | None
+    test_accuracy: float | None = None
     fault: str = ""
 
 
@@ -92,16 +92,13 @@ class _Export:
         candidate = Candidate(source=source, class_name=class_name_of(source), seed=seed, task=self.task)
         network = await self.lifter.lift(candidate)
         if isinstance(network, Rejection):
-            return self._failed(elite, network.detail)
+            return ExportedFiles(job=elite.job, fault=network.detail)
         training = Training(seed=seed, keep_weights=True)
         report = await self.trainer.train(network, training, lambda progress: None)
         assert not isinstance(report, StoppedEarly)  # there was no rung
         if isinstance(report, Failure):
-            return self._failed(elite, report.detail)
+            return ExportedFiles(job=elite.job, fault=report.detail)
         return await self._write(elite, source, network, report, folder)
-
-    def _failed(self, elite: StoredElite, detail: str) -> ExportedFiles:
-        return ExportedFiles(job=elite.job, folder="", test_accuracy=None, fault=detail)
 
     async def _write(
         self, elite: StoredElite, source: str, network: Network, report: Report, folder: Path

@@ -29,14 +29,10 @@ def first_files(
         ConfigurationError: there is no such preset.
     """
     files = {folder / f"{stem}.toml": _configuration(preset, prompts)}
-    for prompt in sorted(_prompts_for(preset).glob("*.md")):
+    shipped = build.prompt_path(load(preset=preset, environment={}))
+    for prompt in sorted(shipped.glob("*.md")):
         files[folder / prompts / prompt.name] = prompt.read_text("utf-8")
     return files
-
-
-def _prompts_for(preset: str) -> Path:
-    """Return the folder of the prompts that a preset uses."""
-    return build.prompt_path(load(preset=preset, environment={}))
 
 
 def write_new(files: Mapping[Path, str], *, force: bool) -> None:

@@ -63,16 +63,11 @@ def install_for_system(
         texts[units / backup] = _with_program(unit_text(backup), program)
     for kind in ("sysusers", "tmpfiles"):
         texts[root / f"etc/{kind}.d/llmatic.conf"] = unit_text(f"llmatic.{kind}.conf")
-    written, settings = _write(texts, root / "etc/llmatic", name, force)
-    service = unit.replace("@", f"@{name}")
-    return Installed(
-        files=written,
-        settings=settings,
-        commands=(
-            "systemd-sysusers && systemd-tmpfiles --create llmatic.conf && systemctl daemon-reload",
-            f"systemctl enable --now {service}",
-        ),
+    commands = (
+        "systemd-sysusers && systemd-tmpfiles --create llmatic.conf && systemctl daemon-reload",
+        f"systemctl enable --now {unit.replace('@', f'@{name}')}",
     )
+    return _write(texts, root / "etc/llmatic", name, commands, force=force)
 
 
 def install_for_user(name: str | None, program: Path, *, force: bool, home: Path) -> Installed:
@@ -84,15 +79,10 @@ def install_for_user(name: str | None, program: Path, *, force: bool, home: Path
     _check_name(name)
     unit = "llmatic-daemon@.service"
     text = _with_program(unit_text(f"user/{unit}"), program)
-    written, settings = _write(
-        {home / ".config/systemd/user" / unit: text}, home / ".config/llmatic", name, force
-    )
+    texts = {home / ".config/systemd/user" / unit: text}
     service = unit.replace("@", f"@{name or DEFAULT_NAME}")
-    return Installed(
-        files=written,
-        settings=settings,
-        commands=("systemctl --user daemon-reload", f"systemctl --user enable --now {service}"),
-    )
+    commands = ("systemctl --user daemon-reload", f"systemctl --user enable --now {service}")
+    return _write(texts, home / ".config/llmatic", name, commands, force=force)
 
 
 def _check_name(name: str | None) -> None:
@@ -105,20 +95,16 @@ def _with_program(text: str, program: Path) -> str:
 
 
 def _write(
-    units: dict[Path, str], folder: Path, name: str | None, force: bool
-) -> tuple[tuple[Path, ...], Path]:
-    """Write missing and changed units; existing settings and prompts are never overwritten.
-
-    Returns:
-        The written files, and the configuration file.
-    """
+    units: dict[Path, str], folder: Path, name: str | None, commands: tuple[str, ...], *, force: bool
+) -> Installed:
+    """Write missing and changed units; existing settings and prompts are never overwritten."""
     stem = name or DEFAULT_NAME
     prompts = "prompts" if name is None else f"{name}.prompts"
     first = first_files(folder, "default", stem=stem, prompts=prompts)
     new = {file: text for file, text in units.items() if not _holds(file, text)}
     new |= {file: text for file, text in first.items() if not file.exists()}
     write_new(new, force=force)
-    return tuple(new), folder / f"{stem}.toml"
+    return Installed(files=tuple(new), settings=folder / f"{stem}.toml", commands=commands)
 
 
 def _holds(file: Path, text: str) -> bool:

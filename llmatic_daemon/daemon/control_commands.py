@@ -4,8 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any
 
 from llmatic_daemon.adapters.http import control_socket
@@ -28,6 +27,7 @@ Body = Mapping[str, Any]
 READS = ("status",)
 
 
+@dataclass(eq=False, repr=False)
 class ControlCommands:
     """Executes the commands that come through the control socket of a state folder, or over TCP.
 
@@ -41,35 +41,22 @@ class ControlCommands:
         token: For control over TCP; empty: there is none.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        engine: Engine,
-        prompts: PromptReloader,
-        reloader: Reloader,
-        view: Callable[[], SearchStatus],
-        events: EventBus,
-        token: str = "",
-    ) -> None:
-        self._state_dir: Path = settings.state_dir
-        self._drain_s = settings.engine.drain_s
-        self._engine = engine
-        self._prompts = prompts
-        self._reloader = reloader
-        self._view = view
-        self._port = settings.control.port
-        self._hosts = settings.metrics.allowed_hosts
-        self._token = token
-        self._events = events
-        #: Held from the change of the engine to the note of it.
-        self._pausing = asyncio.Lock()
+    settings: Settings
+    _: KW_ONLY
+    engine: Engine
+    prompts: PromptReloader
+    reloader: Reloader
+    view: Callable[[], SearchStatus]
+    events: EventBus
+    token: str = ""
+    #: Held from the change of the engine to the note of it.
+    _pausing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def recall(self) -> None:
         """Pause a search that was paused when its last daemon ended."""
-        since = await asyncio.to_thread(pause_note.read, self._state_dir)
+        since = await asyncio.to_thread(pause_note.read, self.settings.state_dir)
         if since is not None:
-            await self._engine.pause()
+            await self.engine.pause()
             logger.warning(
                 "the search is paused since %s; 'llmatic-daemon resume' continues it",
                 since or "an unknown time",
@@ -88,10 +75,10 @@ class ControlCommands:
         """
         async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
             verbs = self._verbs(group)
-            if self._port:
+            if self.settings.control.port:
                 await stack.enter_async_context(self._remote(verbs))
             try:
-                everything = control_socket.listening(self._state_dir, {**verbs, **more}, reads=READS)
+                everything = control_socket.listening(self.settings.state_dir, {**verbs, **more}, reads=READS)
                 await stack.enter_async_context(everything)
             except ConfigurationError as error:  # a search needs no control socket
                 logger.warning("%s; continuing without it", error, extra={"action": "control"})
@@ -104,20 +91,20 @@ class ControlCommands:
         from llmatic_daemon.adapters.http import control_tcp, server
 
         return server.listening(
-            self._port,
+            self.settings.control.port,
             control_tcp.routes(verbs, READS),
             setting="control.port",
-            hosts=self._hosts,
-            token=self._token,
-            events=self._events,
+            hosts=self.settings.metrics.allowed_hosts,
+            token=self.token,
+            events=self.events,
         )
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[str, Verb]:
         async def drain(body: Body) -> dict[str, Any]:
             """Answer at once: when the last job has ended, so has the daemon."""
             _only(body)
-            group.create_task(self._engine.drain("drained as asked", self._drain_s))
-            return {"is_draining": True, "drain_s": self._drain_s}
+            group.create_task(self.engine.drain("drained as asked", self.settings.engine.drain_s))
+            return {"is_draining": True, "drain_s": self.settings.engine.drain_s}
 
         return {
             "pause": self._pause,
@@ -132,18 +119,18 @@ class ControlCommands:
     async def _pause(self, body: Body) -> dict[str, Any]:
         _only(body)
         async with self._pausing:
-            before = self._engine.is_paused
-            await self._engine.pause()
-            if await asyncio.to_thread(pause_note.read, self._state_dir) is None:
-                await asyncio.to_thread(pause_note.write, self._state_dir)
+            before = self.engine.is_paused
+            await self.engine.pause()
+            if await asyncio.to_thread(pause_note.read, self.settings.state_dir) is None:
+                await asyncio.to_thread(pause_note.write, self.settings.state_dir)
         return {"is_paused": True, "changed": not before}
 
     async def _resume(self, body: Body) -> dict[str, Any]:
         _only(body)
         async with self._pausing:
-            before = self._engine.is_paused
-            await self._engine.resume()
-            await asyncio.to_thread(pause_note.remove, self._state_dir)
+            before = self.engine.is_paused
+            await self.engine.resume()
+            await asyncio.to_thread(pause_note.remove, self.settings.state_dir)
         return {"is_paused": False, "changed": before}
 
     async def _slots(self, body: Body) -> dict[str, Any]:
@@ -151,19 +138,19 @@ class ControlCommands:
         wish = body.get("slots")
         if type(wish) is not int or not 1 <= wish <= MAX_SLOTS:
             raise UserError(f"slots must be an integer from 1 to {MAX_SLOTS}, got {wish!r}")
-        return {"before": await self._reloader.resize(wish), "slots": wish}
+        return {"before": await self.reloader.resize(wish), "slots": wish}
 
     async def _reload(self, body: Body) -> dict[str, Any]:
         _only(body, IF_MATCH)
-        return asdict(await self._reloader.reload(body.get(IF_MATCH, "")))
+        return asdict(await self.reloader.reload(body.get(IF_MATCH, "")))
 
     async def _reload_prompts(self, body: Body) -> dict[str, Any]:
         _only(body, IF_MATCH)
-        return asdict(await self._prompts.reload(body.get(IF_MATCH, "")))
+        return asdict(await self.prompts.reload(body.get(IF_MATCH, "")))
 
     async def _status(self, body: Body) -> dict[str, Any]:
         _only(body)
-        return {**asdict(self._view()), "prompt_set_digest": self._prompts.digest}
+        return {**asdict(self.view()), "prompt_set_digest": self.prompts.digest}
 
 
 def _only(body: Body, *names: str) -> None:

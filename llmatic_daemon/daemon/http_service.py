@@ -11,7 +11,6 @@ from llmatic_daemon.adapters.http.event_stream import EventStream
 from llmatic_daemon.adapters.http.history_reader import Reader
 from llmatic_daemon.adapters.http.schemas import StatusAnswer
 from llmatic_daemon.adapters.http.server import listening
-from llmatic_daemon.adapters.storage.history import History
 from llmatic_daemon.domain import EndpointState, Placement, SearchStatus, Task
 from llmatic_daemon.domain.events import EventBus
 
@@ -81,7 +80,4 @@ class Listener:
             await self._reader.close()
 
     async def _replay(self, after: int, limit: int) -> Sequence[Placement]:
-        def page(history: History) -> Sequence[Placement]:
-            return history.page(after, limit)
-
-        return await self._reader.ask(page)
+        return await self._reader.ask(lambda history: history.page(after, limit))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from llmatic_daemon.config.settings import Settings
@@ -35,6 +35,7 @@ class Applied:
         return f"{changed}; {edition}{later if self.needs_restart else ''}"
 
 
+@dataclass(eq=False, repr=False)
 class Reloader:
     """Changes a running search to what the settings say now, one change at a time.
 
@@ -48,26 +49,18 @@ class Reloader:
         announced: Reports a reload while its context lasts.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        again: Callable[[], Settings],
-        check: Callable[[Settings], Awaitable[None]],
-        *,
-        engine: Engine,
-        trainer: Trainer,
-        prompts: PromptReloader,
-        announced: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        self._started_with = settings
-        self._again = again
-        self._check = check
-        self._engine = engine
-        self._trainer = trainer
-        self._prompts = prompts
-        self._announced = announced
-        self._devices = settings.training.devices
-        self._changing = asyncio.Lock()
+    settings: Settings
+    again: Callable[[], Settings]
+    check: Callable[[Settings], Awaitable[None]]
+    _: KW_ONLY
+    engine: Engine
+    trainer: Trainer
+    prompts: PromptReloader
+    announced: Callable[[], AbstractContextManager[None]] = nullcontext
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._devices = self.settings.training.devices
 
     async def reload(self, known: str = "") -> Applied:
         """Apply the settings and the prompt files as they are now; return when they are active.
@@ -84,19 +77,19 @@ class Reloader:
             Unavailable: the store is out, or a new device worker does not start; the same.
         """
         async with self._changing:
-            with self._announced():
+            with self.announced():
                 return await self._reload(known)
 
     async def _reload(self, known: str) -> Applied:
-        settings = await asyncio.to_thread(self._again)
-        await self._check(settings)
-        prompts = await self._prompts.reload(known)
+        settings = await asyncio.to_thread(self.again)
+        await self.check(settings)
+        prompts = await self.prompts.reload(known)
         changed = await self._change(settings)
         applied = Applied(
             changed=changed,
             needs_restart=tuple(
                 name
-                for name in _differences(self._started_with.model_dump(), settings.model_dump())
+                for name in _differences(self.settings.model_dump(), settings.model_dump())
                 if name not in LIVE
             ),
             prompts=prompts,
@@ -109,19 +102,19 @@ class Reloader:
         changed = []
         devices, num_slots = settings.training.devices, settings.engine.slots
         if devices != self._devices:
-            await self._trainer.resize(devices)
+            await self.trainer.resize(devices)
             self._devices = devices
             changed.append("training.devices")
-        if num_slots != self._engine.num_slots:
-            await self._engine.resize(num_slots)
+        if num_slots != self.engine.num_slots:
+            await self.engine.resize(num_slots)
             changed.append("engine.slots")
         return tuple(changed)
 
     async def resize(self, num_slots: int) -> int:
         """Change the number of slots until the next `reload` or start; return the previous one."""
         async with self._changing:
-            before = self._engine.num_slots
-            await self._engine.resize(num_slots)
+            before = self.engine.num_slots
+            await self.engine.resize(num_slots)
             return before
 
 

@@ -38,8 +38,6 @@ class ServiceStatus:
                 self._phases[slot] = phase
             case Placed():
                 self._last_commit = self._clock()
-            case _:
-                pass
 
     def line(self, now: SearchStatus) -> str:
         """Return how busy the slots are, the best accuracy, and the age of the last commit."""

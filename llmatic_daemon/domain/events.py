@@ -13,8 +13,14 @@ from llmatic_daemon.domain.trainer_deaths import TrainerDeath
 from llmatic_daemon.domain.trainings import DevicePhase, RestartReason
 
 
+class Event:
+    """What has happened; each kind is a subclass."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SlotChanged:
+class SlotChanged(Event):
     """A slot has entered a phase, or what it shows of it has changed."""
 
     slot: int
@@ -24,28 +30,28 @@ class SlotChanged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SlotsResized:
+class SlotsResized(Event):
     """The number of slots has changed; the first new one has not started, those above end after their jobs."""
 
     num_slots: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PauseChanged:
+class PauseChanged(Event):
     """A person has paused the search, or resumed it."""
 
     is_paused: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JobDispatched:
+class JobDispatched(Event):
     """A slot has claimed a job."""
 
     job: Job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JobReleased:
+class JobReleased(Event):
     """A job has been given back."""
 
     job: Job
@@ -54,14 +60,14 @@ class JobReleased:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CallEnded:
+class CallEnded(Event):
     """A call of an LLM's endpoint has ended."""
 
     call: Call
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CommitTried:
+class CommitTried(Event):
     """The store has been asked to commit a placement."""
 
     result: CommitResult
@@ -69,21 +75,21 @@ class CommitTried:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
+class Placed(Event):
     """A placement has been committed and applied."""
 
     placement: Placement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PromptsAdopted:
+class PromptsAdopted(Event):
     """A prompt set has been committed and is active."""
 
     edition: Edition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PromptsRejected:
+class PromptsRejected(Event):
     """A prompt set was not loaded; the active one stays."""
 
     #: One line for a person.
@@ -91,14 +97,14 @@ class PromptsRejected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Audited:
+class Audited(Event):
     """An audit has been committed and applied."""
 
     audit: Audit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceChanged:
+class DeviceChanged(Event):
     """A device worker has begun another activity."""
 
     device: str
@@ -107,14 +113,14 @@ class DeviceChanged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceRemoved:
+class DeviceRemoved(Event):
     """A device worker has been taken out of service."""
 
     device: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainerReplaced:
+class TrainerReplaced(Event):
     """The trainer process of a device worker has been given up for a new one."""
 
     device: str
@@ -122,7 +128,7 @@ class TrainerReplaced:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceTakenOut:
+class DeviceTakenOut(Event):
     """A device worker starts no trainer any more, because its trainers died with too many networks."""
 
     device: str
@@ -131,21 +137,21 @@ class DeviceTakenOut:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeathRecorded:
+class DeathRecorded(Event):
     """The death of a trainer has been committed and applied."""
 
     death: TrainerDeath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SandboxProbed:
+class SandboxProbed(Event):
     """It is known which layers of the sandbox this machine lacks."""
 
     missing: Collection[Layer]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackupFinished:
+class BackupFinished(Event):
     """A backup is complete, or was found complete at the start."""
 
     #: Seconds since 1970.
@@ -153,14 +159,14 @@ class BackupFinished:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RoutesServed:
+class RoutesServed(Event):
     """These HTTP routes are answered from now on."""
 
     routes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HttpAnswered:
+class HttpAnswered(Event):
     """An HTTP request has been answered."""
 
     #: As it is declared; empty: there is none.
@@ -171,7 +177,7 @@ class HttpAnswered:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StateMeasured:
+class StateMeasured(Event):
     """The state folder has been measured."""
 
     database_bytes: int
@@ -181,45 +187,20 @@ class StateMeasured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DatabaseChecked:
+class DatabaseChecked(Event):
     """The integrity of the database has been checked."""
 
     is_sound: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoopLagMeasured:
+class LoopLagMeasured(Event):
     """The delay of the event loop has been measured."""
 
     #: Longest of the last measurements, in seconds.
     longest_s: float
 
 
-Event = (
-    SlotChanged
-    | SlotsResized
-    | PauseChanged
-    | JobDispatched
-    | JobReleased
-    | CallEnded
-    | CommitTried
-    | Placed
-    | PromptsAdopted
-    | PromptsRejected
-    | Audited
-    | DeviceChanged
-    | DeviceRemoved
-    | TrainerReplaced
-    | DeviceTakenOut
-    | DeathRecorded
-    | SandboxProbed
-    | BackupFinished
-    | RoutesServed
-    | HttpAnswered
-    | StateMeasured
-    | DatabaseChecked
-    | LoopLagMeasured
-)
 #: Matches the events that it needs and ignores the others. It must return at once and never raise.
 Receiver = Callable[[Event], None]
 

@@ -88,15 +88,8 @@ DATA_SETS: Registry[Callable[[Any], Any]] = Registry(
     setting="data.name",
     group="llmatic_daemon.data_sets",
     ours={
-        name: f"llmatic_daemon.worker.training.dataset_readers:{reader}"
-        for name, reader in {
-            "digits": "read_digits",
-            "cifar10": "read_cifar10",
-            "cifar100": "read_cifar100",
-            "fashion-mnist": "read_fashion_mnist",
-            "image-folder": "read_image_folder",
-            "npz": "read_npz",
-        }.items()
+        name: f"llmatic_daemon.worker.training.dataset_readers:read_{name.replace('-', '_')}"
+        for name in ("digits", "cifar10", "cifar100", "fashion-mnist", "image-folder", "npz")
     },
 )
 #: Clients of LLM servers, called as `client(url, options: ClientOptions)`.

@@ -47,7 +47,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         ValueError: the objective is not finite.
     """
     proposal, result = trial.proposal, trial.result
-    outcome = _outcome(result)
+    outcome, detail = _outcome(result)
     report = result if isinstance(result, Report) else None
     completion = trial.completion or _NO_COMPLETION
     insertion = _insertion(evolution, trial, report)
@@ -75,7 +75,7 @@ def place(evolution: Evolution, trial: Trial, elapsed_s: float) -> Placement:
         num_tokens=completion.num_tokens,
         fallback=completion.fallback or (proposal.by_rule and evolution.llm_is_out),
         outcome=outcome,
-        detail=_detail(result),
+        detail=detail,
         source_digest=trial.candidate.digest if trial.candidate else None,
         network_digest=trial.network.digest if trial.network else None,
         duplicate_of=result.of if isinstance(result, Duplicate) else None,
@@ -191,28 +191,17 @@ def note_death(
 _NO_COMPLETION = Completion(text="", writer="", model="", finish_reason="")
 
 
-def _outcome(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> Outcome:
+def _outcome(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> tuple[Outcome, str]:
+    """Return the outcome, and its reason in one line; empty if trained."""
     match result:
-        case StoppedEarly():
-            return Outcome.STOPPED
+        case StoppedEarly(rung_accuracy=accuracy):
+            return Outcome.STOPPED, f"stopped early: accuracy {accuracy:.3f} at the rung was too low"
         case Report():
-            return Outcome.TRAINED
+            return Outcome.TRAINED, ""
         case Duplicate():
-            return Outcome.DUPLICATE
-        case Rejection() | Failure():
-            return result.cause
-
-
-def _detail(result: Report | Rejection | Failure | Duplicate | StoppedEarly) -> str:
-    match result:
-        case StoppedEarly():
-            return f"stopped early: accuracy {result.rung_accuracy:.3f} at the rung was too low"
-        case Report():
-            return ""
-        case Duplicate():
-            return f"the same network as job {result.of}"
+            return Outcome.DUPLICATE, f"the same network as job {result.of}"
         case Rejection() | Failure():  # a candidate's message may contain lone surrogates
-            return without_surrogates(result.detail)
+            return result.cause, without_surrogates(result.detail)
 
 
 def _insertion(evolution: Evolution, trial: Trial, report: Report | None) -> Insertion | None:

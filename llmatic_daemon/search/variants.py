@@ -34,22 +34,17 @@ from llmatic_daemon.search.operators import Archives
 from llmatic_daemon.search.rules import Rules
 from llmatic_daemon.search.similarity import similarity
 
+_prompt = partial(Prompt, kind=PromptKind.MUTATION, version=1)
 #: Prompts that belong to variants and not to a folder: no file can have such an id.
-CREATE = Prompt(
+CREATE = _prompt(
     id="variant:create",
-    kind=PromptKind.MUTATION,
     text="Create a network that inherits from nn.Module and performs better than the above.",
-    version=1,
 )
-SAMPLE = Prompt(id=SAMPLE_PROMPT_ID, kind=PromptKind.MUTATION, text="Draw a network afresh.", version=1)
-CHANGE = Prompt(
-    id=CHANGE_PROMPT_ID, kind=PromptKind.MUTATION, text="Change the network in one place.", version=1
-)
-HISTORY = Prompt(
+SAMPLE = _prompt(id=SAMPLE_PROMPT_ID, text="Draw a network afresh.")
+CHANGE = _prompt(id=CHANGE_PROMPT_ID, text="Change the network in one place.")
+HISTORY = _prompt(
     id="variant:history",
-    kind=PromptKind.MUTATION,
     text="These networks were tried, with the accuracies given. Propose one that is more accurate.",
-    version=1,
 )
 #: By how much the temperature of an individual changes in a fixed population (Nasir 2024, section 4.2).
 POPULATION_STEP = 0.1

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,6 +59,7 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             "Current status of the search, from memory.",
             schemas.StatusAnswer,
             partial(_status, sources),
+            faults={},
         ),
         _get(
             "/archives/network",
@@ -66,7 +67,6 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             schemas.NetworkArchive,
             partial(_archive, reader, schemas.NetworkArchive, History.elites_from),
             page,
-            _UNREADABLE,
         ),
         _get(
             "/archives/prompt",
@@ -74,7 +74,6 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             schemas.PromptArchive,
             partial(_archive, reader, schemas.PromptArchive, History.prompt_elites_from),
             page,
-            _UNREADABLE,
         ),
         _get(
             "/candidates",
@@ -82,7 +81,6 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             schemas.Candidates,
             partial(_candidates, reader),
             (_NUMBER, _LIMIT),
-            _UNREADABLE,
         ),
         Route(
             path=f"{PREFIX}/evaluations",
@@ -105,7 +103,6 @@ def routes(sources: Sources) -> tuple[Route, ...]:
             "Every version of every prompt, with its results.",
             schemas.Prompts,
             partial(_prompts, sources),
-            faults=_UNREADABLE,
         ),
         Route(
             path=f"{PREFIX}/events",
@@ -126,7 +123,7 @@ def _get(
     kind: type,
     answer: Callable[..., Any],
     parameters: tuple[Parameter, ...] = (),
-    faults: dict[int, str] | None = None,
+    faults: Mapping[int, str] = _UNREADABLE,
 ) -> Route:
     """Return a route that responds with a record as JSON."""
 

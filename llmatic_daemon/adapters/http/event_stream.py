@@ -66,8 +66,6 @@ class EventStream:
                 self._send("pause", {"is_paused": is_paused})
             case events.SlotsResized(num_slots=num_slots):
                 self._send("slots", {"num_slots": num_slots})
-            case _:
-                pass
 
     async def read(self, after: int | None) -> AsyncIterator[bytes]:
         """Read events as they are sent, for as long as the reader keeps up.

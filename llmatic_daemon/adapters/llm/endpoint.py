@@ -191,7 +191,7 @@ class Endpoint:
 
         policy = self._policy
         return tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_is_passing),
+            retry=tenacity.retry_if_exception_type((errors.EndpointOverloaded, errors.EndpointFailed)),
             stop=tenacity.stop_after_attempt(policy.max_tries),
             wait=tenacity.wait_random_exponential(policy.retry_s, policy.max_retry_s),
             sleep=self._pause,
@@ -213,7 +213,8 @@ class Endpoint:
                 return await self._call(request, number, is_probe=is_probe)
             finally:
                 if is_probe:
-                    self._after_probe()
+                    self.breaker.abandoned()  # if this probe was cancelled, another one is allowed
+                    self.on_change()
 
     async def _call(self, request: Request, number: int, *, is_probe: bool) -> Completion | TooLong:
         started = self._clock()
@@ -266,17 +267,13 @@ class Endpoint:
         elif not isinstance(error, errors.EndpointRefused):
             self._served = None  # another server may answer next time
         self._num_failed += 1
-        if self.breaker.failed(is_probe=is_probe, is_hopeless=_is_hopeless(error)):
+        is_hopeless = isinstance(error, errors.EndpointRefused) and error.concerns_all
+        if self.breaker.failed(is_probe=is_probe, is_hopeless=is_hopeless):
             self._is_out.set()
             self._complain(error)
         if self.breaker.is_open:
             self.on_change()
             raise EndpointOut(str(error)) from error
-
-    def _after_probe(self) -> None:
-        """Allow another probe if this one was cancelled, and wake waiting requests."""
-        self.breaker.abandoned()
-        self.on_change()
 
     def _complain(self, error: errors.WriterUnavailable) -> None:
         level = logging.ERROR if isinstance(error, errors.EndpointRefused) else logging.WARNING
@@ -301,15 +298,6 @@ _OUTCOMES = {
     errors.EndpointTimeout: CallOutcome.TIMEOUT,
     errors.EndpointRefused: CallOutcome.REFUSED,
 }
-
-
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, errors.EndpointOverloaded | errors.EndpointFailed)
-
-
-def _is_hopeless(error: errors.WriterUnavailable) -> bool:
-    """Return whether the server would reject every other request too: for a wrong key or address."""
-    return isinstance(error, errors.EndpointRefused) and error.concerns_all
 
 
 @contextlib.contextmanager

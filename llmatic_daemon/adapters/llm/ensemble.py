@@ -139,11 +139,5 @@ class LLMWriter(Writer):
             except WriterUnavailable as error:
                 logger.warning("%s; retried with the next request", error, extra=_EXTRA)
             else:
-                limit = served.max_input_tokens or "an unknown number of"
-                logger.info(
-                    "endpoint %r serves %s, for requests of %s tokens",
-                    endpoint.name,
-                    served.model,
-                    limit,
-                    extra=_EXTRA,
-                )
+                facts = (endpoint.name, served.model, served.max_input_tokens or "an unknown number of")
+                logger.info("endpoint %r serves %s, for requests of %s tokens", *facts, extra=_EXTRA)

@@ -89,10 +89,9 @@ class OpenAIClient(Client):
 
     async def generate(self, request: Request, served: Served) -> Completion | TooLong:
         """Request one completion."""
-        length = responses.Length(
-            round(len(_text(request, chat=self._chat).encode(errors="replace")) / _BYTES_PER_TOKEN),
-            served.max_input_tokens,
-        )
+        text = request.system + request.question if self._chat else request.continuation
+        num_tokens = round(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)
+        length = responses.Length(num_tokens, served.max_input_tokens)
         if length.is_too_much:
             return length.complaint()
         try:
@@ -157,10 +156,6 @@ def _openai() -> Any:
             "writer.kind = \"openai\" needs the package 'openai'; pip install 'llmatic-daemon[openai]'"
         ) from error
     return openai
-
-
-def _text(request: Request, *, chat: bool) -> str:
-    return request.system + request.question if chat else request.continuation
 
 
 def _explained(error: Exception, url: str) -> errors.WriterUnavailable:

@@ -8,14 +8,7 @@ from urllib.parse import urlsplit
 
 from llmatic_daemon.adapters.llm import responses
 from llmatic_daemon.adapters.llm.endpoint import Client, ClientOptions, Served
-from llmatic_daemon.domain import Completion, Request, TooLong
-from llmatic_daemon.domain.errors import (
-    ConfigurationError,
-    EndpointFailed,
-    EndpointOverloaded,
-    EndpointRefused,
-    WriterUnavailable,
-)
+from llmatic_daemon.domain import Completion, Request, TooLong, errors
 from llmatic_daemon.domain.text import without_surrogates
 
 if TYPE_CHECKING:
@@ -64,7 +57,7 @@ class TGIClient(Client):
         """Request `/info`."""
         info = await self._fetch("GET", "/info")
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
-            raise EndpointFailed(
+            raise errors.EndpointFailed(
                 f"{self._url}/info must describe a model, got {responses.quote(json.dumps(info))}; "
                 'for other servers set writer.kind = "openai"'
             )
@@ -94,7 +87,7 @@ class TGIClient(Client):
             answer = await self._ask(text, request)
         except Exception as error:
             fault = _explained(error, self._url)
-            if isinstance(fault, EndpointRefused) and responses.is_length_complaint(str(fault)):
+            if isinstance(fault, errors.EndpointRefused) and responses.is_length_complaint(str(fault)):
                 return length.complaint()
             raise fault from error
         return self._completion(answer, text, request, served)
@@ -109,7 +102,7 @@ class TGIClient(Client):
             return responses.Length(num_bytes, limit)
         tokens = await self._fetch("POST", "/tokenize", {"inputs": text})
         if not isinstance(tokens, list):
-            raise EndpointFailed(f"{self._url}/tokenize must answer with a list of tokens")
+            raise errors.EndpointFailed(f"{self._url}/tokenize must answer with a list of tokens")
         return responses.Length(len(tokens), limit)
 
     async def _ask(self, text: str, request: Request) -> Any:
@@ -132,7 +125,7 @@ class TGIClient(Client):
         """Check an answer, because the library accepts `{}` with status 200."""
         text, details = answer.generated_text, answer.details
         if not isinstance(text, str):
-            raise EndpointFailed(
+            raise errors.EndpointFailed(
                 f"{self._url} must answer with generated_text, got {responses.quote(repr(answer))}"
             )
         return Completion(
@@ -178,7 +171,7 @@ def _check_environment(url: str) -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             "HF_HUB_OFFLINE must not be set, because huggingface_hub would not call "
             f'{url}; unset it, or use writer.kind = "openai"'
         )
@@ -192,21 +185,21 @@ def _count(info: Mapping[str, Any], name: str) -> int | None:
     return responses.counted(info.get(name)) or None
 
 
-def _explained(error: Exception, url: str) -> WriterUnavailable:
+def _explained(error: Exception, url: str) -> errors.WriterUnavailable:
     """Map huggingface_hub's exceptions to the errors of `WriterUnavailable`."""
-    from huggingface_hub import errors
+    from huggingface_hub import errors as theirs
 
     said = responses.quote(str(error))
-    if isinstance(error, errors.InferenceTimeoutError | TimeoutError):
+    if isinstance(error, theirs.InferenceTimeoutError | TimeoutError):
         return responses.timed_out(url)
-    if isinstance(error, errors.OverloadedError):
-        return EndpointOverloaded(f"{url} has no room: {said}")
-    if isinstance(error, errors.ValidationError):
-        return EndpointRefused(f"{url} rejects the request: {said}", concerns_all=False)
-    if isinstance(error, errors.GenerationError | errors.IncompleteGenerationError):
-        return EndpointFailed(f"{url} failed during generation: {said}")
-    answered = error.__cause__ if isinstance(error, errors.TextGenerationError) else error
-    if isinstance(answered, errors.HfHubHTTPError) and answered.response is not None:
+    if isinstance(error, theirs.OverloadedError):
+        return errors.EndpointOverloaded(f"{url} has no room: {said}")
+    if isinstance(error, theirs.ValidationError):
+        return errors.EndpointRefused(f"{url} rejects the request: {said}", concerns_all=False)
+    if isinstance(error, theirs.GenerationError | theirs.IncompleteGenerationError):
+        return errors.EndpointFailed(f"{url} failed during generation: {said}")
+    answered = error.__cause__ if isinstance(error, theirs.TextGenerationError) else error
+    if isinstance(answered, theirs.HfHubHTTPError) and answered.response is not None:
         response = answered.response
         return responses.status_fault(response.status_code, responses.quote(response.text), url)
     if isinstance(error, json.JSONDecodeError):
@@ -214,7 +207,7 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
     if isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS):
         return _no_connection(url, error)
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
-        return EndpointFailed(f"{url} must answer with a completion, got {said}")
+        return errors.EndpointFailed(f"{url} must answer with a completion, got {said}")
     raise error  # a bug in this package
 
 
@@ -222,5 +215,5 @@ def _explained(error: Exception, url: str) -> WriterUnavailable:
 _TRANSPORTS = ("httpx", "httpcore", "aiohttp")
 
 
-def _no_connection(url: str, error: Exception) -> WriterUnavailable:
+def _no_connection(url: str, error: Exception) -> errors.WriterUnavailable:
     return responses.unreachable(url, str(error) or type(error).__name__)

@@ -5,22 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.metrics import catalog
 from llmatic_daemon.adapters.metrics.registry import Instruments
-from llmatic_daemon.domain import (
-    ArmFigures,
-    Call,
-    CommitResult,
-    DevicePhase,
-    Difference,
-    EndpointState,
-    Outcome,
-    Placement,
-    PromptSet,
-    SearchStatus,
-    Uplift,
-    events,
-)
+from llmatic_daemon.domain import events
 from llmatic_daemon.domain.sandbox import Layer
 
 #: Label of requests for which there is no route.
@@ -46,13 +34,13 @@ class Metrics:
     ) -> None:
         self._instruments = made = Instruments()
         self._clock = clock
-        self._view: Callable[[], SearchStatus] | None = None
-        self._endpoints: Callable[[], tuple[EndpointState, ...]] = tuple
+        self._view: Callable[[], domain.SearchStatus] | None = None
+        self._endpoints: Callable[[], tuple[domain.EndpointState, ...]] = tuple
         self._config = {"config_hash": "", "task": ""}
         self._prompts = frozenset[str]()
         #: Phase of each slot; phase of each busy device worker with its start.
         self._slots: dict[int, str] = {}
-        self._devices: dict[str, tuple[DevicePhase, float]] = {}
+        self._devices: dict[str, tuple[domain.DevicePhase, float]] = {}
         #: First dispatch of each unsettled job, in seconds since 1970; the running ones.
         self._unsettled: dict[int, float] = {}
         self._running = set[int]()
@@ -70,7 +58,9 @@ class Metrics:
     # --- sources ------------------------------------------------------------------------
 
     def watch(
-        self, view: Callable[[], SearchStatus], endpoints: Callable[[], tuple[EndpointState, ...]]
+        self,
+        view: Callable[[], domain.SearchStatus],
+        endpoints: Callable[[], tuple[domain.EndpointState, ...]],
     ) -> None:
         """Set the functions that return the search and the LLM servers at each scrape."""
         self._view, self._endpoints = view, endpoints
@@ -81,7 +71,7 @@ class Metrics:
         self._instruments.training_timeout_seconds.set(training_timeout_s)
         self._instruments.last_commit_timestamp_seconds.set(time.time())  # counts from here
 
-    def use(self, prompts: PromptSet) -> None:
+    def use(self, prompts: domain.PromptSet) -> None:
         """Export the active prompts, each as 0 at first, and no others."""
         made, ids = self._instruments, frozenset(prompt.id for prompt in prompts.all)
         made.prompt_set_loaded_timestamp_seconds.set(time.time())
@@ -155,8 +145,6 @@ class Metrics:
                 made.db_checked_timestamp_seconds.set(time.time())
             case events.LoopLagMeasured(longest_s=longest_s):
                 made.event_loop_lag_seconds.set(longest_s)
-            case _:
-                pass
 
     def _change_slot(self, slot: int, phase: str) -> None:
         """Move a slot from one phase to another."""
@@ -169,15 +157,15 @@ class Metrics:
             made.slot_state.labels(name, phase).set(1)
         self._slots[slot] = phase
 
-    def _count_commit(self, result: CommitResult, duration_s: float) -> None:
+    def _count_commit(self, result: domain.CommitResult, duration_s: float) -> None:
         """Count an attempt to commit."""
         made = self._instruments
         made.commits.labels(result.value).inc()
         made.commit_duration_seconds.observe(duration_s)
-        if result is CommitResult.KEPT:
+        if result is domain.CommitResult.KEPT:
             made.phase_duration_seconds.labels("commit").observe(duration_s)
 
-    def _count_placement(self, placement: Placement) -> None:
+    def _count_placement(self, placement: domain.Placement) -> None:
         """Count a placement."""
         made = self._instruments
         self._running.discard(placement.job.number)
@@ -186,7 +174,7 @@ class Metrics:
         made.last_commit_timestamp_seconds.set(time.time())
         made.candidates.labels(placement.outcome.value).inc()
         made.gpu_seconds.inc(placement.durations.train_s)
-        if placement.outcome is Outcome.STOPPED:
+        if placement.outcome is domain.Outcome.STOPPED:
             rest_s = placement.durations.train_s * (1 / placement.cost - 1)
             made.training_seconds_saved.labels("rung").inc(rest_s)
         made.llm_fallbacks.inc(placement.fallback)
@@ -201,7 +189,7 @@ class Metrics:
             made.prompt_selected.labels(placement.prompt).inc()
             made.prompt_success.labels(placement.prompt).inc(placement.status.added)
 
-    def _count_insertions(self, placement: Placement) -> None:
+    def _count_insertions(self, placement: domain.Placement) -> None:
         made = self._instruments
         if placement.cell is not None:
             made.archive_insertions.labels("network", placement.status.value).inc()
@@ -214,7 +202,7 @@ class Metrics:
         if placement.offer is not None:
             made.archive_insertions.labels("prompt", placement.offer.status.value).inc()
 
-    def _count_call(self, call: Call) -> None:
+    def _count_call(self, call: domain.Call) -> None:
         """Count a call of an LLM endpoint."""
         made = self._instruments
         made.llm_requests.labels(call.endpoint, call.outcome.value).inc()
@@ -226,7 +214,7 @@ class Metrics:
         made.llm_tokens.labels("completion").inc(call.completion.num_tokens)
         made.llm_finish.labels(reason if reason in catalog.FINISH_REASONS else "other").inc()
 
-    def _change_device(self, device: str, phase: DevicePhase | None) -> None:
+    def _change_device(self, device: str, phase: domain.DevicePhase | None) -> None:
         """Count the time of the last phase, and start the next one."""
         self._instruments.learn("device", [device])
         self._count_busy(device)
@@ -257,7 +245,7 @@ class Metrics:
             self._count_busy(device)
         return self._instruments.exposition()
 
-    def _read_search(self, now: SearchStatus) -> None:
+    def _read_search(self, now: domain.SearchStatus) -> None:
         made = self._instruments
         for name, cells, filled in (
             ("network", now.network_cells, now.filled_network_cells),
@@ -288,13 +276,13 @@ class Metrics:
         made.archive_median_objective.set(now.median_objective or 0.0)
         made.oldest_job_timestamp_seconds.set(min(self._unsettled.values(), default=0.0))
 
-    def _read_uplift(self, uplift: Uplift | None) -> None:
+    def _read_uplift(self, uplift: domain.Uplift | None) -> None:
         made = self._instruments
         for kind in catalog.UPLIFT_KINDS:
-            difference: Difference | None = getattr(uplift, kind, None)
+            difference: domain.Difference | None = getattr(uplift, kind, None)
             for bound in catalog.BOUNDS:
                 made.uplift_ratio.labels(kind, bound).set(getattr(difference, bound, math.nan))
         for arm in catalog.ARMS:
-            figures: ArmFigures | None = getattr(uplift, arm, None)
+            figures: domain.ArmFigures | None = getattr(uplift, arm, None)
             for state in catalog.ARM_STATES:
                 made.arm_candidates.labels(arm, state).set(getattr(figures, f"num_{state}", 0))

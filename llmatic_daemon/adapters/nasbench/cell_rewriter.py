@@ -28,7 +28,7 @@ class CellRewriter(Writer):
         child = parents[0]
         for attempt in range(_MAX_TRIES):
             if crosses and attempt < _MAX_TRIES // 2:
-                child = _crossed(parents, rng)
+                child = Cell(tuple(rng.choice(parents).operations[edge] for edge in range(len(EDGES))))
             else:
                 choice = wanted if attempt < _MAX_TRIES // 2 else list(OPERATIONS)
                 child = _changed(parents[0], choice, request.temperature, rng)
@@ -49,7 +49,3 @@ def _changed(cell: Cell, wanted: list[str], temperature: float, rng: Random) -> 
         if others:
             cell = cell.with_operation(edge, rng.choice(others))
     return cell
-
-
-def _crossed(parents: list[Cell], rng: Random) -> Cell:
-    return Cell(tuple(rng.choice(parents).operations[edge] for edge in range(len(EDGES))))

@@ -5,7 +5,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,12 @@ class TableRow:
             raise ValueError(f"train_s_200 must be seconds, got {self.train_s}")
 
 
-class Table(Mapping[str, TableRow]):
+class Table(dict[str, TableRow]):
     """The results of all cells on one data set, by the texts of the cells."""
 
     def __init__(self, data_set: str, rows: Mapping[str, TableRow]) -> None:
+        super().__init__(rows)
         self.data_set = data_set
-        self._rows = rows
 
     @classmethod
     def read(cls, file: Path, data_set: str) -> "Table":
@@ -84,18 +84,6 @@ class Table(Mapping[str, TableRow]):
                 f"the benchmark's data set must be one of {', '.join(DATA_SETS)}, got {data_set!r}"
             )
         return cls(data_set, dict(_rows(_reader(file), file, data_set)))
-
-    def __getitem__(self, cell: str) -> TableRow:
-        """Return the results of a cell."""
-        return self._rows[cell]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the texts of all cells."""
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        """Return the number of cells."""
-        return len(self._rows)
 
 
 def data_sets_of(file: Path) -> tuple[str, ...]:

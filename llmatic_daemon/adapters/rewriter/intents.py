@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 
 from llmatic_daemon.adapters.rewriter import edits
 from llmatic_daemon.adapters.rewriter.context import EditContext
@@ -106,21 +107,12 @@ def _add_residuals(chain: Chain, context: EditContext) -> Chain | None:
     return _several(chain, context, *[edits.add_residual] * number)
 
 
-def _widen(chain: Chain, context: EditContext) -> Chain | None:
+def _resize(chain: Chain, context: EditContext, *, grow: bool) -> Chain | None:
+    """Resize the whole network, or one to four layers."""
     if context.chance(0.3):
-        return scaled(chain, context.factor())
-    return _repeated(edits.widen_layer, chain, context)
-
-
-def _shrink(chain: Chain, context: EditContext) -> Chain | None:
-    if context.chance(0.3):
-        return scaled(chain, 1 / context.factor())
-    return _repeated(edits.narrow_layer, chain, context)
-
-
-def _repeated(edit: Edit, chain: Chain, context: EditContext) -> Chain | None:
+        return scaled(chain, context.factor() if grow else 1 / context.factor())
     number = 1 + context.rng.randrange(1 + round(3 * context.strength))
-    return _several(chain, context, *[edit] * number)
+    return _several(chain, context, *[edits.widen_layer if grow else edits.narrow_layer] * number)
 
 
 def _improve(chain: Chain, context: EditContext) -> Chain | None:
@@ -181,8 +173,8 @@ _EDITS: dict[Intent, Edit] = {
     Intent.ADD_NORMALISATION: edits.add_normalisation,
     Intent.ADD_RECURRENT: edits.add_recurrent,
     Intent.REMOVE_LAYER: edits.remove_layer,
-    Intent.WIDEN: _widen,
-    Intent.SHRINK: _shrink,
+    Intent.WIDEN: partial(_resize, grow=True),
+    Intent.SHRINK: partial(_resize, grow=False),
     Intent.CHANGE_ACTIVATION: _change_activation,
     Intent.IMPROVE: _improve,
     Intent.IMPROVE_AND_SHRINK: _improve_and_shrink,

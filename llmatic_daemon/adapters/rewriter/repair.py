@@ -75,12 +75,9 @@ def _tidied(chain: steps.Chain) -> steps.Chain:
 
 
 def _is_flat(chain: list[steps.Step]) -> bool:
-    views = [
-        step
-        for step in chain
-        if isinstance(step, steps.Flatten | steps.Collapse | steps.Rows | steps.SplitStep)
-    ]
-    return bool(views) and isinstance(views[-1], steps.Flatten | steps.Collapse)
+    views = (steps.Flatten, steps.Collapse, steps.Rows, steps.SplitStep)
+    last = next((step for step in reversed(chain) if isinstance(step, views)), None)
+    return isinstance(last, steps.Flatten | steps.Collapse)
 
 
 def _headed(chain: steps.Chain, context: EditContext) -> steps.Chain:

@@ -100,19 +100,9 @@ def shape_after(step: steps.Step, before: Shape) -> Shape:
         case steps.Norm(kind="layer" | "group"), _ if prod(before[-1:] if len(before) < 3 else before) < 2:
             # The normalisation of a single value is always 0.
             raise Misfit(step, before)
-        case (
-            steps.Conv()
-            | steps.Pool()
-            | steps.GlobalPool()
-            | steps.Dense()
-            | steps.Recurrent()
-            | steps.Rows()
-            | steps.SplitStep()
-            | steps.Collapse(),
-            _,
-        ):
-            raise Misfit(step, before)
-    return before
+        case steps.Norm() | steps.Activation() | steps.Dropout(), _:
+            return before
+    raise Misfit(step, before)
 
 
 def _slide(

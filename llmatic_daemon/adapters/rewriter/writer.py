@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 from time import monotonic
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.rewriter.context import EditContext, SizeLimits
 from llmatic_daemon.adapters.rewriter.crossover import crossover
 from llmatic_daemon.adapters.rewriter.intents import Intent, intent_of, rewrite, small_change
@@ -14,14 +15,6 @@ from llmatic_daemon.adapters.rewriter.repair import repair
 from llmatic_daemon.adapters.rewriter.shape_inference import measure
 from llmatic_daemon.adapters.rewriter.steps import Activation, Chain, Conv, Dense, Flatten
 from llmatic_daemon.adapters.rewriter.unparsed import edit_unparsed
-from llmatic_daemon.domain import (
-    CHANGE_PROMPT_ID,
-    SAMPLE_PROMPT_ID,
-    Completion,
-    Operator,
-    PromptKind,
-    Request,
-)
 from llmatic_daemon.domain.ports import Writer
 
 _MAX_TRIES = 12
@@ -40,22 +33,24 @@ class OfflineRewriter(Writer):
     prompt `SAMPLE_PROMPT_ID` it applies up to 12 edits of any kind.
     """
 
-    async def complete(self, request: Request) -> Completion:
+    async def complete(self, request: domain.Request) -> domain.Completion:
         """Return a whole file for one request. No parent source makes it raise an error."""
         started = monotonic()
         text = _Rewrite(request).text()
-        return Completion(text=text, writer="offline", model="rewriter", duration_s=monotonic() - started)
+        return domain.Completion(
+            text=text, writer="offline", model="rewriter", duration_s=monotonic() - started
+        )
 
 
 class _Rewrite:
     """The rewrite for one request."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: domain.Request) -> None:
         self._request = request
         self._rng = Random(request.seed)
         self._intent = (
             self._rng.choice(list(Intent))
-            if request.prompt.id == CHANGE_PROMPT_ID
+            if request.prompt.id == domain.CHANGE_PROMPT_ID
             else intent_of(request.prompt.id, request.prompt.text)
         )
         self._context = EditContext(
@@ -72,7 +67,7 @@ class _Rewrite:
         if not readable:
             return self._unparsed()
         chain, class_name = readable[0]
-        if self._request.prompt.id == SAMPLE_PROMPT_ID:
+        if self._request.prompt.id == domain.SAMPLE_PROMPT_ID:
             changed = self._drawn(chain)
         elif self._is_crossover and len(readable) > 1:
             changed = self._crossed(chain, [donor for donor, _ in readable[1:]])
@@ -82,8 +77,8 @@ class _Rewrite:
 
     @property
     def _is_crossover(self) -> bool:
-        crosses = self._request.operator is Operator.CROSSOVER
-        return crosses or self._request.prompt.kind is PromptKind.CROSSOVER
+        crosses = self._request.operator is domain.Operator.CROSSOVER
+        return crosses or self._request.prompt.kind is domain.PromptKind.CROSSOVER
 
     def _read(self, source: str) -> tuple[Chain, str] | None:
         try:

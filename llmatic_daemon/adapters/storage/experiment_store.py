@@ -174,7 +174,7 @@ class ExperimentStore:
         ]
 
     def _finished(self, row: tuple[Any, ...]) -> Finished:
-        number, variant, data_set, seed, fingerprint, ended_at, duration_s, reason, *counts = row
+        number, variant, data_set, seed, *facts = row
 
         def parts(table: str) -> list[list[Any]]:
             query = f"SELECT * FROM {table} WHERE run = ?"
@@ -182,11 +182,7 @@ class ExperimentStore:
 
         return Finished(
             run=RunKey(variant, data_set, seed),
-            fingerprint=fingerprint,
-            ended_at=ended_at,
-            duration_s=duration_s,
-            reason=reason,
-            **dict(zip(_COUNTS, counts, strict=True)),
+            **dict(zip(_FACTS, facts, strict=True)),
             improvements=tuple(Improvement(*part) for part in parts("improvements")),
             windows=tuple(WindowFacts(*part) for part in parts("windows")),
             elites=tuple(KeptElite(*part) for part in parts("elites")),
@@ -194,6 +190,8 @@ class ExperimentStore:
 
 
 _COUNTS = ("num_settled", "num_queries", "num_looks", "cost")
+#: Columns of a run after its key, in their order.
+_FACTS = ("fingerprint", "ended_at", "duration_s", "reason", *_COUNTS)
 
 
 def _lock(lock: int, folder: Path) -> None:
@@ -249,15 +247,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
 
 
 def _insert(write: sqlite3.Connection, ended: Finished) -> None:
-    numbers = [getattr(ended, name) for name in _COUNTS]
-    values = (
-        *astuple(ended.run),
-        ended.fingerprint,
-        ended.ended_at,
-        ended.duration_s,
-        ended.reason,
-        *numbers,
-    )
+    values = (*astuple(ended.run), *(getattr(ended, name) for name in _FACTS))
     marks = ", ".join("?" * len(values))
     number = write.execute(f"INSERT INTO runs VALUES (NULL, {marks})", values).lastrowid
     for table, parts in (

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.storage import database_file, schema, stored_status, verification
 from llmatic_daemon.adapters.storage.history_records import (
     Ancestor,
@@ -35,15 +35,6 @@ from llmatic_daemon.adapters.storage.sqlite_store import (
 )
 from llmatic_daemon.adapters.storage.state_folder import database_path
 from llmatic_daemon.adapters.storage.verification import LogTotals
-from llmatic_daemon.domain import (
-    Audit,
-    Checkpoint,
-    Comparison,
-    Identity,
-    Placement,
-    Tessellation,
-    TrainerDeath,
-)
 from llmatic_daemon.domain.errors import ConfigurationError, StateVersionError, UserError
 from llmatic_daemon.domain.ports import Entry
 
@@ -78,12 +69,10 @@ class History:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def identity(self) -> Identity:
+    def identity(self) -> domain.Identity:
         """Return what the state belongs to.
 
         Raises:
@@ -94,13 +83,13 @@ class History:
             raise UserError(f"the search in {str(self._folder)!r} has not begun; start it once")
         return found
 
-    def checkpoint(self) -> Checkpoint | None:
+    def checkpoint(self) -> domain.Checkpoint | None:
         """Return what the next start begins with; None when it folds the whole log."""
         return self._ask(checkpoint_rows.read)
 
-    def log(self, after: Checkpoint | None = None) -> Iterator[Entry]:
+    def log(self, after: domain.Checkpoint | None = None) -> Iterator[Entry]:
         """Read placements, editions, audits and deaths, oldest first, a page at a time."""
-        after = after or Checkpoint()
+        after = after or domain.Checkpoint()
         between = self._ask(partial(entries_between, after=after))
         last = after.num_settled
         while page := self._ask(partial(placement_rows.read_page, after=last, size=PAGE_SIZE)):
@@ -108,9 +97,9 @@ class History:
             last = page[-1].number
         yield from between
 
-    def placements(self) -> Iterator[Placement]:
+    def placements(self) -> Iterator[domain.Placement]:
         """Read all placements, oldest first."""
-        return (entry for entry in self.log() if isinstance(entry, Placement))
+        return (entry for entry in self.log() if isinstance(entry, domain.Placement))
 
     def totals(self) -> LogTotals:
         """Return what counts the entries of the log for `check`; nothing is counted yet."""
@@ -132,7 +121,7 @@ class History:
         with self.moment():
             return self._ask(partial(stored_status.read, folder=self._folder))
 
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> domain.Comparison | None:
         """Return the last comparison of both arms; None: there never was a control arm."""
         return self._ask(arm_rows.read)
 
@@ -151,12 +140,12 @@ class History:
         Raises:
             UserError: there is no such order.
         """
-        column = _ORDERS.get(order)
-        if column is None:
-            raise UserError(f"elites can be ordered by {', '.join(_ORDERS)}, not by {order!r}")
-        return self._elites(f"ORDER BY {column}, cell")
+        if order not in get_args(Order):
+            raise UserError(f"elites can be ordered by {', '.join(get_args(Order))}, not by {order!r}")
+        direction = "DESC" if order == "objective" else "ASC"
+        return self._elites(f"ORDER BY {order} {direction}, cell")
 
-    def page(self, after: int, size: int) -> list[Placement]:
+    def page(self, after: int, size: int) -> list[domain.Placement]:
         """Read at most `size` placements that follow a number of the log, oldest first."""
         return self._ask(partial(placement_rows.read_page, after=after, size=size))
 
@@ -172,7 +161,7 @@ class History:
         rows = self._named_rows(f"{_ELITES} {which}", *values)
         return _records(_ELITE, [{**row, "measures": row} for row in rows])
 
-    def placement(self, job: int) -> Placement:
+    def placement(self, job: int) -> domain.Placement:
         """Return all that is known of a settled job.
 
         Raises:
@@ -186,11 +175,11 @@ class History:
             )
         return found
 
-    def audit(self, job: int) -> Audit | None:
+    def audit(self, job: int) -> domain.Audit | None:
         """Return what a second training of a network has said; None when there was none."""
         return self._ask(lambda connection: audit_rows.read(connection, job))
 
-    def deaths(self, job: int) -> list[TrainerDeath]:
+    def deaths(self, job: int) -> list[domain.TrainerDeath]:
         """Return the deaths of trainers that worked on a network, oldest first."""
         return self._ask(partial(death_rows.of_job, job=job))
 
@@ -231,10 +220,10 @@ class History:
             raise UserError(f"graph {digest!r} was emptied by gc; its source gives it again")
         return graph.encode()
 
-    def centroids(self) -> Tessellation:
+    def centroids(self) -> domain.Tessellation:
         """Return the cells of both archives; none before the first start has made them."""
         query = "SELECT x, y FROM centroids WHERE archive = ? ORDER BY cell"
-        return Tessellation(
+        return domain.Tessellation(
             network=tuple(self._rows(query, "network")), prompt=tuple(self._rows(query, "prompt"))
         )
 
@@ -293,18 +282,15 @@ class History:
             raise self._unreadable(error) from error
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+        return self._ask(lambda connection: connection.execute(query, values).fetchall())
 
     def _named_rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        try:
-            cursor = self._connection.execute(query, values)
+        def read(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+            cursor = connection.execute(query, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+
+        return self._ask(read)
 
     def _unreadable(self, error: sqlite3.Error) -> ConfigurationError:
         return ConfigurationError(
@@ -330,14 +316,6 @@ SELECT prompt, version, kind, text,
     WHERE edition_prompts.prompt = prompt_versions.prompt
     AND edition_prompts.version = prompt_versions.version) AS adopted_at
 FROM prompt_versions WHERE prompt = ? ORDER BY version"""
-_ORDERS = {
-    "objective": "objective DESC",
-    "flops": "flops",
-    "num_parameters": "num_parameters",
-    "width_to_depth": "width_to_depth",
-    "cell": "cell",
-    "job": "job",
-}
 #: All but the source, which may be long.
 _ELITES = """
 SELECT cell, job, objective, test_accuracy, num_parameters, flops, width, depth,

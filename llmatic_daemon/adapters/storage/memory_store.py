@@ -8,23 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+from llmatic_daemon import domain
 from llmatic_daemon.adapters.storage.json_format import AUDITS, DEATHS, PLACEMENTS
 from llmatic_daemon.adapters.storage.sqlite_store import check_artefacts
-from llmatic_daemon.domain import (
-    Artefacts,
-    Audit,
-    Checkpoint,
-    Comparison,
-    Duplicate,
-    Edition,
-    Identity,
-    Job,
-    Operator,
-    Outcome,
-    Placement,
-    Tessellation,
-    TrainerDeath,
-)
 from llmatic_daemon.domain.errors import ConfigurationError
 from llmatic_daemon.domain.ports import Entry, SearchStore
 
@@ -33,27 +19,27 @@ from llmatic_daemon.domain.ports import Entry, SearchStore
 class Memory:
     """What survives the daemon; a second store on the same memory is a restart."""
 
-    identity: Identity | None = None
-    tessellation: Tessellation | None = None
-    editions: list[Edition] = field(default_factory=list)
-    audits: list[Audit] = field(default_factory=list)
-    deaths: list[TrainerDeath] = field(default_factory=list)
+    identity: domain.Identity | None = None
+    tessellation: domain.Tessellation | None = None
+    editions: list[domain.Edition] = field(default_factory=list)
+    audits: list[domain.Audit] = field(default_factory=list)
+    deaths: list[domain.TrainerDeath] = field(default_factory=list)
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     #: Jobs in the order in which they were released.
-    queue: deque[Job] = field(default_factory=deque)
-    running: dict[int, Job] = field(default_factory=dict)
+    queue: deque[domain.Job] = field(default_factory=deque)
+    running: dict[int, domain.Job] = field(default_factory=dict)
     num_jobs: int = 0
-    placements: list[Placement] = field(default_factory=list)
+    placements: list[domain.Placement] = field(default_factory=list)
     #: Jobs that are settled, and those whose elites were audited.
     settled: set[int] = field(default_factory=set)
     audited: set[int] = field(default_factory=set)
     #: By network digest, and whether initial networks count: how it ended first.
-    ends: dict[tuple[str, bool, bool], Duplicate] = field(default_factory=dict)
+    ends: dict[tuple[str, bool, bool], domain.Duplicate] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
-    checkpoint: Checkpoint | None = None
-    comparison: Comparison | None = None
+    checkpoint: domain.Checkpoint | None = None
+    comparison: domain.Comparison | None = None
 
 
 class MemoryStore(SearchStore):
@@ -64,24 +50,24 @@ class MemoryStore(SearchStore):
         for number in sorted(self.memory.running):
             self._release(self.memory.running[number], charged=True)
 
-    async def identity(self) -> Identity | None:
+    async def identity(self) -> domain.Identity | None:
         """Return what the memory belongs to."""
         return self.memory.identity
 
-    async def identify(self, identity: Identity) -> None:
+    async def identify(self, identity: domain.Identity) -> None:
         """Claim the memory for a search, or check that it belongs to it."""
         stored = self.memory.identity or identity
         self.memory.identity = stored
         if different := list(stored.differences(identity)):
             raise ConfigurationError(f"found another search: {'; '.join(different)}")
 
-    async def tessellation(self, make: Callable[[], Awaitable[Tessellation]]) -> Tessellation:
+    async def tessellation(self, make: Callable[[], Awaitable[domain.Tessellation]]) -> domain.Tessellation:
         """Return the centroids; make them the first time."""
         if self.memory.tessellation is None:
             self.memory.tessellation = await make()
         return self.memory.tessellation
 
-    async def dispatch(self, slot: int) -> Job:
+    async def dispatch(self, slot: int) -> domain.Job:
         """Claim the oldest released job, else a new one."""
         memory = self.memory
         if memory.queue:
@@ -89,16 +75,16 @@ class MemoryStore(SearchStore):
             job = replace(oldest, attempt=oldest.attempt + 1)
         else:
             memory.num_jobs += 1
-            job = Job(number=memory.num_jobs, attempt=1)
+            job = domain.Job(number=memory.num_jobs, attempt=1)
         memory.running[job.number] = job
         return job
 
-    async def release(self, job: Job, *, charged: bool) -> None:
+    async def release(self, job: domain.Job, *, charged: bool) -> None:
         """Give a job back."""
         if self._is_leased(job):
             self._release(self.memory.running[job.number], charged=charged)
 
-    async def commit(self, placement: Placement, artefacts: Artefacts) -> bool:
+    async def commit(self, placement: domain.Placement, artefacts: domain.Artefacts) -> bool:
         """Keep a placement, unless the fence refuses it."""
         check_artefacts(placement, artefacts)
         PLACEMENTS.write(placement)  # refuses what the real one cannot store
@@ -113,7 +99,7 @@ class MemoryStore(SearchStore):
             self.memory.comparison = self.memory.comparison.after(placement)
         return True
 
-    async def adopt(self, edition: Edition) -> None:
+    async def adopt(self, edition: domain.Edition) -> None:
         """Keep a prompt set."""
         if edition in self.memory.editions[-1:]:
             return
@@ -124,7 +110,7 @@ class MemoryStore(SearchStore):
                 raise ValueError(f"prompt {prompt.name} must keep its text")
         self.memory.editions.append(edition)
 
-    async def keep_audit(self, audit: Audit) -> None:
+    async def keep_audit(self, audit: domain.Audit) -> None:
         """Keep an audit."""
         if audit in self.memory.audits[-1:]:
             return
@@ -136,7 +122,7 @@ class MemoryStore(SearchStore):
         self.memory.audits.append(audit)
         self.memory.audited.add(audit.job)
 
-    async def keep_death(self, death: TrainerDeath, artefacts: Artefacts) -> None:
+    async def keep_death(self, death: domain.TrainerDeath, artefacts: domain.Artefacts) -> None:
         """Keep the death of a trainer."""
         check_artefacts(death, artefacts)
         DEATHS.write(death)  # refuses what the real one cannot store
@@ -155,11 +141,11 @@ class MemoryStore(SearchStore):
         """Return a source."""
         return self.memory.sources[digest]
 
-    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> Duplicate | None:
+    async def earlier(self, network_digest: str, *, initial: bool, stopped: bool) -> domain.Duplicate | None:
         """Find how the same network ended first."""
         return self.memory.ends.get((network_digest, initial, stopped))
 
-    async def compare(self, control_ratio: float) -> Comparison | None:
+    async def compare(self, control_ratio: float) -> domain.Comparison | None:
         """Go on with a comparison of both arms, or begin another one."""
         last, num_settled = self.memory.comparison, len(self.memory.placements)
         if last is not None and last.until is None:
@@ -167,11 +153,11 @@ class MemoryStore(SearchStore):
                 return last
             last = replace(last, until=num_settled)
         if control_ratio:
-            last = Comparison(control_ratio=control_ratio, since=num_settled)
+            last = domain.Comparison(control_ratio=control_ratio, since=num_settled)
         self.memory.comparison = last
         return last
 
-    async def checkpoint(self) -> Checkpoint | None:
+    async def checkpoint(self) -> domain.Checkpoint | None:
         """Return the last checkpoint, if it fits the log."""
         found, memory = self.memory.checkpoint, self.memory
         if found is None or found.num_settled > len(memory.placements):
@@ -179,13 +165,13 @@ class MemoryStore(SearchStore):
         fits = found.num_editions <= len(memory.editions) and found.num_audits <= len(memory.audits)
         return found if fits and found.num_deaths <= len(memory.deaths) else None
 
-    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def keep_checkpoint(self, checkpoint: domain.Checkpoint) -> None:
         """Replace the last checkpoint."""
         self.memory.checkpoint = checkpoint
 
-    async def log(self, after: Checkpoint | None = None) -> AsyncIterator[Entry]:
+    async def log(self, after: domain.Checkpoint | None = None) -> AsyncIterator[Entry]:
         """Read the log, oldest first."""
-        memory, after = self.memory, after or Checkpoint()
+        memory, after = self.memory, after or domain.Checkpoint()
         entries: list[Entry] = [
             *memory.editions[after.num_editions :],
             *memory.audits[after.num_audits :],
@@ -201,35 +187,37 @@ class MemoryStore(SearchStore):
     async def close(self) -> None:
         """Do nothing: what runs is released by the next start."""
 
-    def _keep_artefacts(self, entry: Placement | TrainerDeath, artefacts: Artefacts) -> None:
+    def _keep_artefacts(
+        self, entry: domain.Placement | domain.TrainerDeath, artefacts: domain.Artefacts
+    ) -> None:
         if artefacts.source is not None and entry.source_digest:
             self.memory.sources[entry.source_digest] = artefacts.source
         if artefacts.graph is not None and entry.network_digest:
             self.memory.graphs[entry.network_digest] = artefacts.graph
 
-    def _is_leased(self, job: Job) -> bool:
+    def _is_leased(self, job: domain.Job) -> bool:
         if not 1 <= job.number <= self.memory.num_jobs:
             raise ValueError(f"job {job.number} was never dispatched")
         running = self.memory.running.get(job.number)
         return running is not None and running.attempt == job.attempt
 
-    def _release(self, job: Job, *, charged: bool) -> None:
+    def _release(self, job: domain.Job, *, charged: bool) -> None:
         del self.memory.running[job.number]
         self.memory.queue.append(replace(job, num_charged=job.num_charged + charged))
 
-    def _settle(self, placement: Placement) -> None:
+    def _settle(self, placement: domain.Placement) -> None:
         memory, job = self.memory, placement.job.number
         memory.placements.append(placement)
         memory.settled.add(job)
         del memory.running[job]
         if placement.network_digest is not None and placement.outcome.is_reproducible:
-            end = Duplicate(of=job, outcome=placement.outcome)
-            is_initial = placement.operator is Operator.INITIALISATION
-            is_stopped = placement.outcome is Outcome.STOPPED
+            end = domain.Duplicate(of=job, outcome=placement.outcome)
+            is_initial = placement.operator is domain.Operator.INITIALISATION
+            is_stopped = placement.outcome is domain.Outcome.STOPPED
             for initial, stopped in product((is_initial, True), (is_stopped, True)):
                 memory.ends.setdefault((placement.network_digest, initial, stopped), end)
 
-    def _check_known(self, placement: Placement, artefacts: Artefacts) -> None:
+    def _check_known(self, placement: domain.Placement, artefacts: domain.Artefacts) -> None:
         memory = self.memory
         named = {*placement.parents, placement.duplicate_of, placement.credited_job} - {None}
         if placement.number != len(memory.placements) + 1 or not named <= memory.settled:
@@ -242,4 +230,4 @@ class MemoryStore(SearchStore):
 
 
 def _position(entry: Entry) -> tuple[int, int]:
-    return (entry.number, 0) if isinstance(entry, Placement) else (entry.num_settled, 1)
+    return (entry.number, 0) if isinstance(entry, domain.Placement) else (entry.num_settled, 1)

@@ -44,6 +44,7 @@ from llmatic_daemon.domain import (
 from llmatic_daemon.domain.errors import ConfigurationError, StoreUnavailable
 from llmatic_daemon.domain.ports import Entry, SearchStore
 
+_ADD_CENTROID = "INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)"
 _ADD_SOURCE = "INSERT INTO sources (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
 #: One that was emptied is filled again.
 _ADD_GRAPH = """
@@ -132,7 +133,7 @@ class SQLiteStore(SearchStore):
             if stored is None:
                 stored = await make()
                 rows = _centroid_rows(stored)
-                await self._database.write("tessellation", lambda c: _keep_centroids(c, rows))
+                await self._database.write("tessellation", lambda c: c.executemany(_ADD_CENTROID, rows))
             return stored
 
     async def dispatch(self, slot: int) -> Job:
@@ -267,10 +268,6 @@ def _centroid_rows(tessellation: Tessellation) -> list[tuple[str, int, float, fl
         if not (math.isfinite(x) and math.isfinite(y)):
             raise ValueError(f"centroid {cell} of the {name} archive must be finite: {x!r}, {y!r}")
     return rows
-
-
-def _keep_centroids(connection: sqlite3.Connection, rows: list[tuple[str, int, float, float]]) -> None:
-    connection.executemany("INSERT INTO centroids (archive, cell, x, y) VALUES (?, ?, ?, ?)", rows)
 
 
 def _commit(

@@ -1,6 +1,8 @@
 """Published results on the same tasks, listed and drawn beside ours."""
 
+import tomllib
 from dataclasses import dataclass
+from importlib import resources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,28 +16,11 @@ class Published:
 
 
 LLMATIC = "LLMatic (published)"
+_FILE = resources.files("llmatic_daemon.commands.experiment").joinpath("published.toml")
 #: By data set.
-#: Source: Nasir 2024, table 1, after 2,000 evaluations; Tan & Le 2019, table 5, for EfficientNet-B0.
 PUBLISHED = {
-    "nasbench201-cifar10": (
-        Published(name="random search (published)", mean=0.9370, sd=0.0036),
-        Published(name="GENIUS (published)", mean=0.9379, sd=0.0009),
-        Published(name="Λ-DARTS (published)", mean=0.9436),
-        Published(name=LLMATIC, mean=0.9426, sd=0.0013),
-    ),
-    "nasbench201-cifar100": (
-        Published(name="random search (published)", mean=0.7104, sd=0.0107),
-        Published(name="GENIUS (published)", mean=0.7091, sd=0.0072),
-        Published(name="Λ-DARTS (published)", mean=0.7351),
-        Published(name=LLMATIC, mean=0.7162, sd=0.0173),
-    ),
-    "nasbench201-imagenet16-120": (
-        Published(name="random search (published)", mean=0.4457, sd=0.0125),
-        Published(name="GENIUS (published)", mean=0.4496, sd=0.0102),
-        Published(name="Λ-DARTS (published)", mean=0.4634),
-        Published(name=LLMATIC, mean=0.4587, sd=0.0096),
-    ),
-    "cifar10": (Published(name="EfficientNet-B0, pretrained (published)", mean=0.981),),
+    data_set: tuple(Published(**each) for each in found)
+    for data_set, found in tomllib.loads(_FILE.read_text("utf-8")).items()
 }
 #: Evaluations behind LLMatic's published numbers.
 NUM_EVALUATIONS = 2000

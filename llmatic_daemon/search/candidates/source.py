@@ -78,10 +78,10 @@ def read_text(
     needed = _needed(network, _definitions(given[0] if given else [], answer, network))
     forbidden = _forbidden_import(needed)
     if forbidden:
-        return _rejection(Outcome.NO_CLASS, f"import of {forbidden!r} is not allowed")
+        return Rejection(cause=Outcome.NO_CLASS, detail=f"import of {forbidden!r} is not allowed")
     source = _written_out(needed)
     if problem := code_blocks.excess(source):  # with helpers of the parent or of another block
-        return _rejection(Outcome.NOT_CODE, problem)
+        return Rejection(cause=Outcome.NOT_CODE, detail=problem)
     return Candidate(source=source, class_name=network.name, seed=seed, task=task)
 
 
@@ -89,12 +89,8 @@ def _no_network(blocks: list[code_blocks.Block], problem: str) -> Rejection:
     cut = "the token limit came before the end of a network"
     broken = [block.broken or (cut if block.closed else "") for block in blocks]
     if any(broken) or not any(block.statements for block in blocks):
-        return _rejection(Outcome.NOT_CODE, next(filter(None, broken), problem))
-    return _rejection(Outcome.NO_CLASS, "no class inherits from nn.Module and takes no arguments")
-
-
-def _rejection(cause: Outcome, detail: str) -> Rejection:
-    return Rejection(cause=cause, detail=detail)
+        return Rejection(cause=Outcome.NOT_CODE, detail=next(filter(None, broken), problem))
+    return Rejection(cause=Outcome.NO_CLASS, detail="no class inherits from nn.Module and takes no arguments")
 
 
 def _found(file: int, block: code_blocks.Block) -> list[NetworkClass]:

@@ -6,7 +6,7 @@ The prompts of all editions have tables of their own, for questions about single
 import sqlite3
 
 from llmatic_daemon.adapters.storage.json_format import EDITIONS
-from llmatic_daemon.domain import Edition, Prompt, PromptSet
+from llmatic_daemon.domain import Edition, Prompt
 
 _SELECT = "SELECT entry FROM editions"
 _ADD = "INSERT INTO editions (number, entry) VALUES (?, ?)"
@@ -39,16 +39,13 @@ def add(connection: sqlite3.Connection, edition: Edition) -> None:
     if edition.number != last + 1:
         raise ValueError(f"the next edition's number must be {last + 1}, got {edition.number}")
     connection.execute(_ADD, (edition.number, entry))
-    for prompt, position in _with_positions(edition.prompts):
+    prompts, positions = edition.prompts.all, (*edition.prompts.axis_positions, None)
+    for prompt, position in zip(prompts, positions, strict=True):
         _add_version(connection, prompt)
         member = (edition.number, prompt.id, prompt.version, position, prompt.weight)
         connection.execute(_ADD_PROMPT, member)
     connection.executemany(_EMPTY_CELL, [(cell,) for cell in edition.emptied])
     connection.execute(_END_REFUSALS)
-
-
-def _with_positions(prompts: PromptSet) -> list[tuple[Prompt, int | None]]:
-    return [*zip(prompts.mutation, prompts.axis_positions, strict=True), (prompts.crossover, None)]
 
 
 def _add_version(connection: sqlite3.Connection, prompt: Prompt) -> None:
