@@ -1,6 +1,7 @@
 """Instruction set levels of this processor, at which oneDNN and torch's own kernels can be made to run."""
 
 import difflib
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from llmatic_daemon.domain.errors import ConfigurationError
 
 _ONEDNN, _ATEN = "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"
-#: The level without a variable: the best that the processor has.
+#: The level that a trainer uses.
 OWN = "DEFAULT"
 
 
@@ -38,7 +39,16 @@ _LEVELS = (
     _level("AVX512_CORE_BF16", "avx512", *_AVX512, "avx512_bf16"),
     _level("AVX512_CORE_AMX", "avx512", *_AVX512, "avx512_bf16", "amx_tile", "amx_bf16"),
 )
-_OWN_LEVEL = InstructionSet(name=OWN)
+
+
+def _own_level() -> InstructionSet:
+    """Return what a trainer uses: the best that the processor has, or what the environment asks for."""
+    return InstructionSet(name=OWN, environment=chosen())
+
+
+def chosen() -> dict[str, str]:
+    """Return the variables of this environment that select a level."""
+    return {name: os.environ[name] for name in (_ONEDNN, _ATEN) if name in os.environ}
 
 
 def processor() -> str:
@@ -66,8 +76,8 @@ def available(flags: frozenset[str]) -> list[InstructionSet]:
 
     The highest level that has a name is that one, and is left out.
     """
-    named = [level for level in _LEVELS if level.flags <= flags]
-    return [*named[:-1], _OWN_LEVEL]
+    below = [level for level in _LEVELS if level.flags <= flags][:-1]
+    return [*below, _own_level()]
 
 
 def named(name: str, flags: frozenset[str]) -> InstructionSet:
@@ -77,10 +87,11 @@ def named(name: str, flags: frozenset[str]) -> InstructionSet:
         ConfigurationError: there is no such level, or the processor lacks it.
     """
     wanted = name.upper()
-    level = {each.name: each for each in (*_LEVELS, _OWN_LEVEL)}.get(wanted)
-    has = ", ".join(each.name for each in (*_LEVELS, _OWN_LEVEL) if each.flags <= flags)
+    known = (*_LEVELS, _own_level())
+    level = {each.name: each for each in known}.get(wanted)
+    has = ", ".join(each.name for each in known if each.flags <= flags)
     if level is None:
-        near = difflib.get_close_matches(wanted, [each.name for each in _LEVELS], 1)
+        near = difflib.get_close_matches(wanted, [each.name for each in known], 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(f"--isa: expected one of {has}, got {name!r}{hint}")
     if missing := sorted(level.flags - flags):

@@ -28,9 +28,10 @@ _THREADS = {"OMP_WAIT_POLICY": "passive"}
 _CHUNK = 200
 #: Cells before the one at which a fork died that are tried alone.
 _LOOK_BACK = 3
-#: Findings for which a remedy is looked up, of each operation; how often a remedy must be right.
+#: How often a cell is tried alone: the heap decides whether damage is seen.
+_REPEATS = 30
+#: Findings for which a remedy is looked up, of each operation.
 _MOST_REMEDIES = 3
-_REPEATS = 3
 #: Limit of a start, and what an answer may take beyond the limit of a cell.
 _SLACK_S = 120.0
 
@@ -61,9 +62,11 @@ class _CheckChild:
         hello = await self._receive()
         self.checks_malloc = bool(hello.get("malloc"))
 
-    async def run(self, cells: range, tried: Callable[[], None] = lambda: None) -> _Outcome:
-        """Try cells until one kills the fork."""
-        await self._child.send({"first": cells.start, "count": len(cells)})
+    async def run(
+        self, cells: range, tried: Callable[[], None] = lambda: None, *, repeats: int = 1
+    ) -> _Outcome:
+        """Try cells until one kills the fork, each so often."""
+        await self._child.send({"first": cells.start, "count": len(cells), "repeats": repeats})
         outcome, cell = _Outcome(), dict[str, Any]()
         while "ended" not in (answer := await self._receive()):
             if "cell" in answer:
@@ -139,8 +142,19 @@ class KernelCheck:
         #: The level that is being tried, and from which cell on it is not finished.
         self.level = levels[0].name
         self.first_open = cells.start
+        self.is_done = False
         #: Whether glibc's checking malloc was active in every child.
         self.checks_malloc = True
+
+    @property
+    def level_names(self) -> list[str]:
+        """Names of the levels."""
+        return [level.name for level in self._levels]
+
+    @property
+    def num_cells(self) -> int:
+        """Cells to try, at all levels together."""
+        return len(self._levels) * len(self._cells)
 
     async def run(self) -> list[KernelFinding]:
         """Try all cells at all levels; cancelling leaves no process.
@@ -155,6 +169,7 @@ class KernelCheck:
                 for _ in range(min(self._num_processes, -(-len(self._cells) // _CHUNK))):
                     children.create_task(self._work(level, chunks))
             await self._find_remedies(level)
+        self.is_done = True
         return self.findings
 
     async def _work(self, level: InstructionSet, chunks: Iterator[range]) -> None:
@@ -188,7 +203,8 @@ class KernelCheck:
                 return
             async with self._child(level.name, {**level.environment, **environment}) as child:
                 for index in wanted:
-                    if await _is_right(child, self.findings[index].number):
+                    number = self.findings[index].number
+                    if not (await child.run(range(number, number + 1), repeats=_REPEATS)).findings:
                         words = " ".join(f"{name}={value}" for name, value in environment.items())
                         self.findings[index] = replace(self.findings[index], remedy=words)
 
@@ -221,7 +237,7 @@ async def _blamed(child: _CheckChild, last: KernelFinding, cells: range) -> list
     if last.fault is KernelFault.HUNG:
         return [last]
     for number in reversed(cells[-1 - _LOOK_BACK :]):
-        alone = await child.run(range(number, number + 1))
+        alone = await child.run(range(number, number + 1), repeats=_REPEATS)
         if alone.findings:
             return alone.findings
     before = f"cells {cells.start} to {cells.stop - 1} one after another"
@@ -236,14 +252,6 @@ def _without_remedy(findings: Sequence[KernelFinding]) -> list[int]:
             wanted.setdefault((finding.level, finding.operation), []).append(index)
     first = [index for each in wanted.values() for index in each[:_MOST_REMEDIES]]
     return [index for index in first if not findings[index].remedy]
-
-
-async def _is_right(child: _CheckChild, number: int) -> bool:
-    """Decide whether a cell is right several times: damage to the heap may stay unseen."""
-    for _ in range(_REPEATS):
-        if (await child.run(range(number, number + 1))).findings:
-            return False
-    return True
 
 
 def _visible_devices() -> dict[str, str]:

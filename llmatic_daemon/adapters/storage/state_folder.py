@@ -20,6 +20,7 @@ CONTROL_SOCKET = "control.sock"
 PAUSE_NOTE = "paused"
 BACKUP_NOTE = "backup.json"
 SANDBOX_NOTE = "sandbox.json"
+KERNEL_NOTE = "kernels.json"
 
 #: All files of ours that may lie in a state folder; drafts and copies aside.
 OWN_FILES = (
@@ -28,6 +29,7 @@ OWN_FILES = (
     f"{DATABASE}-shm",
     SETTINGS,
     SANDBOX_NOTE,
+    KERNEL_NOTE,
     BACKUP_NOTE,
     PAUSE_NOTE,
     LOCK,
@@ -36,7 +38,7 @@ OWN_FILES = (
 LEFTOVERS = (
     f"{DATABASE}.new",
     f"{DATABASE}.new-journal",
-    *(f".{name}.new" for name in (SETTINGS, SANDBOX_NOTE, BACKUP_NOTE, PAUSE_NOTE)),
+    *(f".{name}.new" for name in (SETTINGS, SANDBOX_NOTE, KERNEL_NOTE, BACKUP_NOTE, PAUSE_NOTE)),
     *("settings.new", "sandbox.new", "backup.new"),
     CONTROL_SOCKET,
 )

@@ -2,10 +2,10 @@
 
 `python -m llmatic_daemon.worker.kernels.check_server GRID DEVICE TIMEOUT_S`, where GRID is `module:NAME` of a
 `KernelGrid`. It first writes one frame {"torch", "capability", "malloc"}. It then answers requests
-{"first": number, "count": number} one after the other, each in a new fork:
+{"first": number, "count": number, "repeats": number} one after the other, each in a new fork:
 
-- {"cell": number, "operation", "call", "avoided_by"} before a cell runs,
-- {"fault", "detail"} after it, if something is wrong,
+- {"cell": number, "operation", "call", "avoided_by"} before a cell runs, `repeats` times,
+- {"fault", "detail"} after it, once, if something is wrong,
 - {"ended": true}, or {"died": detail, "hung": bool} where the fork died at the last cell.
 
 This process imports torch and computes nothing: a fork of a process with threads could hang.
@@ -19,10 +19,12 @@ import signal
 import sys
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # which the first backward pass of each fork would import
 
 from llmatic_daemon.domain import frames
 from llmatic_daemon.worker.kernels.guarded_memory import slack_is_filled
@@ -33,6 +35,8 @@ from llmatic_daemon.worker.pipes import own_pipes
 #: glibc's malloc checked itself, asked by MALLOC_CHECK_ alone, before this version.
 _SEPARATE_SINCE = (2, 34)
 _MALLOC_LIBRARY = "libc_malloc_debug"
+#: How torch begins a warning on stderr.
+_WARNING = "[W"
 
 
 def checks_malloc() -> bool:
@@ -46,45 +50,56 @@ def checks_malloc() -> bool:
     return _MALLOC_LIBRARY in Path("/proc/self/maps").read_text()
 
 
-def _send(outgoing: BinaryIO, **header: Any) -> None:
-    outgoing.write(frames.encode(header))
-    outgoing.flush()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Server:
+    grid: KernelGrid
+    device: str
+    #: Limit of one cell, in seconds.
+    timeout_s: float
+    outgoing: BinaryIO
 
+    def send(self, **header: Any) -> None:
+        self.outgoing.write(frames.encode(header))
+        self.outgoing.flush()
 
-def _run(grid: KernelGrid, cells: range, device: str, timeout_s: float, outgoing: BinaryIO) -> None:
-    """Try cells one after the other; the alarm ends a fork whose cell hangs."""
-    checks_slack = not checks_malloc() and slack_is_filled()
-    for number in cells:
-        cell = grid.cell(number)
-        avoided_by = grid.avoided_by(cell)
-        _send(outgoing, cell=number, operation=cell.operation, call=str(cell), avoided_by=avoided_by)
-        signal.setitimer(signal.ITIMER_REAL, timeout_s)
-        found = try_cell(grid, cell, device=device, checks_slack=checks_slack)
-        if found is not None:
-            _send(outgoing, fault=found.fault, detail=found.detail)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    def answer(self, cells: range, repeats: int) -> None:
+        """Try cells in a fork, and report how it ended."""
+        with tempfile.TemporaryFile() as errors:
+            pid = os.fork()
+            if pid == 0:
+                self._end_fork(cells, repeats, errors)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if code == 0:
+                self.send(ended=True)
+            else:
+                self.send(died=_summary(code, errors), hung=code == -signal.SIGALRM)
 
-
-def _in_fork(grid: KernelGrid, cells: range, device: str, timeout_s: float, outgoing: BinaryIO) -> None:
-    """Try cells in a fork, and report how it ended."""
-    with tempfile.TemporaryFile() as errors:
-        pid = os.fork()
-        if pid == 0:
+    def _end_fork(self, cells: range, repeats: int, errors: BinaryIO) -> NoReturn:
+        """Try cells, then end this fork without the clean-up that belongs to its parent."""
+        status = 1
+        try:
             os.dup2(errors.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            status = 1
-            try:
-                _run(grid, cells, device, timeout_s, outgoing)
-                status = 0
-            except BaseException as error:
-                os.write(2, f"{type(error).__name__}: {error}\n".encode())
-            finally:
-                os._exit(status)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code == 0:
-            _send(outgoing, ended=True)
-        else:
-            _send(outgoing, died=_summary(code, errors), hung=code == -signal.SIGALRM)
+            self._try(cells, repeats)
+            status = 0
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(status)
+
+    def _try(self, cells: range, repeats: int) -> None:
+        """Try cells one after the other; the alarm ends a fork whose cell hangs."""
+        checks_slack = not checks_malloc() and slack_is_filled()
+        for cell in map(self.grid.cell, cells):
+            avoided_by = self.grid.avoided_by(cell)
+            self.send(cell=cell.number, operation=cell.operation, call=str(cell), avoided_by=avoided_by)
+            for _ in range(repeats):
+                signal.setitimer(signal.ITIMER_REAL, self.timeout_s)
+                found = try_cell(self.grid, cell, device=self.device, checks_slack=checks_slack)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                if found is not None:
+                    self.send(fault=found.fault, detail=found.detail)
+                    break
 
 
 def _summary(code: int, errors: BinaryIO) -> str:
@@ -92,7 +107,7 @@ def _summary(code: int, errors: BinaryIO) -> str:
     how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     errors.seek(0)
     lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines()]
-    last = " | ".join([line for line in lines if line][-3:])
+    last = " | ".join([line for line in lines if line and not line.startswith(_WARNING)][-3:])
     return f"{how}: {last}"[:400] if last else how
 
 
@@ -102,15 +117,16 @@ def main() -> None:
     incoming, outgoing = own_pipes()
     warnings.simplefilter("ignore")
     grid = pkgutil.resolve_name(name)
+    server = _Server(grid=grid, device=device, timeout_s=float(timeout_s), outgoing=outgoing)
     capability = torch.backends.cpu.get_cpu_capability()
-    _send(outgoing, torch=torch.__version__, capability=capability, malloc=checks_malloc())
+    server.send(torch=torch.__version__, capability=capability, malloc=checks_malloc())
     while True:
         try:
             request, _ = frames.read_file(incoming)
         except EOFError:
             return
-        cells = range(request["first"], request["first"] + request["count"])
-        _in_fork(grid, cells, device, float(timeout_s), outgoing)
+        first = request["first"]
+        server.answer(range(first, first + request["count"]), request["repeats"])
 
 
 if __name__ == "__main__":

@@ -65,9 +65,7 @@ class GuardedMemory:
             return values.clone()
         guarded = _GuardedMap(size, self._at_end)
         self._maps.append(guarded)
-        flat = torch.frombuffer(
-            guarded.map, dtype=values.dtype, count=values.numel(), offset=guarded.start
-        )
+        flat = torch.frombuffer(guarded.map, dtype=values.dtype, count=values.numel(), offset=guarded.start)
         return flat.as_strided(values.shape, values.stride()).copy_(values)
 
     def is_intact(self) -> bool:
@@ -112,7 +110,9 @@ def _malloc_usable_size() -> "ctypes._NamedFuncPointer":
 
 def slack_is_filled() -> bool:
     """Decide whether `damaged_slack` can be trusted: this malloc fills its memory, and checks nothing itself."""
-    if os.environ.get("MALLOC_PERTURB_") != str(PERTURB) or "malloc_debug" in os.environ.get("LD_PRELOAD", ""):
+    if os.environ.get("MALLOC_PERTURB_") != str(PERTURB) or "malloc_debug" in os.environ.get(
+        "LD_PRELOAD", ""
+    ):
         return False
     kept = [torch.empty(number) for number in range(1, 200)]
     del kept[::3]

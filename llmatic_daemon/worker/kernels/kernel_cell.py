@@ -99,8 +99,10 @@ class Draw(Random):
         return self.random() < 0.5
 
     def sides(self, dimensions: int, most: int = 20) -> tuple[int, ...]:
-        """Return the sizes of a picture."""
+        """Return the sizes of a picture: square mostly, as pictures are."""
         most = most * 4 if dimensions == 1 else most
+        if self.random() < 0.5:
+            return (self.choice((most, self.randint(1, most))),) * dimensions
         return tuple(self.randint(1, most) for _ in range(dimensions))
 
     def layout(self, dimensions: int) -> Layout:
@@ -144,6 +146,9 @@ class KernelGrid:
     order: tuple[str, ...]
     #: The operation itself, by name.
     function: Callable[[str], Callable[..., Any]]
+    #: Operations whose incoming gradient may be one number, as below a mean. A norm's gradient is then 0
+    #: but for rounding, which cannot be compared.
+    may_expand_gradient: frozenset[str] = frozenset()
     #: The known fault that covers a cell and that the trainer avoids, in a few words; None: none does.
     avoided_by: Callable[[KernelCell], str | None] = lambda cell: None
 
@@ -157,7 +162,7 @@ class KernelGrid:
             args=self.makers[operation](draw),
             precision=draw.choice(("float32", "float32", "bfloat16")),
             threads=draw.choice((1, 1, 1, 2)),
-            is_gradient_expanded=draw.random() < 0.1,
+            is_gradient_expanded=operation in self.may_expand_gradient and draw.random() < 0.1,
         )
 
     def call(self, cell: KernelCell, args: list[Any]) -> Any:

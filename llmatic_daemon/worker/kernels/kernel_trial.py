@@ -217,11 +217,11 @@ def _gradients(
     return list(found)
 
 
-def _incoming(
-    cell: KernelCell, output: Tensor, generator: torch.Generator, memory: GuardedMemory
-) -> Tensor:
+def _incoming(cell: KernelCell, output: Tensor, generator: torch.Generator, memory: GuardedMemory) -> Tensor:
     shape = (1,) * output.dim() if cell.is_gradient_expanded else output.shape
-    drawn = torch.randn(shape, generator=generator).to(torch.bfloat16 if cell.precision == "bfloat16" else None)
+    drawn = torch.randn(shape, generator=generator).to(
+        torch.bfloat16 if cell.precision == "bfloat16" else None
+    )
     drawn = drawn.to(output.dtype)
     if not cell.is_gradient_expanded and output.dim() == 4 and _is_channels_last(output):
         drawn = drawn.to(memory_format=torch.channels_last)
@@ -242,9 +242,7 @@ def _reference(grid: KernelGrid, cell: KernelCell, values: list[Any], move: Move
         return _run(grid, cell, [_in_float64(value, move) for value in values], move)
 
 
-def _compared(
-    grid: KernelGrid, cell: KernelCell, values: list[Any], found: _Results
-) -> TrialFinding | None:
+def _compared(grid: KernelGrid, cell: KernelCell, values: list[Any], found: _Results) -> TrialFinding | None:
     expected = _reference(grid, cell, values)
     tolerance = TOLERANCES[cell.precision]
     errors = {
@@ -268,7 +266,9 @@ def _error(found: Tensor | None, expected: Tensor | None) -> float:
     if not expected.is_floating_point():
         return 0.0 if torch.equal(found, expected) else float("inf")
     ours = found.double()
-    if not torch.equal(ours.isfinite(), expected.isfinite()) or not torch.equal(ours.isnan(), expected.isnan()):
+    if not torch.equal(ours.isfinite(), expected.isfinite()) or not torch.equal(
+        ours.isnan(), expected.isnan()
+    ):
         return float("inf")
     finite = expected.isfinite()
     ours, expected = ours.where(finite, 0.0), expected.where(finite, 0.0)
