@@ -103,9 +103,8 @@ def named(name: str, flags: frozenset[str]) -> InstructionSet:
 
 
 def alternatives(level: InstructionSet) -> Sequence[Mapping[str, str]]:
-    """Return environments that avoid kernels of a level, the fastest first."""
-    end = len(_LEVELS) if level.name == OWN else _LEVELS.index(level)
-    below = reversed(_LEVELS[:end])
-    onednn = [{_ONEDNN: each.environment[_ONEDNN]} for each in below]
-    aten = [{_ATEN: capability} for capability in ("avx2", "default")]
-    return [*onednn, *aten, {_ONEDNN: "SSE41", _ATEN: "default"}]
+    """Return environments that avoid kernels of a level on this processor, the fastest first."""
+    has = [each for each in _LEVELS if each.flags <= processor_flags()]
+    below = has[: has.index(level)] if level in has else has[:-1]
+    onednn = [{_ONEDNN: each.environment[_ONEDNN]} for each in reversed(below)]
+    return [*onednn, {_ATEN: "default"}, {_ONEDNN: "SSE41", _ATEN: "default"}]

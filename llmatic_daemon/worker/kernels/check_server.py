@@ -51,7 +51,7 @@ def checks_malloc() -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Server:
+class _CheckServer:
     grid: KernelGrid
     device: str
     #: Limit of one cell, in seconds.
@@ -117,7 +117,7 @@ def main() -> None:
     incoming, outgoing = own_pipes()
     warnings.simplefilter("ignore")
     grid = pkgutil.resolve_name(name)
-    server = _Server(grid=grid, device=device, timeout_s=float(timeout_s), outgoing=outgoing)
+    server = _CheckServer(grid=grid, device=device, timeout_s=float(timeout_s), outgoing=outgoing)
     capability = torch.backends.cpu.get_cpu_capability()
     server.send(torch=torch.__version__, capability=capability, malloc=checks_malloc())
     while True:

@@ -237,9 +237,10 @@ def _is_channels_last(tensor: Tensor) -> bool:
 
 
 def _reference(grid: KernelGrid, cell: KernelCell, values: list[Any], move: Move = _same) -> _Results:
-    with warnings.catch_warnings(), torch.backends.mkldnn.flags(enabled=False):
-        warnings.simplefilter("ignore")
-        return _run(grid, cell, [_in_float64(value, move) for value in values], move)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the flags warn where there is no GPU of Intel
+        with torch.backends.mkldnn.flags(enabled=False):
+            return _run(grid, cell, [_in_float64(value, move) for value in values], move)
 
 
 def _compared(grid: KernelGrid, cell: KernelCell, values: list[Any], found: _Results) -> TrialFinding | None:
