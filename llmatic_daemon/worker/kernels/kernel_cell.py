@@ -14,6 +14,8 @@ class Values(StrEnum):
 
     #: Standard normal.
     NORMAL = "normal"
+    #: A quarter of that: weights of recurrent layers, which forget rounding errors only if they are small.
+    SMALL = "small"
     #: In [0.5, 1.5]: divisors, variances, and terms of sums that must not cancel out.
     POSITIVE = "positive"
     #: Odd 64ths in [-1.2, 1.2]: on images of 8 x 8 never on a pixel's border, where a sample jumps.
@@ -87,7 +89,7 @@ def _shown(arg: CellArg) -> str:
     return repr(arg)
 
 
-class Draw(Random):
+class CellDraw(Random):
     """Random choices of a cell; seeded by its number."""
 
     def channels(self) -> int:
@@ -122,9 +124,9 @@ class Draw(Random):
         return self.tensor(*(self.randint(least, most) for _ in range(dimensions)), values=values)
 
 
-def weight(*shape: int) -> TensorSpec:
+def weight(*shape: int, values: Values = Values.NORMAL) -> TensorSpec:
     """Return a parameter of a layer."""
-    return TensorSpec(shape=shape, is_weight=True)
+    return TensorSpec(shape=shape, values=values, is_weight=True)
 
 
 def buffer(*shape: int, values: Values = Values.NORMAL) -> TensorSpec:
@@ -133,7 +135,7 @@ def buffer(*shape: int, values: Values = Values.NORMAL) -> TensorSpec:
 
 
 #: Draws the arguments of an operation.
-Maker = Callable[[Draw], tuple[CellArg, ...]]
+Maker = Callable[[CellDraw], tuple[CellArg, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +157,7 @@ class KernelGrid:
     def cell(self, number: int) -> KernelCell:
         """Return a cell; the same for the same number, on every machine."""
         operation = self.order[number % len(self.order)]
-        draw = Draw(number)
+        draw = CellDraw(number)
         return KernelCell(
             number=number,
             operation=operation,

@@ -102,7 +102,7 @@ def _raised(grid: KernelGrid, cell: KernelCell, error: RuntimeError) -> TrialFin
 
 
 def _values(cell: KernelCell) -> list[Any]:
-    """Draw the tensors of a cell on the CPU, in its precision and layouts; lists and literals stay."""
+    """CellDraw the tensors of a cell on the CPU, in its precision and layouts; lists and literals stay."""
     generator = torch.Generator().manual_seed(cell.number)
 
     def drawn(arg: Any) -> Any:
@@ -122,6 +122,7 @@ def _numbers(spec: TensorSpec, generator: torch.Generator, precision: str) -> Te
         numbers = (2 * torch.randint(-39, 39, spec.shape, generator=generator) + 1) / 64
     else:
         numbers = torch.randn(spec.shape, generator=generator)
+        numbers = numbers / 4 if spec.values is Values.SMALL else numbers
     narrow = precision == "bfloat16" and not (spec.is_weight or spec.is_buffer)
     numbers = numbers.to(torch.bfloat16) if narrow else numbers
     return numbers.requires_grad_(not spec.is_buffer)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from llmatic_daemon.worker.kernels.kernel_cell import (
     CellArg,
-    Draw,
+    CellDraw,
     Maker,
     TensorSpec,
     Values,
@@ -17,7 +17,7 @@ _MAX_NUMBERS = 40_000
 _MAX_PRODUCTS = 3_000_000
 
 
-def _batch(draw: Draw, numbers: int, products: int = 1) -> int:
+def _batch(draw: CellDraw, numbers: int, products: int = 1) -> int:
     """Return a batch size within the limits.
 
     Args:
@@ -39,7 +39,7 @@ def _product(numbers: tuple[int, ...]) -> int:
 # --- convolutions --------------------------------------------------------------------------------
 
 
-def _grouped(draw: Draw) -> tuple[int, int, int]:
+def _grouped(draw: CellDraw) -> tuple[int, int, int]:
     """Return channels in, channels out and groups: one group, some, or a group for each channel."""
     kind = draw.choice(("one", "one", "some", "depthwise"))
     if kind == "one":
@@ -49,7 +49,7 @@ def _grouped(draw: Draw) -> tuple[int, int, int]:
     return groups * each, groups * draw.randint(1, max(1, 64 // groups)), groups
 
 
-def _window(draw: Draw, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _window(draw: CellDraw, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return kernel, stride and dilation: square mostly, with the shortcuts of residual blocks in front."""
     if draw.random() < 0.2:
         return (1,) * dimensions, (draw.randint(2, 4),) * dimensions, (1,) * dimensions
@@ -62,13 +62,13 @@ def _window(draw: Draw, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ..
     return kernels, strides, tuple(draw.randint(1, 3) for _ in range(dimensions))
 
 
-def _padding(draw: Draw, reach: tuple[int, ...]) -> tuple[int, ...]:
+def _padding(draw: CellDraw, reach: tuple[int, ...]) -> tuple[int, ...]:
     """Return no padding, or some of at most half a window."""
     return tuple(draw.choice((0, draw.randint(0, each // 2))) for each in reach)
 
 
 def _convolution(dimensions: int, transposed: bool = False) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         inputs, outputs, groups = _grouped(draw)
         kernel, stride, dilation = _window(draw, dimensions)
         reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -113,7 +113,7 @@ def _transposed_sides(
     return [(side - 1) * step - 2 * pad + extent + more for side, step, pad, extent, more in each]
 
 
-def _sides(draw: Draw, kernel: tuple[int, ...]) -> tuple[int, ...]:
+def _sides(draw: CellDraw, kernel: tuple[int, ...]) -> tuple[int, ...]:
     """Return the sizes of a picture: those of data sets where the kernel is small."""
     if max(kernel) == 1 and len(kernel) == 2 and draw.flag():
         return (draw.choice((8, 16, 28, 32)),) * 2
@@ -121,7 +121,7 @@ def _sides(draw: Draw, kernel: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _images(
-    draw: Draw, inputs: int, outputs: int, groups: int, kernel: tuple[int, ...], sides: tuple[int, ...]
+    draw: CellDraw, inputs: int, outputs: int, groups: int, kernel: tuple[int, ...], sides: tuple[int, ...]
 ) -> int:
     area = _product(sides)
     products = area * outputs * (inputs // groups) * _product(kernel)
@@ -131,7 +131,7 @@ def _images(
 def _named_padding(dimensions: int) -> Maker:
     whole = _convolution(dimensions)
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         image, kernels, bias, stride, _, dilation, groups = whole(draw)
         reach = [d * (k - 1) + 1 for k, d in zip(kernels.shape[2:], dilation, strict=True)]
         if draw.flag() or any(r > side for r, side in zip(reach, image.shape[2:], strict=True)):
@@ -153,13 +153,13 @@ CONVOLUTIONS: Mapping[str, Maker] = {
 # --- products ------------------------------------------------------------------------------------
 
 
-def _linear(draw: Draw) -> tuple[CellArg, ...]:
+def _linear(draw: CellDraw) -> tuple[CellArg, ...]:
     inputs, outputs = draw.channels(), draw.channels()
     leading = draw.choice(((), (draw.randint(1, 64),), (draw.randint(1, 16), draw.randint(1, 9))))
     return draw.tensor(*leading, inputs), weight(outputs, inputs), draw.choice((None, weight(outputs)))
 
 
-def _matmul(draw: Draw) -> tuple[CellArg, ...]:
+def _matmul(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c, n = (draw.channels() for _ in range(4))
     return draw.choice(
         (
@@ -172,27 +172,27 @@ def _matmul(draw: Draw) -> tuple[CellArg, ...]:
     )
 
 
-def _mm(draw: Draw) -> tuple[CellArg, ...]:
+def _mm(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c = (draw.channels() for _ in range(3))
     return draw.tensor(a, b), draw.tensor(b, c)
 
 
-def _bmm(draw: Draw) -> tuple[CellArg, ...]:
+def _bmm(draw: CellDraw) -> tuple[CellArg, ...]:
     n, a, b, c = (draw.channels() for _ in range(4))
     return draw.tensor(n, a, b), draw.tensor(n, b, c)
 
 
-def _addmm(draw: Draw) -> tuple[CellArg, ...]:
+def _addmm(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c = (draw.channels() for _ in range(3))
     return weight(c), draw.tensor(a, b), draw.tensor(b, c), draw.choice((1, 0.5)), draw.choice((1, 2))
 
 
-def _baddbmm(draw: Draw) -> tuple[CellArg, ...]:
+def _baddbmm(draw: CellDraw) -> tuple[CellArg, ...]:
     n, a, b, c = (draw.channels() for _ in range(4))
     return draw.tensor(n, a, c), draw.tensor(n, a, b), draw.tensor(n, b, c), draw.choice((1, 0.5)), 1
 
 
-def _einsum(draw: Draw) -> tuple[CellArg, ...]:
+def _einsum(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c, d = (draw.randint(1, 16) for _ in range(4))
     equation, shapes = draw.choice(
         (
@@ -205,12 +205,12 @@ def _einsum(draw: Draw) -> tuple[CellArg, ...]:
     return equation, [draw.tensor(*shape) for shape in shapes]
 
 
-def _bilinear(draw: Draw) -> tuple[CellArg, ...]:
+def _bilinear(draw: CellDraw) -> tuple[CellArg, ...]:
     n, a, b, c = (draw.randint(1, 16) for _ in range(4))
     return draw.tensor(n, a), draw.tensor(n, b), weight(c, a, b), draw.choice((None, weight(c)))
 
 
-def _attention(draw: Draw) -> tuple[CellArg, ...]:
+def _attention(draw: CellDraw) -> tuple[CellArg, ...]:
     n, heads, width = draw.randint(1, 4), draw.randint(1, 4), draw.randint(1, 32)
     asked, known = draw.randint(1, 40), draw.randint(1, 40)
     causal = draw.random() < 0.3
@@ -219,12 +219,12 @@ def _attention(draw: Draw) -> tuple[CellArg, ...]:
     return draw.tensor(*query), draw.tensor(*key), draw.tensor(*value), mask, 0.0, causal
 
 
-def _mv(draw: Draw) -> tuple[CellArg, ...]:
+def _mv(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b = draw.channels(), draw.channels()
     return draw.tensor(a, b), draw.tensor(b)
 
 
-def _dot(draw: Draw) -> tuple[CellArg, ...]:
+def _dot(draw: CellDraw) -> tuple[CellArg, ...]:
     length = draw.channels()
     return draw.tensor(length, values=Values.POSITIVE), draw.tensor(length, values=Values.POSITIVE)
 
@@ -246,8 +246,12 @@ PRODUCTS: Mapping[str, Maker] = {
 # --- recurrent layers ----------------------------------------------------------------------------
 
 
+def _recurrent_weight(*shape: int) -> TensorSpec:
+    return weight(*shape, values=Values.SMALL)
+
+
 def _stack(gates: int, num_states: int) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         inputs, hidden = draw.randint(1, 24), draw.randint(1, 24)
         layers, both = draw.randint(1, 2), draw.flag()
         biases, batch_first = draw.flag(), draw.flag()
@@ -256,8 +260,13 @@ def _stack(gates: int, num_states: int) -> Maker:
         for layer in range(layers):
             width = inputs if layer == 0 else hidden * (1 + both)
             for _ in range(1 + both):
-                params += [weight(gates * hidden, width), weight(gates * hidden, hidden)]
-                params += [weight(gates * hidden), weight(gates * hidden)] if biases else []
+                params += [
+                    _recurrent_weight(gates * hidden, width),
+                    _recurrent_weight(gates * hidden, hidden),
+                ]
+                params += (
+                    [_recurrent_weight(gates * hidden), _recurrent_weight(gates * hidden)] if biases else []
+                )
         steps = (batch, length) if batch_first else (length, batch)
         states = [TensorSpec(shape=(layers * (1 + both), batch, hidden)) for _ in range(num_states)]
         begin: CellArg = states if num_states > 1 else states[0]
@@ -268,12 +277,16 @@ def _stack(gates: int, num_states: int) -> Maker:
 
 
 def _step(gates: int, num_states: int) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         batch, inputs, hidden = draw.randint(1, 32), draw.channels(), draw.channels()
         states = [draw.tensor(batch, hidden) for _ in range(num_states)]
-        biases = (weight(gates * hidden), weight(gates * hidden)) if draw.flag() else (None, None)
+        biases = (
+            (_recurrent_weight(gates * hidden), _recurrent_weight(gates * hidden))
+            if draw.flag()
+            else (None, None)
+        )
         begin: CellArg = states if num_states > 1 else states[0]
-        weights = weight(gates * hidden, inputs), weight(gates * hidden, hidden)
+        weights = _recurrent_weight(gates * hidden, inputs), _recurrent_weight(gates * hidden, hidden)
         return draw.tensor(batch, inputs), begin, *weights, *biases
 
     return make
@@ -293,7 +306,7 @@ RECURRENT: Mapping[str, Maker] = {
 # --- poolings ------------------------------------------------------------------------------------
 
 
-def _pooled(draw: Draw, dimensions: int) -> tuple[TensorSpec, tuple[int, ...], tuple[int, ...]]:
+def _pooled(draw: CellDraw, dimensions: int) -> tuple[TensorSpec, tuple[int, ...], tuple[int, ...]]:
     """Return a picture with a kernel and a stride that fit it."""
     channels, sides = draw.channels(), draw.sides(dimensions, 9 if dimensions == 3 else 20)
     kernel = tuple(draw.randint(1, min(5, side)) for side in sides)
@@ -303,7 +316,7 @@ def _pooled(draw: Draw, dimensions: int) -> tuple[TensorSpec, tuple[int, ...], t
 
 
 def _maximum_pool(dimensions: int) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         picture, kernel, stride = _pooled(draw, dimensions)
         padding = _padding(draw, kernel)
         sides = zip(kernel, padding, picture.shape[2:], strict=True)
@@ -315,7 +328,7 @@ def _maximum_pool(dimensions: int) -> Maker:
 
 
 def _average_pool(dimensions: int) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         picture, kernel, stride = _pooled(draw, dimensions)
         args = (picture, kernel, stride, _padding(draw, kernel), draw.random() < 0.3, draw.flag())
         return args if dimensions == 1 else (*args, draw.choice((None, 3)))
@@ -324,7 +337,7 @@ def _average_pool(dimensions: int) -> Maker:
 
 
 def _adaptive_pool(dimensions: int) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         picture, _, _ = _pooled(draw, dimensions)
         return picture, tuple(draw.choice((1, draw.randint(1, 9))) for _ in range(dimensions))
 
@@ -347,7 +360,7 @@ POOLINGS: Mapping[str, Maker] = {
 # --- norms ---------------------------------------------------------------------------------------
 
 
-def _picture(draw: Draw, channels: int) -> TensorSpec:
+def _picture(draw: CellDraw, channels: int) -> TensorSpec:
     """Return a picture, or rows of features, with enough numbers a channel for a variance."""
     sides = draw.choice(((), draw.sides(1), draw.sides(2), draw.sides(2)))
     least = max(1, 8 // _product(sides))
@@ -355,18 +368,18 @@ def _picture(draw: Draw, channels: int) -> TensorSpec:
     return draw.tensor(batch, channels, *sides)
 
 
-def _affine(draw: Draw, *shape: int) -> tuple[TensorSpec | None, TensorSpec | None]:
+def _affine(draw: CellDraw, *shape: int) -> tuple[TensorSpec | None, TensorSpec | None]:
     return (weight(*shape), weight(*shape)) if draw.random() < 0.8 else (None, None)
 
 
-def _batch_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _batch_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     channels = draw.channels()
     scale, shift = _affine(draw, channels)
     statistics = buffer(channels), buffer(channels, values=Values.POSITIVE)
     return _picture(draw, channels), scale, shift, *statistics, draw.random() < 0.7, 0.1, 1e-5, True
 
 
-def _instance_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _instance_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     channels, sides = draw.channels(), (draw.randint(3, 12), draw.randint(3, 12))
     scale, shift = _affine(draw, channels)
     batch = _batch(draw, channels * _product(sides))
@@ -374,7 +387,7 @@ def _instance_norm(draw: Draw) -> tuple[CellArg, ...]:
     return picture, scale, shift, None, None, True, 0.1, 1e-5, True
 
 
-def _group_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _group_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     groups = draw.randint(1, 8)
     channels = groups * draw.randint(1, 8)
     sides = (draw.randint(3, 12), draw.randint(3, 12))
@@ -382,29 +395,29 @@ def _group_norm(draw: Draw) -> tuple[CellArg, ...]:
     return draw.tensor(batch, channels, *sides), groups, *_affine(draw, channels), 1e-5, True
 
 
-def _layer_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _layer_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     shape = draw.choice(((draw.randint(8, 64),), (draw.randint(3, 8), draw.randint(3, 8))))
     leading = draw.choice(((draw.randint(1, 32),), (draw.randint(1, 8), draw.randint(1, 8))))
     return draw.tensor(*leading, *shape), shape, *_affine(draw, *shape), 1e-5, True
 
 
-def _rms_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _rms_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     picture, shape, scale, *_ = _layer_norm(draw)
     return picture, shape, scale, draw.choice((None, 1e-5))
 
 
-def _vector_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _vector_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     dim = draw.randrange(len(tensor.shape))
     return tensor, draw.choice((1, 2, 2, 3)), draw.choice((None, (dim,))), draw.flag()
 
 
-def _norm(draw: Draw) -> tuple[CellArg, ...]:
+def _norm(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, draw.choice((1, 2, 2, 3)), (draw.randrange(len(tensor.shape)),), draw.flag()
 
 
-def _weight_norm(draw: Draw) -> tuple[CellArg, ...]:
+def _weight_norm(draw: CellDraw) -> tuple[CellArg, ...]:
     outputs, inputs, kernel = draw.channels(), draw.channels(), draw.randint(2, 5)
     dim = draw.randint(0, 1)
     gains = weight(outputs, 1, 1, 1) if dim == 0 else weight(1, inputs, 1, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from llmatic_daemon.worker.graph.operations import for_each
-from llmatic_daemon.worker.kernels.kernel_cell import CellArg, Draw, Maker, TensorSpec, Values, weight
+from llmatic_daemon.worker.kernels.kernel_cell import CellArg, CellDraw, Maker, TensorSpec, Values, weight
 
 
 def _with(*literals: CellArg, values: Values = Values.NORMAL) -> Maker:
@@ -11,14 +11,14 @@ def _with(*literals: CellArg, values: Values = Values.NORMAL) -> Maker:
     return lambda draw: (draw.any_tensor(values), *literals)
 
 
-def _dim(draw: Draw, tensor: TensorSpec) -> int:
+def _dim(draw: CellDraw, tensor: TensorSpec) -> int:
     return draw.randrange(len(tensor.shape))
 
 
 def _along(*literals: CellArg, values: Values = Values.NORMAL) -> Maker:
     """Return a maker of a tensor, followed by one of its dimensions and literals."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         tensor = draw.any_tensor(values)
         return tensor, _dim(draw, tensor), *literals
 
@@ -28,7 +28,7 @@ def _along(*literals: CellArg, values: Values = Values.NORMAL) -> Maker:
 def _over(*literals: CellArg, values: Values = Values.NORMAL, least: int = 1) -> Maker:
     """Return a maker of a tensor, followed by a list of one of its dimensions and literals."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         tensor = draw.any_tensor(values, least)
         return tensor, (_dim(draw, tensor),), *literals
 
@@ -38,7 +38,7 @@ def _over(*literals: CellArg, values: Values = Values.NORMAL, least: int = 1) ->
 def _pair(*literals: CellArg, second: Values = Values.NORMAL, first: Values = Values.NORMAL) -> Maker:
     """Return a maker of two tensors of one shape, or of one that is broadcast, followed by literals."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         left = draw.any_tensor(first)
         shape = draw.choice((left.shape, left.shape, left.shape[-1:], (1,) * len(left.shape)))
         return left, draw.tensor(*shape, values=second), *literals
@@ -49,7 +49,7 @@ def _pair(*literals: CellArg, second: Values = Values.NORMAL, first: Values = Va
 def _three(*values: Values, literals: tuple[CellArg, ...] = ()) -> Maker:
     """Return a maker of three tensors of one shape."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         shape = draw.any_tensor().shape
         return *(draw.tensor(*shape, values=each) for each in values), *literals
 
@@ -61,16 +61,16 @@ _NORMAL, _POSITIVE, _BOOL = Values.NORMAL, Values.POSITIVE, Values.BOOL
 # --- activations ---------------------------------------------------------------------------------
 
 
-def _prelu(draw: Draw) -> tuple[CellArg, ...]:
+def _prelu(draw: CellDraw) -> tuple[CellArg, ...]:
     channels = draw.channels()
     return draw.tensor(draw.randint(1, 16), channels, 3, 5), weight(draw.choice((1, channels)))
 
 
-def _glu(draw: Draw) -> tuple[CellArg, ...]:
+def _glu(draw: CellDraw) -> tuple[CellArg, ...]:
     return draw.tensor(draw.randint(1, 16), 2 * draw.channels(), draw.randint(1, 9)), 1
 
 
-def _dropout(draw: Draw) -> tuple[CellArg, ...]:
+def _dropout(draw: CellDraw) -> tuple[CellArg, ...]:
     """Return arguments without randomness: probability 0, or evaluation."""
     return draw.tensor(draw.randint(1, 8), draw.channels(), 5, 3), *draw.choice(((0.0, True), (0.5, False)))
 
@@ -104,32 +104,32 @@ ACTIVATIONS: Mapping[str, Maker] = {
 # --- shapes --------------------------------------------------------------------------------------
 
 
-def _reshape(draw: Draw) -> tuple[CellArg, ...]:
+def _reshape(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c = (draw.randint(1, 12) for _ in range(3))
     return draw.tensor(a, b, c, 4), draw.choice(((a, -1), (b * a, c, 4), (-1,), (2, a, b, c, 2)))
 
 
-def _permute(draw: Draw) -> tuple[CellArg, ...]:
+def _permute(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, tuple(draw.sample(range(len(tensor.shape)), len(tensor.shape)))
 
 
-def _transpose(draw: Draw) -> tuple[CellArg, ...]:
+def _transpose(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, _dim(draw, tensor), _dim(draw, tensor)
 
 
-def _expand(draw: Draw) -> tuple[CellArg, ...]:
+def _expand(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c = (draw.randint(1, 12) for _ in range(3))
     return draw.tensor(a, 1, c), (a, b, c)
 
 
-def _cat(draw: Draw) -> tuple[CellArg, ...]:
+def _cat(draw: CellDraw) -> tuple[CellArg, ...]:
     a, b, c = (draw.randint(1, 9) for _ in range(3))
     return [draw.tensor(a, draw.channels(), b, c) for _ in range(draw.randint(1, 4))], 1
 
 
-def _stack(draw: Draw) -> tuple[CellArg, ...]:
+def _stack(draw: CellDraw) -> tuple[CellArg, ...]:
     shape = draw.any_tensor().shape
     return [draw.tensor(*shape) for _ in range(draw.randint(1, 4))], draw.randint(0, len(shape))
 
@@ -137,7 +137,7 @@ def _stack(draw: Draw) -> tuple[CellArg, ...]:
 def _sliced(*more: int) -> Maker:
     """Return a maker of a tensor, one of its dimensions, and a piece of it of a few numbers."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         tensor = draw.any_tensor()
         dim = _dim(draw, tensor)
         start = draw.randrange(tensor.shape[dim])
@@ -147,51 +147,51 @@ def _sliced(*more: int) -> Maker:
     return make
 
 
-def _select(draw: Draw) -> tuple[CellArg, ...]:
+def _select(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     dim = _dim(draw, tensor)
     return tensor, dim, draw.randrange(tensor.shape[dim])
 
 
-def _split(draw: Draw) -> tuple[CellArg, ...]:
+def _split(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, draw.randint(1, 5), _dim(draw, tensor)
 
 
-def _split_sizes(draw: Draw) -> tuple[CellArg, ...]:
+def _split_sizes(draw: CellDraw) -> tuple[CellArg, ...]:
     sizes = tuple(draw.randint(1, 5) for _ in range(draw.randint(1, 4)))
     return draw.tensor(3, sum(sizes), 4, 2), sizes, 1
 
 
-def _unbind(draw: Draw) -> tuple[CellArg, ...]:
+def _unbind(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.tensor(draw.randint(1, 5), draw.randint(1, 5), draw.randint(1, 9))
     return tensor, _dim(draw, tensor)
 
 
-def _pad(draw: Draw) -> tuple[CellArg, ...]:
+def _pad(draw: CellDraw) -> tuple[CellArg, ...]:
     mode = draw.choice(("constant", "reflect", "replicate", "circular"))
     a, b = draw.randint(4, 12), draw.randint(4, 12)
     pad = tuple(draw.randint(0, 3) for _ in range(4))
     return draw.tensor(draw.randint(1, 4), draw.channels(), a, b), pad, mode, None
 
 
-def _constant_pad(draw: Draw) -> tuple[CellArg, ...]:
+def _constant_pad(draw: CellDraw) -> tuple[CellArg, ...]:
     pad = tuple(draw.randint(-1, 3) for _ in range(4))
     return draw.tensor(draw.randint(1, 4), draw.channels(), 5, 7), pad, 0.5
 
 
-def _repeat(draw: Draw) -> tuple[CellArg, ...]:
+def _repeat(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.tensor(draw.randint(1, 9), draw.randint(1, 9))
     return tensor, tuple(draw.randint(1, 3) for _ in range(draw.randint(2, 3)))
 
 
-def _roll(draw: Draw) -> tuple[CellArg, ...]:
+def _roll(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, (draw.randint(-5, 5),), (_dim(draw, tensor),)
 
 
 def _shuffled(up: bool) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         factor, channels, side = draw.randint(1, 3), draw.randint(1, 8), draw.randint(1, 6)
         shape = (channels * factor**2, side, side + 1) if up else (channels, side * factor, side * factor)
         return draw.tensor(draw.randint(1, 4), *shape), factor
@@ -199,18 +199,18 @@ def _shuffled(up: bool) -> Maker:
     return make
 
 
-def _channel_shuffle(draw: Draw) -> tuple[CellArg, ...]:
+def _channel_shuffle(draw: CellDraw) -> tuple[CellArg, ...]:
     groups = draw.randint(1, 8)
     return draw.tensor(draw.randint(1, 4), groups * draw.randint(1, 8), 3, 5), groups
 
 
-def _unfold(draw: Draw) -> tuple[CellArg, ...]:
+def _unfold(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     dim = _dim(draw, tensor)
     return tensor, dim, draw.randint(1, min(5, tensor.shape[dim])), draw.randint(1, 3)
 
 
-def _im2col(draw: Draw) -> tuple[CellArg, ...]:
+def _im2col(draw: CellDraw) -> tuple[CellArg, ...]:
     kernel, dilation = draw.randint(1, 3), draw.randint(1, 2)
     pads = (draw.randint(0, 1),) * 2
     picture = draw.tensor(draw.randint(1, 4), draw.channels(), draw.randint(5, 9), draw.randint(5, 9))
@@ -220,7 +220,7 @@ def _im2col(draw: Draw) -> tuple[CellArg, ...]:
 def _upsample(dimensions: int, *literals: CellArg) -> Maker:
     """Return a maker of a picture that grows by whole factors: others round differently in float32."""
 
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         sides, factors = draw.sides(dimensions, 8), [draw.randint(1, 3) for _ in range(dimensions)]
         picture = draw.tensor(draw.randint(1, 4), draw.channels(), *sides)
         if draw.flag():
@@ -230,18 +230,18 @@ def _upsample(dimensions: int, *literals: CellArg) -> Maker:
     return make
 
 
-def _repeat_interleave(draw: Draw) -> tuple[CellArg, ...]:
+def _repeat_interleave(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, draw.randint(1, 3), _dim(draw, tensor)
 
 
-def _affine_grid(draw: Draw) -> tuple[CellArg, ...]:
+def _affine_grid(draw: CellDraw) -> tuple[CellArg, ...]:
     batch = draw.randint(1, 8)
     size = (batch, 1, draw.randint(2, 9), draw.randint(2, 9))
     return TensorSpec(shape=(batch, 2, 3)), size, draw.flag()
 
 
-def _grid_sampler(draw: Draw) -> tuple[CellArg, ...]:
+def _grid_sampler(draw: CellDraw) -> tuple[CellArg, ...]:
     batch = draw.randint(1, 4)
     grid = TensorSpec(shape=(batch, draw.randint(1, 9), draw.randint(1, 9), 2), values=Values.OFF_GRID)
     picture = draw.tensor(batch, draw.channels(), 8, 8)
@@ -287,24 +287,24 @@ SHAPES: Mapping[str, Maker] = {
 
 
 def _masked(*literals: CellArg) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         tensor = draw.any_tensor()
         return tensor, draw.tensor(*tensor.shape, values=_BOOL), *literals
 
     return make
 
 
-def _matrix(draw: Draw) -> tuple[CellArg, ...]:
+def _matrix(draw: CellDraw) -> tuple[CellArg, ...]:
     return draw.tensor(draw.randint(1, 4), draw.randint(1, 33), draw.randint(1, 33)), draw.randint(-5, 5)
 
 
-def _where_self(draw: Draw) -> tuple[CellArg, ...]:
+def _where_self(draw: CellDraw) -> tuple[CellArg, ...]:
     shape = draw.any_tensor().shape
     return draw.tensor(*shape, values=_BOOL), draw.tensor(*shape), draw.tensor(*shape)
 
 
 def _where_scalar(first: bool) -> Maker:
-    def make(draw: Draw) -> tuple[CellArg, ...]:
+    def make(draw: CellDraw) -> tuple[CellArg, ...]:
         shape = draw.any_tensor().shape
         mask, tensor = draw.tensor(*shape, values=_BOOL), draw.tensor(*shape)
         return (mask, 0.5, tensor) if first else (mask, tensor, 0.5)
@@ -312,27 +312,27 @@ def _where_scalar(first: bool) -> Maker:
     return make
 
 
-def _variance(draw: Draw) -> tuple[CellArg, ...]:
+def _variance(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor(least=3)
     return tensor, (_dim(draw, tensor),), draw.choice((0, 1))
 
 
-def _variance_dim(draw: Draw) -> tuple[CellArg, ...]:
+def _variance_dim(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor(least=3)
     return tensor, (_dim(draw, tensor),), draw.flag(), draw.flag()
 
 
-def _mean_dim(draw: Draw) -> tuple[CellArg, ...]:
+def _mean_dim(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor(_POSITIVE)
     return tensor, draw.choice((None, (_dim(draw, tensor),))), draw.flag()
 
 
-def _argmax(draw: Draw) -> tuple[CellArg, ...]:
+def _argmax(draw: CellDraw) -> tuple[CellArg, ...]:
     tensor = draw.any_tensor()
     return tensor, draw.choice((None, _dim(draw, tensor))), draw.flag()
 
 
-def _prod(draw: Draw) -> tuple[CellArg, ...]:
+def _prod(draw: CellDraw) -> tuple[CellArg, ...]:
     return draw.tensor(draw.randint(1, 16), draw.randint(1, 12), values=_POSITIVE), draw.randint(0, 1)
 
 
