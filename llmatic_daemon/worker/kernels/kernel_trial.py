@@ -29,8 +29,9 @@ from llmatic_daemon.worker.training.loop import device_is_lost
 
 #: Largest difference that rounding explains, relative to the largest magnitude of the tensor.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 4e-2}
-#: One rounding step, relative, and how many of them the reference is moved by.
-_STEPS = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
+#: One rounding step, relative: the reference is moved by up to one, so often.
+_STEPS = {"float32": 2.0**-23, "bfloat16": 2.0**-8}
+_MOVES = 8
 #: Moves the numbers of an argument or of an incoming gradient.
 Move = Callable[[Tensor], Tensor]
 #: A result may differ by this often what the reference moves by.
@@ -286,7 +287,7 @@ def _is_ill_conditioned(
     """Decide whether rounding the inputs explains every error beyond the tolerance."""
     move = _moving(_STEPS[cell.precision], cell.number)
     left = {name: error for name, error in errors.items() if error > TOLERANCES[cell.precision]}
-    for _ in range(4):
+    for _ in range(_MOVES):
         moved = _reference(grid, cell, values, move)
         moves = zip(expected.names, moved.tensors, expected.tensors, strict=True)
         for name, after, before in moves:
