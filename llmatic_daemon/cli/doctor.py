@@ -42,7 +42,7 @@ _STYLES = {CheckResult.OK: "green", CheckResult.WARNING: "yellow", CheckResult.F
     type=click.IntRange(1),
     help="Calls that --kernels tries at each instruction set level.",
 )
-@click.option("--isa", metavar="LEVEL", help="The only level that --kernels tries, such as AVX2.")
+@click.option("--isa", metavar="LEVEL", help="The only level or GPU that --kernels tries, such as AVX2.")
 @click.option(
     "--first", default=0, type=click.IntRange(0), help="Number of the first call that --kernels tries."
 )
@@ -57,7 +57,9 @@ def doctor(
     isa: str | None,
     first: int,
 ) -> None:
-    """Check state, data, devices, sandbox and each LLM before a long search (exit code 1: a failure)."""
+    """Check state, data, devices, sandbox, kernels and each LLM before a long search (exit code 1: a failure)."""
+    if (isa or first) and not kernels:
+        raise click.UsageError("--isa and --first need --kernels")
     settings = settings_of(file, preset, state)
     if kernels:
         plan = KernelPlan(cells=range(first, first + cells), level=isa, devices=settings.training.devices)

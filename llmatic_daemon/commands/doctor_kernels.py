@@ -27,7 +27,7 @@ class KernelPlan:
 
     #: Numbers of the cells at each level and device.
     cells: range
-    #: A level; None: all that the processor has.
+    #: A level, or a GPU of the trainers; None: all that the processor has, and all GPUs.
     level: str | None = None
     #: Devices of the trainers.
     devices: Sequence[str] = ("cpu",)
@@ -40,11 +40,13 @@ class KernelPlan:
         Raises:
             ConfigurationError: the processor lacks the level, or there is none of this name.
         """
+        gpus = sorted({device for device in self.devices if device != "cpu"})
+        if self.level in gpus:
+            return [self._of_gpu(self.level, watch)]
         processor = KernelCheck(
             self._levels(), self.cells, grid=self.grid, num_processes=self.num_processes, watch=watch
         )
-        gpus = sorted({device for device in self.devices if device != "cpu"} if self.level is None else ())
-        return [processor, *(self._of_gpu(device, watch) for device in gpus)]
+        return [processor, *(self._of_gpu(device, watch) for device in gpus if self.level is None)]
 
     def _levels(self) -> list[InstructionSet]:
         flags = instruction_sets.processor_flags()

@@ -14,6 +14,7 @@ LLMaticError
     │   └── EndpointRefused      a key, an address or a setting is wrong: a retry is useless
     ├── LifterUnavailable
     ├── TrainerUnavailable
+    ├── KernelCheckUnavailable
     └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
 
 A message states what is expected, what was found, where, and what to do, in one line.
@@ -91,6 +92,10 @@ class LifterUnavailable(Unavailable):
 
 class TrainerUnavailable(Unavailable):
     """A trainer died or could not be started."""
+
+
+class KernelCheckUnavailable(Unavailable):
+    """A process that tries kernels could not be started, or does not answer."""
 
 
 class StoreUnavailable(Unavailable):

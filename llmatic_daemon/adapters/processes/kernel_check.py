@@ -10,7 +10,7 @@ from typing import Any
 
 from llmatic_daemon.adapters.processes.child import Child, ChildGone
 from llmatic_daemon.adapters.processes.instruction_sets import InstructionSet, alternatives
-from llmatic_daemon.domain.errors import Unavailable
+from llmatic_daemon.domain.errors import KernelCheckUnavailable
 from llmatic_daemon.domain.kernels import KernelFault, KernelFinding
 
 MODULE = "llmatic_daemon.worker.kernels.check_server"
@@ -34,10 +34,6 @@ _REPEATS = 30
 _MOST_REMEDIES = 3
 #: Limit of a start, and what an answer may take beyond the limit of a cell.
 _SLACK_S = 120.0
-
-
-class KernelCheckUnavailable(Unavailable):
-    """The children that try kernels cannot be started."""
 
 
 @dataclass(slots=True)
@@ -66,7 +62,8 @@ class _CheckChild:
         self, cells: range, tried: Callable[[], None] = lambda: None, *, repeats: int = 1
     ) -> _Outcome:
         """Try cells until one kills the fork, each so often."""
-        await self._child.send({"first": cells.start, "count": len(cells), "repeats": repeats})
+        with self._errors_named():
+            await self._child.send({"first": cells.start, "count": len(cells), "repeats": repeats})
         outcome, cell = _Outcome(), dict[str, Any]()
         while "ended" not in (answer := await self._receive()):
             if "cell" in answer:
@@ -84,15 +81,20 @@ class _CheckChild:
         return outcome
 
     async def _receive(self) -> dict[str, Any]:
-        try:
+        with self._errors_named():
             async with asyncio.timeout(self._timeout_s + _SLACK_S):
                 answer, _ = await self._child.receive()
+        return answer
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
         except (ChildGone, TimeoutError) as error:
             why = str(error) or f"no answer within {self._timeout_s + _SLACK_S:g} s"
             raise KernelCheckUnavailable(
                 f"expected a process that tries kernels at {self._level}, got: {why}; try again"
             ) from error
-        return answer
 
     def _finding(self, cell: Mapping[str, Any], fault: KernelFault, detail: str) -> KernelFinding:
         if not cell:
@@ -160,7 +162,7 @@ class KernelCheck:
         """Try all cells at all levels; cancelling leaves no process.
 
         Raises:
-            KernelCheckUnavailable: a child does not start or answer.
+            ExceptionGroup: of KernelCheckUnavailable: a child does not start or answer.
         """
         for level in self._levels:
             self.level, self.first_open = level.name, self._cells.start

@@ -6,8 +6,8 @@ on the other side.
 
 Torch itself allocates outputs, returned gradients and scratch buffers with malloc. glibc's checking malloc
 finds a write behind each of these when it is freed, down to one byte. Where it is missing, `damaged_slack`
-looks at the bytes that malloc has rounded an allocation up by. It sees one number behind three of four sizes,
-of outputs and gradients only.
+looks at the bytes that malloc has rounded an allocation up by. It sees one number behind about half of all
+sizes, of outputs and gradients only.
 """
 
 import ctypes

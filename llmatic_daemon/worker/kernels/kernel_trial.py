@@ -8,7 +8,7 @@ one rounding step. So a sum that cancels out and a maximum of two equal numbers 
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,34 @@ from llmatic_daemon.worker.kernels.kernel_cell import (
 )
 from llmatic_daemon.worker.training.loop import device_is_lost
 
-#: Largest difference that rounding explains, relative to the largest magnitude of the tensor.
-TOLERANCES = {"float32": 1e-4, "bfloat16": 4e-2}
-#: One rounding step, relative: the reference is moved by up to one, so often.
-_STEPS = {"float32": 2.0**-23, "bfloat16": 2.0**-8}
+#: How often the reference is moved.
 _MOVES = 8
 #: Moves the numbers of an argument or of an incoming gradient.
 Move = Callable[[Tensor], Tensor]
 #: A result may differ by this often what the reference moves by.
 _CONDITION = 50.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rounding:
+    """What rounding explains in a precision."""
+
+    #: Largest difference, relative to the largest magnitude of the tensor.
+    tolerance: float
+    #: One rounding step, relative, by up to which the reference is moved.
+    step: float
+
+
+_FLOAT32 = _Rounding(tolerance=1e-4, step=2.0**-23)
+_BFLOAT16 = _Rounding(tolerance=4e-2, step=2.0**-8)
+#: Convolutions of float32 on a GPU round their factors to 10 bits.
+_TENSOR_FLOAT32 = _Rounding(tolerance=1e-2, step=2.0**-10)
+
+
+def _rounding(cell: KernelCell, device: str) -> _Rounding:
+    if cell.precision == "bfloat16":
+        return _BFLOAT16
+    return _FLOAT32 if device == "cpu" else _TENSOR_FLOAT32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,25 +95,25 @@ def try_cell(
     except _OutOfBounds as error:
         return TrialFinding(fault=KernelFault.OUT_OF_BOUNDS, detail=str(error))
     except RuntimeError as error:
-        return _raised(grid, cell, error)
+        return _raised(grid, cell, error, device)
     if not memory.is_intact():
         return TrialFinding(fault=KernelFault.OUT_OF_BOUNDS, detail="wrote beside an argument")
     own = [tensor for tensor in found.tensors if tensor is not None and tensor.device.type == "cpu"]
     if checks_slack and damaged_slack(own):
         return TrialFinding(fault=KernelFault.OUT_OF_BOUNDS, detail="wrote behind a result")
-    return _compared(grid, cell, values, found)
+    return _compared(grid, cell, values, found, _rounding(cell, device))
 
 
 class _OutOfBounds(Exception):
     """A canary of an incoming gradient was overwritten; one line."""
 
 
-def _raised(grid: KernelGrid, cell: KernelCell, error: RuntimeError) -> TrialFinding | None:
+def _raised(grid: KernelGrid, cell: KernelCell, error: RuntimeError, device: str) -> TrialFinding | None:
     """Judge an exception: the trainer avoids bfloat16 where an operation does not know it."""
     if device_is_lost(error):
         raise error  # only another process can go on
     if cell.precision == "bfloat16":
-        return try_cell(grid, as_float32(cell))
+        return try_cell(grid, as_float32(cell), device=device)
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return TrialFinding(fault=KernelFault.RAISED, detail=line[:300])
 
@@ -245,17 +264,20 @@ def _reference(grid: KernelGrid, cell: KernelCell, values: list[Any], move: Move
             return _run(grid, cell, [_in_float64(value, move) for value in values], move)
 
 
-def _compared(grid: KernelGrid, cell: KernelCell, values: list[Any], found: _Results) -> TrialFinding | None:
+def _compared(
+    grid: KernelGrid, cell: KernelCell, values: list[Any], found: _Results, rounding: _Rounding
+) -> TrialFinding | None:
     expected = _reference(grid, cell, values)
-    tolerance = TOLERANCES[cell.precision]
     errors = {
         name: _error(ours, reference)
         for name, ours, reference in zip(found.names, found.tensors, expected.tensors, strict=True)
     }
-    worst = max(errors, key=lambda name: errors[name])
-    if errors[worst] <= tolerance or _is_ill_conditioned(grid, cell, values, expected, errors):
+    beyond = {name: error for name, error in errors.items() if error > rounding.tolerance}
+    left = _unexplained(grid, cell, values, expected, beyond, rounding.step) if beyond else {}
+    if not left:
         return None
-    detail = f"{worst} differs by {errors[worst]:.3g} of its largest magnitude"
+    worst = max(left, key=lambda name: left[name])
+    detail = f"{worst} differs by {left[worst]:.3g} of its largest magnitude"
     return TrialFinding(fault=KernelFault.DIFFERS, detail=detail)
 
 
@@ -281,18 +303,19 @@ def _error(found: Tensor | None, expected: Tensor | None) -> float:
     return difference / scale if scale else (float("inf") if difference else 0.0)
 
 
-def _is_ill_conditioned(
-    grid: KernelGrid, cell: KernelCell, values: list[Any], expected: _Results, errors: dict[str, float]
-) -> bool:
-    """Decide whether rounding the inputs explains every error beyond the tolerance."""
-    move = _moving(_STEPS[cell.precision], cell.number)
-    left = {name: error for name, error in errors.items() if error > TOLERANCES[cell.precision]}
+def _unexplained(
+    grid: KernelGrid,
+    cell: KernelCell,
+    values: list[Any],
+    expected: _Results,
+    errors: Mapping[str, float],
+    step: float,
+) -> dict[str, float]:
+    """Return the errors that rounding the inputs does not explain."""
+    move, left = _moving(step, cell.number), dict(errors)
     for _ in range(_MOVES):
         moved = _reference(grid, cell, values, move)
-        moves = zip(expected.names, moved.tensors, expected.tensors, strict=True)
-        for name, after, before in moves:
+        for name, after, before in zip(expected.names, moved.tensors, expected.tensors, strict=True):
             if name in left and left[name] <= _CONDITION * _error(after, before):
                 del left[name]
-        if not left:
-            return True
-    return False
+    return left

@@ -7,8 +7,8 @@ import pytest
 from llmatic_daemon.adapters.processes import instruction_sets, kernel_check
 from llmatic_daemon.adapters.processes.child import Child
 from llmatic_daemon.adapters.processes.instruction_sets import InstructionSet, available, named
-from llmatic_daemon.adapters.processes.kernel_check import KernelCheck, KernelCheckUnavailable
-from llmatic_daemon.domain.errors import ConfigurationError
+from llmatic_daemon.adapters.processes.kernel_check import KernelCheck
+from llmatic_daemon.domain.errors import ConfigurationError, KernelCheckUnavailable
 from llmatic_daemon.domain.kernels import KernelFault, KernelFinding
 from tests.support import planted_kernels
 from tests.support.trainer import is_alive
