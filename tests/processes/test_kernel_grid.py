@@ -14,7 +14,9 @@ from llmatic_daemon.commands.doctor_kernels import SHORT_CELLS
 async def test_every_operation_is_right_on_this_processor():
     check = KernelCheck(available(processor_flags())[-1:], range(SHORT_CELLS))
 
-    assert await check.run() == []
+    findings = await check.run()
+
+    assert [finding for finding in findings if not finding.is_explained] == []
     assert check.num_tried == SHORT_CELLS
 
 

@@ -28,11 +28,9 @@ from llmatic_daemon.worker.kernels.kernel_cell import (
 from llmatic_daemon.worker.training.loop import device_is_lost
 
 #: How often the reference is moved.
-_MOVES = 8
+_MOVES = 100
 #: Moves the numbers of an argument or of an incoming gradient.
 Move = Callable[[Tensor], Tensor]
-#: A result may differ by this often what the reference moves by.
-_CONDITION = 50.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +41,14 @@ class _Rounding:
     tolerance: float
     #: One rounding step, relative, by up to which the reference is moved.
     step: float
+    #: A result may differ by this often what the reference moves by.
+    condition: float
 
 
-_FLOAT32 = _Rounding(tolerance=1e-4, step=2.0**-23)
-_BFLOAT16 = _Rounding(tolerance=4e-2, step=2.0**-8)
+_FLOAT32 = _Rounding(tolerance=1e-4, step=2.0**-23, condition=50.0)
+_BFLOAT16 = _Rounding(tolerance=4e-2, step=2.0**-8, condition=10.0)
 #: Convolutions of float32 on a GPU round their factors to 10 bits.
-_TENSOR_FLOAT32 = _Rounding(tolerance=1e-2, step=2.0**-10)
+_TENSOR_FLOAT32 = _Rounding(tolerance=1e-2, step=2.0**-10, condition=10.0)
 
 
 def _rounding(cell: KernelCell, device: str) -> _Rounding:
@@ -273,7 +273,7 @@ def _compared(
         for name, ours, reference in zip(found.names, found.tensors, expected.tensors, strict=True)
     }
     beyond = {name: error for name, error in errors.items() if error > rounding.tolerance}
-    left = _unexplained(grid, cell, values, expected, beyond, rounding.step) if beyond else {}
+    left = _unexplained(grid, cell, values, expected, beyond, rounding) if beyond else {}
     if not left:
         return None
     worst = max(left, key=lambda name: left[name])
@@ -309,13 +309,15 @@ def _unexplained(
     values: list[Any],
     expected: _Results,
     errors: Mapping[str, float],
-    step: float,
+    rounding: _Rounding,
 ) -> dict[str, float]:
     """Return the errors that rounding the inputs does not explain."""
-    move, left = _moving(step, cell.number), dict(errors)
+    move, left = _moving(rounding.step, cell.number), dict(errors)
     for _ in range(_MOVES):
+        if not left:
+            break
         moved = _reference(grid, cell, values, move)
         for name, after, before in zip(expected.names, moved.tensors, expected.tensors, strict=True):
-            if name in left and left[name] <= _CONDITION * _error(after, before):
+            if name in left and left[name] <= rounding.condition * _error(after, before):
                 del left[name]
     return left

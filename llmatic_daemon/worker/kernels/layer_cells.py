@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from llmatic_daemon.worker.kernels.kernel_cell import (
     CellArg,
     CellDraw,
+    Layout,
     Maker,
     TensorSpec,
     Values,
@@ -50,9 +51,7 @@ def _grouped(draw: CellDraw) -> tuple[int, int, int]:
 
 
 def _window(draw: CellDraw, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return kernel, stride and dilation: square mostly, with the shortcuts of residual blocks in front."""
-    if draw.random() < 0.2:
-        return (1,) * dimensions, (draw.randint(2, 4),) * dimensions, (1,) * dimensions
+    """Return kernel, stride and dilation: square mostly, with 1x1 and 3x3 in front."""
     if draw.random() < 0.8:
         kernel, stride = draw.choice((1, 1, 2, 3, 3, 5, 7)), draw.choice((1, 1, 2, 2, 3, 4))
         dilation = draw.choice((1, 1, 1, 2, 3))
@@ -69,11 +68,13 @@ def _padding(draw: CellDraw, reach: tuple[int, ...]) -> tuple[int, ...]:
 
 def _convolution(dimensions: int, transposed: bool = False) -> Maker:
     def make(draw: CellDraw) -> tuple[CellArg, ...]:
+        if draw.random() < 0.2:
+            return _shortcut(draw, dimensions, transposed)
         inputs, outputs, groups = _grouped(draw)
         kernel, stride, dilation = _window(draw, dimensions)
         reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         padding = _padding(draw, reach)
-        least = zip(reach, padding, _sides(draw, kernel), strict=True)
+        least = zip(reach, padding, draw.sides(dimensions), strict=True)
         sides = tuple(max(extent - 2 * pad, side, 1) for extent, pad, side in least)
         image = TensorSpec(
             shape=(_images(draw, inputs, outputs, groups, kernel, sides), inputs, *sides),
@@ -102,6 +103,25 @@ def _convolution(dimensions: int, transposed: bool = False) -> Maker:
     return make
 
 
+def _shortcut(draw: CellDraw, dimensions: int, transposed: bool) -> tuple[CellArg, ...]:
+    """Return a 1x1 kernel with a stride, on few channels of the pictures of a data set.
+
+    A residual block that reads the pictures has such a shortcut. oneDNN 3.12 writes behind its scratch
+    memory there, with fewer channels than a vector has numbers.
+    """
+    few, other, side = draw.randint(1, 16), draw.randint(1, 32), draw.choice((8, 16, 28, 32))
+    ones, stride = (1,) * dimensions, (draw.randint(2, 4),) * dimensions
+    inputs = other if transposed else few
+    layout = draw.choice((Layout.CHANNELS_LAST, draw.layout(4))) if dimensions == 2 else Layout.CONTIGUOUS
+    # The gradient of a transposed convolution reads as many numbers as a convolution's input has.
+    sides = (-(-side // stride[0]) if transposed else side,) * dimensions
+    image = TensorSpec(shape=(draw.choice((9, 16)), inputs, *sides), layout=layout)
+    if not transposed:
+        return image, weight(other, few, *ones), None, stride, (0,) * dimensions, ones, 1
+    extra = (stride[0] - 1,) * dimensions
+    return image, weight(other, few, *ones), None, stride, (0,) * dimensions, extra, 1, ones
+
+
 def _transposed_sides(
     sides: tuple[int, ...],
     stride: tuple[int, ...],
@@ -111,13 +131,6 @@ def _transposed_sides(
 ) -> list[int]:
     each = zip(sides, stride, padding, reach, extra, strict=True)
     return [(side - 1) * step - 2 * pad + extent + more for side, step, pad, extent, more in each]
-
-
-def _sides(draw: CellDraw, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the sizes of a picture: those of data sets where the kernel is small."""
-    if max(kernel) == 1 and len(kernel) == 2 and draw.flag():
-        return (draw.choice((8, 16, 28, 32)),) * 2
-    return draw.sides(len(kernel))
 
 
 def _images(
