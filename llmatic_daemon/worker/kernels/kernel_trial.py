@@ -45,7 +45,8 @@ class _Rounding:
     condition: float
 
 
-_FLOAT32 = _Rounding(tolerance=1e-4, step=2.0**-23, condition=50.0)
+#: A sum of 13,000 equal numbers, as below a mean, was wrong by 1e-4; of other tensors 99.9 % by 1e-5 at most.
+_FLOAT32 = _Rounding(tolerance=1e-3, step=2.0**-23, condition=50.0)
 _BFLOAT16 = _Rounding(tolerance=4e-2, step=2.0**-8, condition=10.0)
 #: Convolutions of float32 on a GPU round their factors to 10 bits.
 _TENSOR_FLOAT32 = _Rounding(tolerance=1e-2, step=2.0**-10, condition=10.0)
