@@ -154,11 +154,20 @@ WRONG_ABOVE_SSE41 = _grid(right, wrong_above_sse41)
 AVOIDED = _avoided(_grid(right, wrong_channel))
 CANCELLING = _grid(sum_that_cancels_out, shape=(400,))
 
-_PICTURE = TensorSpec(shape=(32, 4, 32, 32), layout=Layout.CHANNELS_LAST)
-_SHORTCUT = (_PICTURE, weight(8, 4, 1, 1), None, (2, 2), (0, 0), (1, 1), 1)
+
+def _convolution(picture: TensorSpec, kernels: TensorSpec, stride: int, padding: int) -> KernelGrid:
+    """Return a grid of one call of the real operation."""
+    args = (picture, kernels, None, (stride,) * 2, (padding,) * 2, (1, 1), 1)
+    return KernelGrid(
+        makers={"conv2d.default": lambda draw: args},
+        order=("conv2d.default",),
+        function=operations.function,
+    )
+
+
 #: The shortcut of a residual block that reads the picture.
-SHORTCUT = KernelGrid(
-    makers={"conv2d.default": lambda draw: _SHORTCUT},
-    order=("conv2d.default",),
-    function=operations.function,
+SHORTCUT = _convolution(
+    TensorSpec(shape=(32, 4, 32, 32), layout=Layout.CHANNELS_LAST), weight(8, 4, 1, 1), 2, 0
 )
+#: A kernel of which all but the middle reads nothing but padding.
+PADDING = _convolution(TensorSpec(shape=(8, 24, 1, 1)), weight(24, 24, 3, 3), 2, 1)

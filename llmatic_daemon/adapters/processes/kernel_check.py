@@ -120,7 +120,7 @@ class KernelCheck:
         *,
         grid: str = VOCABULARY,
         num_processes: int | None = None,
-        timeout_s: float = 60.0,
+        timeout_s: float = 20.0,
         device: str = "cpu",
         watch: Callable[[], None] = lambda: None,
     ) -> None:

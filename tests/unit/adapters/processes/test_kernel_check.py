@@ -121,6 +121,21 @@ async def test_known_fault_of_strided_1x1_convolutions_is_found_at_avx2():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "avx512bw" not in instruction_sets.processor_flags(), reason="the processor has no AVX-512"
+)
+async def test_known_fault_of_gradients_of_padding_is_found_in_bfloat16(without_remedies: None):
+    """oneDNN 3.12 leaves the gradient of weights that read padding alone as its memory was."""
+    level = named("AVX512_CORE", instruction_sets.processor_flags())
+
+    findings = await found("PADDING", 12, level)
+
+    assert findings
+    assert all(finding.cell.endswith("bfloat16") or "bfloat16," in finding.cell for finding in findings)
+    assert all(finding.detail.startswith("gradient 1 differs by") for finding in findings)
+
+
+@pytest.mark.slow
 async def test_cancelled_check_leaves_no_process_and_knows_where_it_was(monkeypatch: pytest.MonkeyPatch):
     children: list[Child] = []
     start = Child.start.__func__  # type: ignore[attr-defined]
