@@ -4,13 +4,21 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from llmatic_daemon.worker.graph import operations
-from llmatic_daemon.worker.kernels.kernel_cell import KernelGrid, Layout, Maker, TensorSpec, weight
+from llmatic_daemon.worker.kernels.kernel_cell import (
+    KernelCell,
+    KernelGrid,
+    Layout,
+    Maker,
+    TensorSpec,
+    weight,
+)
 
 #: Set by one cell, so that a later one of the same process dies.
 _armed: list[bool] = []
@@ -126,13 +134,8 @@ def _grid(*functions: Callable[[Tensor], Tensor], shape: tuple[int, ...] = (3, 5
     return KernelGrid(makers=makers, order=tuple(by_name), function=by_name.__getitem__)
 
 
-def _avoided(grid: KernelGrid) -> KernelGrid:
-    return KernelGrid(
-        makers=grid.makers,
-        order=grid.order,
-        function=grid.function,
-        avoided_by=lambda cell: "a planted entry" if cell.operation == "wrong_channel" else None,
-    )
+def _entry(cell: KernelCell) -> str | None:
+    return "a planted entry" if cell.operation in ("arms", "wrong_channel") else None
 
 
 FAULTS = _grid(
@@ -150,8 +153,10 @@ RIGHT = _grid(right)
 HANGS = _grid(right, hangs)
 #: Cell 2 dies because of cell 0.
 LATE = _grid(arms, right, dies_if_armed)
+#: The same, of which the first is a known fault.
+KNOWN = replace(LATE, avoided_by=_entry)
 WRONG_ABOVE_SSE41 = _grid(right, wrong_above_sse41)
-AVOIDED = _avoided(_grid(right, wrong_channel))
+AVOIDED = replace(_grid(right, wrong_channel), avoided_by=_entry)
 CANCELLING = _grid(sum_that_cancels_out, shape=(400,))
 
 

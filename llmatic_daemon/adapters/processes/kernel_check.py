@@ -26,10 +26,8 @@ _CHECKS = {
 _THREADS = {"OMP_WAIT_POLICY": "passive"}
 #: Cells in one fork.
 _CHUNK = 200
-#: Cells before the one at which a fork died that are tried alone.
-_LOOK_BACK = 3
 #: How often a cell is tried alone: the heap decides whether damage is seen.
-_REPEATS = 30
+_REPEATS = 20
 #: Findings for which a remedy is looked up, of each operation.
 _MOST_REMEDIES = 3
 #: Limit of a start, and what an answer may take beyond the limit of a cell.
@@ -238,7 +236,7 @@ async def _blamed(child: _CheckChild, last: KernelFinding, cells: range) -> list
     """Return the finding of the cell that killed, or of one before it that has damaged the heap."""
     if last.fault is KernelFault.HUNG:
         return [last]
-    for number in reversed(cells[-1 - _LOOK_BACK :]):
+    for number in reversed(cells):
         alone = await child.run(range(number, number + 1), repeats=_REPEATS)
         if alone.findings:
             return alone.findings

@@ -2,7 +2,7 @@
 
 `python -m llmatic_daemon.worker.kernels.check_server GRID DEVICE TIMEOUT_S`, where GRID is `module:NAME` of a
 `KernelGrid`. It first writes one frame {"torch", "capability", "malloc"}. It then answers requests
-{"first": number, "count": number, "repeats": number} one after the other, each in a new fork:
+{"first": number, "count": number, "repeats": number} one after the other, each in new forks:
 
 - {"cell": number, "operation", "call", "avoided_by"} before a cell runs, `repeats` times,
 - {"fault", "detail"} after it, once, if something is wrong,
@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -63,16 +64,30 @@ class _CheckServer:
         self.outgoing.flush()
 
     def answer(self, cells: range, repeats: int) -> None:
-        """Try cells in a fork, and report how it ended."""
+        """Try cells in forks, and report how they ended."""
+        if all(self._try_in_fork(part, repeats) for part in self._parts(cells)):
+            self.send(ended=True)
+
+    def _parts(self, cells: range) -> Iterator[range]:
+        """Split cells, so that one with a known fault is alone: its damage would be blamed on others."""
+        start = cells.start
+        for number in cells:
+            if self.grid.avoided_by(self.grid.cell(number)) is not None:
+                yield from (part for part in (range(start, number), range(number, number + 1)) if part)
+                start = number + 1
+        if start < cells.stop:
+            yield range(start, cells.stop)
+
+    def _try_in_fork(self, cells: range, repeats: int) -> bool:
+        """Try cells in one fork; report if it died, and return whether it did not."""
         with tempfile.TemporaryFile() as errors:
             pid = os.fork()
             if pid == 0:
                 self._end_fork(cells, repeats, errors)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            if code == 0:
-                self.send(ended=True)
-            else:
+            if code:
                 self.send(died=_summary(code, errors), hung=code == -signal.SIGALRM)
+        return code == 0
 
     def _end_fork(self, cells: range, repeats: int, errors: BinaryIO) -> NoReturn:
         """Try cells, then end this fork without the clean-up that belongs to its parent."""

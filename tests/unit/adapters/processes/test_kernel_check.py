@@ -89,6 +89,11 @@ async def test_death_that_another_cell_causes_names_both(without_remedies: None)
 
 
 @pytest.mark.slow
+async def test_damage_of_a_known_fault_is_not_blamed_on_the_cells_behind_it():
+    assert await found("KNOWN", 6) == []
+
+
+@pytest.mark.slow
 @NEEDS_AVX2
 async def test_remedy_is_the_environment_under_which_the_cell_is_right():
     (finding,) = await found("WRONG_ABOVE_SSE41", 2, named("AVX2", instruction_sets.processor_flags()))
