@@ -18,9 +18,11 @@ from llmatic_daemon.cli.base import (
     settings_of,
     state_option,
 )
+from llmatic_daemon.cli.kernel_views import run_kernel_check
 from llmatic_daemon.commands import doctor as examination
 from llmatic_daemon.commands import sandbox_test as sandbox_trial
 from llmatic_daemon.commands.doctor import Check, CheckResult
+from llmatic_daemon.commands.doctor_kernels import KernelPlan
 from llmatic_daemon.commands.sandbox_test import ProbeResult, ProbeRow
 from llmatic_daemon.config.settings import Settings
 
@@ -32,10 +34,37 @@ _STYLES = {CheckResult.OK: "green", CheckResult.WARNING: "yellow", CheckResult.F
 @state_option
 @config_options
 @json_option
+@click.option("--kernels", is_flag=True, help="Try the kernels of the processor and of each GPU instead.")
+@click.option(
+    "--cells",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Calls that --kernels tries at each instruction set level.",
+)
+@click.option("--isa", metavar="LEVEL", help="The only level or GPU that --kernels tries, such as AVX2.")
+@click.option(
+    "--first", default=0, type=click.IntRange(0), help="Number of the first call that --kernels tries."
+)
 @example("llmatic-daemon doctor --config llmatic.toml")
-def doctor(state: Path | None, file: Path | None, preset: str, as_json: bool) -> None:
-    """Check state, data, devices, sandbox and each LLM before a long search (exit code 1: a failure)."""
-    checks = asyncio.run(_examine(settings_of(file, preset, state), quiet=as_json))
+def doctor(
+    state: Path | None,
+    file: Path | None,
+    preset: str,
+    as_json: bool,
+    kernels: bool,
+    cells: int,
+    isa: str | None,
+    first: int,
+) -> None:
+    """Check state, data, devices, sandbox, kernels and each LLM before a long search (exit code 1: a failure)."""
+    if (isa or first) and not kernels:
+        raise click.UsageError("--isa and --first need --kernels")
+    settings = settings_of(file, preset, state)
+    if kernels:
+        plan = KernelPlan(cells=range(first, first + cells), level=isa, devices=settings.training.devices)
+        run_kernel_check(plan, as_json=as_json)
+    checks = asyncio.run(_examine(settings, quiet=as_json))
     if as_json:
         click.echo(views.as_json(checks))
     failed = [check for check in checks if check.verdict is CheckResult.FAILED]

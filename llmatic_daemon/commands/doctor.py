@@ -14,6 +14,7 @@ from llmatic_daemon.adapters.prompts.prompt_files import read_prompts
 from llmatic_daemon.adapters.storage.state_folder import database_path, holder
 from llmatic_daemon.bootstrap import build, build_writers
 from llmatic_daemon.commands import sandbox_test
+from llmatic_daemon.commands.doctor_kernels import try_once
 from llmatic_daemon.commands.prompts_try import single_proposal
 from llmatic_daemon.commands.sandbox_test import ProbeResult
 from llmatic_daemon.commands.verify import verify
@@ -69,6 +70,7 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
     task = loaded[0] if loaded else _SOME_TASK
     yield await _tried("lifter", _lifter(settings, task))
     yield await _tried("sandbox", _sandbox(settings))
+    yield await _tried("kernels", _kernels(settings))
     async for check_ in _writers(settings, task):
         yield check_
 
@@ -185,6 +187,25 @@ async def _sandbox(settings: Settings) -> CheckOutcome:
     return (
         CheckResult.WARNING if grave else CheckResult.OK,
         f"{held}; {f'lacks {lacks}' if lacks else 'lacks nothing'}",
+    )
+
+
+async def _kernels(settings: Settings) -> CheckOutcome:
+    """Try the processor's kernels, if it or torch is new to this state folder."""
+    if settings.is_benchmark:
+        return CheckResult.OK, "not tried: a table needs no training"
+    done = await try_once(settings.state_dir)
+    where = f"{done.processor}, torch {done.torch}"
+    if done.is_earlier:
+        return CheckResult.OK, f"{where}: {done.num_cells} cells were right before"
+    if not done.unexplained:
+        return CheckResult.OK, f"{where}: {done.num_cells} cells are right, or the trainer avoids them"
+    first = done.unexplained[0]
+    remedy = f"set {first.remedy}" if first.remedy else "use another version of torch"
+    return (
+        CheckResult.FAILED,
+        f"{where}: expected every kernel to be right, got {first.cell}: {first.fault.value}, "
+        f"{first.detail}; {remedy}, and run doctor --kernels",
     )
 
 

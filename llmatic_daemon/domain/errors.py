@@ -16,6 +16,7 @@ LLMaticError
     ├── LifterUnavailable
     ├── TrainerUnavailable
     │   └── TrainerDied      a network ended its trainer: it is tried once more, in a fresh one
+    ├── KernelCheckUnavailable
     └── StoreUnavailable     disk full, I/O error, database busy: dispatch stops, nothing is lost
 
 A message states what is expected, what was found, where, and what to do, in one line.
@@ -120,6 +121,10 @@ class NoDeviceWorker(LLMaticError):
     """Every device worker was taken out of service; a restart begins with fresh ones."""
 
     exit_code = 69
+
+
+class KernelCheckUnavailable(Unavailable):
+    """A process that tries kernels could not be started, or does not answer."""
 
 
 class StoreUnavailable(Unavailable):

@@ -21,6 +21,7 @@ PAUSE_NOTE = "paused"
 BACKUP_NOTE = "backup.json"
 SANDBOX_NOTE = "sandbox.json"
 DEVICES_NOTE = "devices.json"
+KERNEL_NOTE = "kernels.json"
 
 #: All files of ours that may lie in a state folder; drafts and copies aside.
 OWN_FILES = (
@@ -30,6 +31,7 @@ OWN_FILES = (
     SETTINGS,
     SANDBOX_NOTE,
     DEVICES_NOTE,
+    KERNEL_NOTE,
     BACKUP_NOTE,
     PAUSE_NOTE,
     LOCK,
@@ -38,7 +40,10 @@ OWN_FILES = (
 LEFTOVERS = (
     f"{DATABASE}.new",
     f"{DATABASE}.new-journal",
-    *(f".{name}.new" for name in (SETTINGS, SANDBOX_NOTE, DEVICES_NOTE, BACKUP_NOTE, PAUSE_NOTE)),
+    *(
+        f".{name}.new"
+        for name in (SETTINGS, SANDBOX_NOTE, DEVICES_NOTE, KERNEL_NOTE, BACKUP_NOTE, PAUSE_NOTE)
+    ),
     *("settings.new", "sandbox.new", "backup.new"),
     CONTROL_SOCKET,
 )

@@ -309,6 +309,7 @@ def test_doctor_finds_a_new_search_ready(tmp_path: Path, monkeypatch: pytest.Mon
     assert "lifts in" in checks["lifter"].detail
     lacks = re.findall(r"(bubblewrap|seccomp) \(", checks["sandbox"].detail)
     assert checks["sandbox"].verdict is (CheckResult.WARNING if lacks else CheckResult.OK)
+    assert "cells are right" in checks["kernels"].detail
     assert not (tmp_path / "state").exists()
 
 
@@ -316,10 +317,11 @@ def test_doctor_times_each_endpoint_and_names_all_that_must_be_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async def unasked(settings: object) -> tuple[CheckResult, str]:
-        return CheckResult.OK, "seventeen probes, which the test above waits for"
+        return CheckResult.OK, "probes and kernels, which the test above waits for"
 
     monkeypatch.setattr(doctor, "_sandbox", unasked)
     use("fake lifter", monkeypatch)
+    monkeypatch.setattr(doctor, "_kernels", unasked)
     (tmp_path / "prompts").mkdir()
     overrides = {
         "prompts": {"folder": str(tmp_path / "prompts")},
