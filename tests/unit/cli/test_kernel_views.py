@@ -28,7 +28,6 @@ def ended(name: str, num_cells: int, *, as_json: bool = False, level: str = "DEF
     return raised.value.code
 
 
-@pytest.mark.slow
 def test_unexplained_fault_is_a_row_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -43,7 +42,6 @@ def test_unexplained_fault_is_a_row_and_exit_code_1(
     assert "6 cells tried at DEFAULT; 5 unexplained faults, 0 that the trainer avoids" in output
 
 
-@pytest.mark.slow
 def test_document_has_every_finding(capsys: pytest.CaptureFixture[str]):
     assert ended("AVOIDED", 2, as_json=True) == 0
 
@@ -66,7 +64,6 @@ def test_level_that_the_processor_lacks_is_one_line():
     assert "expected a level that this processor has (SSE41, DEFAULT), got AVX2" in result.output
 
 
-@pytest.mark.slow
 def test_interrupted_check_is_one_line_and_leaves_no_process(tmp_path: Path):
     command = "from llmatic_daemon.cli import main; main()"
     words = ["doctor", "--kernels", "--isa", "DEFAULT", "--cells", "100000"]

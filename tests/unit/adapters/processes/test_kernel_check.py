@@ -37,7 +37,6 @@ def without_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_check, "alternatives", lambda level: ())
 
 
-@pytest.mark.slow
 async def test_planted_faults_are_found_at_their_cells(without_remedies: None):
     order = planted_kernels.FAULTS.order
 
@@ -56,7 +55,6 @@ async def test_planted_faults_are_found_at_their_cells(without_remedies: None):
     assert each["dies"].cell.startswith("dies([3x5]) ")
 
 
-@pytest.mark.slow
 async def test_write_behind_a_result_is_found_without_the_checking_malloc(
     without_remedies: None, monkeypatch: pytest.MonkeyPatch
 ):
@@ -70,7 +68,6 @@ async def test_write_behind_a_result_is_found_without_the_checking_malloc(
     assert "right" not in findings
 
 
-@pytest.mark.slow
 async def test_cell_that_hangs_is_ended_and_the_next_are_tried(without_remedies: None):
     check = check_of("HANGS", 4, timeout_s=1.0)
 
@@ -80,7 +77,6 @@ async def test_cell_that_hangs_is_ended_and_the_next_are_tried(without_remedies:
     assert check.num_tried == 4
 
 
-@pytest.mark.slow
 async def test_death_that_another_cell_causes_names_both(without_remedies: None):
     (finding,) = await found("LATE", 3)
 
@@ -88,12 +84,10 @@ async def test_death_that_another_cell_causes_names_both(without_remedies: None)
     assert finding.detail.endswith("not alone, but in cells 0 to 2 one after another")
 
 
-@pytest.mark.slow
 async def test_damage_of_a_known_fault_is_not_blamed_on_the_cells_behind_it():
     assert await found("KNOWN", 6) == []
 
 
-@pytest.mark.slow
 @NEEDS_AVX2
 async def test_remedy_is_the_environment_under_which_the_cell_is_right():
     (finding,) = await found("WRONG_ABOVE_SSE41", 2, named("AVX2", instruction_sets.processor_flags()))
@@ -103,7 +97,6 @@ async def test_remedy_is_the_environment_under_which_the_cell_is_right():
     assert not finding.is_explained
 
 
-@pytest.mark.slow
 async def test_fault_that_the_trainer_avoids_is_explained():
     (finding,) = await found("AVOIDED", 2)
 
@@ -111,7 +104,6 @@ async def test_fault_that_the_trainer_avoids_is_explained():
     assert finding.is_explained
 
 
-@pytest.mark.slow
 @NEEDS_AVX2
 async def test_known_fault_of_strided_1x1_convolutions_is_found_at_avx2():
     """If it is gone, torch has repaired it: the trainer need not avoid it any longer."""
@@ -125,7 +117,6 @@ async def test_known_fault_of_strided_1x1_convolutions_is_found_at_avx2():
     assert findings[0].remedy == "ONEDNN_MAX_CPU_ISA=SSE41"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     "avx512bw" not in instruction_sets.processor_flags(), reason="the processor has no AVX-512"
 )
@@ -140,7 +131,6 @@ async def test_known_fault_of_gradients_of_padding_is_found_in_bfloat16(without_
     assert all(finding.detail.startswith("gradient 1 differs by") for finding in findings)
 
 
-@pytest.mark.slow
 async def test_cancelled_check_leaves_no_process_and_knows_where_it_was(monkeypatch: pytest.MonkeyPatch):
     children: list[Child] = []
     start = Child.start.__func__  # type: ignore[attr-defined]

@@ -41,7 +41,6 @@ def test_write_inside_is_none_of_its_business(at_end: bool, offset_bytes: int):
     assert written(at_end, offset_bytes)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("at_end", "offset_bytes"), [(True, 20), (False, -1)])
 def test_access_on_the_guarded_side_ends_the_process(at_end: bool, offset_bytes: int):
     assert exit_code_of_write(at_end, offset_bytes) == -signal.SIGSEGV
