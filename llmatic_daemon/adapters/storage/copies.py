@@ -137,7 +137,7 @@ def copy_database(source: Path, target: Path) -> None:
         # One snapshot: otherwise each commit during the copy makes SQLite begin again.
         here.execute("BEGIN").execute("SELECT 1 FROM sqlite_master").fetchone()
         there.execute("PRAGMA synchronous = OFF")  # it is synced as a whole, before it has its name
-        here.backup(there, pages=_PAGES, progress=lambda *_: failpoints.reached("snapshot-step"))
+        here.backup(there, pages=_PAGES, progress=_step)
         here.execute("COMMIT")
         there.execute("PRAGMA journal_mode = DELETE").fetchall()  # one file, not two
     target.chmod(0o640)
@@ -185,6 +185,10 @@ def _explained(database: Path) -> Iterator[None]:
         ) from error
     except sqlite3.Error as error:
         raise unsound(database, str(error)) from error
+
+
+def _step(status: int, remaining: int, total: int) -> None:
+    failpoints.reached("snapshot-step")
 
 
 def sync(folder: Path) -> None:

@@ -18,7 +18,7 @@ GUARDS = {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}
 
 
 def trained(
-    kind: str, level: str, num_threads: int = 1, channels: Sequence[int] = (3, 7, 12)
+    kind: str, level: str, num_threads: int = 1, channels: Sequence[int] = (3, 12)
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -38,7 +38,7 @@ def trained(
 
 #: Level, threads, channels. Several threads show what one does not at AVX-512.
 EVERYTHING = [(level, threads, tuple(range(1, 17))) for level in LEVELS for threads in (1, 2)]
-SAMPLE = [("AVX2", 1, (1, 3, 7, 8)), ("DEFAULT", 2, (1, 3, 8, 15))]
+SAMPLE = [("AVX2", 1, (3, 7)), ("DEFAULT", 2, (3, 15))]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_unprotected_kernel_is_as_wrong_as_the_table_says(level: str, num_thread
     assert result.returncode < 0
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ["DEFAULT", pytest.param("AVX2", marks=pytest.mark.exhaustive)])
 def test_results_and_losses_are_those_of_the_plain_convolution_to_the_bit(level: str):
     result = trained("both", level)
 
