@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from llmatic_daemon.worker.graph import operations
+from llmatic_daemon.worker.graph.nodes import Graph, WeightRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,6 +177,19 @@ def avoided_by(name: str, args: Sequence[Any]) -> str | None:
     kernels = [kernel for kernel in AVOIDED if name in kernel.operations]
     by_name = dict(zip(_argument_names(name), args, strict=False)) if kernels else {}
     return next((kernel.name for kernel in kernels if kernel.applies(by_name)), None)
+
+
+def may_be_run_by(graph: Graph) -> bool:
+    """Decide whether a network in float32 may run a kernel of the table; a weight that is computed may."""
+    for node in graph.nodes:
+        if any(node.op in kernel.operations for kernel in AVOIDED):
+            weight = node.args[1]
+            if not isinstance(weight, WeightRef):
+                return True
+            shape = graph.weights[weight.number].shape
+            if avoided_by(node.op, [torch.empty(0), torch.empty(shape), *node.args[2:]]) is not None:
+                return True
+    return False
 
 
 def _argument_names(name: str) -> list[str]:

@@ -8,6 +8,7 @@ import linecache
 import sys
 import types
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.nn.parameter import UninitializedParameter
 
-from llmatic_daemon.worker.graph.avoided_kernels import AvoidingMode
+from llmatic_daemon.worker.graph.avoided_kernels import AvoidingMode, may_be_run_by
 from llmatic_daemon.worker.graph.nodes import ordered
 from llmatic_daemon.worker.graph.serialization import build, dumps, weight_name
 from llmatic_daemon.worker.lifting.canonicalize import TranslationError
@@ -78,7 +79,8 @@ def export(source: str, class_name: str, input_shape: tuple[int, ...], num_class
         },
         order=translation.order,
     )
-    with AvoidingMode():  # a kernel that kills this process would be taken for a fault of the candidate
+    # A kernel that kills this process would be taken for a fault of the candidate. The mode costs time.
+    with AvoidingMode() if may_be_run_by(translation.graph) else nullcontext():
         _compare(network, translation, exported, images)
     return exported
 

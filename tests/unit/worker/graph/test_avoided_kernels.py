@@ -11,6 +11,8 @@ from torch import nn
 
 from llmatic_daemon.worker.graph import avoided_kernels, operations
 from llmatic_daemon.worker.graph.avoided_kernels import AVOIDED, AvoidingMode
+from llmatic_daemon.worker.graph.serialization import loads
+from tests.support.trainer import lifted_network
 
 LEVELS = ("AVX2", "DEFAULT")
 #: glibc's checking malloc, which ends the process at the first damaged block; ignored where it is missing.
@@ -142,6 +144,23 @@ def test_every_operation_of_the_table_exists():
         for name in kernel.operations:
             base, _, overload = name.partition(".")
             assert overload in getattr(torch.ops.aten, base).overloads()
+
+
+@pytest.mark.parametrize(
+    ("layer", "may_run"),
+    [
+        ("nn.Conv2d(1, 8, 1, 2)", True),
+        ("nn.Conv2d(1, 16, 3), nn.Conv2d(16, 8, 1, 2)", False),
+        ("nn.Conv2d(1, 8, 1)", False),
+        ("nn.Conv2d(1, 8, 3, 2)", False),
+        ("nn.ConvTranspose2d(1, 8, 1, 2)", True),
+        ("nn.Linear(8, 8)", False),
+    ],
+)
+def test_graph_that_may_run_such_a_kernel_is_known(layer: str, may_run: bool):
+    network = lifted_network(f"{layer}, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(10)")
+
+    assert avoided_kernels.may_be_run_by(loads(network.graph)) == may_run
 
 
 def test_other_operations_are_the_fastest_callables():
